@@ -1,0 +1,134 @@
+//! The component's imports.
+
+use glasshouse_wire::{Field, Instrument, Level, Value};
+
+use crate::bindings::glasshouse::extension::{context, debugging, events, types};
+use crate::context::Info;
+use crate::events::{CallError, PublishError};
+use crate::{Error, Payload, SpanKind};
+
+#[inline]
+pub(crate) fn emit(batch: &[u8]) {
+    debugging::emit(batch);
+}
+
+pub(crate) fn log_threshold() -> Level {
+    match debugging::log_threshold() {
+        debugging::Level::Trace => Level::Trace,
+        debugging::Level::Debug => Level::Debug,
+        debugging::Level::Info => Level::Info,
+        debugging::Level::Warning => Level::Warning,
+        debugging::Level::Error => Level::Error,
+        debugging::Level::Critical => Level::Critical,
+    }
+}
+
+#[derive(Debug)]
+pub(crate) struct Meter(debugging::Meter);
+
+impl Meter {
+    pub(crate) fn new(name: &str, instrument: Instrument, unit: &str, labels: &[Field<'_>]) -> Self {
+        let instrument = match instrument {
+            Instrument::Counter => debugging::Instrument::Counter,
+            Instrument::Gauge => debugging::Instrument::Gauge,
+            Instrument::Histogram => debugging::Instrument::Histogram,
+        };
+        let labels: Vec<_> = labels.iter().copied().map(text_label).collect();
+        Self(debugging::Meter::new(name, instrument, unit, &labels))
+    }
+
+    #[inline]
+    pub(crate) fn record(&self, value: f64) {
+        self.0.record(value);
+    }
+}
+
+/// A label as the contract has it; the SDK makes no label that is not text.
+fn text_label(label: Field<'_>) -> (&str, &str) {
+    match label.value {
+        Value::Text(text) => (label.name, text),
+        _ => (label.name, ""),
+    }
+}
+
+fn field<'a>(field: &Field<'a>) -> debugging::Field<'a> {
+    let value = match field.value {
+        Value::Text(text) => debugging::Value::Text(text),
+        Value::Integer(number) => debugging::Value::Integer(number),
+        Value::Float(number) => debugging::Value::Float(number),
+        Value::Boolean(truth) => debugging::Value::Boolean(truth),
+    };
+    debugging::Field { name: field.name, value }
+}
+
+#[derive(Debug)]
+pub(crate) struct Span(debugging::Span);
+
+impl Span {
+    pub(crate) fn start(name: &str, kind: SpanKind, fields: &[Field<'_>]) -> Self {
+        let kind = match kind {
+            SpanKind::Internal => debugging::SpanKind::Internal,
+            SpanKind::Server => debugging::SpanKind::Server,
+            SpanKind::Client => debugging::SpanKind::Client,
+            SpanKind::Producer => debugging::SpanKind::Producer,
+            SpanKind::Consumer => debugging::SpanKind::Consumer,
+        };
+        let fields: Vec<_> = fields.iter().map(field).collect();
+        Self(debugging::Span::start(name, kind, &fields))
+    }
+
+    pub(crate) fn set_field(&self, changed: &Field<'_>) {
+        self.0.set_field(field(changed));
+    }
+
+    pub(crate) fn add_event(&self, name: &str, fields: &[Field<'_>]) {
+        let fields: Vec<_> = fields.iter().map(field).collect();
+        self.0.add_event(name, &fields);
+    }
+
+    pub(crate) fn fail(&self, reason: &str) {
+        self.0.fail(reason);
+    }
+}
+
+pub(crate) fn current() -> Info {
+    let context::Info { correlation_id, user, tenant, trace_id, span_id } = context::current();
+    Info { correlation_id, user, tenant, trace_id, span_id }
+}
+
+#[derive(Debug)]
+pub(crate) struct Scope {
+    _scope: context::Scope,
+}
+
+impl Scope {
+    pub(crate) fn enter(correlation_id: Option<&str>, user: Option<&str>, tenant: Option<&str>) -> Self {
+        Self { _scope: context::Scope::new(context::Overrides { correlation_id, user, tenant }) }
+    }
+}
+
+pub(crate) fn publish(topic: &str, payload: &Payload) -> Result<String, PublishError> {
+    events::publish(topic, &payload.content_type, &payload.bytes).map_err(|error| match error {
+        events::PublishError::Denied => PublishError::Denied,
+        events::PublishError::InvalidTopic => PublishError::InvalidTopic,
+        events::PublishError::Full(subscribers) => PublishError::Full(subscribers),
+    })
+}
+
+pub(crate) fn call(extension: &str, event: &str, payload: &Payload) -> Result<Payload, CallError> {
+    let event = types::EventParam { name: event, content_type: &payload.content_type, payload: &payload.bytes };
+    let reply = events::call(extension, event).map_err(|error| match error {
+        events::CallError::Denied => CallError::Denied,
+        events::CallError::UnknownExtension => CallError::UnknownExtension,
+        events::CallError::Busy(milliseconds) => CallError::Busy(milliseconds),
+        events::CallError::Unavailable(reason) => CallError::Unavailable(reason),
+        events::CallError::Cycle => CallError::Cycle,
+        events::CallError::Answered(error) => CallError::Answered(match error {
+            types::HandlerError::UnknownEvent(message) => Error::UnknownEvent(message),
+            types::HandlerError::InvalidPayload(message) => Error::InvalidPayload(message),
+            types::HandlerError::Failed((kind, message)) => Error::Failed { kind, message },
+        }),
+        events::CallError::Failed(reason) => CallError::Failed(reason),
+    })?;
+    Ok(Payload { content_type: reply.content_type, bytes: reply.payload })
+}

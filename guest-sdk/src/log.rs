@@ -1,0 +1,195 @@
+//! Logs: the macros, the cached threshold, and the one crossing that a record costs.
+
+use std::cell::Cell;
+use std::fmt;
+
+use glasshouse_wire::{self as wire, Field, Level, Source};
+
+use crate::backend;
+
+/// A buffer that one large record made this big is given back rather than kept.
+const BUFFER_KEPT_BYTES: usize = 64 * 1024;
+
+/// Stands for "not asked in this invocation".
+const UNKNOWN: u8 = u8::MAX;
+
+thread_local! {
+    static THRESHOLD: Cell<u8> = const { Cell::new(UNKNOWN) };
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Whether the host stores logs of this level now. The macros ask this themselves, before they evaluate anything; ask
+/// it where what a log says is dear to find out.
+#[inline]
+pub fn enabled(level: Level) -> bool {
+    let threshold = THRESHOLD.get();
+    if threshold == UNKNOWN { ask_threshold(level) } else { level as u8 >= threshold }
+}
+
+#[cold]
+fn ask_threshold(level: Level) -> bool {
+    let threshold = backend::log_threshold();
+    THRESHOLD.set(threshold as u8);
+    level >= threshold
+}
+
+/// The threshold may change between invocations, never within one.
+pub(crate) fn forget_threshold() {
+    THRESHOLD.set(UNKNOWN);
+}
+
+/// Where in the source a log is made, and how serious it is: known when the extension is compiled.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Callsite {
+    pub level: Level,
+    pub target: &'static str,
+    pub file: &'static str,
+    pub line: u32,
+}
+
+/// Sends one log.
+#[doc(hidden)]
+pub fn write(callsite: &Callsite, message: fmt::Arguments<'_>, fields: &[Field<'_>]) {
+    let source = Some(Source { file: callsite.file, line: callsite.line });
+    let log = wire::Log { level: callsite.level, target: callsite.target, message: "", source, time: None };
+    send(wire::KIND_LOG, |body| wire::write_log(body, &log, message, fields));
+}
+
+/// Encodes one record into the reused buffer and sends it. The buffer is taken out meanwhile: a `Display` of the
+/// message that logs by itself gets one of its own.
+#[inline]
+pub(crate) fn send(kind: u8, write_body: impl FnOnce(&mut Vec<u8>)) {
+    let mut buffer = BUFFER.take();
+    wire::begin_batch(&mut buffer);
+    wire::record(&mut buffer, kind, write_body);
+    backend::emit(&buffer);
+    if buffer.capacity() <= BUFFER_KEPT_BYTES {
+        BUFFER.set(buffer);
+    }
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __fields {
+    (@collect $then:tt [$($fields:tt)*]) => { $crate::__fields!(@then $then [$($fields)*]) };
+    (@collect $then:tt [$($fields:tt)*] $key:ident = ? $value:expr $(, $($rest:tt)*)?) => {
+        $crate::__fields!(@collect $then [$($fields)* (stringify!($key), $crate::Value::Text(&::std::format!("{:?}", $value))),] $($($rest)*)?)
+    };
+    (@collect $then:tt [$($fields:tt)*] $key:ident = % $value:expr $(, $($rest:tt)*)?) => {
+        $crate::__fields!(@collect $then [$($fields)* (stringify!($key), $crate::Value::Text(&::std::format!("{}", $value))),] $($($rest)*)?)
+    };
+    (@collect $then:tt [$($fields:tt)*] $key:ident = $value:expr $(, $($rest:tt)*)?) => {
+        $crate::__fields!(@collect $then [$($fields)* (stringify!($key), $crate::ToValue::to_value(&$value)),] $($($rest)*)?)
+    };
+    (@collect $then:tt [$($fields:tt)*] $key:literal = ? $value:expr $(, $($rest:tt)*)?) => {
+        $crate::__fields!(@collect $then [$($fields)* ($key, $crate::Value::Text(&::std::format!("{:?}", $value))),] $($($rest)*)?)
+    };
+    (@collect $then:tt [$($fields:tt)*] $key:literal = % $value:expr $(, $($rest:tt)*)?) => {
+        $crate::__fields!(@collect $then [$($fields)* ($key, $crate::Value::Text(&::std::format!("{}", $value))),] $($($rest)*)?)
+    };
+    (@collect $then:tt [$($fields:tt)*] $key:literal = $value:expr $(, $($rest:tt)*)?) => {
+        $crate::__fields!(@collect $then [$($fields)* ($key, $crate::ToValue::to_value(&$value)),] $($($rest)*)?)
+    };
+    (@collect $then:tt [$($fields:tt)*] ? $key:ident $(, $($rest:tt)*)?) => {
+        $crate::__fields!(@collect $then [$($fields)* (stringify!($key), $crate::Value::Text(&::std::format!("{:?}", $key))),] $($($rest)*)?)
+    };
+    (@collect $then:tt [$($fields:tt)*] % $key:ident $(, $($rest:tt)*)?) => {
+        $crate::__fields!(@collect $then [$($fields)* (stringify!($key), $crate::Value::Text(&::std::format!("{}", $key))),] $($($rest)*)?)
+    };
+    // What is no field is an argument of the message; only logs have one.
+    (@collect (log $level:ident $target:tt [$($message:tt)*]) [$($fields:tt)*] $argument:expr $(, $($rest:tt)*)?) => {
+        $crate::__fields!(@collect (log $level $target [$($message)*, $argument]) [$($fields)*] $($($rest)*)?)
+    };
+    (@collect (span $($then:tt)*) $fields:tt $($other:tt)*) => {
+        ::std::compile_error!("a span's name is followed by fields only: span!(\"name\", key = value, key = ?debug, key = %display)")
+    };
+
+    (@then (log $level:ident ($target:expr) [$($message:tt)*]) [$(($key:expr, $value:expr),)*]) => {
+        if $crate::enabled($crate::Level::$level) {
+            static CALLSITE: $crate::__private::Callsite = $crate::__private::Callsite {
+                level: $crate::Level::$level,
+                target: $target,
+                file: ::std::file!(),
+                line: ::std::line!(),
+            };
+            $crate::__private::write(
+                &CALLSITE,
+                ::std::format_args!($($message)*),
+                &[$($crate::Field { name: $key, value: $value }),*],
+            );
+        }
+    };
+    (@then (span $name:expr, $kind:expr) [$(($key:expr, $value:expr),)*]) => {
+        $crate::Span::start($name, $kind, &[$($crate::Field { name: $key, value: $value }),*])
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __log {
+    ($level:ident target: $target:expr, $message:literal $(, $($rest:tt)*)?) => {
+        $crate::__fields!(@collect (log $level ($target) [$message]) [] $($($rest)*)?)
+    };
+    ($level:ident $message:literal $(, $($rest:tt)*)?) => {
+        $crate::__fields!(@collect (log $level (::std::module_path!()) [$message]) [] $($($rest)*)?)
+    };
+    ($level:ident $($other:tt)*) => {
+        ::std::compile_error!("a log starts with its message, a string literal: info!(\"text {}\", argument, key = value)")
+    };
+}
+
+/// Logs fine detail of a computation; the syntax is that of [`info!`].
+#[macro_export]
+macro_rules! trace {
+    ($($log:tt)*) => { $crate::__log!(Trace $($log)*) };
+}
+
+/// Logs what a developer wants to know; the syntax is that of [`info!`].
+#[macro_export]
+macro_rules! debug {
+    ($($log:tt)*) => { $crate::__log!(Debug $($log)*) };
+}
+
+/// Logs what normally happens.
+///
+/// First the message, a format string, then in any order its arguments, as for [`format!`], and fields, `key = value`.
+/// Names in the message (`{name}`) are captured from the scope; a `name = …` after it is always a field.
+///
+/// A value is text, a number or a boolean (see [`ToValue`]), or anything else after `?` for its `Debug` or `%` for its
+/// `Display` form; `?name` and `%name` are short for `name = ?name` and `name = %name`. A key that is no identifier is
+/// quoted. `target: "…",` before the message names another logger than the module.
+///
+/// Nothing is evaluated unless the host stores logs of this level; literal messages and plain values are sent without
+/// allocation.
+///
+/// ```
+/// use glasshouse_sdk::info;
+///
+/// let (path, size, peer) = ("/index.html", 1234_u64, std::net::Ipv4Addr::LOCALHOST);
+/// info!("page served");
+/// info!("served {path}, {} bytes", size, path = path, "http.response.size" = size);
+/// info!(target: "access", "served", %peer, headers = ?["host", "accept"]);
+/// ```
+#[macro_export]
+macro_rules! info {
+    ($($log:tt)*) => { $crate::__log!(Info $($log)*) };
+}
+
+/// Logs something unexpected that was coped with; the syntax is that of [`info!`].
+#[macro_export]
+macro_rules! warning {
+    ($($log:tt)*) => { $crate::__log!(Warning $($log)*) };
+}
+
+/// Logs that something failed; the syntax is that of [`info!`].
+#[macro_export]
+macro_rules! error {
+    ($($log:tt)*) => { $crate::__log!(Error $($log)*) };
+}
+
+/// Logs that the extension cannot go on as intended; the syntax is that of [`info!`].
+#[macro_export]
+macro_rules! critical {
+    ($($log:tt)*) => { $crate::__log!(Critical $($log)*) };
+}

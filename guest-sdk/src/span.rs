@@ -1,0 +1,81 @@
+//! Spans: timed pieces of work.
+
+use glasshouse_wire::Field;
+
+use crate::{ToValue, backend};
+
+/// What a span stands for, as in OpenTelemetry.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum SpanKind {
+    /// Work inside the extension.
+    #[default]
+    Internal,
+    /// Work on a request from outside.
+    Server,
+    /// A request to somebody else.
+    Client,
+    /// The making of a message.
+    Producer,
+    /// The handling of a message.
+    Consumer,
+}
+
+/// A timed piece of work, below the innermost one that is open; it ends when it is dropped. [`span!`] starts one.
+#[derive(Debug)]
+#[must_use = "a span ends when it is dropped: bind it to a name, and not to `_`"]
+pub struct Span(backend::Span);
+
+impl Span {
+    /// Starts a span.
+    pub fn start(name: &str, kind: SpanKind, fields: &[Field<'_>]) -> Self {
+        Self(backend::Span::start(name, kind, fields))
+    }
+
+    /// Adds a field; the last value of a name counts.
+    pub fn set_field(&self, name: &str, value: impl ToValue) {
+        self.0.set_field(&Field { name, value: value.to_value() });
+    }
+
+    /// Adds a timed event.
+    pub fn add_event(&self, name: &str, fields: &[Field<'_>]) {
+        self.0.add_event(name, fields);
+    }
+
+    /// Marks the span as failed, with the reason.
+    pub fn fail(&self, reason: &str) {
+        self.0.fail(reason);
+    }
+}
+
+/// Runs `work` in a span and gives what it gave.
+///
+/// ```
+/// let sum = glasshouse_sdk::in_span("sum", |span| {
+///     span.set_field("terms", 3);
+///     1 + 2 + 3
+/// });
+/// assert_eq!(sum, 6);
+/// ```
+pub fn in_span<T>(name: &str, work: impl FnOnce(&Span) -> T) -> T {
+    let span = Span::start(name, SpanKind::Internal, &[]);
+    work(&span)
+}
+
+/// Starts a [`Span`] with a name and fields, written as in [`info!`](crate::info); `kind: SpanKind::…,` may come first.
+///
+/// ```
+/// use glasshouse_sdk::{SpanKind, span};
+///
+/// let words = 3;
+/// let _span = span!("index", words = words);
+/// let _call = span!(kind: SpanKind::Client, "fetch", url = %"https://example.com");
+/// ```
+#[macro_export]
+macro_rules! span {
+    (kind: $kind:expr, $name:expr $(, $($fields:tt)*)?) => {
+        $crate::__fields!(@collect (span $name, $kind) [] $($($fields)*)?)
+    };
+    ($name:expr $(, $($fields:tt)*)?) => {
+        $crate::__fields!(@collect (span $name, $crate::SpanKind::Internal) [] $($($fields)*)?)
+    };
+}

@@ -1,0 +1,400 @@
+//! The one table of configuration keys: path, kind, default, meaning, and where each may stand.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::value::{Kind, Value};
+use super::{HostSettings, check};
+use crate::Level;
+use crate::settings::Settings;
+
+/// Where a key may stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// In an extension's manifest.
+    Manifest,
+    /// In the operator's configuration, under `extensions.<id>`.
+    Extension,
+    /// In the operator's configuration, under `defaults`.
+    Defaults,
+    /// In the operator's configuration, by itself.
+    Host,
+}
+
+/// A configuration key.
+#[derive(Debug)]
+pub struct Key {
+    pub(super) path: &'static str,
+    pub(super) kind: Kind,
+    pub(super) default: &'static str,
+    pub(super) meaning: &'static str,
+    pub(super) scopes: &'static [Scope],
+    pub(super) cap: Cap,
+    pub(super) slot: Slot,
+}
+
+/// How far a manifest may move a value from the operator's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cap {
+    /// As it likes, where the operator says nothing.
+    Free,
+    /// Down only.
+    AtMost,
+    /// Up only.
+    AtLeast,
+}
+
+/// Where a value goes.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Slot {
+    Settings(for<'a> fn(&'a mut Settings) -> Target<'a>),
+    Host(for<'a> fn(&'a mut HostSettings) -> Target<'a>),
+    Elsewhere,
+}
+
+/// A field of the settings.
+#[derive(Debug)]
+pub(super) enum Target<'a> {
+    Switch(&'a mut bool),
+    Long(&'a mut u64),
+    Int(&'a mut u32),
+    Count(&'a mut usize),
+    Number(&'a mut f64),
+    Duration(&'a mut Duration),
+    Size(&'a mut u64),
+    Level(&'a mut Level),
+    Path(&'a mut Option<PathBuf>),
+}
+
+impl Target<'_> {
+    /// Stores a value of the field's kind; the bounds in the table see to it that it fits.
+    pub(super) fn set(self, value: &Value) {
+        match (self, value) {
+            (Self::Switch(field), Value::Switch(value)) => *field = *value,
+            (Self::Long(field), Value::Integer(value)) | (Self::Size(field), Value::Size(value)) => *field = *value,
+            (Self::Int(field), Value::Integer(value)) => *field = u32::try_from(*value).unwrap_or(u32::MAX),
+            (Self::Count(field), Value::Integer(value)) => *field = usize::try_from(*value).unwrap_or(usize::MAX),
+            (Self::Number(field), Value::Number(value)) => *field = *value,
+            (Self::Duration(field), Value::Duration(value)) => *field = *value,
+            (Self::Level(field), Value::Level(value)) => *field = *value,
+            (Self::Path(field), Value::Path(value)) => *field = Some(value.clone()),
+            (target, value) => debug_assert!(false, "{target:?} takes no {value:?}"),
+        }
+    }
+
+    /// What the field holds.
+    pub(super) fn get(self) -> Value {
+        match self {
+            Self::Switch(field) => Value::Switch(*field),
+            Self::Long(field) => Value::Integer(*field),
+            Self::Int(field) => Value::Integer(u64::from(*field)),
+            Self::Count(field) => Value::Integer(*field as u64),
+            Self::Number(field) => Value::Number(*field),
+            Self::Duration(field) => Value::Duration(*field),
+            Self::Size(field) => Value::Size(*field),
+            Self::Level(field) => Value::Level(*field),
+            Self::Path(field) => Value::Path(field.clone().unwrap_or_default()),
+        }
+    }
+}
+
+const fn key(path: &'static str, kind: Kind, default: &'static str, meaning: &'static str) -> Key {
+    Key { path, kind, default, meaning, scopes: &[Scope::Manifest], cap: Cap::Free, slot: Slot::Elsewhere }
+}
+
+const EVERYWHERE: &[Scope] = &[Scope::Manifest, Scope::Defaults, Scope::Extension];
+
+impl Key {
+    const fn host(mut self, slot: for<'a> fn(&'a mut HostSettings) -> Target<'a>) -> Self {
+        self.scopes = &[Scope::Host];
+        self.slot = Slot::Host(slot);
+        self
+    }
+
+    const fn setting(mut self, cap: Cap, slot: for<'a> fn(&'a mut Settings) -> Target<'a>) -> Self {
+        self.scopes = EVERYWHERE;
+        self.cap = cap;
+        self.slot = Slot::Settings(slot);
+        self
+    }
+
+    const fn granted(mut self) -> Self {
+        self.scopes = &[Scope::Manifest, Scope::Extension];
+        self
+    }
+
+    const fn operator(mut self) -> Self {
+        self.scopes = &[Scope::Extension];
+        self
+    }
+
+    /// The key with its section, such as `budget.deadline`.
+    pub fn path(&self) -> &'static str {
+        self.path
+    }
+
+    /// What it takes, in words.
+    pub fn kind(&self) -> &'static str {
+        self.kind.name()
+    }
+
+    /// The default as text; empty where there is none.
+    pub fn default_text(&self) -> &'static str {
+        self.default
+    }
+
+    /// What it means, unit included.
+    pub fn meaning(&self) -> &'static str {
+        self.meaning
+    }
+
+    /// Where it may stand.
+    pub fn scopes(&self) -> &'static [Scope] {
+        self.scopes
+    }
+
+    /// The least and the most that it takes, as text, where there are such bounds.
+    pub fn bounds(&self) -> Option<(String, String)> {
+        self.kind.bounds().map(|(least, most)| (least.to_string(), most.to_string()))
+    }
+
+    /// A value of the right kind, as one would write it in TOML.
+    pub(super) fn example(&self) -> String {
+        let quoted = matches!(self.kind, Kind::Duration { .. } | Kind::Size { .. } | Kind::Level);
+        match self.kind.example() {
+            Some(example) => example.to_owned(),
+            None if quoted => format!("\"{}\"", self.default),
+            None => self.default.to_owned(),
+        }
+    }
+}
+
+/// The key of that path in that scope.
+pub(super) fn find(scope: Scope, path: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.path == path && key.scopes.contains(&scope))
+}
+
+const SWITCH: Kind = Kind::Switch;
+/// Signals kept in memory; the bound keeps a manifest from claiming the host's memory by this door.
+const KEPT: Kind = Kind::Integer { least: 1, most: 1_000_000 };
+const INTERVAL: Kind = duration(10, 86_400);
+const NONE: &str = "[]";
+
+const fn duration(least_millis: u64, most_seconds: u64) -> Kind {
+    Kind::Duration { least: Duration::from_millis(least_millis), most: Duration::from_secs(most_seconds) }
+}
+
+/// All keys, in the order of the reference.
+pub(super) static KEYS: &[Key] = &[
+    key("id", Kind::Text(check::id), "", "The extension's id: the name of its folder."),
+    key("version", Kind::Text(check::version), "0.0.0", "The extension's version, as in semver.org."),
+    key("name", Kind::Text(check::line), "", "Its name for people; the id if empty."),
+    key("description", Kind::Text(check::any), "", "What it does."),
+    key("authors", Kind::Texts(check::line), NONE, "Who wrote it."),
+    key(
+        "component",
+        Kind::Text(check::inside),
+        "",
+        "The component file, relative to the extension's folder and inside it; <id>.wasm if empty.",
+    ),
+    key(
+        "subscribe",
+        Kind::Texts(check::topic),
+        NONE,
+        "Topics whose events it gets; a trailing * stands for any ending.",
+    ),
+    key("enabled", SWITCH, "true", "Whether the extension is loaded at all.").operator(),
+    key(
+        "permissions.files",
+        Kind::Files,
+        NONE,
+        "Folders that it sees: host path, guest path, access (read or write); a grant covers the folders below it too.",
+    )
+    .granted(),
+    key("permissions.env", Kind::Texts(check::variable), NONE, "Environment variables that it sees, by name.")
+        .granted(),
+    key(
+        "permissions.network",
+        Kind::Network,
+        NONE,
+        "Where it may connect to: address, block of addresses or name, with a port or for all ports.",
+    )
+    .granted(),
+    key(
+        "permissions.call",
+        Kind::Texts(check::id_pattern),
+        NONE,
+        "Extensions that it may call, by id; a trailing * stands for any ending.",
+    )
+    .granted(),
+    key(
+        "permissions.publish",
+        Kind::Texts(check::topic),
+        NONE,
+        "Topics that it may publish to; a trailing * stands for any ending.",
+    )
+    .granted(),
+    key(
+        "budget.fuel_per_call",
+        Kind::Integer { least: 1, most: i64::MAX as u64 },
+        "2000000000",
+        "Wasm fuel that one call may use; about a unit an instruction.",
+    )
+    .setting(Cap::AtMost, |all| Target::Long(&mut all.budget.fuel_per_call)),
+    key("budget.deadline", duration(1, 86_400), "5s", "Wall time that one call may take, waiting included.")
+        .setting(Cap::AtMost, |all| Target::Duration(&mut all.budget.deadline)),
+    key(
+        "budget.memory",
+        Kind::Size { least: 64 << 10, most: 4 << 30 },
+        "64MiB",
+        "Linear memory that an instance may have.",
+    )
+    .setting(Cap::AtMost, |all| Target::Size(&mut all.budget.memory_bytes)),
+    key(
+        "budget.host_data_per_call",
+        Kind::Size { least: 1 << 10, most: 4 << 30 },
+        "16MiB",
+        "Data that one host call may carry from guest to host, about.",
+    )
+    .setting(Cap::AtMost, |all| Target::Size(&mut all.budget.host_data_per_call)),
+    key(
+        "budget.mailbox",
+        Kind::Integer { least: 1, most: 65_536 },
+        "256",
+        "Calls that wait for the extension before its callers wait or are turned away.",
+    )
+    .setting(Cap::AtMost, |all| Target::Count(&mut all.budget.mailbox)),
+    key(
+        "budget.failures_in_a_row",
+        Kind::Integer { least: 1, most: 1000 },
+        "3",
+        "Failures in a row after which the extension is quarantined.",
+    )
+    .setting(Cap::AtMost, |all| Target::Int(&mut all.budget.failures_in_a_row)),
+    key(
+        "budget.quarantine",
+        duration(1, 7 * 86_400),
+        "30s",
+        "How long a quarantine lasts before a call probes the extension; a manifest may only make it longer.",
+    )
+    .setting(Cap::AtLeast, |all| Target::Duration(&mut all.budget.quarantine)),
+    key("debugging.logging_enabled", SWITCH, "true", "Whether logs are stored.")
+        .setting(Cap::Free, |all| Target::Switch(&mut all.debugging.logging_enabled)),
+    key("debugging.metrics_enabled", SWITCH, "true", "Whether metric samples are stored.")
+        .setting(Cap::Free, |all| Target::Switch(&mut all.debugging.metrics_enabled)),
+    key("debugging.error_tracking_enabled", SWITCH, "true", "Whether errors are stored.")
+        .setting(Cap::Free, |all| Target::Switch(&mut all.debugging.error_tracking_enabled)),
+    key("debugging.alerting_enabled", SWITCH, "true", "Whether alerts are stored.")
+        .setting(Cap::Free, |all| Target::Switch(&mut all.debugging.alerting_enabled)),
+    key("debugging.profiling_enabled", SWITCH, "false", "Whether the extension is profiled.")
+        .setting(Cap::Free, |all| Target::Switch(&mut all.debugging.profiling_enabled)),
+    key("debugging.tracing_enabled", SWITCH, "false", "Whether all spans are stored; otherwise only failed ones are.")
+        .setting(Cap::Free, |all| Target::Switch(&mut all.debugging.tracing_enabled)),
+    key("debugging.log_level", Kind::Level, "debug", "The least level of a log that is stored.")
+        .setting(Cap::Free, |all| Target::Level(&mut all.debugging.log_level)),
+    key("debugging.metrics_interval", INTERVAL, "30s", "How often the extension's collector is called.")
+        .setting(Cap::Free, |all| Target::Duration(&mut all.debugging.metrics_interval)),
+    key("debugging.health_check_interval", INTERVAL, "60s", "How often the extension's health is asked for.")
+        .setting(Cap::Free, |all| Target::Duration(&mut all.debugging.health_check_interval)),
+    key("debugging.max_log_entries", KEPT, "10000", "Logs kept in memory.")
+        .setting(Cap::Free, |all| Target::Count(&mut all.debugging.max_log_entries)),
+    key("debugging.max_metrics", KEPT, "50000", "Metric samples kept in memory.")
+        .setting(Cap::Free, |all| Target::Count(&mut all.debugging.max_metrics)),
+    key("debugging.max_errors", KEPT, "1000", "Errors kept in memory.")
+        .setting(Cap::Free, |all| Target::Count(&mut all.debugging.max_errors)),
+    key("debugging.max_traces", KEPT, "1000", "Traces, and invocations, kept in memory, about.")
+        .setting(Cap::Free, |all| Target::Count(&mut all.debugging.max_traces)),
+    key(
+        "debugging.sampling_rate",
+        Kind::Number { least: 0.0, most: 1.0 },
+        "1.0",
+        "The part of traces that is stored, from 0.0 to 1.0.",
+    )
+    .setting(Cap::Free, |all| Target::Number(&mut all.debugging.sampling_rate)),
+    key(
+        "debugging.profiling_overhead_limit",
+        Kind::Number { least: 0.0, most: 100.0 },
+        "5.0",
+        "The part of its CPU time that debugging may cost an extension, in percent.",
+    )
+    .setting(Cap::Free, |all| Target::Number(&mut all.debugging.profiling_overhead_limit)),
+    key(
+        "config",
+        Kind::Free,
+        "{}",
+        "What the extension's init gets, as JSON; the operator's keys overlay the manifest's.",
+    )
+    .granted(),
+    key("host.cache_dir", Kind::Path, "", "The folder of compiled components; in the user's cache folder if empty.")
+        .host(|host| Target::Path(&mut host.cache_dir)),
+    key(
+        "host.compile_threads",
+        Kind::Integer { least: 0, most: 256 },
+        "0",
+        "Threads that compile components; 0 stands for one per processor.",
+    )
+    .host(|host| Target::Count(&mut host.compile_threads)),
+    key("host.shutdown_limit", duration(0, 3600), "5s", "How long calls in flight may go on when the host stops.")
+        .host(|host| Target::Duration(&mut host.shutdown_limit)),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::value::from_text;
+
+    #[test]
+    fn the_defaults_in_the_table_are_those_in_effect() {
+        let (mut settings, mut host) = (Settings::default(), HostSettings::default());
+        for key in KEYS {
+            let default = match key.slot {
+                Slot::Settings(slot) => slot(&mut settings).get(),
+                Slot::Host(slot) => slot(&mut host).get(),
+                Slot::Elsewhere => continue,
+            };
+            assert_eq!(default.to_string(), key.default, "{}", key.path);
+            if !key.default.is_empty() {
+                assert_eq!(from_text(&key.kind, key.default), Ok(default), "{}", key.path);
+            }
+        }
+    }
+
+    #[test]
+    fn every_key_has_a_field_of_its_own() {
+        for key in KEYS {
+            let (mut settings, mut host) = (Settings::default(), HostSettings::default());
+            let other = match (key.kind, key.default) {
+                (Kind::Switch, default) => Value::Switch(default == "false"),
+                (Kind::Level, _) => Value::Level(Level::Critical),
+                (Kind::Path, _) => Value::Path("elsewhere".into()),
+                (kind, _) => match kind.bounds() {
+                    Some((_, most)) if most.to_string() != key.default => most,
+                    Some((least, _)) => least,
+                    None => continue,
+                },
+            };
+            match key.slot {
+                Slot::Settings(slot) => slot(&mut settings).set(&other),
+                Slot::Host(slot) => slot(&mut host).set(&other),
+                Slot::Elsewhere => continue,
+            }
+            for probe in KEYS {
+                let found = match probe.slot {
+                    Slot::Settings(slot) => slot(&mut settings).get(),
+                    Slot::Host(slot) => slot(&mut host).get(),
+                    Slot::Elsewhere => continue,
+                };
+                let expect = if probe.path == key.path { other.to_string() } else { probe.default.to_owned() };
+                assert_eq!(found.to_string(), expect, "{} set, {} read", key.path, probe.path);
+            }
+        }
+    }
+
+    #[test]
+    fn paths_are_unique_and_meanings_are_sentences() {
+        for (index, key) in KEYS.iter().enumerate() {
+            assert!(KEYS[..index].iter().all(|other| other.path != key.path), "{}", key.path);
+            assert!(key.meaning.ends_with('.'), "{}", key.path);
+        }
+    }
+}

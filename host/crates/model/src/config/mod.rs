@@ -1,0 +1,69 @@
+//! Configuration: manifests, the operator's settings, and how they add up. Text in, values out; no I/O.
+//!
+//! A [`Manifest`] is what an extension says about itself. [`Layers`] hold what the operator says, in a file, in
+//! environment variables and in flags. [`Layers::resolve`] puts both together to the settings in effect, each with its
+//! [`Origin`]. All keys stand in one table, which [`reference()`] lists.
+//!
+//! ```
+//! use glasshouse_model::config::{Layers, Manifest, OperatorConfig};
+//! use std::path::Path;
+//!
+//! let manifest = Manifest::parse("id = \"relay\"\n[budget]\ndeadline = \"10s\"", "relay: extension.toml")?;
+//! let file = OperatorConfig::parse("[defaults.budget]\ndeadline = \"2s\"", "glasshouse.toml")?;
+//! let layers = Layers { file, ..Layers::default() };
+//! let resolved = layers.resolve(&manifest, Path::new("/srv/extensions/relay"));
+//! assert_eq!(resolved.settings.budget.deadline.as_secs(), 2);
+//! let deadline = resolved.origins.iter().find(|setting| setting.key == "budget.deadline").expect("a key");
+//! assert_eq!(deadline.origin.to_string(), "glasshouse.toml line 2 (defaults)");
+//! # Ok::<(), glasshouse_model::config::ConfigError>(())
+//! ```
+
+mod check;
+mod document;
+mod error;
+mod folder;
+mod grant;
+mod keys;
+mod layer;
+mod manifest;
+mod nearest;
+mod network;
+mod operator;
+mod overrides;
+mod read;
+mod reference;
+mod resolve;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+pub use error::{ConfigError, Place, Problem};
+pub use grant::{Grant, matches_pattern};
+pub use keys::{Key, Scope};
+pub use layer::Origin;
+pub use manifest::{DEFAULT_VERSION, Manifest};
+pub use network::InvalidNetworkAccess;
+pub use operator::OperatorConfig;
+pub use reference::{reference, reference_markdown};
+pub use resolve::{Layers, Resolved, ResolvedHost, Setting};
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Settings of the host itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostSettings {
+    /// The folder of compiled components; `None` stands for one in the user's cache folder.
+    pub cache_dir: Option<PathBuf>,
+    /// Threads that compile components; 0 stands for one per processor.
+    pub compile_threads: usize,
+    /// How long calls in flight may go on when the host stops.
+    pub shutdown_limit: Duration,
+}
+
+impl Default for HostSettings {
+    fn default() -> Self {
+        Self { cache_dir: None, compile_threads: 0, shutdown_limit: Duration::from_secs(5) }
+    }
+}

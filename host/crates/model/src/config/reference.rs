@@ -1,0 +1,32 @@
+//! The reference of configuration keys, printed from their table.
+
+use std::fmt::Write as _;
+
+use super::keys::{KEYS, Key, Scope};
+
+/// All keys, in the order of the reference.
+pub fn reference() -> impl Iterator<Item = &'static Key> {
+    KEYS.iter()
+}
+
+/// The reference as a table in Markdown, for the documentation.
+pub fn reference_markdown() -> String {
+    let mut table = String::from("| Key | Type | Default | Allowed | Where | Meaning |\n|---|---|---|---|---|---|\n");
+    for key in reference() {
+        let default = if key.default_text().is_empty() { String::new() } else { format!("`{}`", key.default_text()) };
+        let bounds = key.bounds().map_or_else(String::new, |(least, most)| format!("{least} to {most}"));
+        let places: Vec<_> = key.scopes().iter().map(|scope| place(*scope)).collect();
+        let (path, kind, meaning) = (key.path(), key.kind(), key.meaning());
+        let _ = writeln!(table, "| `{path}` | {kind} | {default} | {bounds} | {} | {meaning} |", places.join(", "));
+    }
+    table
+}
+
+fn place(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Manifest => "manifest",
+        Scope::Extension => "`extensions.<id>`",
+        Scope::Defaults => "`defaults`",
+        Scope::Host => "host",
+    }
+}

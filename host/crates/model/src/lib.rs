@@ -1,0 +1,25 @@
+//! The words that every floor of Glasshouse shares: ids, units, records, settings and the clock. No I/O, no async.
+
+pub mod clock;
+pub mod config;
+pub mod context;
+pub mod failure;
+pub mod id;
+pub mod invocation;
+pub mod limits;
+pub mod record;
+pub mod settings;
+pub mod signal;
+pub mod span;
+pub mod text;
+
+pub use clock::{Clock, UnixNanos};
+pub use context::Context;
+pub use failure::{Blame, Failure, FailureKind, Frame};
+pub use glasshouse_wire as wire;
+pub use glasshouse_wire::{Instrument, Level, Severity};
+pub use id::{Digest, ExtensionId, SpanId, TraceId};
+pub use invocation::{Invocation, Outcome};
+pub use record::{Envelope, Origin};
+pub use signal::Signal;
+pub use span::{Span, SpanKind, SpanStatus};

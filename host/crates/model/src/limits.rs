@@ -1,0 +1,24 @@
+//! Bounds on what one record may hold. What is longer is cut and the record marked so; it is never refused for size.
+
+/// Bytes of a log's or an error's message. Log pipelines commonly split lines at 16 KiB.
+pub const MESSAGE_BYTES: usize = 16 * 1024;
+/// Bytes of a field's text value, and of a stack.
+pub const TEXT_BYTES: usize = 8 * 1024;
+/// Bytes of a name: field, metric, span, logger, unit, kind. Prometheus and OpenTelemetry users stay far below.
+pub const NAME_BYTES: usize = 256;
+/// Fields of a record, or labels of a sample; OpenTelemetry's default for attributes is 128, records there are larger.
+pub const FIELDS: usize = 64;
+/// Bytes of one encoded record, whatever its parts add up to: the smallest segment holds two.
+pub const RECORD_BYTES: usize = 32 * 1024;
+/// Bytes of a record that surely needs no cutting, so that the common case is checked by its length alone.
+pub const UNCUT_BYTES: usize = NAME_BYTES;
+/// Characters of a correlation id, and of a user or tenant name.
+pub const CONTEXT_BYTES: usize = 128;
+/// Nested context scopes and open spans of an invocation: deeper ones are counted, not entered.
+pub const NESTING: usize = 128;
+/// Frames kept of a guest's stack: the innermost ones; wasmtime collects no more by default either.
+pub const FRAMES: usize = 64;
+/// Bytes of an event's payload or a reply that pass from one side to the other.
+pub const PAYLOAD_BYTES: usize = 16 * 1024 * 1024;
+/// Depth of extensions that call extensions.
+pub const CALL_DEPTH: usize = 8;

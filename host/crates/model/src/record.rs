@@ -1,0 +1,37 @@
+//! What the host puts around a record: its place, its time, where it came from and whose work it is.
+
+use crate::{Context, UnixNanos};
+
+/// The kind byte of a span, which only the host writes.
+pub const KIND_SPAN: u8 = 64;
+/// The kind byte of an invocation, which only the host writes.
+pub const KIND_INVOCATION: u8 = 65;
+/// The kind byte of a failed call's error, which only the host writes.
+pub const KIND_FAILURE: u8 = 66;
+
+glasshouse_wire::byte_enum! {
+    /// Who made a record. A guest cannot choose it.
+    Origin {
+        /// The extension, through `debugging`.
+        Guest = 0 "guest",
+        /// The host.
+        Host = 1 "host",
+        /// The extension, by writing to its standard output or error.
+        Stdio = 2 "stdio",
+    }
+}
+
+/// What the host puts around a record.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Envelope {
+    /// The record's place in its store: counts from 1, without holes and without repeats.
+    pub sequence: u64,
+    /// When the host received or made it.
+    pub time: UnixNanos,
+    /// Who made it.
+    pub origin: Origin,
+    /// Whether the host cut text or left out fields that were over the limits.
+    pub cut: bool,
+    /// Whose work it is; `None` outside of any invocation.
+    pub context: Option<Context>,
+}

@@ -1,0 +1,155 @@
+//! What an extension may use, what it may do, and how it is watched: the values in effect, after all layers are merged.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::Level;
+
+/// All settings of one extension.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Settings {
+    /// What it may use.
+    pub budget: Budget,
+    /// How it is watched.
+    pub debugging: Debugging,
+    /// What it may do: granted by the operator and requested by its manifest.
+    pub permissions: Permissions,
+    /// What `init` gets.
+    pub config: serde_json::Map<String, serde_json::Value>,
+}
+
+/// What an extension may use.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Budget {
+    /// Wasm fuel of one call; about a unit an instruction.
+    pub fuel_per_call: u64,
+    /// Wall time of one call, waiting included.
+    pub deadline: Duration,
+    /// Linear memory of an instance, in bytes.
+    pub memory_bytes: u64,
+    /// Data that one host call may carry from guest to host, in bytes, about.
+    pub host_data_per_call: u64,
+    /// Calls that wait for the extension before its callers wait or are turned away.
+    pub mailbox: usize,
+    /// Failures in a row after which the extension is quarantined.
+    pub failures_in_a_row: u32,
+    /// How long a quarantine lasts before a call probes it.
+    pub quarantine: Duration,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self {
+            fuel_per_call: 2_000_000_000,
+            deadline: Duration::from_secs(5),
+            memory_bytes: 64 * 1024 * 1024,
+            host_data_per_call: 16 * 1024 * 1024,
+            mailbox: 256,
+            failures_in_a_row: 3,
+            quarantine: Duration::from_secs(30),
+        }
+    }
+}
+
+/// How an extension is watched.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Debugging {
+    /// Whether logs are stored.
+    pub logging_enabled: bool,
+    /// Whether metric samples are stored.
+    pub metrics_enabled: bool,
+    /// Whether errors are stored.
+    pub error_tracking_enabled: bool,
+    /// Whether alerts are stored.
+    pub alerting_enabled: bool,
+    /// Whether the extension is profiled.
+    pub profiling_enabled: bool,
+    /// Whether all spans are stored; otherwise only failed ones are.
+    pub tracing_enabled: bool,
+    /// The least level that is stored.
+    pub log_level: Level,
+    /// How often `collect` is called.
+    pub metrics_interval: Duration,
+    /// How often `check-health` is called.
+    pub health_check_interval: Duration,
+    /// Logs kept in memory.
+    pub max_log_entries: usize,
+    /// Metric samples kept in memory.
+    pub max_metrics: usize,
+    /// Errors kept in memory.
+    pub max_errors: usize,
+    /// Spans are kept for about so many traces, and as many invocations.
+    pub max_traces: usize,
+    /// The part of traces that is stored, 0.0 to 1.0.
+    pub sampling_rate: f64,
+    /// The part of its CPU time that debugging may cost an extension, in percent.
+    pub profiling_overhead_limit: f64,
+}
+
+impl Default for Debugging {
+    fn default() -> Self {
+        Self {
+            logging_enabled: true,
+            metrics_enabled: true,
+            error_tracking_enabled: true,
+            alerting_enabled: true,
+            profiling_enabled: false,
+            tracing_enabled: false,
+            log_level: Level::Debug,
+            metrics_interval: Duration::from_secs(30),
+            health_check_interval: Duration::from_mins(1),
+            max_log_entries: 10_000,
+            max_metrics: 50_000,
+            max_errors: 1_000,
+            max_traces: 1_000,
+            sampling_rate: 1.0,
+            profiling_overhead_limit: 5.0,
+        }
+    }
+}
+
+/// What an extension asks for, or may do.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Permissions {
+    /// Folders of the host.
+    pub files: Vec<FileAccess>,
+    /// Environment variables, by name.
+    pub env: Vec<String>,
+    /// Addresses and names to connect to.
+    pub network: Vec<NetworkAccess>,
+    /// Extensions to call.
+    pub call: Vec<String>,
+    /// Topics to publish to; a trailing `*` stands for any ending.
+    pub publish: Vec<String>,
+}
+
+/// A folder of the host that a guest sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileAccess {
+    /// The folder; a relative one is resolved against the file that names it.
+    pub host: PathBuf,
+    /// The absolute path under which the guest sees it.
+    pub guest: String,
+    /// Whether it may change what is there.
+    pub write: bool,
+}
+
+/// Something that a guest may connect to by TCP or UDP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkAccess {
+    /// Where.
+    pub host: NetworkHost,
+    /// The port; `None` stands for all.
+    pub port: Option<u16>,
+}
+
+/// Where a guest may connect to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NetworkHost {
+    /// A block of addresses.
+    Block(IpNet),
+    /// A name; its addresses are looked up when the extension starts, and stay the same until it is started anew.
+    Name(String),
+}

@@ -1,0 +1,19 @@
+//! What wasmtime makes of `wit/`: types and traits, which the other modules implement and call.
+#![allow(clippy::pedantic, reason = "generated from wit/, as wasmtime writes it")]
+
+wasmtime::component::bindgen!({
+    path: "../../../wit",
+    world: "extension",
+    imports: {
+        "glasshouse:extension/debugging.[static]span.start": store | trappable,
+        "glasshouse:extension/debugging.[drop]span": store | trappable,
+        "glasshouse:extension/events.call": async | trappable,
+        default: trappable,
+    },
+    exports: { default: async },
+    with: {
+        "glasshouse:extension/debugging.meter": crate::host::debugging::Meter,
+        "glasshouse:extension/debugging.span": crate::host::spans::SpanHandle,
+        "glasshouse:extension/context.scope": crate::host::context::ScopeHandle,
+    },
+});

@@ -1,0 +1,183 @@
+//! Compiled components on disk: keyed by the component's digest and the engine, trusted only if their own digest fits.
+#![expect(unsafe_code, reason = "loading precompiled code is unsafe by nature; see `Cache::load` for why it is sound")]
+
+use std::fs::{self, DirBuilder, OpenOptions, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use glasshouse_model::Digest;
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+/// How long an artefact that nobody asks for is kept.
+const KEPT_UNUSED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// How old an artefact's mark of use may get before it is renewed.
+const USE_MARK_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// A folder of compiled components that only its owner can change.
+#[derive(Debug)]
+pub(crate) struct Cache {
+    folder: PathBuf,
+    compatibility: u64,
+}
+
+impl Cache {
+    /// Opens the folder, or makes it, with access for its owner only.
+    pub(crate) fn open(folder: &Path, compatibility: u64) -> io::Result<Self> {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        let metadata = fs::metadata(folder)?;
+        if metadata.uid() != rustix::process::geteuid().as_raw() {
+            return Err(io::Error::other("it belongs to another user, who could change the code in it"));
+        }
+        if metadata.mode() & 0o077 != 0 {
+            fs::set_permissions(folder, Permissions::from_mode(0o700))?;
+        }
+        let cache = Self { folder: folder.to_owned(), compatibility };
+        cache.remove_unused(SystemTime::now());
+        Ok(cache)
+    }
+
+    /// The compiled component, if there is an undamaged one for this engine. A damaged one is removed.
+    pub(crate) fn load(&self, engine: &Engine, component: &Digest) -> Option<Component> {
+        let artefact = self.artefact(component);
+        let expected = fs::read(self.digest_of(&artefact)).ok()?;
+        let bytes = fs::read(&artefact).ok()?;
+        if expected != blake3::hash(&bytes).as_bytes() {
+            tracing::warn!(artefact = %artefact.display(), "a compiled component is damaged; it is compiled anew");
+            self.remove(&artefact);
+            return None;
+        }
+        drop(bytes);
+        // SAFETY: the file is what `Engine::precompile_component` gave a host of this user: its digest, which was
+        // written after it, fits, and nobody else can write to the folder.
+        match unsafe { Component::deserialize_file(engine, &artefact) } {
+            Ok(component) => {
+                mark_as_used(&artefact);
+                Some(component)
+            }
+            Err(error) => {
+                tracing::warn!(artefact = %artefact.display(), "a compiled component does not load; it is compiled anew: {error:#}");
+                self.remove(&artefact);
+                None
+            }
+        }
+    }
+
+    /// Stores a compiled component. A failure costs only the next start's time, so it is logged.
+    pub(crate) fn store(&self, component: &Digest, code: &[u8]) {
+        let artefact = self.artefact(component);
+        let digest = blake3::hash(code);
+        let stored =
+            write_whole(&artefact, code).and_then(|()| write_whole(&self.digest_of(&artefact), digest.as_bytes()));
+        if let Err(error) = stored {
+            tracing::warn!(artefact = %artefact.display(), "a compiled component cannot be kept for the next start: {error}");
+            self.remove(&artefact);
+        }
+    }
+
+    fn artefact(&self, component: &Digest) -> PathBuf {
+        self.folder.join(format!("{component}-{:016x}.cwasm", self.compatibility))
+    }
+
+    fn digest_of(&self, artefact: &Path) -> PathBuf {
+        artefact.with_extension("digest")
+    }
+
+    fn remove(&self, artefact: &Path) {
+        // A file that is gone already is as good as removed.
+        let _ = fs::remove_file(self.digest_of(artefact));
+        let _ = fs::remove_file(artefact);
+    }
+
+    fn remove_unused(&self, now: SystemTime) {
+        let Ok(entries) = fs::read_dir(&self.folder) else { return };
+        for entry in entries.flatten() {
+            let unused = entry.metadata().and_then(|metadata| metadata.modified()).ok();
+            let unused = unused.and_then(|used| now.duration_since(used).ok());
+            let extension = entry.path().extension().map(std::ffi::OsStr::to_owned);
+            let ours = extension.is_some_and(|extension| extension == "cwasm" || extension == "part");
+            if ours && unused.is_some_and(|age| age > KEPT_UNUSED) {
+                self.remove(&entry.path());
+            }
+        }
+    }
+}
+
+fn mark_as_used(artefact: &Path) {
+    let aged = fs::metadata(artefact)
+        .and_then(|metadata| metadata.modified())
+        .is_ok_and(|used| used.elapsed().is_ok_and(|age| age > USE_MARK_AGE));
+    if aged && let Ok(file) = OpenOptions::new().append(true).open(artefact) {
+        // Without the mark the artefact is removed early and compiled anew.
+        let _ = file.set_modified(SystemTime::now());
+    }
+}
+
+/// Writes a file that is whole or not there, also if two hosts write it at once.
+fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let part = path.with_extension(format!("{:016x}.part", fastrand::u64(..)));
+    let written = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&part)
+        .and_then(|mut file| file.write_all(bytes))
+        .and_then(|()| fs::rename(&part, path));
+    if written.is_err() {
+        let _ = fs::remove_file(&part);
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn compiled(engine: &Engine) -> Vec<u8> {
+        engine.precompile_component(b"(component)").expect("an empty component compiles")
+    }
+
+    #[test]
+    fn what_was_stored_is_loaded_by_the_same_engine_only() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let engine = crate::engine::engine().expect("an engine");
+        let component = Digest([7; 32]);
+        let cache = Cache::open(&folder.path().join("deep/cache"), 1).expect("a cache");
+        assert!(cache.load(&engine, &component).is_none());
+        cache.store(&component, &compiled(&engine));
+        assert!(cache.load(&engine, &component).is_some());
+        let other = Cache::open(&folder.path().join("deep/cache"), 2).expect("a cache");
+        assert!(other.load(&engine, &component).is_none());
+    }
+
+    #[test]
+    fn a_damaged_artefact_is_never_trusted_and_goes() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let engine = crate::engine::engine().expect("an engine");
+        let component = Digest([7; 32]);
+        let cache = Cache::open(folder.path(), 1).expect("a cache");
+        for damage in [
+            |bytes: &mut Vec<u8>| bytes[100] ^= 1,
+            |bytes: &mut Vec<u8>| bytes.truncate(50),
+            |bytes: &mut Vec<u8>| bytes.clear(),
+        ] {
+            cache.store(&component, &compiled(&engine));
+            let artefact = cache.artefact(&component);
+            let mut bytes = fs::read(&artefact).expect("the artefact");
+            damage(&mut bytes);
+            fs::write(&artefact, bytes).expect("damaging it");
+            assert!(cache.load(&engine, &component).is_none());
+            assert!(!artefact.exists());
+        }
+    }
+
+    #[test]
+    fn an_open_folder_is_closed_to_others() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).expect("opening it");
+        Cache::open(folder.path(), 1).expect("a cache");
+        assert_eq!(fs::metadata(folder.path()).expect("the folder").mode() & 0o777, 0o700);
+    }
+}

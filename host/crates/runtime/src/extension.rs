@@ -1,0 +1,336 @@
+//! An extension as its host sees it: a handle to call it and to read it by, and the task that owns its instance.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use glasshouse_model::settings::Settings;
+use glasshouse_model::{Clock, Context, Digest, ExtensionId, Failure, Signal, SpanId, TraceId, limits};
+use glasshouse_telemetry::{Drops, Reader, Store, Usage};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::sandbox::EmbedderCall;
+
+/// Work for an extension.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Event {
+    /// What is asked for.
+    pub name: String,
+    /// The payload's media type.
+    pub content_type: String,
+    /// The input.
+    pub payload: Vec<u8>,
+}
+
+/// What came of an event.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reply {
+    /// The payload's media type.
+    pub content_type: String,
+    /// The output.
+    pub payload: Vec<u8>,
+}
+
+/// An extension's own answer that it gives no reply.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HandlerError {
+    /// It does not know the event.
+    #[error("unknown event: {0}")]
+    UnknownEvent(String),
+    /// The payload is not what the event takes.
+    #[error("invalid payload: {0}")]
+    InvalidPayload(String),
+    /// The work failed.
+    #[error("{kind}: {message}")]
+    Failed {
+        /// The error's type.
+        kind: String,
+        /// What happened.
+        message: String,
+    },
+}
+
+/// Why a call gave no reply.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum CallError {
+    /// The extension answered so.
+    #[error(transparent)]
+    Answered(HandlerError),
+    /// The call ended in a trap or a breach.
+    #[error("{0}")]
+    Failed(Arc<Failure>),
+    /// Its mailbox is full.
+    #[error("busy: its mailbox is full; try again soon")]
+    Busy,
+    /// It is failed, quarantined or stopped.
+    #[error("unavailable: {0}")]
+    Unavailable(String),
+    /// It exports no handler.
+    #[error("it exports no `glasshouse:extension/handler`, so it takes no events")]
+    NoHandler,
+    /// The event is longer than what is passed on, or its context is not text that a context can hold.
+    #[error("{0}")]
+    InvalidEvent(String),
+    /// The host stopped first.
+    #[error("the host is stopping")]
+    Cancelled,
+}
+
+/// What caused a call, and on whose behalf.
+#[derive(Clone, Debug, Default)]
+pub struct Trigger {
+    /// 1 to 128 visible ASCII characters; the trace id stands in where there is none.
+    pub correlation_id: Option<String>,
+    /// On whose behalf.
+    pub user: Option<String>,
+    /// For which customer.
+    pub tenant: Option<String>,
+    /// The trace to continue.
+    pub trace_id: Option<TraceId>,
+    /// The span that caused it.
+    pub parent: Option<SpanId>,
+    /// The extensions that wait for it; the host fills it in, and it is empty for a trigger from outside.
+    pub chain: Chain,
+}
+
+/// The extensions that wait for a call, outermost first.
+#[derive(Clone, Debug, Default)]
+pub struct Chain(Vec<ExtensionId>);
+
+impl Trigger {
+    /// The trigger of a call that `caller` makes while it serves this one.
+    pub(crate) fn passed_on(&self, caller: &ExtensionId, context: &Context) -> Self {
+        let mut chain = self.chain.clone();
+        chain.0.push(caller.clone());
+        Self {
+            correlation_id: context.correlation_id.clone(),
+            user: context.user.clone(),
+            tenant: context.tenant.clone(),
+            trace_id: Some(context.trace_id),
+            parent: Some(context.span_id),
+            chain,
+        }
+    }
+
+    pub(crate) fn would_cycle(&self, target: &ExtensionId) -> bool {
+        self.chain.0.len() >= limits::CALL_DEPTH || self.chain.0.contains(target)
+    }
+
+    fn check(&self) -> Result<(), CallError> {
+        let parts = [("correlation id", &self.correlation_id), ("user", &self.user), ("tenant", &self.tenant)];
+        for (what, text) in parts {
+            if let Some(text) = text {
+                Context::check(what, text).map_err(|error| CallError::InvalidEvent(error.to_string()))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How an extension is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// It is being read, compiled or started.
+    Loading,
+    /// It takes calls.
+    Ready,
+    /// It failed several times in a row, and takes no calls for a while.
+    Quarantined {
+        /// When the next call may probe it, in [`Clock::monotonic_nanos`].
+        until: u64,
+        /// What it did.
+        evidence: String,
+    },
+    /// One call is tried after a quarantine.
+    Probing,
+    /// It could not be started.
+    Failed {
+        /// Why, and what to do.
+        cause: String,
+    },
+    /// It was shut down.
+    Stopped,
+}
+
+impl Status {
+    /// One word for lists.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Loading => "loading",
+            Self::Ready => "ready",
+            Self::Quarantined { .. } => "quarantined",
+            Self::Probing => "probing",
+            Self::Failed { .. } => "failed",
+            Self::Stopped => "stopped",
+        }
+    }
+
+    /// Why it is not ready, if there is more to say than the word.
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Quarantined { evidence, .. } => Some(evidence),
+            Self::Failed { cause } => Some(cause),
+            _ => None,
+        }
+    }
+}
+
+/// What is known of an extension's component once it is loaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ComponentInfo {
+    /// The digest of its file.
+    pub digest: Digest,
+    /// The file's size.
+    pub file_bytes: u64,
+    /// Whether it was compiled at this start, and not taken from the cache.
+    pub compiled: bool,
+}
+
+/// A handle of an extension. Cheap to clone.
+#[derive(Clone)]
+pub struct Extension(Arc<Shared>);
+
+pub(crate) struct Shared {
+    pub(crate) id: ExtensionId,
+    pub(crate) subscriptions: Vec<String>,
+    pub(crate) settings: Settings,
+    pub(crate) store: Arc<Store>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) mailbox: mpsc::Sender<Message>,
+    pub(crate) status: watch::Sender<Status>,
+    pub(crate) component: std::sync::OnceLock<ComponentInfo>,
+    pub(crate) path: std::path::PathBuf,
+}
+
+pub(crate) enum Message {
+    Event { event: Event, trigger: Trigger, queued_at: u64, reply: Option<oneshot::Sender<Result<Reply, CallError>>> },
+    Embedder { name: String, call: EmbedderCall, queued_at: u64, done: oneshot::Sender<Result<(), CallError>> },
+}
+
+impl Extension {
+    pub(crate) fn new(shared: Shared) -> Self {
+        Self(Arc::new(shared))
+    }
+
+    pub(crate) fn shared(&self) -> &Shared {
+        &self.0
+    }
+
+    /// Its id.
+    pub fn id(&self) -> &ExtensionId {
+        &self.0.id
+    }
+
+    /// The topics that it subscribes to.
+    pub fn subscriptions(&self) -> &[String] {
+        &self.0.subscriptions
+    }
+
+    /// What it may use and do, and how it is watched.
+    pub fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    /// How it is doing.
+    pub fn status(&self) -> Status {
+        self.0.status.borrow().clone()
+    }
+
+    /// Its component, once that is loaded.
+    pub fn component(&self) -> Option<ComponentInfo> {
+        self.0.component.get().copied()
+    }
+
+    /// Waits until it is no longer loading. May be cancelled.
+    pub async fn loaded(&self) -> Status {
+        let mut changes = self.0.status.subscribe();
+        match changes.wait_for(|status| *status != Status::Loading).await {
+            Ok(status) => status.clone(),
+            Err(_) => Status::Stopped,
+        }
+    }
+
+    /// What it has used so far.
+    pub fn usage(&self) -> Usage {
+        self.0.store.usage()
+    }
+
+    /// How many of its records were dropped, by cause.
+    pub fn drops(&self) -> Drops {
+        self.0.store.drops()
+    }
+
+    /// Reads one of its signals.
+    pub fn reader(&self, signal: Signal) -> Reader {
+        self.0.store.reader(signal)
+    }
+
+    /// Calls its handler and waits: for room in its mailbox, then for the reply. If it is cancelled before the call
+    /// started, the call may still run; its reply is lost.
+    pub async fn call(&self, event: Event, trigger: Trigger) -> Result<Reply, CallError> {
+        let (message, reply) = self.message(event, trigger)?;
+        self.0.mailbox.send(message).await.map_err(|_| self.closed())?;
+        reply.await.map_err(|_| self.closed())?
+    }
+
+    /// As [`Extension::call`], but a full mailbox is an error at once.
+    pub async fn try_call(&self, event: Event, trigger: Trigger) -> Result<Reply, CallError> {
+        let (message, reply) = self.message(event, trigger)?;
+        self.0.mailbox.try_send(message).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => CallError::Busy,
+            mpsc::error::TrySendError::Closed(_) => self.closed(),
+        })?;
+        reply.await.map_err(|_| self.closed())?
+    }
+
+    /// Calls exports of an embedder's own, on the extension's task, as an invocation named `name`.
+    pub async fn call_exports(&self, name: &str, call: EmbedderCall) -> Result<(), CallError> {
+        let (done, finished) = oneshot::channel();
+        let queued_at = self.0.clock.monotonic_nanos();
+        let message = Message::Embedder { name: name.to_owned(), call, queued_at, done };
+        self.0.mailbox.send(message).await.map_err(|_| self.closed())?;
+        finished.await.map_err(|_| self.closed())?
+    }
+
+    /// Queues an event whose reply nobody waits for; tells whether there was room. An extension that takes no calls
+    /// gets nothing, and that is no lack of room.
+    pub(crate) fn try_notify(&self, event: Event, trigger: Trigger) -> bool {
+        let queued_at = self.0.clock.monotonic_nanos();
+        let message = Message::Event { event, trigger, queued_at, reply: None };
+        !matches!(self.0.mailbox.try_send(message), Err(mpsc::error::TrySendError::Full(_)))
+    }
+
+    fn message(
+        &self,
+        event: Event,
+        trigger: Trigger,
+    ) -> Result<(Message, oneshot::Receiver<Result<Reply, CallError>>), CallError> {
+        trigger.check()?;
+        if event.payload.len() > limits::PAYLOAD_BYTES {
+            let message = format!("the payload has {} bytes; {} may pass", event.payload.len(), limits::PAYLOAD_BYTES);
+            return Err(CallError::InvalidEvent(message));
+        }
+        if !(1..=limits::CONTEXT_BYTES).contains(&event.name.len()) {
+            return Err(CallError::InvalidEvent("an event's name has 1 to 128 bytes".into()));
+        }
+        let (sender, receiver) = oneshot::channel();
+        let queued_at = self.0.clock.monotonic_nanos();
+        Ok((Message::Event { event, trigger, queued_at, reply: Some(sender) }, receiver))
+    }
+
+    fn closed(&self) -> CallError {
+        match self.status() {
+            Status::Failed { cause } => CallError::Unavailable(cause),
+            _ => CallError::Cancelled,
+        }
+    }
+
+    /// How long a quarantine goes on from now.
+    pub fn quarantine_left(&self) -> Option<Duration> {
+        match self.status() {
+            Status::Quarantined { until, .. } => {
+                Some(Duration::from_nanos(until.saturating_sub(self.0.clock.monotonic_nanos())))
+            }
+            _ => None,
+        }
+    }
+}

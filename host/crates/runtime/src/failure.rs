@@ -1,0 +1,146 @@
+//! What wasmtime says of a failed call, in Glasshouse's words: the kind of failure, its evidence and the guest's stack.
+
+use glasshouse_model::settings::Budget;
+use glasshouse_model::{Digest, Failure, FailureKind, Frame, text};
+use wasmtime::{Trap, WasmBacktrace};
+use wasmtime_wasi::I32Exit;
+
+use crate::intake::PanicReport;
+use crate::limiter::{Limiter, MemoryRefused};
+
+/// How many of a stack's frames must be of one function for running out of memory bounds to be runaway recursion.
+const RECURSION_FRAMES: usize = 24;
+
+/// What is known about a call that failed.
+pub(crate) struct Circumstances<'a> {
+    pub(crate) call: String,
+    pub(crate) component: Digest,
+    pub(crate) budget: &'a Budget,
+    pub(crate) limiter: &'a Limiter,
+    pub(crate) panic: Option<PanicReport>,
+}
+
+/// Classifies an error that ended a call.
+pub(crate) fn classify(error: &wasmtime::Error, at: Circumstances<'_>) -> Failure {
+    let frames = error.downcast_ref::<WasmBacktrace>().map(frames).unwrap_or_default();
+    let trap = error.downcast_ref::<Trap>().copied();
+    let budget = at.budget;
+    let (kind, message, evidence) = if trap == Some(Trap::OutOfFuel) {
+        let message = format!("used up its {} of fuel", text::short_count(budget.fuel_per_call));
+        (FailureKind::FuelBreach, message, vec![("fuel_per_call", budget.fuel_per_call)])
+    } else if let Some(wanted) = at.limiter.refused().filter(|_| gave_up_for_memory(error, at.panic.as_ref())) {
+        let message = format!(
+            "wanted {} of memory, {} over its budget of {}",
+            text::bytes(wanted),
+            text::bytes(wanted - budget.memory_bytes.min(wanted)),
+            text::bytes(budget.memory_bytes)
+        );
+        let evidence = vec![("memory_wanted_bytes", wanted), ("memory_budget_bytes", budget.memory_bytes)];
+        (FailureKind::MemoryBreach, message, evidence)
+    } else if let Some(panic) = &at.panic {
+        (FailureKind::Panic, panic.message.clone(), vec![])
+    } else if let Some(trap) = trap {
+        let (kind, message) = trap_kind(trap, &frames);
+        (kind, message, vec![])
+    } else if let Some(exit) = error.downcast_ref::<I32Exit>() {
+        (FailureKind::Exit, format!("called exit with status {}", exit.0), vec![])
+    } else {
+        let message = format!("{:#}", error.root_cause());
+        if message.contains("fuel allocated for hostcalls") || message.contains("hostcall") {
+            let message = format!("passed more than {} in one host call", text::bytes(budget.host_data_per_call));
+            (FailureKind::HostDataBreach, message, vec![("host_data_per_call_bytes", budget.host_data_per_call)])
+        } else {
+            (FailureKind::InvalidInterfaceUse, message, vec![])
+        }
+    };
+    Failure {
+        kind,
+        message,
+        call: at.call,
+        component: at.component,
+        location: at.panic.filter(|_| kind == FailureKind::Panic).and_then(|panic| panic.location),
+        frames,
+        evidence: evidence.into_iter().map(|(name, value)| (name.to_owned(), value as i64)).collect(),
+    }
+}
+
+/// Whether a guest that was refused memory ended for want of it: Rust's allocator aborts without a panic, and other
+/// languages' runtimes do likewise, while a panic that speaks of something else has another cause.
+fn gave_up_for_memory(error: &wasmtime::Error, panic: Option<&PanicReport>) -> bool {
+    let aborted = matches!(error.downcast_ref(), Some(Trap::UnreachableCodeReached | Trap::MemoryOutOfBounds));
+    let speaks_of_memory =
+        panic.is_none_or(|panic| panic.message.contains("alloc") || panic.message.contains("capacity"));
+    error.is::<MemoryRefused>() || (aborted && speaks_of_memory)
+}
+
+/// The failure of a call that was given up at its deadline. Its stack is not known: the host drops such a call.
+pub(crate) fn deadline(at: Circumstances<'_>, cpu_nanos: u64) -> Failure {
+    let limit = at.budget.deadline;
+    Failure {
+        kind: FailureKind::DeadlineBreach,
+        message: format!(
+            "was not done after {}, {} of it on the CPU",
+            text::duration(limit),
+            text::duration(std::time::Duration::from_nanos(cpu_nanos))
+        ),
+        call: at.call,
+        component: at.component,
+        location: None,
+        frames: Vec::new(),
+        evidence: vec![("deadline_ns".to_owned(), limit.as_nanos() as i64), ("cpu_ns".to_owned(), cpu_nanos as i64)],
+    }
+}
+
+fn frames(backtrace: &WasmBacktrace) -> Vec<Frame> {
+    let frame = |frame: &wasmtime::FrameInfo| Frame {
+        function: frame.func_name().map(demangled).unwrap_or_default(),
+        offset: frame.module_offset().map(|offset| offset as u64),
+    };
+    backtrace.frames().iter().map(frame).collect()
+}
+
+/// A Rust or C++ function's name as its author wrote it.
+fn demangled(name: &str) -> String {
+    let shown = addr2line::demangle_auto(name.into(), None);
+    text::cut(&shown, glasshouse_model::limits::NAME_BYTES).to_owned()
+}
+
+fn trap_kind(trap: Trap, frames: &[Frame]) -> (FailureKind, String) {
+    let told = trap.to_string();
+    let message = told.strip_prefix("wasm trap: ").unwrap_or(&told).to_owned();
+    let kind = match trap {
+        Trap::StackOverflow => FailureKind::StackOverflow,
+        Trap::MemoryOutOfBounds if let Some(function) = recursing(frames) => {
+            // A Rust guest keeps its own stack at the start of its memory; recursion runs it below address 0.
+            return (
+                FailureKind::StackOverflow,
+                format!("the guest's stack is used up: {function} keeps calling itself"),
+            );
+        }
+        Trap::MemoryOutOfBounds | Trap::HeapMisaligned => FailureKind::MemoryOutOfBounds,
+        Trap::IntegerOverflow | Trap::IntegerDivisionByZero | Trap::BadConversionToInteger => FailureKind::Arithmetic,
+        Trap::TableOutOfBounds | Trap::IndirectCallToNull | Trap::BadSignature | Trap::NullReference => {
+            FailureKind::BadCall
+        }
+        Trap::UnreachableCodeReached => FailureKind::Unreachable,
+        Trap::CannotEnterComponent
+        | Trap::CannotLeaveComponent
+        | Trap::InvalidChar
+        | Trap::StringOutOfBounds
+        | Trap::ListOutOfBounds
+        | Trap::InvalidDiscriminant
+        | Trap::UnalignedPointer => FailureKind::InvalidInterfaceUse,
+        _ => FailureKind::OtherTrap,
+    };
+    (kind, message)
+}
+
+/// The function that most of a stack consists of, if it is one that recurses without an end.
+fn recursing(frames: &[Frame]) -> Option<&str> {
+    let mut counts = std::collections::HashMap::new();
+    for frame in frames {
+        *counts.entry(frame.function.as_str()).or_insert(0) += 1;
+    }
+    let (function, count) = counts.into_iter().max_by_key(|(_, count)| *count)?;
+    (count >= RECURSION_FRAMES).then_some(function)
+}

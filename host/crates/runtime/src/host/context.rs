@@ -1,0 +1,107 @@
+//! `context`: whose work an invocation is, and nested scopes.
+
+use glasshouse_model::{Context, limits};
+use glasshouse_telemetry::Drop;
+use wasmtime::component::Resource;
+
+use crate::bindings::glasshouse::extension::context as wit;
+use crate::state::State;
+
+/// A guest's handle of a scope: its serial number among the instance's scopes.
+#[expect(unreachable_pub, reason = "the generated bindings re-export it")]
+pub struct ScopeHandle;
+
+/// The scopes of an invocation, outermost first.
+#[derive(Default)]
+pub(crate) struct Scopes {
+    outermost: Parts,
+    open: Vec<(u32, Parts)>,
+    next_serial: u32,
+}
+
+/// What a scope may change.
+#[derive(Clone, Default)]
+struct Parts {
+    correlation_id: Option<String>,
+    user: Option<String>,
+    tenant: Option<String>,
+}
+
+impl Scopes {
+    pub(crate) fn begin(&mut self, context: &Context) {
+        self.open.clear();
+        self.outermost = Parts {
+            correlation_id: context.correlation_id.clone(),
+            user: context.user.clone(),
+            tenant: context.tenant.clone(),
+        };
+    }
+
+    pub(crate) fn end(&mut self) {
+        self.open.clear();
+    }
+
+    fn innermost(&self) -> &Parts {
+        self.open.last().map_or(&self.outermost, |(_, parts)| parts)
+    }
+}
+
+impl State {
+    fn enter_innermost_scope(&mut self) {
+        let parts = self.scopes.innermost().clone();
+        let context = Context {
+            correlation_id: parts.correlation_id,
+            user: parts.user,
+            tenant: parts.tenant,
+            ..self.intake.context().clone()
+        };
+        self.intake.set_context(context);
+    }
+}
+
+impl wit::Host for State {
+    fn current(&mut self) -> wasmtime::Result<wit::Info> {
+        let context = self.intake.context();
+        Ok(wit::Info {
+            correlation_id: context.correlation(),
+            user: context.user.clone(),
+            tenant: context.tenant.clone(),
+            trace_id: context.trace_id.to_string(),
+            span_id: context.span_id.to_string(),
+        })
+    }
+}
+
+impl wit::HostScope for State {
+    fn new(&mut self, overrides: wit::Overrides) -> wasmtime::Result<Resource<ScopeHandle>> {
+        self.scopes.next_serial = self.scopes.next_serial.wrapping_add(1);
+        let serial = self.scopes.next_serial;
+        if self.scopes.open.len() >= limits::NESTING {
+            self.intake.recorder().dropped(Drop::Nesting);
+            return Ok(Resource::new_own(serial));
+        }
+        let mut parts = self.scopes.innermost().clone();
+        for (what, new, old) in [
+            ("correlation id", overrides.correlation_id, &mut parts.correlation_id),
+            ("user", overrides.user, &mut parts.user),
+            ("tenant", overrides.tenant, &mut parts.tenant),
+        ] {
+            match new {
+                Some(text) if Context::check(what, &text).is_ok() => *old = Some(text),
+                Some(_) => self.intake.recorder().dropped(Drop::Nesting),
+                None => {}
+            }
+        }
+        self.scopes.open.push((serial, parts));
+        self.enter_innermost_scope();
+        Ok(Resource::new_own(serial))
+    }
+
+    fn drop(&mut self, scope: Resource<ScopeHandle>) -> wasmtime::Result<()> {
+        if let Some(at) = self.scopes.open.iter().rposition(|(serial, _)| *serial == scope.rep()) {
+            self.scopes.open.remove(at);
+            self.enter_innermost_scope();
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,91 @@
+//! `events`: work that an extension passes on to others.
+
+use crate::bindings::glasshouse::extension::events as wit;
+use crate::bindings::glasshouse::extension::types;
+use crate::extension::{CallError, Event, HandlerError};
+use crate::state::State;
+
+/// What a full mailbox asks its caller to wait, in milliseconds: about what draining a part of it takes.
+pub(crate) const BUSY_RETRY_MS: u32 = 50;
+
+impl types::Host for State {}
+
+impl wit::Host for State {
+    fn publish(
+        &mut self,
+        topic: String,
+        content_type: String,
+        payload: Vec<u8>,
+    ) -> wasmtime::Result<Result<String, wit::PublishError>> {
+        if !legal_topic(&topic) {
+            return Ok(Err(wit::PublishError::InvalidTopic));
+        }
+        if !self.neighbours.may_publish(&topic) {
+            self.denied("publish", &topic);
+            return Ok(Err(wit::PublishError::Denied));
+        }
+        let event = Event { name: topic, content_type, payload };
+        let full = self.neighbours.publish(&event, &self.trigger.passed_on(&self.id, self.intake.context()));
+        Ok(if full.is_empty() {
+            Ok(ulid::Ulid::generate().to_string())
+        } else {
+            Err(wit::PublishError::Full(full.into_iter().map(|id| id.to_string()).collect()))
+        })
+    }
+
+    async fn call(
+        &mut self,
+        extension: String,
+        event: wit::Event,
+    ) -> wasmtime::Result<Result<wit::Reply, wit::CallError>> {
+        if !self.neighbours.may_call(&extension) {
+            self.denied("call", &extension);
+            return Ok(Err(wit::CallError::Denied));
+        }
+        let Some(target) = self.neighbours.find(&extension) else {
+            return Ok(Err(wit::CallError::UnknownExtension));
+        };
+        let trigger = self.trigger.passed_on(&self.id, self.intake.context());
+        if trigger.would_cycle(target.id()) {
+            return Ok(Err(wit::CallError::Cycle));
+        }
+        let event = Event { name: event.name, content_type: event.content_type, payload: event.payload };
+        Ok(match target.try_call(event, trigger).await {
+            Ok(reply) => Ok(wit::Reply { content_type: reply.content_type, payload: reply.payload }),
+            Err(CallError::Busy) => Err(wit::CallError::Busy(BUSY_RETRY_MS)),
+            Err(CallError::Answered(error)) => Err(wit::CallError::Answered(error.into())),
+            Err(CallError::Failed(failure)) => Err(wit::CallError::Failed(failure.to_string())),
+            Err(other) => Err(wit::CallError::Unavailable(other.to_string())),
+        })
+    }
+}
+
+impl State {
+    /// A use of something that was not granted is a security event.
+    fn denied(&self, what: &str, target: &str) {
+        use glasshouse_model::wire::{Field, Value};
+        let fields = [
+            Field { name: "event", value: Value::Text("permission.denied") },
+            Field { name: "permission", value: Value::Text(what) },
+            Field { name: "target", value: Value::Text(glasshouse_model::text::cut(target, 256)) },
+        ];
+        let level = glasshouse_model::Level::Warning;
+        self.intake.host_log(level, &format!("denied: the operator has not granted this {what}"), &fields);
+    }
+}
+
+/// Whether text is a topic: 1 to 128 characters of `[a-z0-9._-]`.
+fn legal_topic(text: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
+    (1..=128).contains(&text.len()) && text.bytes().all(legal)
+}
+
+impl From<HandlerError> for wit::HandlerError {
+    fn from(error: HandlerError) -> Self {
+        match error {
+            HandlerError::UnknownEvent(name) => Self::UnknownEvent(name),
+            HandlerError::InvalidPayload(reason) => Self::InvalidPayload(reason),
+            HandlerError::Failed { kind, message } => Self::Failed((kind, message)),
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! The door for records that a guest made: validated, gated, cut to the limits, and stored with the host's envelope.
+
+use std::borrow::Cow;
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+
+use glasshouse_model::text::cut;
+use glasshouse_model::wire::{self, Alert, Error, Field, Fields, Log, Metric, Record, Source, Value};
+use glasshouse_model::{Clock, Context, Level, Origin, Signal, limits};
+use glasshouse_telemetry::{Drop, Head, Recorder};
+
+/// What a guest said of its panic, kept until the trap that follows it.
+#[derive(Clone, Debug)]
+pub(crate) struct PanicReport {
+    pub(crate) message: String,
+    pub(crate) location: Option<(String, u32)>,
+}
+
+/// Takes the records of one instance. Its methods borrow it shared, so that a guest's bytes can be read in place.
+pub(crate) struct Intake {
+    recorder: Recorder,
+    clock: Arc<dyn Clock>,
+    context: Context,
+    context_bytes: Vec<u8>,
+    panic: RefCell<Option<PanicReport>>,
+    malformed: Cell<u64>,
+}
+
+/// Where the span id stands in an encoded context.
+const SPAN_ID_AT: std::ops::Range<usize> = 16..24;
+/// The kind of error that the SDK's panic hook reports.
+const PANIC_KIND: &str = "panic";
+
+impl Intake {
+    pub(crate) fn new(recorder: Recorder, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            recorder,
+            clock,
+            context: Context::default(),
+            context_bytes: Vec::new(),
+            panic: RefCell::default(),
+            malformed: Cell::new(0),
+        }
+    }
+
+    pub(crate) fn recorder(&self) -> &Recorder {
+        &self.recorder
+    }
+
+    pub(crate) fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
+    pub(crate) fn context(&self) -> &Context {
+        &self.context
+    }
+
+    pub(crate) fn context_bytes(&self) -> &[u8] {
+        &self.context_bytes
+    }
+
+    pub(crate) fn set_context(&mut self, context: Context) {
+        self.context_bytes.clear();
+        context.encode(&mut self.context_bytes);
+        self.context = context;
+    }
+
+    pub(crate) fn set_span(&mut self, span: glasshouse_model::SpanId) {
+        self.context.span_id = span;
+        if let Some(place) = self.context_bytes.get_mut(SPAN_ID_AT) {
+            place.copy_from_slice(&span.0);
+        }
+    }
+
+    /// Takes a batch in the wire format.
+    #[inline]
+    pub(crate) fn emit(&self, batch: &[u8]) {
+        let records = match wire::records(batch) {
+            Ok(records) => records,
+            Err(malformed) => return self.refuse(malformed),
+        };
+        for record in records {
+            let decoded = record.and_then(|(kind, body)| Ok((kind, body, wire::decode(kind, body)?)));
+            match decoded {
+                Ok((kind, body, record)) => self.take(kind, body, &record),
+                Err(malformed) => return self.refuse(malformed),
+            }
+        }
+    }
+
+    /// Takes one record that the host encoded from a typed call.
+    pub(crate) fn take_encoded(&self, kind: u8, body: &[u8]) {
+        match wire::decode(kind, body) {
+            Ok(record) => self.take(kind, body, &record),
+            Err(malformed) => self.refuse(malformed),
+        }
+    }
+
+    #[inline]
+    fn take(&self, kind: u8, body: &[u8], record: &Record<'_>) {
+        if let Record::Error(error, _) = record
+            && error.kind == PANIC_KIND
+            && !error.handled
+        {
+            return self.note_panic(error);
+        }
+        let Some(signal) = self.recorder.admit(record) else { return };
+        if fits(record, body.len()) {
+            self.store(signal, Origin::Guest, kind, body, false);
+        } else {
+            self.store(signal, Origin::Guest, kind, &cut_to_limits(record), true);
+        }
+    }
+
+    #[inline]
+    fn store(&self, signal: Signal, origin: Origin, kind: u8, body: &[u8], cut: bool) {
+        let head = Head { time: self.clock.now(), origin, cut, context: &self.context_bytes };
+        self.recorder.append(signal, head, kind, body);
+    }
+
+    /// Keeps a panic for the trap that follows it: the two are one failure.
+    fn note_panic(&self, error: &Error<'_>) {
+        let location = error.source.map(|source| (cut(source.file, limits::NAME_BYTES).to_owned(), source.line));
+        let message = cut(error.message, limits::MESSAGE_BYTES).to_owned();
+        *self.panic.borrow_mut() = Some(PanicReport { message, location });
+    }
+
+    pub(crate) fn take_panic(&self) -> Option<PanicReport> {
+        self.panic.borrow_mut().take()
+    }
+
+    #[cold]
+    fn refuse(&self, malformed: wire::Malformed) {
+        self.recorder.dropped(Drop::Malformed);
+        if self.malformed.replace(self.malformed.get() + 1) == 0 {
+            self.host_log(Level::Warning, &format!("a batch of records is malformed: {malformed}"), &[]);
+        }
+    }
+
+    /// Forgets what belongs to the invocation that ended.
+    pub(crate) fn end_invocation(&self) {
+        self.malformed.set(0);
+    }
+
+    /// Stores a log that the host makes about the extension.
+    pub(crate) fn host_log(&self, level: Level, message: &str, fields: &[Field<'_>]) {
+        host_log(&self.recorder, &*self.clock, &self.context_bytes, level, message, fields);
+    }
+
+    /// Stores a line that the guest wrote to its standard output or error.
+    pub(crate) fn stdio_line(
+        recorder: &Recorder,
+        clock: &dyn Clock,
+        context: &[u8],
+        stream: &str,
+        line: &str,
+        cut: bool,
+    ) {
+        let level = if stream == "stderr" { Level::Warning } else { Level::Info };
+        let log = Log { level, target: stream, message: line, source: None, time: None };
+        let Some(signal) = recorder.admit(&Record::Log(log, Fields::EMPTY)) else { return };
+        let mut body = Vec::with_capacity(line.len() + 16);
+        wire::write_log(&mut body, &log, format_args!("{line}"), &[]);
+        let head = Head { time: clock.now(), origin: Origin::Stdio, cut, context };
+        recorder.append(signal, head, wire::KIND_LOG, &body);
+    }
+}
+
+/// Stores a log that the host makes about an extension, whatever its level of logging.
+pub(crate) fn host_log(
+    recorder: &Recorder,
+    clock: &dyn Clock,
+    context: &[u8],
+    level: Level,
+    message: &str,
+    fields: &[Field<'_>],
+) {
+    let log = Log { level, target: "glasshouse", message, source: None, time: None };
+    let mut body = Vec::with_capacity(256);
+    wire::write_log(&mut body, &log, format_args!("{}", cut(message, limits::MESSAGE_BYTES)), fields);
+    let head = Head { time: clock.now(), origin: Origin::Host, cut: false, context };
+    recorder.append(Signal::Log, head, wire::KIND_LOG, &body);
+}
+
+/// Whether all parts of a record are within the limits.
+#[inline]
+fn fits(record: &Record<'_>, body_bytes: usize) -> bool {
+    let fields = match record {
+        Record::Log(_, fields) | Record::Metric(_, fields) | Record::Error(_, fields) => *fields,
+        Record::Alert(_) => Fields::EMPTY,
+    };
+    if fields.len() > limits::FIELDS || body_bytes > limits::RECORD_BYTES {
+        return false;
+    }
+    body_bytes <= limits::UNCUT_BYTES || parts_fit(record, fields)
+}
+
+fn parts_fit(record: &Record<'_>, fields: Fields<'_>) -> bool {
+    let name = |text: &str| text.len() <= limits::NAME_BYTES;
+    let text = |text: &str| text.len() <= limits::TEXT_BYTES;
+    let message = |text: &str| text.len() <= limits::MESSAGE_BYTES;
+    let file = |source: Option<Source<'_>>| source.is_none_or(|source| name(source.file));
+    let own = match record {
+        Record::Log(log, _) => name(log.target) && message(log.message) && file(log.source),
+        Record::Metric(metric, _) => name(metric.name) && name(metric.unit),
+        Record::Error(error, _) => {
+            name(error.kind) && message(error.message) && text(error.stack) && file(error.source)
+        }
+        Record::Alert(alert) => {
+            name(alert.kind) && name(alert.title) && message(alert.message) && alert.metric.is_none_or(name)
+        }
+    };
+    own && fields
+        .iter()
+        .all(|field| name(field.name) && if let Value::Text(value) = field.value { text(value) } else { true })
+}
+
+/// Encodes a record anew with its text and its number of fields cut to the limits.
+#[cold]
+fn cut_to_limits(record: &Record<'_>) -> Vec<u8> {
+    fn name(text: &str) -> &str {
+        cut(text, limits::NAME_BYTES)
+    }
+    fn source(source: Option<Source<'_>>) -> Option<Source<'_>> {
+        source.map(|source| Source { file: name(source.file), ..source })
+    }
+    let mut body = Vec::new();
+    match record {
+        Record::Log(log, fields) => {
+            let message = cut(log.message, limits::MESSAGE_BYTES);
+            let log = Log { target: name(log.target), source: source(log.source), ..*log };
+            let fields = cut_fields(*fields, limits::RECORD_BYTES - limits::MESSAGE_BYTES);
+            wire::write_log(&mut body, &log, format_args!("{message}"), &fields);
+        }
+        Record::Metric(metric, labels) => {
+            let metric = Metric { name: name(metric.name), unit: name(metric.unit), ..*metric };
+            wire::write_metric(&mut body, &metric, &cut_fields(*labels, limits::RECORD_BYTES / 2));
+        }
+        Record::Error(error, fields) => {
+            let error = Error {
+                kind: name(error.kind),
+                message: cut(error.message, limits::MESSAGE_BYTES),
+                stack: cut(error.stack, limits::TEXT_BYTES),
+                source: source(error.source),
+                ..*error
+            };
+            let left = limits::RECORD_BYTES - limits::MESSAGE_BYTES - limits::TEXT_BYTES - 4 * limits::NAME_BYTES;
+            wire::write_error(&mut body, &error, &cut_fields(*fields, left));
+        }
+        Record::Alert(alert) => {
+            let alert = Alert {
+                kind: name(alert.kind),
+                title: name(alert.title),
+                message: cut(alert.message, limits::MESSAGE_BYTES),
+                metric: alert.metric.map(name),
+                ..*alert
+            };
+            wire::write_alert(&mut body, &alert);
+        }
+    }
+    body
+}
+
+/// The first fields, each cut to its limit, that together stay within so many bytes.
+fn cut_fields(fields: Fields<'_>, mut bytes: usize) -> Vec<Field<'_>> {
+    /// Bytes of a field beyond its texts, at most.
+    const FIELD_OVERHEAD: usize = 16;
+    let mut kept = Vec::new();
+    for field in fields.iter().take(limits::FIELDS) {
+        let name = cut(field.name, limits::NAME_BYTES);
+        let value = match field.value {
+            Value::Text(text) => Value::Text(cut(text, limits::TEXT_BYTES)),
+            other => other,
+        };
+        let length = name.len() + FIELD_OVERHEAD + if let Value::Text(text) = value { text.len() } else { 0 };
+        if length > bytes {
+            break;
+        }
+        bytes -= length;
+        kept.push(Field { name, value });
+    }
+    kept
+}
+
+/// Text without the bytes that are not UTF-8.
+pub(crate) fn lossy(bytes: &[u8]) -> Cow<'_, str> {
+    String::from_utf8_lossy(bytes)
+}

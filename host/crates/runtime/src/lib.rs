@@ -1,0 +1,267 @@
+//! Runs extensions: the only user of wasmtime. Compiles and caches components, keeps each in a sandbox of its own task,
+//! meters its calls, ends what is over its budget, and writes what happens to the extension's store.
+
+mod bindings;
+mod cache;
+mod clock;
+mod engine;
+mod extension;
+mod failure;
+mod grants;
+mod host;
+mod inspect;
+mod intake;
+mod limiter;
+mod loader;
+mod meter;
+mod neighbours;
+mod sandbox;
+mod state;
+mod stdio;
+mod supervisor;
+mod symbols;
+
+use std::any::Any;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use glasshouse_model::settings::Settings;
+use glasshouse_model::{Clock, ExtensionId, Failure};
+use glasshouse_telemetry::{Store, StoreSettings};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use wasmtime::Engine;
+use wasmtime::component::Linker;
+
+pub use clock::SystemClock;
+pub use engine::LinkerHook;
+pub use extension::{CallError, Chain, ComponentInfo, Event, Extension, HandlerError, Reply, Status, Trigger};
+pub use grants::GrantError;
+pub use inspect::{Inspection, inspect};
+pub use loader::LoadError;
+pub use sandbox::{EmbedderCall, EmbedderData};
+pub use state::State;
+pub use symbols::SourceFrame;
+pub use wasmtime;
+
+use cache::Cache;
+use extension::Shared;
+use grants::Reachable;
+use loader::Loader;
+use meter::Phase;
+use neighbours::{Neighbours, Registry};
+use sandbox::{Blueprint, Exports};
+use supervisor::Supervisor;
+use symbols::Symbols;
+
+/// How a [`Runtime`] is set up.
+pub struct RuntimeSettings {
+    /// The folder of compiled components; `None` compiles at every start.
+    pub cache_folder: Option<PathBuf>,
+    /// Components of usual size that are compiled at once.
+    pub compile_threads: usize,
+    /// Where time comes from.
+    pub clock: Arc<dyn Clock>,
+    /// An embedder's additions to what components can import.
+    pub linker_hooks: Vec<LinkerHook>,
+    /// Makes an embedder's data for each instance.
+    pub embedder_data: EmbedderData,
+}
+
+impl Default for RuntimeSettings {
+    fn default() -> Self {
+        Self {
+            cache_folder: None,
+            compile_threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            clock: Arc::new(SystemClock::new()),
+            linker_hooks: Vec::new(),
+            embedder_data: Arc::new(|_| Box::new(()) as Box<dyn Any + Send>),
+        }
+    }
+}
+
+/// What to run.
+pub struct ExtensionSpec {
+    /// Its id.
+    pub id: ExtensionId,
+    /// Its component file.
+    pub component: PathBuf,
+    /// The topics whose events it gets; a trailing `*` stands for any ending.
+    pub subscriptions: Vec<String>,
+    /// What it may use and do, and how it is watched.
+    pub settings: Settings,
+}
+
+/// The host could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    /// The engine, or what is linked into components.
+    #[error("cannot set up the WebAssembly engine: {0:#}")]
+    Engine(wasmtime::Error),
+    /// Two extensions with one id.
+    #[error("two extensions have the id \"{0}\"; rename one of them")]
+    Duplicate(ExtensionId),
+}
+
+/// Runs extensions. Dropping it gives up all calls; [`Runtime::shutdown`] ends it in order.
+pub struct Runtime {
+    engine: Engine,
+    linker: Arc<Linker<State>>,
+    loader: Arc<Loader>,
+    registry: Arc<Registry>,
+    clock: Arc<dyn Clock>,
+    embedder_data: EmbedderData,
+    phase: watch::Sender<Phase>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+    symbols: Arc<Symbols>,
+}
+
+impl Runtime {
+    /// Sets up the engine. A cache folder that cannot be used is said in the log, and components are compiled anew.
+    pub fn new(settings: RuntimeSettings) -> Result<Self, RuntimeError> {
+        let engine = engine::engine().map_err(RuntimeError::Engine)?;
+        let linker = engine::linker(&engine, &settings.linker_hooks).map_err(RuntimeError::Engine)?;
+        let cache = settings.cache_folder.and_then(|folder| {
+            Cache::open(&folder, engine::compatibility(&engine))
+                .inspect_err(|error| {
+                    tracing::warn!(folder = %folder.display(), "compiled components are not kept, since the folder cannot be used: {error}");
+                })
+                .ok()
+        });
+        Ok(Self {
+            loader: Loader::new(engine.clone(), cache, settings.compile_threads),
+            engine,
+            linker: Arc::new(linker),
+            registry: Arc::default(),
+            clock: settings.clock,
+            embedder_data: settings.embedder_data,
+            phase: watch::Sender::new(Phase::Running),
+            tasks: Mutex::default(),
+            symbols: Arc::default(),
+        })
+    }
+
+    /// Starts an extension on a task of its own and returns at once; [`Extension::loaded`] waits for it.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn start(&self, spec: ExtensionSpec) -> Result<Extension, RuntimeError> {
+        let path = spec.component.clone();
+        let (loader, linker) = (Arc::clone(&self.loader), Arc::clone(&self.linker));
+        let neighbours = Neighbours::new(&self.registry, spec.settings.permissions.clone());
+        let embedder_data = Arc::clone(&self.embedder_data);
+        self.spawn(spec, move |extension: Extension| async move {
+            let loaded = loader.load(&path).await.map_err(|error| error.to_string())?;
+            let shared = extension.shared();
+            let network = shared.settings.permissions.network.clone();
+            let reachable = tokio::task::spawn_blocking(move || Reachable::resolve(&network))
+                .await
+                .map_err(|error| error.to_string())?
+                .map_err(|error| error.to_string())?;
+            let link = |error: wasmtime::Error| inspect::link_error(&error);
+            let pre = linker.instantiate_pre(&loaded.component).map_err(link)?;
+            let exports = Exports::find(&pre).map_err(link)?;
+            let blueprint = Blueprint {
+                id: shared.id.clone(),
+                pre,
+                exports,
+                component: loaded.digest,
+                settings: shared.settings.clone(),
+                reachable: Arc::new(reachable),
+                recorder: shared.store.recorder(),
+                clock: Arc::clone(&shared.clock),
+                neighbours,
+                embedder_data,
+            };
+            let info =
+                ComponentInfo { digest: loaded.digest, file_bytes: loaded.file_bytes, compiled: loaded.compiled };
+            Ok((Arc::new(blueprint), info))
+        })
+    }
+
+    /// Lists an extension that cannot be started, with its cause, so that it is seen with the others.
+    pub fn start_failed(&self, spec: ExtensionSpec, cause: String) -> Result<Extension, RuntimeError> {
+        self.spawn(spec, |_| std::future::ready(Err(cause)))
+    }
+
+    fn spawn<F>(&self, spec: ExtensionSpec, load: impl FnOnce(Extension) -> F) -> Result<Extension, RuntimeError>
+    where
+        F: Future<Output = Result<(Arc<Blueprint>, ComponentInfo), String>> + Send + 'static,
+    {
+        let store = Store::new(&StoreSettings::from_debugging(&spec.settings.debugging));
+        let (sender, mailbox) = mpsc::channel(spec.settings.budget.mailbox.max(1));
+        let recorder = store.recorder();
+        let extension = Extension::new(Shared {
+            id: spec.id.clone(),
+            subscriptions: spec.subscriptions,
+            settings: spec.settings,
+            store,
+            clock: Arc::clone(&self.clock),
+            mailbox: sender,
+            status: watch::Sender::new(Status::Loading),
+            component: OnceLock::new(),
+            path: spec.component,
+        });
+        if !self.registry.add(extension.clone()) {
+            return Err(RuntimeError::Duplicate(spec.id));
+        }
+        let supervisor = Supervisor { extension: extension.clone(), recorder, mailbox, phase: self.phase.subscribe() };
+        let task = tokio::spawn(supervisor.run(load(extension.clone())));
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task);
+        Ok(extension)
+    }
+
+    /// The extension with this id.
+    pub fn extension(&self, id: &str) -> Option<Extension> {
+        self.registry.find(id)
+    }
+
+    /// All extensions, by id.
+    pub fn extensions(&self) -> Vec<Extension> {
+        self.registry.all()
+    }
+
+    /// The engine, for an embedder that compiles or inspects components itself.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The source lines of a failure's stack, innermost first. Reads and parses the component's line tables on a
+    /// blocking thread the first time. May be cancelled.
+    pub async fn source_frames(&self, extension: &Extension, failure: &Failure) -> Vec<SourceFrame> {
+        let symbols = Arc::clone(&self.symbols);
+        let path = extension.shared().path.clone();
+        let (component, frames) = (failure.component, failure.frames.clone());
+        tokio::task::spawn_blocking(move || symbols.resolve(&path, &component, &frames)).await.unwrap_or_default()
+    }
+
+    /// Ends all extensions: no new calls are taken, those in the mailboxes are finished, what is not done after
+    /// `limit` is given up, and `shutdown` runs in each live instance. Cancelling this leaves the host draining;
+    /// calling it again with a shorter limit hastens it.
+    pub async fn shutdown(&self, limit: Duration) {
+        self.phase.send_if_modified(|phase| {
+            let changes = *phase < Phase::Draining;
+            *phase = (*phase).max(Phase::Draining);
+            changes
+        });
+        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        let all = async {
+            for task in tasks {
+                // A task that panicked has ended, too; tokio has printed why.
+                let _ = task.await;
+            }
+        };
+        let mut all = std::pin::pin!(all);
+        if tokio::time::timeout(limit, &mut all).await.is_err() {
+            self.phase.send_replace(Phase::Cancelling);
+            all.await;
+        }
+    }
+
+    /// Gives up all calls in flight at once; a [`Runtime::shutdown`] under way then ends soon.
+    pub fn cancel(&self) {
+        self.phase.send_replace(Phase::Cancelling);
+    }
+}

@@ -1,0 +1,171 @@
+//! From a component file to code that can be instantiated, without delaying anybody else.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use glasshouse_model::Digest;
+use tokio::sync::{Semaphore, oneshot};
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+use crate::cache::Cache;
+
+/// Bytes of the largest component file that is read. The largest real ones (interpreters with their library) are 30 MB.
+const COMPONENT_BYTES: u64 = 256 * 1024 * 1024;
+/// Components of this size or more are compiled one at a time, so that smaller ones never wait for them.
+const LARGE_BYTES: usize = 2 * 1024 * 1024;
+/// How much lower than the guests' the priority of compiling threads is.
+const NICENESS: i32 = 10;
+
+/// A component that is ready to be instantiated.
+#[derive(Clone)]
+pub(crate) struct Loaded {
+    pub(crate) component: Component,
+    pub(crate) digest: Digest,
+    pub(crate) file_bytes: u64,
+    /// Whether it was compiled now, and not taken from the cache.
+    pub(crate) compiled: bool,
+}
+
+/// Why a component file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// The file cannot be read.
+    #[error("cannot read {path}: {cause}", path = path.display())]
+    Unreadable {
+        /// The component file.
+        path: PathBuf,
+        /// What the system said.
+        cause: std::io::Error,
+    },
+    /// The file is larger than any component that is accepted.
+    #[error("{path} has {bytes} bytes; components of up to {COMPONENT_BYTES} bytes are accepted", path = path.display())]
+    TooLarge {
+        /// The component file.
+        path: PathBuf,
+        /// Its size.
+        bytes: u64,
+    },
+    /// The file is something else than a component.
+    #[error("{path} is not a WebAssembly component: {what}", path = path.display())]
+    NotAComponent {
+        /// The component file.
+        path: PathBuf,
+        /// What it is instead, and what to do.
+        what: String,
+    },
+    /// The file is damaged, or uses what the host does not support.
+    #[error("{path} does not compile: {cause}", path = path.display())]
+    Invalid {
+        /// The component file.
+        path: PathBuf,
+        /// What the compiler said.
+        cause: String,
+    },
+    /// The host could not start compiling.
+    #[error("cannot compile {path}: {cause}", path = path.display())]
+    Host {
+        /// The component file.
+        path: PathBuf,
+        /// What went wrong in the host.
+        cause: String,
+    },
+}
+
+/// Loads components; shared by all extensions.
+pub(crate) struct Loader {
+    engine: Engine,
+    cache: Option<Cache>,
+    small: Semaphore,
+    large: Semaphore,
+}
+
+impl Loader {
+    pub(crate) fn new(engine: Engine, cache: Option<Cache>, compile_threads: usize) -> Arc<Self> {
+        Arc::new(Self { engine, cache, small: Semaphore::new(compile_threads.max(1)), large: Semaphore::new(1) })
+    }
+
+    /// Loads a component: from the cache if it is there, else by compiling it on a thread of its own.
+    pub(crate) async fn load(self: &Arc<Self>, path: &Path) -> Result<Loaded, LoadError> {
+        let owned = path.to_owned();
+        let loader = Arc::clone(self);
+        let (bytes, digest, cached) = tokio::task::spawn_blocking(move || {
+            let bytes = read(&owned)?;
+            let digest = Digest(*blake3::hash(&bytes).as_bytes());
+            let cached = loader.cache.as_ref().and_then(|cache| cache.load(&loader.engine, &digest));
+            Ok((bytes, digest, cached))
+        })
+        .await
+        .map_err(|error| LoadError::Host { path: path.to_owned(), cause: error.to_string() })??;
+        let file_bytes = bytes.len() as u64;
+        if let Some(component) = cached {
+            return Ok(Loaded { component, digest, file_bytes, compiled: false });
+        }
+        if let Some(what) = not_a_component(&bytes) {
+            return Err(LoadError::NotAComponent { path: path.to_owned(), what });
+        }
+        let lane = if bytes.len() < LARGE_BYTES { &self.small } else { &self.large };
+        let _turn = lane.acquire().await;
+        let component = self.compile(path, bytes, digest).await?;
+        Ok(Loaded { component, digest, file_bytes, compiled: true })
+    }
+
+    /// Compiles on a thread of low priority that ends with the work.
+    async fn compile(self: &Arc<Self>, path: &Path, bytes: Vec<u8>, digest: Digest) -> Result<Component, LoadError> {
+        let host = |cause: String| LoadError::Host { path: path.to_owned(), cause };
+        let (done, result) = oneshot::channel();
+        let loader = Arc::clone(self);
+        std::thread::Builder::new()
+            .name("compile".into())
+            .spawn(move || {
+                // Refused where the system does not let a process lower itself: it then compiles as usual.
+                let _ = rustix::process::nice(NICENESS);
+                // The waiting task may be gone; what was compiled is in the cache all the same.
+                let _ = done.send(loader.compile_now(&bytes, &digest));
+            })
+            .map_err(|error| host(format!("no thread: {error}")))?;
+        let compiled = result.await.map_err(|_| host("the compiler panicked".into()))?;
+        compiled.map_err(|error| LoadError::Invalid { path: path.to_owned(), cause: format!("{error:#}") })
+    }
+
+    fn compile_now(&self, bytes: &[u8], digest: &Digest) -> wasmtime::Result<Component> {
+        let Some(cache) = &self.cache else { return Component::from_binary(&self.engine, bytes) };
+        let code = self.engine.precompile_component(bytes)?;
+        cache.store(digest, &code);
+        match cache.load(&self.engine, digest) {
+            Some(component) => Ok(component),
+            None => Component::from_binary(&self.engine, bytes),
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
+    let unreadable = |cause| LoadError::Unreadable { path: path.to_owned(), cause };
+    let metadata = std::fs::metadata(path).map_err(unreadable)?;
+    if !metadata.is_file() {
+        return Err(unreadable(std::io::Error::other("it is not a file")));
+    }
+    if metadata.len() > COMPONENT_BYTES {
+        return Err(LoadError::TooLarge { path: path.to_owned(), bytes: metadata.len() });
+    }
+    std::fs::read(path).map_err(unreadable)
+}
+
+/// What a file is, if its first bytes are not those of a component.
+pub(crate) fn not_a_component(bytes: &[u8]) -> Option<String> {
+    const MAGIC: &[u8] = b"\0asm";
+    /// Version and layer of a component, and of a core module.
+    const COMPONENT: &[u8] = &[0x0d, 0, 1, 0];
+    const MODULE: &[u8] = &[1, 0, 0, 0];
+    match (bytes.get(..4), bytes.get(4..8)) {
+        (Some(MAGIC), Some(COMPONENT)) => None,
+        (Some(MAGIC), Some(MODULE)) => Some(
+            "it is a core module; build it for the target wasm32-wasip2, or make it a component with \
+             `wasm-tools component new`"
+                .into(),
+        ),
+        (Some(MAGIC), _) => Some("its header is of an unknown version, or cut off".into()),
+        (Some(b"\x7fELF"), _) => Some("it is native or precompiled code, which is never loaded from a plugin".into()),
+        _ => Some("it does not start with the bytes of WebAssembly; was it built to its end?".into()),
+    }
+}

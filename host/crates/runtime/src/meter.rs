@@ -1,0 +1,76 @@
+//! Runs a guest's call: measures its CPU time, ends it at its deadline or when the host gives it up.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use std::time::Duration;
+
+use glasshouse_model::Clock;
+use tokio::sync::watch;
+
+use crate::clock::thread_cpu_nanos;
+
+/// How far the host's end has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Phase {
+    /// Calls are taken.
+    Running,
+    /// No new calls are taken; those in the mailboxes are finished.
+    Draining,
+    /// Calls in flight are given up.
+    Cancelling,
+}
+
+/// How a call came to its end.
+pub(crate) enum Ended<T> {
+    /// By itself.
+    Finished(T),
+    /// At its deadline.
+    DeadlinePassed,
+    /// Given up by the host.
+    Cancelled,
+}
+
+/// What a call took.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Measured {
+    pub(crate) cpu_nanos: u64,
+    pub(crate) elapsed_nanos: u64,
+}
+
+/// Runs a call to its end. CPU time is what the polls of the call took: by the time-stamp counter for the first poll,
+/// which a fuel slice keeps short, and by the thread's CPU clock for all further ones, so that what the system took
+/// from a long call is not charged to it.
+pub(crate) async fn run<F: Future>(
+    call: F,
+    deadline: Duration,
+    clock: &dyn Clock,
+    phase: &mut watch::Receiver<Phase>,
+) -> (Ended<F::Output>, Measured) {
+    let mut call = pin!(call);
+    let start = clock.monotonic_nanos();
+    let deadline_nanos = u64::try_from(deadline.as_nanos()).unwrap_or(u64::MAX);
+    let mut cpu_nanos = 0;
+    let mut timer: Option<Pin<Box<tokio::time::Sleep>>> = None;
+    let mut given_up = pin!(phase.wait_for(|phase| *phase == Phase::Cancelling));
+    let ended = std::future::poll_fn(|task| {
+        let first = timer.is_none();
+        let before = if first { 0 } else { thread_cpu_nanos() };
+        let polled = call.as_mut().poll(task);
+        let elapsed = clock.monotonic_nanos() - start;
+        cpu_nanos += if first { elapsed } else { thread_cpu_nanos() - before };
+        if let Poll::Ready(output) = polled {
+            return Poll::Ready((Ended::Finished(output), elapsed));
+        }
+        let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(deadline)));
+        if elapsed >= deadline_nanos || timer.as_mut().poll(task).is_ready() {
+            return Poll::Ready((Ended::DeadlinePassed, elapsed));
+        }
+        if given_up.as_mut().poll(task).is_ready() {
+            return Poll::Ready((Ended::Cancelled, elapsed));
+        }
+        Poll::Pending
+    });
+    let (ended, elapsed_nanos) = ended.await;
+    (ended, Measured { cpu_nanos, elapsed_nanos })
+}

@@ -1,0 +1,358 @@
+//! One live instance of an extension: its store, its exports, and calls of them under their budget.
+
+use std::any::Any;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use glasshouse_model::invocation::Cost;
+use glasshouse_model::record::{KIND_FAILURE, KIND_INVOCATION};
+use glasshouse_model::settings::Settings;
+use glasshouse_model::{
+    Clock, Context, Digest, ExtensionId, Failure, FailureKind, Invocation, Origin, Outcome, Signal, SpanId, TraceId,
+};
+use glasshouse_telemetry::{Head, Recorder};
+use tokio::sync::watch;
+use wasmtime::Store;
+use wasmtime::component::{Instance, InstancePre};
+
+use crate::bindings::exports::glasshouse::extension::{handler, lifecycle};
+use crate::engine::YIELD_FUEL;
+use crate::extension::{Event, HandlerError, Reply, Trigger};
+use crate::failure::{Circumstances, classify};
+use crate::grants::{GrantError, Reachable, wasi};
+use crate::limiter::Limiter;
+use crate::meter::{Ended, Phase, run};
+use crate::neighbours::Neighbours;
+use crate::state::{State, StateParts};
+use crate::stdio::Stdio;
+
+/// Resource handles that an instance may hold at once: each is host memory that the memory budget does not see.
+const HANDLES: usize = 10_000;
+/// The most that `shutdown` may take, so that the host's own end is not delayed.
+const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(1);
+
+/// An embedder's call of exports of its own: runs on the extension's task, as an invocation with the extension's budget.
+pub type EmbedderCall = Box<
+    dyn for<'a> FnOnce(
+            &'a mut Store<State>,
+            &'a Instance,
+        ) -> Pin<Box<dyn Future<Output = wasmtime::Result<()>> + Send + 'a>>
+        + Send,
+>;
+
+/// Makes an embedder's data for an instance.
+pub type EmbedderData = Arc<dyn Fn(&ExtensionId) -> Box<dyn Any + Send> + Send + Sync>;
+
+/// All that is needed to make instances of an extension.
+pub(crate) struct Blueprint {
+    pub(crate) id: ExtensionId,
+    pub(crate) pre: InstancePre<State>,
+    pub(crate) exports: Exports,
+    pub(crate) component: Digest,
+    pub(crate) settings: Settings,
+    pub(crate) reachable: Arc<Reachable>,
+    pub(crate) recorder: Recorder,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) neighbours: Neighbours,
+    pub(crate) embedder_data: EmbedderData,
+}
+
+/// Which of the exports of `wit/` a component has.
+pub(crate) struct Exports {
+    pub(crate) handler: Option<handler::GuestIndices>,
+    pub(crate) lifecycle: Option<lifecycle::GuestIndices>,
+}
+
+impl Exports {
+    /// Finds the exports; one that is there with other functions than in `wit/` is an error.
+    pub(crate) fn find(pre: &InstancePre<State>) -> wasmtime::Result<Self> {
+        let has = |name| pre.component().get_export_index(None, name).is_some();
+        Ok(Self {
+            handler: has("glasshouse:extension/handler@0.1.0").then(|| handler::GuestIndices::new(pre)).transpose()?,
+            lifecycle: has("glasshouse:extension/lifecycle@0.1.0")
+                .then(|| lifecycle::GuestIndices::new(pre))
+                .transpose()?,
+        })
+    }
+}
+
+/// What to call.
+pub(crate) enum Job {
+    Init,
+    Shutdown,
+    Handle(Event),
+    Embedder(String, EmbedderCall),
+}
+
+/// How a call ended for its caller.
+pub(crate) enum Answer {
+    /// `init`, `shutdown` and an embedder's call have nothing to say.
+    Done,
+    Reply(Reply),
+    Error(HandlerError),
+    NoHandler,
+    Failed(Box<Failure>),
+    Cancelled,
+}
+
+impl Answer {
+    fn outcome(&self) -> Outcome {
+        match self {
+            Self::Done | Self::Reply(_) => Outcome::Ok,
+            Self::Error(_) | Self::NoHandler => Outcome::Answered,
+            Self::Cancelled => Outcome::Cancelled,
+            Self::Failed(failure) => match failure.kind {
+                FailureKind::FuelBreach
+                | FailureKind::DeadlineBreach
+                | FailureKind::MemoryBreach
+                | FailureKind::HostDataBreach => Outcome::Breached,
+                _ => Outcome::Trapped,
+            },
+        }
+    }
+}
+
+/// A live instance.
+pub(crate) struct Sandbox {
+    blueprint: Arc<Blueprint>,
+    store: Store<State>,
+    /// `None` until it is made, and after a call that did not come to its end: such an instance cannot be entered.
+    instance: Option<Live>,
+    phase: watch::Receiver<Phase>,
+    scratch: Vec<u8>,
+}
+
+struct Live {
+    instance: Instance,
+    handler: Option<handler::Guest>,
+    lifecycle: Option<lifecycle::Guest>,
+}
+
+impl Blueprint {
+    /// Makes an instance and runs its `init`.
+    pub(crate) async fn build(self: &Arc<Self>, phase: watch::Receiver<Phase>) -> Result<Sandbox, BuildError> {
+        let stdio = Stdio::new(self.recorder.clone(), Arc::clone(&self.clock));
+        let permissions = &self.settings.permissions;
+        let wasi = wasi(permissions, &self.reachable, &stdio, &self.recorder, &self.clock)?;
+        let state = State::new(StateParts {
+            id: self.id.clone(),
+            recorder: self.recorder.clone(),
+            clock: Arc::clone(&self.clock),
+            limiter: Limiter::new(self.settings.budget.memory_bytes),
+            stdio,
+            neighbours: self.neighbours.clone(),
+            wasi,
+            embedder: (self.embedder_data)(&self.id),
+        });
+        let mut store = Store::new(self.pre.engine(), state);
+        store.limiter(|state| &mut state.limiter);
+        store.set_hostcall_fuel(self.settings.budget.host_data_per_call as usize);
+        store.set_max_component_handles(HANDLES);
+        let mut sandbox = Sandbox { blueprint: Arc::clone(self), store, instance: None, phase, scratch: Vec::new() };
+        match sandbox.invoke(Job::Init, &Trigger::default(), 0).await {
+            Answer::Failed(failure) => Err(BuildError::Failed(failure)),
+            Answer::Cancelled => Err(BuildError::Cancelled),
+            _ => Ok(sandbox),
+        }
+    }
+}
+
+/// Why there is no instance.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BuildError {
+    #[error(transparent)]
+    Grant(#[from] GrantError),
+    #[error("{0}")]
+    Failed(Box<Failure>),
+    #[error("the host is stopping")]
+    Cancelled,
+}
+
+impl Sandbox {
+    /// Whether it can be called.
+    pub(crate) fn is_alive(&self) -> bool {
+        self.instance.is_some()
+    }
+
+    /// Makes a call, as an invocation with a context, a budget and a record of its own.
+    pub(crate) async fn invoke(&mut self, job: Job, trigger: &Trigger, queued_nanos: u64) -> Answer {
+        let blueprint = Arc::clone(&self.blueprint);
+        let budget = &blueprint.settings.budget;
+        let (counts, input_bytes, deadline) = match &job {
+            Job::Init => (false, 0, budget.deadline),
+            Job::Shutdown => (false, 0, budget.deadline.min(SHUTDOWN_DEADLINE)),
+            Job::Handle(event) => (true, event.payload.len() as u64, budget.deadline),
+            Job::Embedder(..) => (true, 0, budget.deadline),
+        };
+        self.scratch.clear();
+        name_job(&mut self.scratch, &job);
+        self.store.data_mut().begin_invocation(trigger, trigger.context());
+        let fuel = if self.store.set_fuel(budget.fuel_per_call).is_ok() { budget.fuel_per_call } else { 0 };
+        // Fails only if the engine does not meter fuel, which this one does.
+        let _ = self.store.fuel_async_yield_interval(Some(YIELD_FUEL));
+
+        let live = self.instance.take();
+        let clock = Arc::clone(&blueprint.clock);
+        let call = perform(&blueprint, &mut self.store, live, job);
+        let (ended, measured) = run(call, deadline, &*clock, &mut self.phase).await;
+
+        let fuel_left = self.store.get_fuel().unwrap_or_default();
+        let state = self.store.data_mut();
+        state.end_invocation(fuel_left);
+        let panic = state.intake.take_panic();
+        let name = String::from_utf8_lossy(&self.scratch).into_owned();
+        let state = self.store.data();
+        let circumstances = Circumstances {
+            call: String::new(),
+            component: blueprint.component,
+            budget,
+            limiter: &state.limiter,
+            panic,
+        };
+        let answer = match ended {
+            Ended::Finished(Ok((live, answer))) => {
+                self.instance = Some(live);
+                answer
+            }
+            Ended::Finished(Err(error)) => {
+                Answer::Failed(Box::new(classify(&error, Circumstances { call: name.clone(), ..circumstances })))
+            }
+            Ended::DeadlinePassed => {
+                let circumstances = Circumstances { call: name.clone(), ..circumstances };
+                Answer::Failed(Box::new(crate::failure::deadline(circumstances, measured.cpu_nanos)))
+            }
+            Ended::Cancelled => Answer::Cancelled,
+        };
+        let cost = Cost {
+            fuel: fuel - fuel_left.min(fuel),
+            cpu_nanos: measured.cpu_nanos,
+            elapsed_nanos: measured.elapsed_nanos,
+            queued_nanos,
+            memory_bytes: if self.instance.is_some() { state.limiter.bytes() } else { 0 },
+            memory_peak_bytes: state.limiter.peak(),
+        };
+        self.record(&answer, &name, cost, input_bytes, counts);
+        answer
+    }
+
+    fn record(&mut self, answer: &Answer, name: &str, cost: Cost, input_bytes: u64, counts: bool) {
+        let intake = &self.store.data().intake;
+        let head =
+            Head { time: intake.clock().now(), origin: Origin::Host, cut: false, context: intake.context_bytes() };
+        let outcome = answer.outcome();
+        intake.recorder().ledger().add(outcome, &cost, counts);
+        let output_bytes = if let Answer::Reply(reply) = answer { reply.payload.len() as u64 } else { 0 };
+        self.scratch.clear();
+        Invocation { outcome, name, cost, input_bytes, output_bytes }.encode(&mut self.scratch);
+        intake.recorder().append(Signal::Invocation, head, KIND_INVOCATION, &self.scratch);
+        if let Answer::Failed(failure) = answer
+            && intake.recorder().is_enabled(Signal::Error)
+        {
+            self.scratch.clear();
+            failure.encode(&mut self.scratch);
+            intake.recorder().append(Signal::Error, head, KIND_FAILURE, &self.scratch);
+        }
+    }
+}
+
+/// An invocation's name: the export, and for `handle` the event.
+fn name_job(name: &mut Vec<u8>, job: &Job) {
+    let (export, event) = match job {
+        Job::Init => ("init", ""),
+        Job::Shutdown => ("shutdown", ""),
+        Job::Handle(event) => ("handle", event.name.as_str()),
+        Job::Embedder(export, _) => (export.as_str(), ""),
+    };
+    name.extend_from_slice(export.as_bytes());
+    if !event.is_empty() {
+        name.push(b':');
+        name.extend_from_slice(event.as_bytes());
+    }
+}
+
+/// Does the job, and gives the instance back if it can be entered again.
+async fn perform(
+    blueprint: &Blueprint,
+    store: &mut Store<State>,
+    live: Option<Live>,
+    job: Job,
+) -> wasmtime::Result<(Live, Answer)> {
+    let live = match live {
+        Some(live) => live,
+        None => {
+            let instance = blueprint.pre.instantiate_async(&mut *store).await?;
+            let handler =
+                blueprint.exports.handler.as_ref().map(|indices| indices.load(&mut *store, &instance)).transpose()?;
+            let lifecycle =
+                blueprint.exports.lifecycle.as_ref().map(|indices| indices.load(&mut *store, &instance)).transpose()?;
+            Live { instance, handler, lifecycle }
+        }
+    };
+    let answer = match job {
+        Job::Init => match &live.lifecycle {
+            Some(lifecycle) => {
+                let config = serde_json::Value::Object(blueprint.settings.config.clone()).to_string();
+                match lifecycle.call_init(&mut *store, &config).await? {
+                    Ok(()) => Answer::Done,
+                    Err(reason) => Answer::Failed(Box::new(Failure {
+                        kind: FailureKind::InitRefused,
+                        message: glasshouse_model::text::cut(&reason, glasshouse_model::limits::TEXT_BYTES).to_owned(),
+                        call: "init".into(),
+                        component: blueprint.component,
+                        location: None,
+                        frames: Vec::new(),
+                        evidence: Vec::new(),
+                    })),
+                }
+            }
+            None => Answer::Done,
+        },
+        Job::Shutdown => {
+            if let Some(lifecycle) = &live.lifecycle {
+                lifecycle.call_shutdown(&mut *store).await?;
+            }
+            Answer::Done
+        }
+        Job::Handle(event) => match &live.handler {
+            Some(handler) => {
+                let event =
+                    handler::Event { name: event.name, content_type: event.content_type, payload: event.payload };
+                match handler.call_handle(&mut *store, &event).await? {
+                    Ok(reply) => Answer::Reply(Reply { content_type: reply.content_type, payload: reply.payload }),
+                    Err(error) => Answer::Error(error.into()),
+                }
+            }
+            None => Answer::NoHandler,
+        },
+        Job::Embedder(_, call) => {
+            call(&mut *store, &live.instance).await?;
+            Answer::Done
+        }
+    };
+    Ok((live, answer))
+}
+
+impl From<handler::HandlerError> for HandlerError {
+    fn from(error: handler::HandlerError) -> Self {
+        match error {
+            handler::HandlerError::UnknownEvent(name) => Self::UnknownEvent(name),
+            handler::HandlerError::InvalidPayload(reason) => Self::InvalidPayload(reason),
+            handler::HandlerError::Failed((kind, message)) => Self::Failed { kind, message },
+        }
+    }
+}
+
+impl Trigger {
+    /// The context of the invocation that this trigger causes.
+    pub(crate) fn context(&self) -> Context {
+        Context {
+            trace_id: self.trace_id.unwrap_or_else(|| TraceId(fastrand::u128(1..).to_be_bytes())),
+            span_id: SpanId(fastrand::u64(1..).to_be_bytes()),
+            correlation_id: self.correlation_id.clone(),
+            user: self.user.clone(),
+            tenant: self.tenant.clone(),
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! What the host keeps for one instance of an extension, beside its memory.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use glasshouse_model::{Clock, Context, ExtensionId};
+use glasshouse_telemetry::Recorder;
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use crate::extension::Trigger;
+use crate::host::context::Scopes;
+use crate::host::spans::Spans;
+use crate::intake::Intake;
+use crate::limiter::Limiter;
+use crate::neighbours::Neighbours;
+use crate::stdio::Stdio;
+
+/// Resources that an instance may hold in the host at once: WASI's, meters, and the like. Each is some 100 bytes.
+const TABLE_CAPACITY: usize = 10_000;
+
+/// The data of an instance's store; an embedder's own imports get it as their `T`.
+pub struct State {
+    pub(crate) id: ExtensionId,
+    pub(crate) intake: Intake,
+    pub(crate) spans: Spans,
+    pub(crate) scopes: Scopes,
+    pub(crate) trigger: Trigger,
+    pub(crate) limiter: Limiter,
+    pub(crate) stdio: Stdio,
+    pub(crate) neighbours: Neighbours,
+    pub(crate) table: ResourceTable,
+    wasi: WasiCtx,
+    embedder: Box<dyn Any + Send>,
+}
+
+/// What a [`State`] is made of.
+pub(crate) struct StateParts {
+    pub(crate) id: ExtensionId,
+    pub(crate) recorder: Recorder,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) limiter: Limiter,
+    pub(crate) stdio: Stdio,
+    pub(crate) neighbours: Neighbours,
+    pub(crate) wasi: WasiCtx,
+    pub(crate) embedder: Box<dyn Any + Send>,
+}
+
+impl State {
+    pub(crate) fn new(parts: StateParts) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(TABLE_CAPACITY);
+        Self {
+            id: parts.id,
+            intake: Intake::new(parts.recorder, parts.clock),
+            spans: Spans::default(),
+            scopes: Scopes::default(),
+            trigger: Trigger::default(),
+            limiter: parts.limiter,
+            stdio: parts.stdio,
+            neighbours: parts.neighbours,
+            table,
+            wasi: parts.wasi,
+            embedder: parts.embedder,
+        }
+    }
+
+    /// The extension's id.
+    pub fn extension(&self) -> &ExtensionId {
+        &self.id
+    }
+
+    /// Whose work the present invocation is.
+    pub fn context(&self) -> &Context {
+        self.intake.context()
+    }
+
+    /// The table that resources of an embedder's own imports may live in.
+    pub fn table(&mut self) -> &mut ResourceTable {
+        &mut self.table
+    }
+
+    /// The embedder's own data for this instance, as the factory given to the host made it.
+    ///
+    /// # Panics
+    ///
+    /// If the factory makes another type: that is a mistake in the embedder's code, which no guest can cause.
+    pub fn embedder<T: Any + Send>(&mut self) -> &mut T {
+        match self.embedder.downcast_mut() {
+            Some(data) => data,
+            None => panic!("the embedder's data is not a {}", std::any::type_name::<T>()),
+        }
+    }
+
+    /// Starts an invocation: whose work it is, and a clean slate.
+    pub(crate) fn begin_invocation(&mut self, trigger: &Trigger, context: Context) {
+        self.trigger = trigger.clone();
+        self.scopes.begin(&context);
+        self.intake.set_context(context);
+        self.stdio.set_context(self.intake.context_bytes());
+        self.limiter.start_call();
+    }
+
+    /// Ends an invocation: what the guest left open is closed.
+    pub(crate) fn end_invocation(&mut self, fuel_left: u64) {
+        while self.spans.end_innermost(&mut self.intake, fuel_left) {}
+        self.scopes.end();
+        self.stdio.flush();
+        self.intake.end_invocation();
+    }
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}

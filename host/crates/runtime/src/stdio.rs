@@ -1,0 +1,153 @@
+//! A guest's standard output and error: each line becomes a log.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use glasshouse_model::{Clock, limits};
+use glasshouse_telemetry::Recorder;
+use tokio::io::AsyncWrite;
+use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
+use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
+
+use crate::intake::{Intake, lossy};
+
+/// Bytes that a guest may write at once: WASI splits what is longer.
+const WRITE_BYTES: usize = 64 * 1024;
+
+/// Both streams of an instance. Cheap to clone: they share their state.
+#[derive(Clone)]
+pub(crate) struct Stdio(Arc<Mutex<Shared>>);
+
+struct Shared {
+    recorder: Recorder,
+    clock: Arc<dyn Clock>,
+    context: Vec<u8>,
+    pending: [Vec<u8>; 2],
+}
+
+/// Which of the two streams.
+#[derive(Clone, Copy)]
+pub(crate) enum Stream {
+    Out = 0,
+    Error = 1,
+}
+
+impl Stream {
+    const ALL: [Self; 2] = [Self::Out, Self::Error];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Out => "stdout",
+            Self::Error => "stderr",
+        }
+    }
+}
+
+impl Stdio {
+    pub(crate) fn new(recorder: Recorder, clock: Arc<dyn Clock>) -> Self {
+        Self(Arc::new(Mutex::new(Shared { recorder, clock, context: Vec::new(), pending: Default::default() })))
+    }
+
+    pub(crate) fn stream(&self, stream: Stream) -> LineStream {
+        LineStream { stdio: self.clone(), stream }
+    }
+
+    pub(crate) fn set_context(&self, context: &[u8]) {
+        let mut shared = self.lock();
+        shared.context.clear();
+        shared.context.extend_from_slice(context);
+    }
+
+    /// Stores what was written without an end of line.
+    pub(crate) fn flush(&self) {
+        let mut shared = self.lock();
+        for stream in Stream::ALL {
+            shared.store_pending(stream, false);
+        }
+    }
+
+    fn write(&self, stream: Stream, bytes: &[u8]) {
+        let mut shared = self.lock();
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let room = limits::MESSAGE_BYTES.saturating_sub(shared.pending[stream as usize].len());
+            let (line, ended) = piece.strip_suffix(b"\n").map_or((piece, false), |line| (line, true));
+            shared.pending[stream as usize].extend_from_slice(&line[..line.len().min(room)]);
+            if ended || line.len() > room {
+                shared.store_pending(stream, line.len() > room);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shared {
+    fn store_pending(&mut self, stream: Stream, cut: bool) {
+        let line = std::mem::take(&mut self.pending[stream as usize]);
+        let text = lossy(line.strip_suffix(b"\r").unwrap_or(&line));
+        if !text.is_empty() {
+            Intake::stdio_line(&self.recorder, &*self.clock, &self.context, stream.name(), &text, cut);
+        }
+    }
+}
+
+/// One of the streams, as WASI wants it.
+pub(crate) struct LineStream {
+    stdio: Stdio,
+    stream: Stream,
+}
+
+impl IsTerminal for LineStream {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for LineStream {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(self.stdio.stream(self.stream))
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.stdio.stream(self.stream))
+    }
+}
+
+#[wasmtime_wasi::async_trait]
+impl Pollable for LineStream {
+    async fn ready(&mut self) {}
+}
+
+impl OutputStream for LineStream {
+    fn write(&mut self, bytes: bytes::Bytes) -> StreamResult<()> {
+        self.stdio.write(self.stream, &bytes);
+        Ok(())
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(WRITE_BYTES)
+    }
+}
+
+impl AsyncWrite for LineStream {
+    fn poll_write(self: Pin<&mut Self>, _task: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.stdio.write(self.stream, bytes);
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _task: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _task: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,245 @@
+//! The task that owns an extension's instance: loads it, serves its mailbox, rebuilds it after a failure, and keeps one
+//! that goes on failing in quarantine.
+
+use std::sync::Arc;
+
+use glasshouse_model::text;
+use glasshouse_model::wire::{Field, Value};
+use glasshouse_model::{Failure, Level};
+use glasshouse_telemetry::Recorder;
+use tokio::sync::{mpsc, watch};
+
+use crate::extension::{CallError, ComponentInfo, Extension, Message, Reply, Status, Trigger};
+use crate::intake::host_log;
+use crate::meter::Phase;
+use crate::sandbox::{Answer, Blueprint, BuildError, Job, Sandbox};
+
+/// A quarantine that a probe did not end lasts twice as long as the one before, up to so many times the first.
+const LONGEST_QUARANTINE: u32 = 16;
+
+/// Owns one extension's instance.
+pub(crate) struct Supervisor {
+    pub(crate) extension: Extension,
+    pub(crate) recorder: Recorder,
+    pub(crate) mailbox: mpsc::Receiver<Message>,
+    pub(crate) phase: watch::Receiver<Phase>,
+}
+
+/// An extension that was loaded.
+struct Serving {
+    blueprint: Arc<Blueprint>,
+    sandbox: Option<Sandbox>,
+    failures_in_a_row: u32,
+    quarantines_in_a_row: u32,
+}
+
+impl Supervisor {
+    /// Loads the extension and serves it until the host stops.
+    pub(crate) async fn run(mut self, load: impl Future<Output = Result<(Arc<Blueprint>, ComponentInfo), String>>) {
+        let mut phase = self.phase.clone();
+        let loaded = tokio::select! {
+            loaded = load => loaded,
+            _ = phase.wait_for(|phase| *phase != Phase::Running) => Err("the host is stopping".into()),
+        };
+        match loaded {
+            Ok((blueprint, component)) => self.serve(blueprint, component).await,
+            Err(cause) => self.refuse(cause).await,
+        }
+        self.extension.shared().status.send_replace(Status::Stopped);
+    }
+
+    async fn serve(&mut self, blueprint: Arc<Blueprint>, component: ComponentInfo) {
+        // Set once, here.
+        let _ = self.extension.shared().component.set(component);
+        let sandbox = match blueprint.build(self.phase.clone()).await {
+            Ok(sandbox) => sandbox,
+            Err(error) => return self.refuse(advised(&error)).await,
+        };
+        let digest = component.digest.short();
+        let fields = [
+            Field { name: "component", value: Value::Text(&digest) },
+            Field { name: "compiled", value: Value::Boolean(component.compiled) },
+        ];
+        self.log(Level::Info, "started", &fields);
+        self.set_status(Status::Ready);
+        let mut serving = Serving { blueprint, sandbox: Some(sandbox), failures_in_a_row: 0, quarantines_in_a_row: 0 };
+        while let Some(message) = self.next().await {
+            self.deliver(&mut serving, message).await;
+        }
+        if let Some(mut sandbox) = serving.sandbox.take()
+            && sandbox.is_alive()
+        {
+            sandbox.invoke(Job::Shutdown, &Trigger::default(), 0).await;
+        }
+        self.recorder.ledger().set_memory(0);
+    }
+
+    /// The next message; `None` once the host stops and the mailbox is empty.
+    async fn next(&mut self) -> Option<Message> {
+        if *self.phase.borrow() == Phase::Running {
+            tokio::select! {
+                biased;
+                message = self.mailbox.recv() => return message,
+                _ = self.phase.wait_for(|phase| *phase != Phase::Running) => self.mailbox.close(),
+            }
+        }
+        self.mailbox.close();
+        self.mailbox.recv().await
+    }
+
+    /// Answers that the extension cannot be used, until the host stops.
+    async fn refuse(&mut self, cause: String) {
+        self.log(Level::Error, &format!("failed to start: {cause}"), &[]);
+        self.set_status(Status::Failed { cause: cause.clone() });
+        while let Some(message) = self.next().await {
+            message.answer_error(CallError::Unavailable(cause.clone()));
+        }
+    }
+
+    async fn deliver(&mut self, serving: &mut Serving, message: Message) {
+        if *self.phase.borrow() == Phase::Cancelling {
+            return message.answer_error(CallError::Cancelled);
+        }
+        if let Some(left) = self.extension.quarantine_left() {
+            if !left.is_zero() {
+                let evidence = self.extension.status().reason().unwrap_or_default().to_owned();
+                let message_text = format!("quarantined for another {}: {evidence}", text::duration(left));
+                return message.answer_error(CallError::Unavailable(message_text));
+            }
+            self.log(Level::Info, "quarantine is over: this call probes whether it works again", &[]);
+            self.set_status(Status::Probing);
+        }
+        if let Err(error) = self.revive(serving).await {
+            let refusal = match &error {
+                BuildError::Failed(failure) => CallError::Failed(Arc::new((**failure).clone())),
+                BuildError::Cancelled => CallError::Cancelled,
+                BuildError::Grant(_) => CallError::Unavailable(error.to_string()),
+            };
+            message.answer_error(refusal);
+            return self.note_failure(serving, &error.to_string());
+        }
+        let Some(sandbox) = serving.sandbox.as_mut() else { return };
+        let now = self.extension.shared().clock.monotonic_nanos();
+        let failed = match message {
+            Message::Event { event, trigger, queued_at, reply } => {
+                let answer = sandbox.invoke(Job::Handle(event), &trigger, now.saturating_sub(queued_at)).await;
+                let (answer, failed) = told(answer);
+                if let Some(reply) = reply {
+                    // A caller that went away has no use for it.
+                    let _ = reply.send(answer);
+                }
+                failed
+            }
+            Message::Embedder { name, call, queued_at, done } => {
+                let job = Job::Embedder(name, call);
+                let answer = sandbox.invoke(job, &Trigger::default(), now.saturating_sub(queued_at)).await;
+                let (answer, failed) = told(answer);
+                let _ = done.send(answer.map(drop));
+                failed
+            }
+        };
+        match failed {
+            Some(failure) => {
+                self.note_failure(serving, &failure.to_string());
+                if matches!(self.extension.status(), Status::Ready | Status::Probing)
+                    && let Err(error) = self.revive(serving).await
+                {
+                    self.note_failure(serving, &format!("the rebuilt instance does not start: {error}"));
+                }
+            }
+            None => self.note_success(serving),
+        }
+    }
+
+    /// Makes an instance if there is none that can be called.
+    async fn revive(&mut self, serving: &mut Serving) -> Result<(), BuildError> {
+        if serving.sandbox.as_ref().is_some_and(Sandbox::is_alive) {
+            return Ok(());
+        }
+        serving.sandbox = None;
+        serving.sandbox = Some(serving.blueprint.build(self.phase.clone()).await?);
+        self.log(Level::Info, "started anew after a failure; what the old instance held in memory is gone", &[]);
+        Ok(())
+    }
+
+    fn note_success(&self, serving: &mut Serving) {
+        serving.failures_in_a_row = 0;
+        serving.quarantines_in_a_row = 0;
+        if self.extension.status() == Status::Probing {
+            self.log(Level::Info, "the probe succeeded: calls are taken again", &[]);
+            self.set_status(Status::Ready);
+        }
+    }
+
+    fn note_failure(&self, serving: &mut Serving, evidence: &str) {
+        let budget = &serving.blueprint.settings.budget;
+        let failures = serving.failures_in_a_row + 1;
+        let probing = self.extension.status() == Status::Probing;
+        if failures < budget.failures_in_a_row && !probing {
+            serving.failures_in_a_row = failures;
+            return;
+        }
+        let times = 1_u32.checked_shl(serving.quarantines_in_a_row).unwrap_or(u32::MAX).min(LONGEST_QUARANTINE);
+        let length = budget.quarantine.saturating_mul(times);
+        serving.quarantines_in_a_row += 1;
+        serving.failures_in_a_row = 0;
+        serving.sandbox = None;
+        self.recorder.ledger().set_memory(0);
+        let until = self.extension.shared().clock.monotonic_nanos().saturating_add(length.as_nanos() as u64);
+        let evidence = if probing {
+            format!("the probe failed: {evidence}")
+        } else {
+            format!("{failures} failures in a row, the last one: {evidence}")
+        };
+        let fields = [
+            Field { name: "failures_in_a_row", value: Value::Integer(i64::from(failures)) },
+            Field { name: "quarantine_ns", value: Value::Integer(length.as_nanos() as i64) },
+        ];
+        self.log(Level::Error, &format!("quarantined for {}: {evidence}", text::duration(length)), &fields);
+        self.set_status(Status::Quarantined { until, evidence });
+    }
+
+    fn set_status(&self, status: Status) {
+        tracing::debug!(extension = %self.extension.id(), status = status.word(), "status");
+        self.extension.shared().status.send_replace(status);
+    }
+
+    fn log(&self, level: Level, message: &str, fields: &[Field<'_>]) {
+        host_log(&self.recorder, &*self.extension.shared().clock, &[], level, message, fields);
+    }
+}
+
+/// What a failure to start means, with what to do about it.
+fn advised(error: &BuildError) -> String {
+    match error {
+        BuildError::Failed(failure) => format!("{failure} ({})", failure.kind.advice()),
+        other => other.to_string(),
+    }
+}
+
+/// A sandbox's answer as the caller gets it, and the failure, if it is one.
+fn told(answer: Answer) -> (Result<Reply, CallError>, Option<Arc<Failure>>) {
+    match answer {
+        Answer::Reply(reply) => (Ok(reply), None),
+        Answer::Done => (Ok(Reply::default()), None),
+        Answer::Error(error) => (Err(CallError::Answered(error)), None),
+        Answer::NoHandler => (Err(CallError::NoHandler), None),
+        Answer::Cancelled => (Err(CallError::Cancelled), None),
+        Answer::Failed(failure) => {
+            let failure = Arc::new(*failure);
+            (Err(CallError::Failed(Arc::clone(&failure))), Some(failure))
+        }
+    }
+}
+
+impl Message {
+    /// Answers without having called the extension.
+    fn answer_error(self, error: CallError) {
+        // A caller that went away has no use for it.
+        match self {
+            Self::Event { reply: Some(reply), .. } => drop(reply.send(Err(error))),
+            Self::Event { reply: None, .. } => {}
+            Self::Embedder { done, .. } => drop(done.send(Err(error))),
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! All telemetry of one extension: a ring for each signal, its ledger, and what was dropped.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+
+use glasshouse_model::settings::Debugging;
+use glasshouse_model::wire::Record;
+use glasshouse_model::{Level, Origin, Signal, UnixNanos, wire};
+
+use crate::reader::Reader;
+use crate::ring::{Bounds, MAX_CONTEXT_BYTES, Ring};
+use crate::segment::FrameParts;
+use crate::{Ledger, Usage};
+
+const ORIGIN_BITS: u8 = 0b11;
+pub(crate) const FLAG_CUT: u8 = 0b100;
+
+pub(crate) fn origin_of(flags: u8) -> Origin {
+    Origin::from_byte(flags & ORIGIN_BITS).unwrap_or(Origin::Host)
+}
+
+glasshouse_model::wire::byte_enum! {
+    /// Why a record was not stored.
+    Drop {
+        /// The signal is switched off.
+        Off = 0 "off",
+        /// A log below the level that is stored.
+        BelowLevel = 1 "below level",
+        /// Not in the record format; one is counted for the rest of its batch.
+        Malformed = 2 "malformed",
+        /// A sample that is not a finite number, or a counter's negative one.
+        InvalidSample = 3 "invalid sample",
+        /// A span or scope nested too deeply, or text that no context can hold.
+        Nesting = 4 "nested too deeply",
+    }
+}
+
+/// How many records were dropped, by cause.
+pub type Drops = [(Drop, u64); Drop::ALL.len()];
+
+/// Which records are stored, and how many.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreSettings {
+    /// What each signal's ring may hold.
+    pub bounds: [Bounds; Signal::COUNT],
+    /// Which signals are stored, by index.
+    pub enabled: [bool; Signal::COUNT],
+    /// The least level of logs that is stored.
+    pub log_level: Level,
+}
+
+impl StoreSettings {
+    /// Bytes that a record of a signal may take on average before its ring is bounded by bytes and not by count.
+    const BYTES_PER_RECORD: usize = 2 * 1024;
+    /// Spans and invocations that a trace has on average.
+    const SPANS_PER_TRACE: usize = 16;
+
+    /// The settings that an extension's `[debugging]` asks for.
+    pub fn from_debugging(debugging: &Debugging) -> Self {
+        let bounds = |records: usize| Bounds { records, bytes: records.saturating_mul(Self::BYTES_PER_RECORD) };
+        let spans = debugging.max_traces.saturating_mul(Self::SPANS_PER_TRACE);
+        Self {
+            bounds: [
+                bounds(debugging.max_log_entries),
+                bounds(debugging.max_metrics),
+                bounds(debugging.max_errors),
+                bounds(spans),
+                bounds(debugging.max_errors),
+                bounds(spans),
+            ],
+            enabled: [
+                debugging.logging_enabled,
+                debugging.metrics_enabled,
+                debugging.error_tracking_enabled,
+                debugging.tracing_enabled,
+                debugging.alerting_enabled,
+                true,
+            ],
+            log_level: debugging.log_level,
+        }
+    }
+}
+
+/// All telemetry of one extension.
+pub struct Store {
+    rings: [Ring; Signal::COUNT],
+    /// One bit for each signal.
+    enabled: AtomicU8,
+    log_level: AtomicU8,
+    drops: [AtomicU64; Drop::ALL.len()],
+    ledger: Ledger,
+}
+
+impl Store {
+    /// An empty store. Memory for records is taken when the first one comes.
+    pub fn new(settings: &StoreSettings) -> Arc<Self> {
+        let enabled = settings.enabled.iter().enumerate().map(|(bit, on)| u8::from(*on) << bit).sum();
+        Arc::new(Self {
+            rings: settings.bounds.map(Ring::new),
+            enabled: AtomicU8::new(enabled),
+            log_level: AtomicU8::new(settings.log_level as u8),
+            drops: Default::default(),
+            ledger: Ledger::default(),
+        })
+    }
+
+    /// Writes to the store.
+    pub fn recorder(self: &Arc<Self>) -> Recorder {
+        Recorder(Arc::clone(self))
+    }
+
+    /// Reads a signal of the store.
+    pub fn reader(self: &Arc<Self>, signal: Signal) -> Reader {
+        Reader::new(Arc::clone(self), signal)
+    }
+
+    /// What the extension has used so far.
+    pub fn usage(&self) -> Usage {
+        let mut usage = self.ledger.usage();
+        for (index, ring) in self.rings.iter().enumerate() {
+            usage.stored[index] = ring.next_sequence() - 1;
+            usage.evicted[index] = ring.oldest_sequence() - 1;
+        }
+        usage.dropped = self.drops.iter().map(|count| count.load(Ordering::Relaxed)).sum();
+        usage
+    }
+
+    /// How many records were dropped, by cause.
+    pub fn drops(&self) -> Drops {
+        let mut drops = [(Drop::Off, 0); Drop::ALL.len()];
+        for (index, cause) in Drop::ALL.iter().enumerate() {
+            drops[index] = (*cause, self.drops[index].load(Ordering::Relaxed));
+        }
+        drops
+    }
+
+    pub(crate) fn ring(&self, signal: Signal) -> &Ring {
+        &self.rings[signal as usize]
+    }
+}
+
+/// Writes the telemetry of one extension. Cheap to clone; no call waits for a reader.
+#[derive(Clone)]
+pub struct Recorder(Arc<Store>);
+
+/// What the host puts around a record that it stores.
+#[derive(Clone, Copy, Debug)]
+pub struct Head<'a> {
+    /// When it was received or made.
+    pub time: UnixNanos,
+    /// Who made it.
+    pub origin: Origin,
+    /// Whether something was cut off.
+    pub cut: bool,
+    /// The context, encoded; empty outside of any invocation.
+    pub context: &'a [u8],
+}
+
+impl Recorder {
+    /// Stores a record in its encoded form, which the caller has validated.
+    #[inline]
+    pub fn append(&self, signal: Signal, head: Head<'_>, kind: u8, body: &[u8]) -> u64 {
+        debug_assert!(head.context.len() <= MAX_CONTEXT_BYTES, "contexts are bounded where they are made");
+        let flags = head.origin as u8 | if head.cut { FLAG_CUT } else { 0 };
+        self.0.ring(signal).append(FrameParts {
+            sequence: 0,
+            time: head.time.0,
+            kind,
+            flags,
+            context: head.context,
+            body,
+        })
+    }
+
+    /// Whether a record that a guest made is to be stored, and in which ring; a drop is counted.
+    #[inline]
+    pub fn admit(&self, record: &Record<'_>) -> Option<Signal> {
+        let signal = match record {
+            Record::Log(log, _) => {
+                if (log.level as u8) < self.0.log_level.load(Ordering::Relaxed) {
+                    self.dropped(Drop::BelowLevel);
+                    return None;
+                }
+                Signal::Log
+            }
+            Record::Metric(metric, _) => {
+                let negative = metric.instrument == wire::Instrument::Counter && metric.value < 0.0;
+                if negative || !metric.value.is_finite() {
+                    self.dropped(Drop::InvalidSample);
+                    return None;
+                }
+                Signal::Metric
+            }
+            Record::Error(..) => Signal::Error,
+            Record::Alert(_) => Signal::Alert,
+        };
+        if self.is_enabled(signal) {
+            Some(signal)
+        } else {
+            self.dropped(Drop::Off);
+            None
+        }
+    }
+
+    /// Counts a record that is not stored.
+    #[cold]
+    pub fn dropped(&self, cause: Drop) {
+        self.0.drops[cause as usize].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether a signal is stored.
+    #[inline]
+    pub fn is_enabled(&self, signal: Signal) -> bool {
+        self.0.enabled.load(Ordering::Relaxed) & (1 << signal as u8) != 0
+    }
+
+    /// The least level of logs that is stored; with logging off, nothing but critical ones need be sent, to be counted.
+    pub fn log_threshold(&self) -> Level {
+        if !self.is_enabled(Signal::Log) {
+            return Level::Critical;
+        }
+        Level::from_byte(self.0.log_level.load(Ordering::Relaxed)).unwrap_or(Level::Info)
+    }
+
+    /// The extension's totals.
+    pub fn ledger(&self) -> &Ledger {
+        &self.0.ledger
+    }
+}

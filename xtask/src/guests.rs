@@ -1,0 +1,98 @@
+//! Builds the guests: the example extensions and the programs that fail on purpose.
+
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use glasshouse_toolchain::{Artifact, BuildRequest, Profile, Targets, Toolchain};
+
+use crate::steps::Steps;
+use crate::workspace::Workspace;
+
+/// The folder of the example extensions: a member each.
+pub(crate) const EXAMPLES: &str = "example-extensions";
+/// The folder of the failing guests: one member, an example target each.
+const FAILING: &str = "tests/guests";
+
+/// The variable that tells tests and benches where the guests' `.wasm` files are.
+pub(crate) const GUESTS_VARIABLE: &str = "GLASSHOUSE_GUESTS";
+
+/// `cargo xtask guests`.
+pub(crate) fn run() -> Result<()> {
+    let workspace = Workspace::load()?;
+    let mut steps = Steps::new(3);
+    let folder = build_all(&workspace, &mut steps)?;
+    eprintln!("\nThe guests are in {}", workspace.show(&folder));
+    Ok(())
+}
+
+/// Finds or prepares the toolchain, saying which way.
+pub(crate) fn prepare(steps: &mut Steps) -> Result<Toolchain> {
+    steps.quiet("Preparing the guest toolchain", |note| {
+        let toolchain = Toolchain::prepare(note)?;
+        note(&format!("using {}", toolchain.describe()));
+        Ok(toolchain)
+    })
+}
+
+/// Builds the example extensions.
+pub(crate) fn build_examples(workspace: &Workspace, toolchain: &Toolchain) -> Result<Vec<Artifact>> {
+    let packages = workspace.members_in(EXAMPLES).map(|package| package.name.clone());
+    build(workspace, toolchain, packages.collect(), Targets::Default)
+}
+
+/// Three steps: builds all guests and returns the one folder that has their `.wasm` files.
+pub(crate) fn build_all(workspace: &Workspace, steps: &mut Steps) -> Result<PathBuf> {
+    let toolchain = prepare(steps)?;
+    let mut artifacts = steps.loud("Building the example extensions", || build_examples(workspace, &toolchain))?;
+    artifacts.extend(steps.loud("Building the guests that fail on purpose", || {
+        let packages = workspace.members_in(FAILING).filter(|package| package.has_examples);
+        build(workspace, &toolchain, packages.map(|package| package.name.clone()).collect(), Targets::Examples)
+    })?);
+    gather(workspace, &artifacts)
+}
+
+fn build(
+    workspace: &Workspace,
+    toolchain: &Toolchain,
+    packages: Vec<String>,
+    targets: Targets,
+) -> Result<Vec<Artifact>> {
+    if packages.is_empty() {
+        return Ok(Vec::new());
+    }
+    let request = BuildRequest {
+        packages,
+        targets,
+        ..BuildRequest::new(&workspace.root, Profile::Guest, workspace.guest_target())
+    };
+    Ok(toolchain.build(&request)?)
+}
+
+/// Puts the guests and their WebAssembly text files into one folder, and removes from it what is no guest any more.
+fn gather(workspace: &Workspace, artifacts: &[Artifact]) -> Result<PathBuf> {
+    let folder = workspace.guest_target().join("wasm");
+    if folder.exists() {
+        fs::remove_dir_all(&folder).with_context(|| format!("emptying {}", folder.display()))?;
+    }
+    fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+    for artifact in artifacts {
+        copy(&artifact.path, &folder.join(format!("{}.wasm", artifact.name)))?;
+    }
+    let texts = workspace.root.join(FAILING).join("examples");
+    if texts.is_dir() {
+        for entry in fs::read_dir(&texts).with_context(|| format!("listing {}", texts.display()))? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "wat") {
+                copy(&path, &folder.join(path.file_name().unwrap_or_default()))?;
+            }
+        }
+    }
+    Ok(folder)
+}
+
+/// Copies a file, with both paths in the error.
+pub(crate) fn copy(from: &std::path::Path, to: &std::path::Path) -> Result<()> {
+    fs::copy(from, to).with_context(|| format!("copying {} to {}", from.display(), to.display()))?;
+    Ok(())
+}

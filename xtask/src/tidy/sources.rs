@@ -1,0 +1,142 @@
+//! Rules about sources, tests and documents.
+
+use super::{House, Violation};
+
+/// A file that is longer is two things.
+const LINES_MAX: usize = 600;
+
+/// What no source may contain, and what to do instead. Pieced together, so that this file does not contain it either.
+const UNFINISHED: [(&str, &str); 3] = [
+    (concat!("todo", "!("), "finish it, or return an error that says what is missing"),
+    (concat!("unimplemented", "!("), "finish it, or return an error that says what is missing"),
+    (concat!("#[", "ignore"), "make the test run everywhere, or remove it"),
+];
+
+/// The folder of the failing guests' sources.
+const GUESTS: &str = "tests/guests/examples/";
+
+/// Each file begins by saying what it is for.
+pub(super) fn first_line(house: &House) -> Vec<Violation> {
+    let silent = house.files_ending(".rs").filter(|file| !file.text.starts_with("//! "));
+    let advice = "begin with a `//!` sentence that says what the file is for";
+    silent.map(|file| Violation::new(format!("{}:1", file.path), "first line", advice)).collect()
+}
+
+/// A file is a page that one can hold in one's head.
+pub(super) fn length(house: &House) -> Vec<Violation> {
+    let lengths = house.files_ending(".rs").map(|file| (file, file.text.lines().count()));
+    lengths
+        .filter(|(_, lines)| *lines > LINES_MAX)
+        .map(|(file, lines)| {
+            let advice = format!("{lines} lines, more than {LINES_MAX}: it is two things; part them");
+            Violation::new(&file.path, "length", advice)
+        })
+        .collect()
+}
+
+/// Nothing is left for later, and no test is switched off.
+pub(super) fn unfinished(house: &House) -> Vec<Violation> {
+    let mut found = Vec::new();
+    for file in house.files_ending(".rs") {
+        for (index, line) in file.text.lines().enumerate().filter(|(_, line)| !line.trim_start().starts_with("//")) {
+            for (word, advice) in UNFINISHED.iter().filter(|(word, _)| line.contains(word)) {
+                let place = format!("{}:{}", file.path, index + 1);
+                found.push(Violation::new(place, "unfinished", format!("`{word}`: {advice}")));
+            }
+        }
+    }
+    found
+}
+
+/// Each failing guest is run by a test: its name is in one. `-` and `_` are the same, as they are to cargo.
+pub(super) fn tested_guests(house: &House) -> Vec<Violation> {
+    let is_test = |path: &str| path.contains("tests/") && !path.starts_with("tests/guests/");
+    let tests: String = house
+        .files_ending(".rs")
+        .filter(|file| is_test(&file.path))
+        .map(|file| file.text.replace('_', "-"))
+        .collect::<Vec<_>>()
+        .join("\n");
+    let guests = house.paths.iter().filter_map(|path| {
+        let name = path.strip_prefix(GUESTS)?;
+        let name = name.strip_suffix(".rs").or_else(|| name.strip_suffix(".wat"))?;
+        (!name.contains('/')).then_some((path, name.replace('_', "-")))
+    });
+    guests
+        .filter(|(_, name)| !names(&tests, name))
+        .map(|(path, name)| {
+            Violation::new(path, "tested guests", format!("no test names {name}; write one that runs it"))
+        })
+        .collect()
+}
+
+/// Whether a text has a word that is no part of a longer one.
+fn names(text: &str, word: &str) -> bool {
+    let part = |character: char| character.is_alphanumeric() || character == '-';
+    text.match_indices(word)
+        .any(|(start, _)| !text[..start].ends_with(part) && !text[start + word.len()..].starts_with(part))
+}
+
+/// Documents name only verbs that `cargo xtask` has.
+pub(super) fn known_verbs(house: &House) -> Vec<Violation> {
+    let mut found = Vec::new();
+    for file in house.files_ending(".md") {
+        for (index, line) in file.text.lines().enumerate() {
+            for verb in line.split("cargo xtask ").skip(1).map(first_word) {
+                if !verb.is_empty() && !house.verbs.contains(verb) {
+                    let known = house.verbs.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+                    let advice = format!("`cargo xtask {verb}` is no verb; there are {known}");
+                    found.push(Violation::new(format!("{}:{}", file.path, index + 1), "known verbs", advice));
+                }
+            }
+        }
+    }
+    found
+}
+
+fn first_word(text: &str) -> &str {
+    let end = text.find(|character: char| !character.is_ascii_lowercase()).unwrap_or(text.len());
+    &text[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tidy::places;
+
+    #[test]
+    fn a_file_says_what_it_is_for() {
+        let house = House::of(&[("a.rs", "//! A.\n"), ("b.rs", "use std::fs;\n"), ("c.rs", "")]);
+        assert_eq!(places(first_line, &house), ["b.rs:1", "c.rs:1"]);
+    }
+
+    #[test]
+    fn a_file_is_at_most_six_hundred_lines() {
+        let (fits, long) = ("x\n".repeat(LINES_MAX), "x\n".repeat(LINES_MAX + 1));
+        assert_eq!(places(length, &House::of(&[("a.rs", &fits), ("b.rs", &long)])), ["b.rs"]);
+    }
+
+    #[test]
+    fn unfinished_code_is_refused_but_may_be_spoken_of() {
+        let text = format!("// {0}\nfn a() {{ {0}) }}\n{1}]\n", UNFINISHED[0].0, UNFINISHED[2].0);
+        assert_eq!(places(unfinished, &House::of(&[("a.rs", &text)])), ["a.rs:2", "a.rs:3"]);
+    }
+
+    #[test]
+    fn a_guest_without_a_test_is_found() {
+        let house = House::of(&[
+            ("tests/guests/examples/log-flood.rs", ""),
+            ("tests/guests/examples/memory_bomb.rs", ""),
+            ("tests/guests/examples/spin.wat", ""),
+            ("tests/tests/budgets.rs", "load(\"memory-bomb\"); load(\"spinning\"); load(\"log-flood\")"),
+        ]);
+        assert_eq!(places(tested_guests, &house), ["tests/guests/examples/spin.wat"]);
+    }
+
+    #[test]
+    fn a_document_names_only_verbs_that_exist() {
+        let mut house = House::of(&[("README.md", "Type `cargo xtask demo --serve`,\n`cargo xtask dance`.")]);
+        house.verbs = ["demo".to_owned()].into();
+        assert_eq!(places(known_verbs, &house), ["README.md:2"]);
+    }
+}
