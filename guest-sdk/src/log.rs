@@ -139,13 +139,13 @@ macro_rules! __log {
     };
 }
 
-/// Logs fine detail of a computation; the syntax is that of [`info!`].
+/// Logs fine detail of a computation; the syntax is that of [`info!`](crate::info).
 #[macro_export]
 macro_rules! trace {
     ($($log:tt)*) => { $crate::__log!(Trace $($log)*) };
 }
 
-/// Logs what a developer wants to know; the syntax is that of [`info!`].
+/// Logs what a developer wants to know; the syntax is that of [`info!`](crate::info).
 #[macro_export]
 macro_rules! debug {
     ($($log:tt)*) => { $crate::__log!(Debug $($log)*) };
@@ -156,7 +156,7 @@ macro_rules! debug {
 /// First the message, a format string, then in any order its arguments, as for [`format!`], and fields, `key = value`.
 /// Names in the message (`{name}`) are captured from the scope; a `name = …` after it is always a field.
 ///
-/// A value is text, a number or a boolean (see [`ToValue`]), or anything else after `?` for its `Debug` or `%` for its
+/// A value is text, a number or a boolean (see [`ToValue`](crate::ToValue)), or anything else after `?` for its `Debug` or `%` for its
 /// `Display` form; `?name` and `%name` are short for `name = ?name` and `name = %name`. A key that is no identifier is
 /// quoted. `target: "…",` before the message names another logger than the module.
 ///
@@ -176,19 +176,19 @@ macro_rules! info {
     ($($log:tt)*) => { $crate::__log!(Info $($log)*) };
 }
 
-/// Logs something unexpected that was coped with; the syntax is that of [`info!`].
+/// Logs something unexpected that was coped with; the syntax is that of [`info!`](crate::info).
 #[macro_export]
 macro_rules! warning {
     ($($log:tt)*) => { $crate::__log!(Warning $($log)*) };
 }
 
-/// Logs that something failed; the syntax is that of [`info!`].
+/// Logs that something failed; the syntax is that of [`info!`](crate::info).
 #[macro_export]
 macro_rules! error {
     ($($log:tt)*) => { $crate::__log!(Error $($log)*) };
 }
 
-/// Logs that the extension cannot go on as intended; the syntax is that of [`info!`].
+/// Logs that the extension cannot go on as intended; the syntax is that of [`info!`](crate::info).
 #[macro_export]
 macro_rules! critical {
     ($($log:tt)*) => { $crate::__log!(Critical $($log)*) };

@@ -20,7 +20,7 @@ pub enum SpanKind {
     Consumer,
 }
 
-/// A timed piece of work, below the innermost one that is open; it ends when it is dropped. [`span!`] starts one.
+/// A timed piece of work, below the innermost one that is open; it ends when it is dropped. [`span!`](crate::span!) starts one.
 #[derive(Debug)]
 #[must_use = "a span ends when it is dropped: bind it to a name, and not to `_`"]
 pub struct Span(backend::Span);

@@ -155,14 +155,14 @@ fn errors_keep_their_kind() {
 fn the_configuration_is_read_or_refused() {
     let mut counter = Instance::<Counter>::start(r#"{"step": 10}"#).expect("the configuration is valid");
     assert_eq!(counter.handle("add", json(r#"{"terms": [1]}"#)).and_then(|reply| reply.parse()), Ok(10));
-    let refusal = |config| Instance::<Counter>::start(config).err().expect("the configuration is invalid");
+    let refusal = |config| Instance::<Counter>::start(config).expect_err("the configuration is invalid");
     assert_eq!(refusal(r#"{"step": 0}"#), "a step of 0 leads nowhere");
     assert!(refusal(r#"{"step": "x"}"#).starts_with("the configuration is not what this extension takes: "));
 }
 
 #[test]
 fn the_methods_with_a_name_of_their_own_are_called() {
-    let (_, recorded) = Host::new().run(|| {
+    let ((), recorded) = Host::new().run(|| {
         let mut first = counter();
         first.handle("add", json(r#"{"terms": [5]}"#)).expect("5 is under the limit");
         first.collect();

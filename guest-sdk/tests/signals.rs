@@ -77,7 +77,7 @@ fn nothing_below_the_threshold_is_evaluated() {
         evaluated.set(evaluated.get() + 1);
         1
     };
-    let (_, recorded) = Host::new().threshold(Level::Warning).run(|| {
+    let ((), recorded) = Host::new().threshold(Level::Warning).run(|| {
         info!("{}", count(), field = count());
         warning!("{}", count(), field = count());
         assert!(!enabled(Level::Info) && enabled(Level::Error));
@@ -211,7 +211,7 @@ fn the_log_crate_arrives() {
     let [log] = &recorded.logs[..] else { panic!("one log: {recorded:?}") };
     assert_eq!((log.level, log.target.as_str(), log.message.as_str()), (Level::Warning, "elsewhere", "3 left"));
     assert_eq!(log.source, Some((file!().to_owned(), line)));
-    let (_, recorded) = Host::new().threshold(Level::Error).run(|| log::warn!("below"));
+    let ((), recorded) = Host::new().threshold(Level::Error).run(|| log::warn!("below"));
     assert!(recorded.logs.is_empty());
 }
 
@@ -240,6 +240,6 @@ fn tracing_arrives_with_fields_and_spans() {
     assert_eq!(inner.parent.as_deref(), Some("outer"));
     assert!(outer.ended && inner.ended);
 
-    let (_, recorded) = Host::new().threshold(Level::Error).run(|| tracing::info!("below"));
+    let ((), recorded) = Host::new().threshold(Level::Error).run(|| tracing::info!("below"));
     assert!(recorded.logs.is_empty());
 }

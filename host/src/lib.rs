@@ -1,1 +1,53 @@
-//! x
+//! A WebAssembly plugin host that shows everything its extensions do, and holds them to a budget.
+//!
+//! This is the API for an application that embeds the host:
+//!
+//! ```no_run
+//! use glasshouse::{Event, Host, Trigger};
+//!
+//! # async fn embed() -> Result<(), Box<dyn std::error::Error>> {
+//! let host = Host::builder().plugin_dir("plugins").config_file("glasshouse.toml").start().await?;
+//! let markdown = host.extension("markdown").ok_or("markdown is not installed")?;
+//! let event = Event {
+//!     name: "render".into(),
+//!     content_type: "application/json".into(),
+//!     payload: br##"{"markdown": "# Hello"}"##.to_vec(),
+//! };
+//! let reply = markdown.call(event, Trigger::default()).await?;
+//! for log in markdown.logs().latest(10) {
+//!     eprintln!("{}: {}", log.level, log.message);
+//! }
+//! eprintln!("{} bytes for {} of fuel", reply.payload.len(), markdown.usage().fuel);
+//! host.shutdown(std::time::Duration::from_secs(5)).await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! An application's own interfaces are added with [`HostBuilder::import`] and called with [`Extension::call_exports`];
+//! `examples/embedder.rs` does both.
+
+mod builder;
+mod discover;
+mod error;
+mod extension;
+mod host;
+mod plan;
+pub mod records;
+
+pub use builder::HostBuilder;
+pub use error::HostError;
+pub use extension::Extension;
+pub use host::Host;
+pub use plan::{EffectiveConfig, Plan, Planned};
+
+pub use glasshouse_model::config::{self, ConfigError, Grant, Manifest, Setting};
+pub use glasshouse_model::settings::{Budget, Debugging, Permissions, Settings};
+pub use glasshouse_model::{
+    Blame, Clock, Context, Digest, ExtensionId, Failure, FailureKind, Instrument, Level, Outcome, Severity, Signal,
+    SpanId, SpanKind, SpanStatus, TraceId, UnixNanos, limits, text,
+};
+pub use glasshouse_runtime::{
+    CallError, ComponentInfo, EmbedderCall, EmbedderData, Event, HandlerError, Inspection, LinkerHook, LoadError,
+    Reply, SourceFrame, State, Status, SystemClock, Trigger, inspect, wasmtime,
+};
+pub use glasshouse_telemetry::{Drop as DropCause, Drops, Reader, Usage};

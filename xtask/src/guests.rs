@@ -13,6 +13,8 @@ use crate::workspace::Workspace;
 pub(crate) const EXAMPLES: &str = "example-extensions";
 /// The folder of the failing guests: one member, an example target each.
 const FAILING: &str = "tests/guests";
+/// The folder of the benches' guests, as above.
+const BENCHES: &str = "benches/guests";
 
 /// The variable that tells tests and benches where the guests' `.wasm` files are.
 pub(crate) const GUESTS_VARIABLE: &str = "GLASSHOUSE_GUESTS";
@@ -46,10 +48,22 @@ pub(crate) fn build_all(workspace: &Workspace, steps: &mut Steps) -> Result<Path
     let toolchain = prepare(steps)?;
     let mut artifacts = steps.loud("Building the example extensions", || build_examples(workspace, &toolchain))?;
     artifacts.extend(steps.loud("Building the guests that fail on purpose", || {
-        let packages = workspace.members_in(FAILING).filter(|package| package.has_examples);
-        build(workspace, &toolchain, packages.map(|package| package.name.clone()).collect(), Targets::Examples)
+        build_programs(workspace, &toolchain, FAILING)
     })?);
-    gather(workspace, &artifacts)
+    gather(workspace, "wasm", &artifacts)
+}
+
+/// Two steps: builds the benches' guests and returns the one folder that has their `.wasm` files.
+pub(crate) fn build_benches(workspace: &Workspace, steps: &mut Steps) -> Result<PathBuf> {
+    let toolchain = prepare(steps)?;
+    let artifacts = steps.loud("Building the benches' guests", || build_programs(workspace, &toolchain, BENCHES))?;
+    gather(workspace, "bench-wasm", &artifacts)
+}
+
+/// Builds the example targets of the members in a folder.
+fn build_programs(workspace: &Workspace, toolchain: &Toolchain, folder: &str) -> Result<Vec<Artifact>> {
+    let packages = workspace.members_in(folder).filter(|package| package.has_examples);
+    build(workspace, toolchain, packages.map(|package| package.name.clone()).collect(), Targets::Examples)
 }
 
 fn build(
@@ -70,8 +84,8 @@ fn build(
 }
 
 /// Puts the guests and their WebAssembly text files into one folder, and removes from it what is no guest any more.
-fn gather(workspace: &Workspace, artifacts: &[Artifact]) -> Result<PathBuf> {
-    let folder = workspace.guest_target().join("wasm");
+fn gather(workspace: &Workspace, folder: &str, artifacts: &[Artifact]) -> Result<PathBuf> {
+    let folder = workspace.guest_target().join(folder);
     if folder.exists() {
         fs::remove_dir_all(&folder).with_context(|| format!("emptying {}", folder.display()))?;
     }

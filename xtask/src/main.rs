@@ -39,6 +39,9 @@ enum Verb {
     Guests,
     /// Measures ours against its peers, all rows or those that contain a filter
     Bench {
+        /// Measure extism, too; the first time this compiles a wasmtime of its own, for some minutes
+        #[arg(long)]
+        extism: bool,
         /// What to pass on to the benches
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
@@ -52,7 +55,7 @@ fn main() -> ExitCode {
         Verb::Demo { serve } => demo::run(serve),
         Verb::Test { filters } => test::run(&filters),
         Verb::Guests => guests::run(),
-        Verb::Bench { arguments } => bench::run(&arguments),
+        Verb::Bench { extism, arguments } => bench::run(extism, &arguments),
         Verb::Tidy => tidy::run(),
     };
     match outcome {

@@ -211,6 +211,7 @@ impl AccessLog {
 const CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 #[cfg(test)]
+#[allow(clippy::float_cmp, reason = "the samples of these tests are exact in binary")]
 mod tests {
     use glasshouse_sdk::testing::{Host, Instance, Recorded};
     use glasshouse_sdk::{Error, Payload, Status};
@@ -247,7 +248,7 @@ mod tests {
 
     #[test]
     fn an_error_burst_raises_one_alert_until_it_is_over() {
-        let (_, recorded) = run(|access_log| {
+        let ((), recorded) = run(|access_log| {
             for line in [OK, BAD, BAD] {
                 assert!(!ingest(access_log, Payload::text(line)).expect("the line is valid").error_burst);
             }
@@ -297,7 +298,7 @@ mod tests {
             (r#"{"error_ratio": 1.5}"#, "error_ratio"),
             (r#"{"error_ratio": "x"}"#, "configuration"),
         ] {
-            let error = Instance::<AccessLog>::start(config).err().expect("the configuration is invalid");
+            let error = Instance::<AccessLog>::start(config).expect_err("the configuration is invalid");
             assert!(error.contains(expected), "{error}");
         }
     }

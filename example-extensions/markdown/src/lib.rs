@@ -87,6 +87,7 @@ impl Markdown {
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp, reason = "the samples of these tests are exact in binary")]
 mod tests {
     use glasshouse_sdk::testing::{Host, Instance, Recorded};
     use glasshouse_sdk::{Error, Level, Payload};
@@ -154,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_configuration_with_a_typing_error_is_refused() {
-        let error = Instance::<Markdown>::start(r#"{"max_byte": 3}"#).err().expect("the configuration is invalid");
+        let error = Instance::<Markdown>::start(r#"{"max_byte": 3}"#).expect_err("the configuration is invalid");
         assert!(error.contains("max_byte"), "{error}");
     }
 }

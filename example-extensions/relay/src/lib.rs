@@ -178,6 +178,7 @@ fn publish(topic: &str, announcement: &Announcement) -> Option<String> {
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp, reason = "the samples of these tests are exact in binary")]
 mod tests {
     use glasshouse_sdk::events::{CallError, PublishError};
     use glasshouse_sdk::testing::{Host, Instance, Recorded};
@@ -193,8 +194,8 @@ mod tests {
         })
     }
 
-    fn rendered() -> Result<Payload, CallError> {
-        Ok(Payload::json(&json!({ "title": "Hi", "html": "<h1>Hi</h1>", "links": [] })).expect("this is JSON"))
+    fn rendered() -> Payload {
+        Payload::json(&json!({ "title": "Hi", "html": "<h1>Hi</h1>", "links": [] })).expect("this is JSON")
     }
 
     fn failing(error: CallError) -> Host {
@@ -206,7 +207,7 @@ mod tests {
         let (relayed, recorded) = page(Host::new().answering(|extension, event, payload| {
             assert_eq!((extension, event), ("markdown", "render"));
             assert_eq!(payload.parse::<serde_json::Value>().expect("a JSON payload"), json!({ "markdown": "# Hi" }));
-            rendered()
+            Ok(rendered())
         }));
         let relayed = relayed.expect("the page is rendered");
         assert_eq!((relayed.html.as_str(), relayed.topic.as_str()), ("<h1>Hi</h1>", "pages.rendered"));
@@ -224,7 +225,7 @@ mod tests {
         let mut calls = 0;
         let (relayed, recorded) = page(Host::new().answering(move |_, _, _| {
             calls += 1;
-            if calls == 1 { Err(CallError::Busy(0)) } else { rendered() }
+            if calls == 1 { Err(CallError::Busy(0)) } else { Ok(rendered()) }
         }));
         assert!(relayed.is_ok(), "{relayed:?}");
         assert_eq!(recorded.spans[0].fields["attempts"], 2);
@@ -255,7 +256,7 @@ mod tests {
     #[test]
     fn a_page_that_cannot_be_announced_is_rendered_all_the_same() {
         for refusal in [PublishError::Denied, PublishError::Full(vec!["search".to_owned()])] {
-            let (relayed, recorded) = page(Host::new().answering(|_, _, _| rendered()).refusing(refusal));
+            let (relayed, recorded) = page(Host::new().answering(|_, _, _| Ok(rendered())).refusing(refusal));
             assert_eq!(relayed.expect("the page is rendered").event_id, None);
             assert!(recorded.published.is_empty());
         }
@@ -263,7 +264,7 @@ mod tests {
 
     #[test]
     fn announcements_are_counted_and_other_events_are_unknown() {
-        let (_, recorded) = Host::new().run(|| {
+        let ((), recorded) = Host::new().run(|| {
             let mut relay = Instance::<Relay>::start("{}").expect("the configuration is valid");
             let announcement = Announcement { title: None, html_bytes: 3 };
             let payload = Payload::json(&announcement).expect("this is JSON");

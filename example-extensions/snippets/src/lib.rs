@@ -114,6 +114,7 @@ impl Snippets {
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp, reason = "the samples of these tests are exact in binary")]
 mod tests {
     use glasshouse_sdk::testing::{Host, Instance, Recorded};
     use glasshouse_sdk::{Error, Level, Payload};

@@ -45,7 +45,7 @@ fn implementation(block: &ItemImpl, extension: &Extension) -> TokenStream {
         let name = &method.name;
         let finish = finish(method);
         let event = quote_spanned! { method.arguments[0].span() => __event.into() };
-        quote! { #finish(<#this>::#name(self, #event, __payload)) }
+        quote_spanned! { method.output_span() => #finish(<#this>::#name(self, #event, __payload)) }
     } else {
         quote! {
             ::core::result::Result::Err(::glasshouse_sdk::Error::no_such_event(
@@ -109,7 +109,7 @@ fn call(method: &Method, payload: &TokenStream) -> TokenStream {
         let read = quote_spanned! { argument.span() => ::glasshouse_sdk::__private::argument::<#argument> };
         quote! { #read(#payload)? }
     });
-    quote! { #finish(Self::#name(self, #argument)) }
+    quote_spanned! { method.output_span() => #finish(Self::#name(self, #argument)) }
 }
 
 fn finish(method: &Method) -> TokenStream {

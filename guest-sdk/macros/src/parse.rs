@@ -71,14 +71,24 @@ pub(crate) fn extension(block: &mut ItemImpl) -> Result<Extension> {
     let mut extension = Extension::default();
     for item in &mut block.items {
         let ImplItem::Fn(function) = item else { continue };
-        if let Err(error) = method(&mut extension, function) {
-            errors.add(error);
+        match method(&mut extension, function) {
+            Ok(true) => function.attrs.push(allowances()),
+            Ok(false) => {}
+            Err(error) => errors.add(error),
         }
     }
     errors.finish().map(|()| extension)
 }
 
-fn method(extension: &mut Extension, function: &mut ImplItemFn) -> Result<()> {
+/// What style checks may not complain of: the signature is the contract's, not the author's choice.
+fn allowances() -> syn::Attribute {
+    syn::parse_quote! {
+        #[allow(clippy::needless_pass_by_value, clippy::needless_pass_by_ref_mut, clippy::unnecessary_wraps, clippy::unused_self)]
+    }
+}
+
+/// Judges one method. Tells whether it has a meaning for the extension.
+fn method(extension: &mut Extension, function: &mut ImplItemFn) -> Result<bool> {
     let event = take_attribute(function, "event");
     let fallback = take_attribute(function, "fallback");
     if let (Some(_), Some(fallback)) = (&event, &fallback) {
@@ -93,7 +103,7 @@ fn method(extension: &mut Extension, function: &mut ImplItemFn) -> Result<()> {
         let method =
             signature(function, Receiver::Needed, &[0, 1], "a handler", "`&mut self` and at most one payload")?;
         extension.handlers.push(Handler { event, method });
-        return Ok(());
+        return Ok(true);
     }
     if let Some(attribute) = fallback {
         if let Meta::List(_) | Meta::NameValue(_) = attribute.meta {
@@ -105,13 +115,13 @@ fn method(extension: &mut Extension, function: &mut ImplItemFn) -> Result<()> {
             let message = format!("`{}` is the fallback already; there can be one only", other.name);
             return Err(Error::new_spanned(&function.sig.ident, message));
         }
-        return Ok(());
+        return Ok(true);
     }
     named(extension, function)
 }
 
 /// The methods whose name gives them a meaning.
-fn named(extension: &mut Extension, function: &ImplItemFn) -> Result<()> {
+fn named(extension: &mut Extension, function: &ImplItemFn) -> Result<bool> {
     let name = function.sig.ident.to_string();
     let of_self =
         |counts: &[usize], takes: &str| signature(function, Receiver::Needed, counts, &format!("`{name}`"), takes);
@@ -129,9 +139,9 @@ fn named(extension: &mut Extension, function: &ImplItemFn) -> Result<()> {
         "health" => extension.health = Some(of_self(&[0], "`&mut self` only, and returns `Vec<Check>`")?),
         "save" => extension.save = Some(of_self(&[0], "`&self` only, and returns the state")?),
         "restore" => extension.restore = Some(of_self(&[1], "`&mut self` and one argument, the state")?),
-        _ => {}
+        _ => return Ok(false),
     }
-    Ok(())
+    Ok(true)
 }
 
 fn signature(function: &ImplItemFn, receiver: Receiver, counts: &[usize], who: &str, takes: &str) -> Result<Method> {

@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     fn compiled(engine: &Engine) -> Vec<u8> {
-        engine.precompile_component(b"(component)").expect("an empty component compiles")
+        engine.precompile_component(b"\0asm\x0d\0\x01\0").expect("an empty component compiles")
     }
 
     #[test]

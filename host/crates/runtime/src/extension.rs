@@ -1,6 +1,6 @@
 //! An extension as its host sees it: a handle to call it and to read it by, and the task that owns its instance.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use glasshouse_model::settings::Settings;
@@ -8,6 +8,7 @@ use glasshouse_model::{Clock, Context, Digest, ExtensionId, Failure, Signal, Spa
 use glasshouse_telemetry::{Drops, Reader, Store, Usage};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::health::Check;
 use crate::sandbox::EmbedderCall;
 
 /// Work for an extension.
@@ -199,6 +200,7 @@ pub(crate) struct Shared {
     pub(crate) status: watch::Sender<Status>,
     pub(crate) component: std::sync::OnceLock<ComponentInfo>,
     pub(crate) path: std::path::PathBuf,
+    pub(crate) health: std::sync::Mutex<Vec<Check>>,
 }
 
 pub(crate) enum Message {
@@ -257,6 +259,11 @@ impl Extension {
     /// How many of its records were dropped, by cause.
     pub fn drops(&self) -> Drops {
         self.0.store.drops()
+    }
+
+    /// What it said of its health when it was last asked; empty if it was not, or has nothing to say.
+    pub fn health(&self) -> Vec<Check> {
+        self.0.health.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Reads one of its signals.

@@ -25,34 +25,35 @@ pub(crate) fn classify(error: &wasmtime::Error, at: Circumstances<'_>) -> Failur
     let frames = error.downcast_ref::<WasmBacktrace>().map(frames).unwrap_or_default();
     let trap = error.downcast_ref::<Trap>().copied();
     let budget = at.budget;
-    let (kind, message, evidence) = if trap == Some(Trap::OutOfFuel) {
-        let message = format!("used up its {} of fuel", text::short_count(budget.fuel_per_call));
-        (FailureKind::FuelBreach, message, vec![("fuel_per_call", budget.fuel_per_call)])
-    } else if let Some(wanted) = at.limiter.refused().filter(|_| gave_up_for_memory(error, at.panic.as_ref())) {
-        let message = format!(
-            "wanted {} of memory, {} over its budget of {}",
-            text::bytes(wanted),
-            text::bytes(wanted - budget.memory_bytes.min(wanted)),
-            text::bytes(budget.memory_bytes)
-        );
-        let evidence = vec![("memory_wanted_bytes", wanted), ("memory_budget_bytes", budget.memory_bytes)];
-        (FailureKind::MemoryBreach, message, evidence)
-    } else if let Some(panic) = &at.panic {
-        (FailureKind::Panic, panic.message.clone(), vec![])
-    } else if let Some(trap) = trap {
-        let (kind, message) = trap_kind(trap, &frames);
-        (kind, message, vec![])
-    } else if let Some(exit) = error.downcast_ref::<I32Exit>() {
-        (FailureKind::Exit, format!("called exit with status {}", exit.0), vec![])
-    } else {
-        let message = format!("{:#}", error.root_cause());
-        if message.contains("fuel allocated for hostcalls") || message.contains("hostcall") {
-            let message = format!("passed more than {} in one host call", text::bytes(budget.host_data_per_call));
-            (FailureKind::HostDataBreach, message, vec![("host_data_per_call_bytes", budget.host_data_per_call)])
+    let (kind, message, evidence) =
+        if let Some(wanted) = at.limiter.refused().filter(|_| gave_up_for_memory(error, at.panic.as_ref())) {
+            let message = format!(
+                "wanted {} of memory, {} over its budget of {}",
+                text::bytes(wanted),
+                text::bytes(wanted - budget.memory_bytes.min(wanted)),
+                text::bytes(budget.memory_bytes)
+            );
+            let evidence = vec![("memory_wanted_bytes", wanted), ("memory_budget_bytes", budget.memory_bytes)];
+            (FailureKind::MemoryBreach, message, evidence)
+        } else if let Some(panic) = &at.panic {
+            (FailureKind::Panic, panic.message.clone(), vec![])
+        } else if trap == Some(Trap::OutOfFuel) {
+            let message = format!("used up its {} of fuel", text::short_count(budget.fuel_per_call));
+            (FailureKind::FuelBreach, message, vec![("fuel_per_call", budget.fuel_per_call)])
+        } else if let Some(trap) = trap {
+            let (kind, message) = trap_kind(trap, &frames);
+            (kind, message, vec![])
+        } else if let Some(exit) = error.downcast_ref::<I32Exit>() {
+            (FailureKind::Exit, format!("called exit with status {}", exit.0), vec![])
         } else {
-            (FailureKind::InvalidInterfaceUse, message, vec![])
-        }
-    };
+            let message = format!("{:#}", error.root_cause());
+            if message.contains("fuel allocated for hostcalls") || message.contains("hostcall") {
+                let message = format!("passed more than {} in one host call", text::bytes(budget.host_data_per_call));
+                (FailureKind::HostDataBreach, message, vec![("host_data_per_call_bytes", budget.host_data_per_call)])
+            } else {
+                (FailureKind::InvalidInterfaceUse, message, vec![])
+            }
+        };
     Failure {
         kind,
         message,

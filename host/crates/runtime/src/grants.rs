@@ -1,5 +1,6 @@
 //! Turns an extension's permissions into what WASI gives it: nothing else can be reached.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::sync::Arc;
 
@@ -41,30 +42,44 @@ pub enum GrantError {
 }
 
 /// The addresses that an instance may reach: names are looked up once, so that a changed answer gives nothing new.
-pub(crate) struct Reachable(Vec<(IpNet, Option<u16>)>);
+#[derive(Default)]
+pub(crate) struct Reachable {
+    rules: Vec<(IpNet, Option<u16>)>,
+    /// By name in lower case.
+    names: BTreeMap<String, Vec<IpAddr>>,
+}
 
 impl Reachable {
     /// Looks up names; blocks while it does.
     pub(crate) fn resolve(network: &[NetworkAccess]) -> Result<Self, GrantError> {
-        let mut rules = Vec::new();
+        let mut reachable = Self::default();
         for access in network {
             match &access.host {
-                NetworkHost::Block(block) => rules.push((*block, access.port)),
+                NetworkHost::Block(block) => reachable.rules.push((*block, access.port)),
                 NetworkHost::Name(name) => {
-                    let addresses = (name.as_str(), access.port.unwrap_or(0))
+                    let found: BTreeSet<_> = (name.as_str(), 0)
                         .to_socket_addrs()
-                        .map_err(|cause| GrantError::Lookup { name: name.clone(), cause })?;
-                    rules.extend(addresses.map(|address| (IpNet::from(address.ip()), access.port)));
+                        .map_err(|cause| GrantError::Lookup { name: name.clone(), cause })?
+                        .map(|address| address.ip())
+                        .collect();
+                    reachable.rules.extend(found.iter().map(|address| (IpNet::from(*address), access.port)));
+                    reachable.names.insert(name.to_ascii_lowercase(), found.into_iter().collect());
                 }
             }
         }
-        Ok(Self(rules))
+        Ok(reachable)
+    }
+
+    /// The addresses of a name that was granted.
+    pub(crate) fn addresses(&self, name: &str) -> Option<Vec<IpAddr>> {
+        self.names.get(&name.to_ascii_lowercase()).cloned()
     }
 
     fn allows(&self, address: SocketAddr, use_: SocketAddrUse) -> bool {
+        // Every connection begins with a bind of the own end, to any address and port; listening is never granted.
         let own_end = match use_ {
-            SocketAddrUse::TcpBind => return false,
-            SocketAddrUse::UdpBind => address.ip().is_unspecified() && address.port() == 0,
+            SocketAddrUse::TcpListen | SocketAddrUse::TcpAccept => return false,
+            SocketAddrUse::TcpBind | SocketAddrUse::UdpBind => address.ip().is_unspecified() && address.port() == 0,
             _ => false,
         };
         // An IPv4 address in IPv6 clothing is the IPv4 address.
@@ -73,7 +88,10 @@ impl Reachable {
             v4 => v4,
         };
         own_end
-            || self.0.iter().any(|(block, port)| block.contains(&ip) && port.is_none_or(|port| port == address.port()))
+            || self
+                .rules
+                .iter()
+                .any(|(block, port)| block.contains(&ip) && port.is_none_or(|port| port == address.port()))
     }
 }
 
@@ -101,8 +119,7 @@ pub(crate) fn wasi(
         })?;
     }
     let networked = !permissions.network.is_empty();
-    let named = permissions.network.iter().any(|access| matches!(access.host, NetworkHost::Name(_)));
-    builder.allow_tcp(networked).allow_udp(networked).allow_ip_name_lookup(named);
+    builder.allow_tcp(networked).allow_udp(networked);
     let (reachable, recorder, clock) = (Arc::clone(reachable), recorder.clone(), Arc::clone(clock));
     builder.socket_addr_check(move |address, use_| {
         let allowed = reachable.allows(address, use_);
@@ -128,7 +145,7 @@ mod tests {
     fn check(rules: &[(&str, Option<u16>)], address: &str, use_: SocketAddrUse, expect: bool) {
         let rules = rules.iter().map(|(block, port)| (block.parse().expect("a block"), *port)).collect();
         let address = address.parse().expect("an address");
-        assert_eq!(Reachable(rules).allows(address, use_), expect, "{address}");
+        assert_eq!(Reachable { rules, ..Reachable::default() }.allows(address, use_), expect, "{address}");
     }
 
     #[test]
@@ -138,8 +155,9 @@ mod tests {
         check(&rules, "[::ffff:10.1.2.3]:443", SocketAddrUse::TcpConnect, true);
         check(&rules, "10.1.2.3:80", SocketAddrUse::TcpConnect, false);
         check(&rules, "11.1.2.3:443", SocketAddrUse::TcpConnect, false);
-        check(&rules, "[::1]:80", SocketAddrUse::UdpConnect, true);
-        check(&rules, "[::1]:80", SocketAddrUse::TcpBind, false);
+        check(&rules, "[::1]:80", SocketAddrUse::UdpSend, true);
+        check(&rules, "[::1]:80", SocketAddrUse::TcpListen, false);
+        check(&rules, "127.0.0.1:80", SocketAddrUse::TcpBind, false);
         check(&rules, "0.0.0.0:0", SocketAddrUse::UdpBind, true);
         check(&[], "127.0.0.1:80", SocketAddrUse::TcpConnect, false);
     }

@@ -14,6 +14,8 @@ use glasshouse_telemetry::{Drop, Head, Recorder};
 pub(crate) struct PanicReport {
     pub(crate) message: String,
     pub(crate) location: Option<(String, u32)>,
+    /// The report itself, to be stored if no trap follows.
+    body: Vec<u8>,
 }
 
 /// Takes the records of one instance. Its methods borrow it shared, so that a guest's bytes can be read in place.
@@ -102,7 +104,7 @@ impl Intake {
             && error.kind == PANIC_KIND
             && !error.handled
         {
-            return self.note_panic(error);
+            return self.note_panic(error, body, record);
         }
         let Some(signal) = self.recorder.admit(record) else { return };
         if fits(record, body.len()) {
@@ -119,12 +121,27 @@ impl Intake {
     }
 
     /// Keeps a panic for the trap that follows it: the two are one failure.
-    fn note_panic(&self, error: &Error<'_>) {
+    #[cold]
+    fn note_panic(&self, error: &Error<'_>, body: &[u8], record: &Record<'_>) {
         let location = error.source.map(|source| (cut(source.file, limits::NAME_BYTES).to_owned(), source.line));
         let message = cut(error.message, limits::MESSAGE_BYTES).to_owned();
-        *self.panic.borrow_mut() = Some(PanicReport { message, location });
+        let body = if fits(record, body.len()) { body.to_owned() } else { cut_to_limits(record) };
+        let earlier = self.panic.replace(Some(PanicReport { message, location, body }));
+        self.store_panic(earlier);
     }
 
+    /// Stores the report of a panic that no trap followed.
+    fn store_panic(&self, report: Option<PanicReport>) {
+        if let Some(report) = report {
+            if self.recorder.is_enabled(Signal::Error) {
+                self.store(Signal::Error, Origin::Guest, wire::KIND_ERROR, &report.body, false);
+            } else {
+                self.recorder.dropped(Drop::Off);
+            }
+        }
+    }
+
+    /// The panic that came before a trap.
     pub(crate) fn take_panic(&self) -> Option<PanicReport> {
         self.panic.borrow_mut().take()
     }
@@ -139,6 +156,7 @@ impl Intake {
 
     /// Forgets what belongs to the invocation that ended.
     pub(crate) fn end_invocation(&self) {
+        self.store_panic(self.take_panic());
         self.malformed.set(0);
     }
 

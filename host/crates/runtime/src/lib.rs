@@ -1,6 +1,8 @@
 //! Runs extensions: the only user of wasmtime. Compiles and caches components, keeps each in a sandbox of its own task,
 //! meters its calls, ends what is over its budget, and writes what happens to the extension's store.
 
+#[doc(hidden)]
+pub mod bench;
 mod bindings;
 mod cache;
 mod clock;
@@ -8,6 +10,7 @@ mod engine;
 mod extension;
 mod failure;
 mod grants;
+mod health;
 mod host;
 mod inspect;
 mod intake;
@@ -38,6 +41,7 @@ pub use clock::SystemClock;
 pub use engine::LinkerHook;
 pub use extension::{CallError, Chain, ComponentInfo, Event, Extension, HandlerError, Reply, Status, Trigger};
 pub use grants::GrantError;
+pub use health::{Check, Health};
 pub use inspect::{Inspection, inspect};
 pub use loader::LoadError;
 pub use sandbox::{EmbedderCall, EmbedderData};
@@ -46,7 +50,7 @@ pub use symbols::SourceFrame;
 pub use wasmtime;
 
 use cache::Cache;
-use extension::Shared;
+use extension::{Message, Shared};
 use grants::Reachable;
 use loader::Loader;
 use meter::Phase;
@@ -148,37 +152,18 @@ impl Runtime {
     ///
     /// Outside of a tokio runtime.
     pub fn start(&self, spec: ExtensionSpec) -> Result<Extension, RuntimeError> {
-        let path = spec.component.clone();
-        let (loader, linker) = (Arc::clone(&self.loader), Arc::clone(&self.linker));
-        let neighbours = Neighbours::new(&self.registry, spec.settings.permissions.clone());
-        let embedder_data = Arc::clone(&self.embedder_data);
-        self.spawn(spec, move |extension: Extension| async move {
-            let loaded = loader.load(&path).await.map_err(|error| error.to_string())?;
-            let shared = extension.shared();
-            let network = shared.settings.permissions.network.clone();
-            let reachable = tokio::task::spawn_blocking(move || Reachable::resolve(&network))
-                .await
-                .map_err(|error| error.to_string())?
-                .map_err(|error| error.to_string())?;
-            let link = |error: wasmtime::Error| inspect::link_error(&error);
-            let pre = linker.instantiate_pre(&loaded.component).map_err(link)?;
-            let exports = Exports::find(&pre).map_err(link)?;
-            let blueprint = Blueprint {
-                id: shared.id.clone(),
-                pre,
-                exports,
-                component: loaded.digest,
-                settings: shared.settings.clone(),
-                reachable: Arc::new(reachable),
-                recorder: shared.store.recorder(),
-                clock: Arc::clone(&shared.clock),
-                neighbours,
-                embedder_data,
-            };
-            let info =
-                ComponentInfo { digest: loaded.digest, file_bytes: loaded.file_bytes, compiled: loaded.compiled };
-            Ok((Arc::new(blueprint), info))
-        })
+        let assembler = self.assembler(&spec);
+        self.spawn(spec, move |extension: Extension| async move { assembler.assemble(&extension).await })
+    }
+
+    fn assembler(&self, spec: &ExtensionSpec) -> Assembler {
+        Assembler {
+            path: spec.component.clone(),
+            loader: Arc::clone(&self.loader),
+            linker: Arc::clone(&self.linker),
+            neighbours: Neighbours::new(&self.registry, spec.settings.permissions.clone()),
+            embedder_data: Arc::clone(&self.embedder_data),
+        }
     }
 
     /// Lists an extension that cannot be started, with its cause, so that it is seen with the others.
@@ -190,27 +175,33 @@ impl Runtime {
     where
         F: Future<Output = Result<(Arc<Blueprint>, ComponentInfo), String>> + Send + 'static,
     {
-        let store = Store::new(&StoreSettings::from_debugging(&spec.settings.debugging));
-        let (sender, mailbox) = mpsc::channel(spec.settings.budget.mailbox.max(1));
-        let recorder = store.recorder();
-        let extension = Extension::new(Shared {
-            id: spec.id.clone(),
-            subscriptions: spec.subscriptions,
-            settings: spec.settings,
-            store,
-            clock: Arc::clone(&self.clock),
-            mailbox: sender,
-            status: watch::Sender::new(Status::Loading),
-            component: OnceLock::new(),
-            path: spec.component,
-        });
+        let (extension, mailbox) = self.handle(spec);
+        let recorder = extension.shared().store.recorder();
         if !self.registry.add(extension.clone()) {
-            return Err(RuntimeError::Duplicate(spec.id));
+            return Err(RuntimeError::Duplicate(extension.id().clone()));
         }
         let supervisor = Supervisor { extension: extension.clone(), recorder, mailbox, phase: self.phase.subscribe() };
         let task = tokio::spawn(supervisor.run(load(extension.clone())));
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task);
         Ok(extension)
+    }
+
+    /// A new extension's handle and the other end of its mailbox.
+    fn handle(&self, spec: ExtensionSpec) -> (Extension, mpsc::Receiver<Message>) {
+        let (sender, mailbox) = mpsc::channel(spec.settings.budget.mailbox.max(1));
+        let extension = Extension::new(Shared {
+            id: spec.id,
+            subscriptions: spec.subscriptions,
+            store: Store::new(&StoreSettings::from_debugging(&spec.settings.debugging)),
+            settings: spec.settings,
+            clock: Arc::clone(&self.clock),
+            mailbox: sender,
+            status: watch::Sender::new(Status::Loading),
+            component: OnceLock::new(),
+            path: spec.component,
+            health: Mutex::default(),
+        });
+        (extension, mailbox)
     }
 
     /// The extension with this id.
@@ -263,5 +254,43 @@ impl Runtime {
     /// Gives up all calls in flight at once; a [`Runtime::shutdown`] under way then ends soon.
     pub fn cancel(&self) {
         self.phase.send_replace(Phase::Cancelling);
+    }
+}
+
+/// What is needed to load an extension's component and to plan its instances.
+struct Assembler {
+    path: PathBuf,
+    loader: Arc<Loader>,
+    linker: Arc<Linker<State>>,
+    neighbours: Neighbours,
+    embedder_data: EmbedderData,
+}
+
+impl Assembler {
+    async fn assemble(self, extension: &Extension) -> Result<(Arc<Blueprint>, ComponentInfo), String> {
+        let loaded = self.loader.load(&self.path).await.map_err(|error| error.to_string())?;
+        let shared = extension.shared();
+        let network = shared.settings.permissions.network.clone();
+        let reachable = tokio::task::spawn_blocking(move || Reachable::resolve(&network))
+            .await
+            .map_err(|error| error.to_string())?
+            .map_err(|error| error.to_string())?;
+        let link = |error: wasmtime::Error| inspect::link_error(&error);
+        let pre = self.linker.instantiate_pre(&loaded.component).map_err(link)?;
+        let exports = Exports::find(&pre).map_err(link)?;
+        let blueprint = Blueprint {
+            id: shared.id.clone(),
+            pre,
+            exports,
+            component: loaded.digest,
+            settings: shared.settings.clone(),
+            reachable: Arc::new(reachable),
+            recorder: shared.store.recorder(),
+            clock: Arc::clone(&shared.clock),
+            neighbours: self.neighbours,
+            embedder_data: self.embedder_data,
+        };
+        let info = ComponentInfo { digest: loaded.digest, file_bytes: loaded.file_bytes, compiled: loaded.compiled };
+        Ok((Arc::new(blueprint), info))
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use glasshouse_model::Digest;
 use tokio::sync::{Semaphore, oneshot};
+use wasmparser::{Parser, Payload};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
@@ -12,8 +13,9 @@ use crate::cache::Cache;
 
 /// Bytes of the largest component file that is read. The largest real ones (interpreters with their library) are 30 MB.
 const COMPONENT_BYTES: u64 = 256 * 1024 * 1024;
-/// Components of this size or more are compiled one at a time, so that smaller ones never wait for them.
-const LARGE_BYTES: usize = 2 * 1024 * 1024;
+/// Components with so many bytes of code are compiled one at a time, so that smaller ones never wait for them. The
+/// file's size says little: an extension of 100 KB of code carries 3 MB of line tables.
+const LARGE_CODE_BYTES: u64 = 1024 * 1024;
 /// How much lower than the guests' the priority of compiling threads is.
 const NICENESS: i32 = 10;
 
@@ -89,11 +91,12 @@ impl Loader {
     pub(crate) async fn load(self: &Arc<Self>, path: &Path) -> Result<Loaded, LoadError> {
         let owned = path.to_owned();
         let loader = Arc::clone(self);
-        let (bytes, digest, cached) = tokio::task::spawn_blocking(move || {
+        let (bytes, digest, cached, code) = tokio::task::spawn_blocking(move || {
             let bytes = read(&owned)?;
             let digest = Digest(*blake3::hash(&bytes).as_bytes());
             let cached = loader.cache.as_ref().and_then(|cache| cache.load(&loader.engine, &digest));
-            Ok((bytes, digest, cached))
+            let code = if cached.is_none() { code_bytes(&bytes) } else { 0 };
+            Ok((bytes, digest, cached, code))
         })
         .await
         .map_err(|error| LoadError::Host { path: path.to_owned(), cause: error.to_string() })??;
@@ -104,7 +107,7 @@ impl Loader {
         if let Some(what) = not_a_component(&bytes) {
             return Err(LoadError::NotAComponent { path: path.to_owned(), what });
         }
-        let lane = if bytes.len() < LARGE_BYTES { &self.small } else { &self.large };
+        let lane = if code < LARGE_CODE_BYTES { &self.small } else { &self.large };
         let _turn = lane.acquire().await;
         let component = self.compile(path, bytes, digest).await?;
         Ok(Loaded { component, digest, file_bytes, compiled: true })
@@ -149,6 +152,15 @@ fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
         return Err(LoadError::TooLarge { path: path.to_owned(), bytes: metadata.len() });
     }
     std::fs::read(path).map_err(unreadable)
+}
+
+/// Bytes of code in all of a component's modules; those before the damage, if it is damaged.
+fn code_bytes(component: &[u8]) -> u64 {
+    let code = Parser::new(0).parse_all(component).map_while(Result::ok).map(|payload| match payload {
+        Payload::CodeSectionStart { size, .. } => u64::from(size),
+        _ => 0,
+    });
+    code.sum()
 }
 
 /// What a file is, if its first bytes are not those of a component.

@@ -17,11 +17,12 @@ use tokio::sync::watch;
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
 
-use crate::bindings::exports::glasshouse::extension::{handler, lifecycle};
+use crate::bindings::exports::glasshouse::extension::{collector, handler, health, lifecycle};
 use crate::engine::YIELD_FUEL;
 use crate::extension::{Event, HandlerError, Reply, Trigger};
 use crate::failure::{Circumstances, classify};
 use crate::grants::{GrantError, Reachable, wasi};
+use crate::health::Check;
 use crate::limiter::Limiter;
 use crate::meter::{Ended, Phase, run};
 use crate::neighbours::Neighbours;
@@ -63,17 +64,25 @@ pub(crate) struct Blueprint {
 pub(crate) struct Exports {
     pub(crate) handler: Option<handler::GuestIndices>,
     pub(crate) lifecycle: Option<lifecycle::GuestIndices>,
+    pub(crate) collector: Option<collector::GuestIndices>,
+    pub(crate) health: Option<health::GuestIndices>,
 }
 
 impl Exports {
     /// Finds the exports; one that is there with other functions than in `wit/` is an error.
     pub(crate) fn find(pre: &InstancePre<State>) -> wasmtime::Result<Self> {
-        let has = |name| pre.component().get_export_index(None, name).is_some();
+        macro_rules! indices {
+            ($interface:ident) => {{
+                let name = concat!("glasshouse:extension/", stringify!($interface), "@0.1.0");
+                let exported = pre.component().get_export_index(None, name).is_some();
+                exported.then(|| $interface::GuestIndices::new(pre)).transpose()?
+            }};
+        }
         Ok(Self {
-            handler: has("glasshouse:extension/handler@0.1.0").then(|| handler::GuestIndices::new(pre)).transpose()?,
-            lifecycle: has("glasshouse:extension/lifecycle@0.1.0")
-                .then(|| lifecycle::GuestIndices::new(pre))
-                .transpose()?,
+            handler: indices!(handler),
+            lifecycle: indices!(lifecycle),
+            collector: indices!(collector),
+            health: indices!(health),
         })
     }
 }
@@ -83,6 +92,8 @@ pub(crate) enum Job {
     Init,
     Shutdown,
     Handle(Event),
+    Collect,
+    CheckHealth,
     Embedder(String, EmbedderCall),
 }
 
@@ -91,6 +102,7 @@ pub(crate) enum Answer {
     /// `init`, `shutdown` and an embedder's call have nothing to say.
     Done,
     Reply(Reply),
+    Health(Vec<Check>),
     Error(HandlerError),
     NoHandler,
     Failed(Box<Failure>),
@@ -100,7 +112,7 @@ pub(crate) enum Answer {
 impl Answer {
     fn outcome(&self) -> Outcome {
         match self {
-            Self::Done | Self::Reply(_) => Outcome::Ok,
+            Self::Done | Self::Reply(_) | Self::Health(_) => Outcome::Ok,
             Self::Error(_) | Self::NoHandler => Outcome::Answered,
             Self::Cancelled => Outcome::Cancelled,
             Self::Failed(failure) => match failure.kind {
@@ -128,6 +140,8 @@ struct Live {
     instance: Instance,
     handler: Option<handler::Guest>,
     lifecycle: Option<lifecycle::Guest>,
+    collector: Option<collector::Guest>,
+    health: Option<health::Guest>,
 }
 
 impl Blueprint {
@@ -143,6 +157,7 @@ impl Blueprint {
             limiter: Limiter::new(self.settings.budget.memory_bytes),
             stdio,
             neighbours: self.neighbours.clone(),
+            reachable: Arc::clone(&self.reachable),
             wasi,
             embedder: (self.embedder_data)(&self.id),
         });
@@ -150,6 +165,7 @@ impl Blueprint {
         store.limiter(|state| &mut state.limiter);
         store.set_hostcall_fuel(self.settings.budget.host_data_per_call as usize);
         store.set_max_component_handles(HANDLES);
+        store.fuel_async_yield_interval(Some(YIELD_FUEL)).map_err(BuildError::Engine)?;
         let mut sandbox = Sandbox { blueprint: Arc::clone(self), store, instance: None, phase, scratch: Vec::new() };
         match sandbox.invoke(Job::Init, &Trigger::default(), 0).await {
             Answer::Failed(failure) => Err(BuildError::Failed(failure)),
@@ -166,6 +182,8 @@ pub(crate) enum BuildError {
     Grant(#[from] GrantError),
     #[error("{0}")]
     Failed(Box<Failure>),
+    #[error("the engine: {0:#}")]
+    Engine(wasmtime::Error),
     #[error("the host is stopping")]
     Cancelled,
 }
@@ -181,7 +199,7 @@ impl Sandbox {
         let blueprint = Arc::clone(&self.blueprint);
         let budget = &blueprint.settings.budget;
         let (counts, input_bytes, deadline) = match &job {
-            Job::Init => (false, 0, budget.deadline),
+            Job::Init | Job::Collect | Job::CheckHealth => (false, 0, budget.deadline),
             Job::Shutdown => (false, 0, budget.deadline.min(SHUTDOWN_DEADLINE)),
             Job::Handle(event) => (true, event.payload.len() as u64, budget.deadline),
             Job::Embedder(..) => (true, 0, budget.deadline),
@@ -190,9 +208,6 @@ impl Sandbox {
         name_job(&mut self.scratch, &job);
         self.store.data_mut().begin_invocation(trigger, trigger.context());
         let fuel = if self.store.set_fuel(budget.fuel_per_call).is_ok() { budget.fuel_per_call } else { 0 };
-        // Fails only if the engine does not meter fuel, which this one does.
-        let _ = self.store.fuel_async_yield_interval(Some(YIELD_FUEL));
-
         let live = self.instance.take();
         let clock = Arc::clone(&blueprint.clock);
         let call = perform(&blueprint, &mut self.store, live, job);
@@ -200,8 +215,8 @@ impl Sandbox {
 
         let fuel_left = self.store.get_fuel().unwrap_or_default();
         let state = self.store.data_mut();
+        let panic = if matches!(ended, Ended::Finished(Err(_))) { state.intake.take_panic() } else { None };
         state.end_invocation(fuel_left);
-        let panic = state.intake.take_panic();
         let name = String::from_utf8_lossy(&self.scratch).into_owned();
         let state = self.store.data();
         let circumstances = Circumstances {
@@ -261,6 +276,8 @@ impl Sandbox {
 fn name_job(name: &mut Vec<u8>, job: &Job) {
     let (export, event) = match job {
         Job::Init => ("init", ""),
+        Job::Collect => ("collect", ""),
+        Job::CheckHealth => ("check-health", ""),
         Job::Shutdown => ("shutdown", ""),
         Job::Handle(event) => ("handle", event.name.as_str()),
         Job::Embedder(export, _) => (export.as_str(), ""),
@@ -283,11 +300,19 @@ async fn perform(
         Some(live) => live,
         None => {
             let instance = blueprint.pre.instantiate_async(&mut *store).await?;
-            let handler =
-                blueprint.exports.handler.as_ref().map(|indices| indices.load(&mut *store, &instance)).transpose()?;
-            let lifecycle =
-                blueprint.exports.lifecycle.as_ref().map(|indices| indices.load(&mut *store, &instance)).transpose()?;
-            Live { instance, handler, lifecycle }
+            let exports = &blueprint.exports;
+            macro_rules! load {
+                ($interface:ident) => {
+                    exports.$interface.as_ref().map(|indices| indices.load(&mut *store, &instance)).transpose()?
+                };
+            }
+            Live {
+                handler: load!(handler),
+                lifecycle: load!(lifecycle),
+                collector: load!(collector),
+                health: load!(health),
+                instance,
+            }
         }
     };
     let answer = match job {
@@ -315,6 +340,18 @@ async fn perform(
             }
             Answer::Done
         }
+        Job::Collect => {
+            if let Some(collector) = &live.collector {
+                collector.call_collect(&mut *store).await?;
+            }
+            Answer::Done
+        }
+        Job::CheckHealth => match &live.health {
+            Some(health) => {
+                Answer::Health(health.call_check_health(&mut *store).await?.into_iter().map(Check::from).collect())
+            }
+            None => Answer::Health(Vec::new()),
+        },
         Job::Handle(event) => match &live.handler {
             Some(handler) => {
                 let event =

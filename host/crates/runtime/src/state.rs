@@ -9,6 +9,7 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::extension::Trigger;
+use crate::grants::Reachable;
 use crate::host::context::Scopes;
 use crate::host::spans::Spans;
 use crate::intake::Intake;
@@ -29,6 +30,7 @@ pub struct State {
     pub(crate) limiter: Limiter,
     pub(crate) stdio: Stdio,
     pub(crate) neighbours: Neighbours,
+    pub(crate) reachable: Arc<Reachable>,
     pub(crate) table: ResourceTable,
     wasi: WasiCtx,
     embedder: Box<dyn Any + Send>,
@@ -42,6 +44,7 @@ pub(crate) struct StateParts {
     pub(crate) limiter: Limiter,
     pub(crate) stdio: Stdio,
     pub(crate) neighbours: Neighbours,
+    pub(crate) reachable: Arc<Reachable>,
     pub(crate) wasi: WasiCtx,
     pub(crate) embedder: Box<dyn Any + Send>,
 }
@@ -59,6 +62,7 @@ impl State {
             limiter: parts.limiter,
             stdio: parts.stdio,
             neighbours: parts.neighbours,
+            reachable: parts.reachable,
             table,
             wasi: parts.wasi,
             embedder: parts.embedder,

@@ -1,15 +1,17 @@
 //! The task that owns an extension's instance: loads it, serves its mailbox, rebuilds it after a failure, and keeps one
 //! that goes on failing in quarantine.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use glasshouse_model::text;
 use glasshouse_model::wire::{Field, Value};
 use glasshouse_model::{Failure, Level};
 use glasshouse_telemetry::Recorder;
 use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use crate::extension::{CallError, ComponentInfo, Extension, Message, Reply, Status, Trigger};
+use crate::health::CHECKS;
 use crate::intake::host_log;
 use crate::meter::Phase;
 use crate::sandbox::{Answer, Blueprint, BuildError, Job, Sandbox};
@@ -31,6 +33,42 @@ struct Serving {
     sandbox: Option<Sandbox>,
     failures_in_a_row: u32,
     quarantines_in_a_row: u32,
+}
+
+/// What an extension is asked for from time to time.
+#[derive(Clone, Copy)]
+enum Round {
+    Collect,
+    Health,
+}
+
+/// When it is asked next; `None` for what it does not export.
+struct Rounds {
+    collect: Option<Interval>,
+    health: Option<Interval>,
+}
+
+impl Rounds {
+    /// Waits for the next round. May be cancelled.
+    async fn next(&mut self) -> Round {
+        async fn tick(interval: &mut Option<Interval>) {
+            match interval {
+                Some(interval) => drop(interval.tick().await),
+                None => std::future::pending().await,
+            }
+        }
+        tokio::select! {
+            () = tick(&mut self.collect) => Round::Collect,
+            () = tick(&mut self.health) => Round::Health,
+        }
+    }
+}
+
+/// An interval whose first tick is one period away, and that makes up for no missed one.
+fn every(period: std::time::Duration) -> Interval {
+    let mut interval = tokio::time::interval_at(Instant::now() + period, period);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    interval
 }
 
 impl Supervisor {
@@ -62,8 +100,22 @@ impl Supervisor {
         ];
         self.log(Level::Info, "started", &fields);
         self.set_status(Status::Ready);
+        let debugging = &blueprint.settings.debugging;
+        let mut rounds = Rounds {
+            collect: blueprint.exports.collector.as_ref().map(|_| every(debugging.metrics_interval)),
+            health: blueprint.exports.health.as_ref().map(|_| every(debugging.health_check_interval)),
+        };
         let mut serving = Serving { blueprint, sandbox: Some(sandbox), failures_in_a_row: 0, quarantines_in_a_row: 0 };
-        while let Some(message) = self.next().await {
+        loop {
+            let message = tokio::select! {
+                biased;
+                message = self.next() => message,
+                round = rounds.next() => {
+                    self.make_round(&mut serving, round).await;
+                    continue;
+                }
+            };
+            let Some(message) = message else { break };
             self.deliver(&mut serving, message).await;
         }
         if let Some(mut sandbox) = serving.sandbox.take()
@@ -85,6 +137,26 @@ impl Supervisor {
         }
         self.mailbox.close();
         self.mailbox.recv().await
+    }
+
+    /// Asks an extension that takes calls for its metrics or its health.
+    async fn make_round(&mut self, serving: &mut Serving, round: Round) {
+        if self.extension.status() != Status::Ready || self.revive(serving).await.is_err() {
+            return;
+        }
+        let Some(sandbox) = serving.sandbox.as_mut() else { return };
+        let job = match round {
+            Round::Collect => Job::Collect,
+            Round::Health => Job::CheckHealth,
+        };
+        match sandbox.invoke(job, &Trigger::default(), 0).await {
+            Answer::Health(mut checks) => {
+                checks.truncate(CHECKS);
+                *self.extension.shared().health.lock().unwrap_or_else(PoisonError::into_inner) = checks;
+            }
+            Answer::Failed(failure) => self.note_failure(serving, &failure.to_string()),
+            _ => {}
+        }
     }
 
     /// Answers that the extension cannot be used, until the host stops.
@@ -113,7 +185,7 @@ impl Supervisor {
             let refusal = match &error {
                 BuildError::Failed(failure) => CallError::Failed(Arc::new((**failure).clone())),
                 BuildError::Cancelled => CallError::Cancelled,
-                BuildError::Grant(_) => CallError::Unavailable(error.to_string()),
+                BuildError::Grant(_) | BuildError::Engine(_) => CallError::Unavailable(error.to_string()),
             };
             message.answer_error(refusal);
             return self.note_failure(serving, &error.to_string());
@@ -218,10 +290,10 @@ fn advised(error: &BuildError) -> String {
 }
 
 /// A sandbox's answer as the caller gets it, and the failure, if it is one.
-fn told(answer: Answer) -> (Result<Reply, CallError>, Option<Arc<Failure>>) {
+pub(crate) fn told(answer: Answer) -> (Result<Reply, CallError>, Option<Arc<Failure>>) {
     match answer {
         Answer::Reply(reply) => (Ok(reply), None),
-        Answer::Done => (Ok(Reply::default()), None),
+        Answer::Done | Answer::Health(_) => (Ok(Reply::default()), None),
         Answer::Error(error) => (Err(CallError::Answered(error)), None),
         Answer::NoHandler => (Err(CallError::NoHandler), None),
         Answer::Cancelled => (Err(CallError::Cancelled), None),

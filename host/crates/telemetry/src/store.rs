@@ -52,12 +52,17 @@ pub struct StoreSettings {
 impl StoreSettings {
     /// Bytes that a record of a signal may take on average before its ring is bounded by bytes and not by count.
     const BYTES_PER_RECORD: usize = 2 * 1024;
+    /// Bytes of a ring, whatever its count of records allows.
+    const RING_BYTES: usize = 128 * 1024 * 1024;
     /// Spans and invocations that a trace has on average.
     const SPANS_PER_TRACE: usize = 16;
 
     /// The settings that an extension's `[debugging]` asks for.
     pub fn from_debugging(debugging: &Debugging) -> Self {
-        let bounds = |records: usize| Bounds { records, bytes: records.saturating_mul(Self::BYTES_PER_RECORD) };
+        let bounds = |records: usize| Bounds {
+            records,
+            bytes: records.saturating_mul(Self::BYTES_PER_RECORD).min(Self::RING_BYTES),
+        };
         let spans = debugging.max_traces.saturating_mul(Self::SPANS_PER_TRACE);
         Self {
             bounds: [

@@ -177,7 +177,7 @@ pub(super) fn find(scope: Scope, path: &str) -> Option<&'static Key> {
 const SWITCH: Kind = Kind::Switch;
 /// Signals kept in memory; the bound keeps a manifest from claiming the host's memory by this door.
 const KEPT: Kind = Kind::Integer { least: 1, most: 1_000_000 };
-const INTERVAL: Kind = duration(10, 86_400);
+const INTERVAL: Kind = duration(1_000, 86_400);
 const NONE: &str = "[]";
 
 const fn duration(least_millis: u64, most_seconds: u64) -> Kind {
@@ -297,13 +297,13 @@ pub(super) static KEYS: &[Key] = &[
     key("debugging.health_check_interval", INTERVAL, "60s", "How often the extension's health is asked for.")
         .setting(Cap::Free, |all| Target::Duration(&mut all.debugging.health_check_interval)),
     key("debugging.max_log_entries", KEPT, "10000", "Logs kept in memory.")
-        .setting(Cap::Free, |all| Target::Count(&mut all.debugging.max_log_entries)),
+        .setting(Cap::AtMost, |all| Target::Count(&mut all.debugging.max_log_entries)),
     key("debugging.max_metrics", KEPT, "50000", "Metric samples kept in memory.")
-        .setting(Cap::Free, |all| Target::Count(&mut all.debugging.max_metrics)),
+        .setting(Cap::AtMost, |all| Target::Count(&mut all.debugging.max_metrics)),
     key("debugging.max_errors", KEPT, "1000", "Errors kept in memory.")
-        .setting(Cap::Free, |all| Target::Count(&mut all.debugging.max_errors)),
+        .setting(Cap::AtMost, |all| Target::Count(&mut all.debugging.max_errors)),
     key("debugging.max_traces", KEPT, "1000", "Traces, and invocations, kept in memory, about.")
-        .setting(Cap::Free, |all| Target::Count(&mut all.debugging.max_traces)),
+        .setting(Cap::AtMost, |all| Target::Count(&mut all.debugging.max_traces)),
     key(
         "debugging.sampling_rate",
         Kind::Number { least: 0.0, most: 1.0 },

@@ -62,7 +62,7 @@ impl wit::Host for State {
 
 impl State {
     /// A use of something that was not granted is a security event.
-    fn denied(&self, what: &str, target: &str) {
+    pub(crate) fn denied(&self, what: &str, target: &str) {
         use glasshouse_model::wire::{Field, Value};
         let fields = [
             Field { name: "event", value: Value::Text("permission.denied") },

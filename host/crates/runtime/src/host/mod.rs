@@ -3,4 +3,5 @@
 pub(crate) mod context;
 pub(crate) mod debugging;
 pub(crate) mod events;
+pub(crate) mod names;
 pub(crate) mod spans;

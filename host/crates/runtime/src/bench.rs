@@ -1,0 +1,38 @@
+//! An extension's instance without its task and its mailbox, for the benches: not part of the API.
+
+use tokio::sync::watch;
+
+use crate::extension::{CallError, Event, Extension, Reply, Trigger};
+use crate::meter::Phase;
+use crate::sandbox::{Job, Sandbox};
+use crate::supervisor::told;
+use crate::{ExtensionSpec, Runtime};
+
+/// An instance that is called where it stands.
+pub struct Instance {
+    extension: Extension,
+    sandbox: Sandbox,
+    _phase: watch::Sender<Phase>,
+}
+
+impl Instance {
+    /// Loads an extension and makes its instance.
+    pub async fn start(runtime: &Runtime, spec: ExtensionSpec) -> Result<Self, String> {
+        let assembler = runtime.assembler(&spec);
+        let (extension, _) = runtime.handle(spec);
+        let (blueprint, _) = assembler.assemble(&extension).await?;
+        let phase = watch::Sender::new(Phase::Running);
+        let sandbox = blueprint.build(phase.subscribe()).await.map_err(|error| error.to_string())?;
+        Ok(Self { extension, sandbox, _phase: phase })
+    }
+
+    /// The extension, to read what it recorded.
+    pub fn extension(&self) -> &Extension {
+        &self.extension
+    }
+
+    /// Calls its handler.
+    pub async fn handle(&mut self, event: Event) -> Result<Reply, CallError> {
+        told(self.sandbox.invoke(Job::Handle(event), &Trigger::default(), 0).await).0
+    }
+}

@@ -1,0 +1,205 @@
+//! How a host is set up: where its extensions and its configuration are, and what an embedder adds.
+
+use std::any::Any;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use glasshouse_model::config::{Layers, OperatorConfig};
+use glasshouse_model::{Clock, ExtensionId};
+use glasshouse_runtime::wasmtime::{self, component::Linker};
+use glasshouse_runtime::{EmbedderData, LinkerHook, RuntimeSettings, State};
+
+use crate::discover::{self, Candidate, absolute};
+use crate::plan::Plan;
+use crate::{Host, HostError};
+
+/// Bytes of the longest operator configuration that is read.
+const CONFIG_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Sets up a [`Host`].
+#[derive(Default)]
+pub struct HostBuilder {
+    plugin_dirs: Vec<PathBuf>,
+    extensions: Vec<PathBuf>,
+    config: Option<Config>,
+    environment: Vec<(String, String)>,
+    overrides: Vec<String>,
+    cache: CacheFolder,
+    pub(crate) clock: Option<Arc<dyn Clock>>,
+    pub(crate) imports: Vec<LinkerHook>,
+    pub(crate) embedder_data: Option<EmbedderData>,
+}
+
+enum Config {
+    File(PathBuf),
+    Text { text: String, base: PathBuf },
+}
+
+#[derive(Default)]
+enum CacheFolder {
+    #[default]
+    OfUser,
+    At(PathBuf),
+    None,
+}
+
+impl HostBuilder {
+    /// Adds all extensions of a plugin directory: folders `<id>` with an `extension.toml` and a component, and components
+    /// `<id>.wasm`.
+    pub fn plugin_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.plugin_dirs.push(path.into());
+        self
+    }
+
+    /// Adds one extension: a folder with an `extension.toml` and a component, or a component file.
+    pub fn extension(mut self, path: impl Into<PathBuf>) -> Self {
+        self.extensions.push(path.into());
+        self
+    }
+
+    /// Takes the operator's configuration from a file, usually `glasshouse.toml`.
+    pub fn config_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.config = Some(Config::File(path.into()));
+        self
+    }
+
+    /// Takes the operator's configuration from a text; its relative paths are resolved against `base`.
+    pub fn config_text(mut self, text: impl Into<String>, base: impl Into<PathBuf>) -> Self {
+        self.config = Some(Config::Text { text: text.into(), base: base.into() });
+        self
+    }
+
+    /// Takes environment variables into account, such as `GLASSHOUSE_DEFAULTS__BUDGET__DEADLINE`; others are passed over.
+    /// Without a call of this, no variable has a say.
+    pub fn environment(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
+        self.environment.extend(variables);
+        self
+    }
+
+    /// Sets a value over the configuration and the environment: `extensions.relay.budget.deadline=2s`.
+    pub fn set(mut self, path_and_value: impl Into<String>) -> Self {
+        self.overrides.push(path_and_value.into());
+        self
+    }
+
+    /// Sets several values as [`HostBuilder::set`] does.
+    pub fn overrides(mut self, paths_and_values: impl IntoIterator<Item = String>) -> Self {
+        self.overrides.extend(paths_and_values);
+        self
+    }
+
+    /// Keeps compiled components in this folder where the configuration names none; in the user's cache folder otherwise.
+    /// It is made, and readable by this user only.
+    pub fn cache_folder(mut self, path: impl Into<PathBuf>) -> Self {
+        self.cache = CacheFolder::At(path.into());
+        self
+    }
+
+    /// Keeps no compiled components where the configuration names no folder for them.
+    pub fn without_cache(mut self) -> Self {
+        self.cache = CacheFolder::None;
+        self
+    }
+
+    /// Takes time from another clock.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// Adds imports of the embedder's own to what components may import.
+    pub fn import(
+        mut self,
+        add: impl Fn(&mut Linker<State>) -> wasmtime::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        self.imports.push(Box::new(add));
+        self
+    }
+
+    /// Makes the data that the embedder's own imports find in [`State::embedder`], anew for each instance.
+    pub fn embedder_data<T: Any + Send>(mut self, make: impl Fn(&ExtensionId) -> T + Send + Sync + 'static) -> Self {
+        self.embedder_data = Some(Arc::new(move |id| Box::new(make(id)) as Box<dyn Any + Send>));
+        self
+    }
+
+    /// Finds the extensions and works out what holds for each, without starting anything. Blocks while it reads.
+    pub fn plan(&self) -> Result<Plan, HostError> {
+        let mut candidates = Vec::new();
+        for path in &self.plugin_dirs {
+            let found = discover::plugin_dir(path)
+                .map_err(|cause| HostError::PluginDir { path: path.clone(), cause })?;
+            candidates.extend(found);
+        }
+        for path in &self.extensions {
+            let found =
+                discover::single(path).map_err(|cause| HostError::NoExtension { path: path.clone(), cause })?;
+            candidates.push(found);
+        }
+        discover::settle_ids(&mut candidates);
+        let layers = self.layers(&candidates)?;
+        Ok(Plan::new(layers, candidates))
+    }
+
+    /// Starts the host and its extensions, each on a task of its own, and returns while they are loading. One that cannot
+    /// be started is listed as failed and stops no other.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub async fn start(self) -> Result<Host, HostError> {
+        let planning = tokio::task::spawn_blocking(move || self.plan().map(|plan| (self, plan)));
+        let (builder, plan) = planning.await.map_err(|error| HostError::Interrupted(error.to_string()))??;
+        Host::start(builder, plan)
+    }
+
+    fn layers(&self, candidates: &[Candidate]) -> Result<Layers, HostError> {
+        let file = match &self.config {
+            None => OperatorConfig::default(),
+            Some(Config::Text { text, base }) => OperatorConfig::parse(text, "configuration")?.based_at(&absolute(base)),
+            Some(Config::File(path)) => {
+                let text = discover::read_text(path, CONFIG_BYTES)
+                    .map_err(|cause| HostError::ConfigFile { path: path.clone(), cause })?;
+                let folder = absolute(path).parent().map(Path::to_owned).unwrap_or_default();
+                OperatorConfig::parse(&text, &path.display().to_string())?.based_at(&folder)
+            }
+        };
+        let here = absolute(Path::new("."));
+        let mut ids: Vec<_> = candidates.iter().map(|candidate| candidate.id.clone()).collect();
+        ids.extend(file.extension_ids().cloned());
+        ids.sort();
+        ids.dedup();
+        let environment = OperatorConfig::from_environment(self.environment.iter().cloned(), &ids)?.based_at(&here);
+        let flags = OperatorConfig::from_flags(&self.overrides)?.based_at(&here);
+        Ok(Layers { file, environment, flags })
+    }
+
+    /// The runtime's settings, as far as they are the builder's and the configuration's to say.
+    pub(crate) fn runtime_settings(self, plan: &Plan) -> RuntimeSettings {
+        let configured = &plan.host.settings;
+        let cache_folder = match (&configured.cache_dir, self.cache) {
+            (Some(folder), _) => Some(folder.clone()),
+            (None, CacheFolder::At(folder)) => Some(folder),
+            (None, CacheFolder::OfUser) => user_cache_folder(),
+            (None, CacheFolder::None) => None,
+        };
+        let mut settings = RuntimeSettings { cache_folder, linker_hooks: self.imports, ..RuntimeSettings::default() };
+        if configured.compile_threads > 0 {
+            settings.compile_threads = configured.compile_threads;
+        }
+        if let Some(clock) = self.clock {
+            settings.clock = clock;
+        }
+        if let Some(embedder_data) = self.embedder_data {
+            settings.embedder_data = embedder_data;
+        }
+        settings
+    }
+}
+
+/// The user's folder for compiled components, as the XDG base directory specification has it
+/// (<https://specifications.freedesktop.org/basedir-spec/latest/>).
+fn user_cache_folder() -> Option<PathBuf> {
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let caches = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
+    Some(caches.join("glasshouse").join("components"))
+}

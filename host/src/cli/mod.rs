@@ -1,0 +1,146 @@
+//! The command line: what can be said, and what becomes of it. Each verb has a file of its own.
+
+mod build;
+mod call;
+mod config;
+mod inspect;
+mod list;
+mod new;
+mod payload;
+mod progress;
+mod run;
+mod signals;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use glasshouse::{Host, HostBuilder};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0    all went well; errors that an extension answered to events of a feed are no failure
+  2    the command line cannot be used
+  3    the host failed: its configuration, the plugin directory, a file
+  4    an extension failed: it could not be loaded, is quarantined, or gave no reply to `call`
+  130  stopped at once by a second Ctrl-C
+
+Environment:
+  GLASSHOUSE_LOG           what the host's own log shows, as --log
+  GLASSHOUSE_<TABLE>__...  values of the configuration, such as GLASSHOUSE_DEFAULTS__BUDGET__DEADLINE=2s
+  NO_COLOR                 no colours";
+
+/// Runs untrusted WebAssembly extensions, shows everything that they do, and holds them to a budget.
+#[derive(Debug, Parser)]
+#[command(name = "glasshouse", version, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    /// What the host's own log on standard error shows: a level, or `tracing` directives [default: warn]
+    #[arg(long, global = true, value_name = "LEVEL")]
+    pub(crate) log: Option<String>,
+    /// How results are written
+    #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// How results are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Table,
+    /// For programs: JSON, one value a line
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Run(run::Run),
+    Call(call::Call),
+    List(list::List),
+    Inspect(inspect::Inspect),
+    Config(config::Config),
+    New(new::New),
+    Build(build::Build),
+}
+
+/// What the operator says.
+#[derive(Args, Debug)]
+pub(crate) struct Operator {
+    /// The operator's configuration: grants and budgets
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Sets a value over the configuration and the environment, such as extensions.relay.budget.deadline=2s
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+}
+
+impl Operator {
+    /// A host with this configuration, and with what the environment says.
+    fn builder(&self) -> HostBuilder {
+        let variables = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let builder = Host::builder().environment(variables).overrides(self.overrides.iter().cloned());
+        match &self.config {
+            Some(path) => builder.config_file(path),
+            None => builder,
+        }
+    }
+}
+
+/// How the command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Exit {
+    Ok,
+    Usage,
+    Host,
+    Guest,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Ok => 0,
+            Exit::Usage => 2,
+            Exit::Host => 3,
+            Exit::Guest => 4,
+        })
+    }
+}
+
+/// The code of a command that was stopped at once, as shells have it: 128 and the number of SIGINT.
+const INTERRUPTED: i32 = 130;
+
+/// A mistake in the command line that is seen only after it was parsed.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct UsageError(String);
+
+/// Does what the command line says.
+pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
+    match cli.verb {
+        Verb::Run(verb) => verb.run(cli.format).await,
+        Verb::Call(verb) => verb.run(cli.format).await,
+        Verb::List(verb) => verb.run(cli.format).await,
+        Verb::Inspect(verb) => verb.run(cli.format),
+        Verb::Config(verb) => verb.run(cli.format),
+        Verb::New(verb) => verb.run(cli.format),
+        Verb::Build(verb) => verb.run(cli.format),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent_and_each_verb_has_an_example() {
+        use clap::CommandFactory as _;
+        let command = Cli::command();
+        command.clone().debug_assert();
+        for verb in command.get_subcommands() {
+            let help = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("glasshouse "), "{} has no example", verb.get_name());
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! `glasshouse run`: runs the extensions of a plugin directory, and feeds them.
+
+mod feed;
+mod lanes;
+mod report;
+
+use std::fs::File;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use glasshouse::{Host, Status};
+
+use super::signals::Stop;
+use super::{Exit, Format, Operator, progress};
+use crate::output;
+use feed::Feed;
+use lanes::Lanes;
+use report::Ended;
+pub(crate) use report::{cause, coloured_state};
+
+/// How much longer than its calls the end may take: for replies that nobody reads.
+const GRACE: Duration = Duration::from_secs(2);
+
+const EXAMPLE: &str = "\
+Examples:
+  glasshouse run plugins --config glasshouse.toml --feed events.jsonl --exit-when-done
+  tail -f events.jsonl | glasshouse run plugins --feed -
+
+A feed has one event a line:
+  {\"extension\": \"markdown\", \"event\": \"render\", \"payload\": {\"markdown\": \"# Hi\"}}
+  and, if you like, \"correlation_id\", \"user\" and \"tenant\".
+Each is answered with a line on standard output, in the order of the feed for each extension:
+  {\"extension\", \"event\", \"correlation_id\", \"line\", \"ok\": true, \"payload\"}
+  {\"extension\", \"event\", \"correlation_id\", \"line\", \"ok\": false, \"error\": {\"kind\", \"message\"}}
+A line that cannot be used is reported on standard error, and the rest goes on.
+
+Ctrl-C ends the host in order: calls in flight are finished, or given up after host.shutdown_limit. Twice ends it at once.
+Exits with 4 if an extension failed to load, or is quarantined at the end; errors in replies leave 0.";
+
+/// Run the extensions of a plugin directory
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLE)]
+pub(crate) struct Run {
+    /// The folder with the extensions: <id>/extension.toml with a component, or <id>.wasm
+    plugin_dir: PathBuf,
+    #[command(flatten)]
+    operator: Operator,
+    /// Events to pass to the extensions, as JSON lines; - stands for standard input
+    #[arg(long, value_name = "FILE")]
+    feed: Option<PathBuf>,
+    /// End when the feed is done, instead of waiting for Ctrl-C
+    #[arg(long)]
+    exit_when_done: bool,
+    /// Write the summary, a JSON line for each extension, to this file
+    #[arg(long, value_name = "FILE")]
+    summary: Option<PathBuf>,
+}
+
+impl Run {
+    pub(crate) async fn run(self, format: Format) -> Result<Exit> {
+        let stop = Stop::listen().context("listening for Ctrl-C")?;
+        let feed = match &self.feed {
+            Some(path) => Some(Feed::open(path).await.with_context(|| format!("reading the feed {}", path.display()))?),
+            None => None,
+        };
+        let summary = match &self.summary {
+            Some(path) => Some(File::create(path).with_context(|| format!("writing {}", path.display()))?),
+            None => None,
+        };
+        let host = self.operator.builder().plugin_dir(&self.plugin_dir).start().await?;
+
+        let mut lanes = Lanes::new(&host, &stop);
+        let worked = tokio::select! {
+            worked = self.work(&host, feed, &mut lanes) => worked,
+            () = stop.requested() => Ok(()),
+        };
+        let ended = Ended::before_shutdown(&host);
+        let limit = host.shutdown_limit();
+        let finishing = async { tokio::join!(host.shutdown(limit), lanes.finish()) };
+        let written = match tokio::time::timeout(limit + GRACE, finishing).await {
+            Ok(((), written)) => written,
+            Err(_) => Err(std::io::Error::other("nobody took them in time")),
+        };
+        report(&ended, &lanes, format, summary).context("writing the summary")?;
+        worked?;
+        written.context("writing the replies")?;
+        Ok(if ended.has_failures() { Exit::Guest } else { Exit::Ok })
+    }
+
+    /// Passes on the feed, and waits for what is to be waited for.
+    async fn work(&self, host: &Host, feed: Option<Feed>, lanes: &mut Lanes) -> Result<()> {
+        if let Some(feed) = feed {
+            tokio::join!(progress::loaded(host), lanes.feed(feed)).1.context("reading the feed")?;
+        } else {
+            progress::loaded(host).await;
+        }
+        if !self.exit_when_done {
+            for extension in host.extensions() {
+                if let Status::Failed { cause } = extension.status() {
+                    output::note(format_args!("{} failed: {}", extension.id(), glasshouse::text::visible(&cause, 400)));
+                }
+            }
+            output::note("running; Ctrl-C ends it");
+            std::future::pending::<()>().await;
+        }
+        lanes.drain().await;
+        Ok(())
+    }
+}
+
+fn report(ended: &Ended, lanes: &Lanes, format: Format, summary: Option<File>) -> std::io::Result<()> {
+    let to_file = summary.is_some();
+    if let Some(mut file) = summary {
+        for line in ended.summaries() {
+            writeln!(file, "{}", serde_json::to_string(&line)?)?;
+        }
+        file.sync_all()?;
+    }
+    match format {
+        Format::Table => output::note(format_args!("{}", ended.report(lanes.totals()))),
+        Format::Json if !to_file => {
+            for line in ended.summaries() {
+                output::note(serde_json::to_string(&line)?);
+            }
+        }
+        Format::Json => {}
+    }
+    Ok(())
+}

@@ -1,0 +1,173 @@
+//! The feed: events as JSON lines, each bounded in length and checked by itself.
+
+use std::io;
+use std::path::Path;
+
+use glasshouse::text::visible;
+use glasshouse::{Event, Trigger, limits};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, BufReader};
+
+use crate::cli::payload::JSON;
+
+/// Bytes of the longest line: the longest payload, escaped a little, and what stands around it.
+const LINE_BYTES: usize = limits::PAYLOAD_BYTES + 1024 * 1024;
+
+/// A feed that is being read.
+pub(super) struct Feed {
+    reader: Box<dyn AsyncBufRead + Send + Unpin>,
+    line: Vec<u8>,
+    number: u64,
+}
+
+/// A line of the feed.
+#[derive(Debug)]
+pub(super) struct Line {
+    /// Its number, counted from 1.
+    pub(super) number: u64,
+    /// What it says, or why it cannot be used.
+    pub(super) work: Result<Work, String>,
+}
+
+/// An event for an extension.
+#[derive(Debug)]
+pub(super) struct Work {
+    pub(super) extension: String,
+    pub(super) event: Event,
+    pub(super) trigger: Trigger,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written<'a> {
+    extension: String,
+    event: String,
+    #[serde(borrow)]
+    payload: Option<&'a RawValue>,
+    correlation_id: Option<String>,
+    user: Option<String>,
+    tenant: Option<String>,
+}
+
+impl Feed {
+    /// Opens a file, or standard input for `-`.
+    pub(super) async fn open(path: &Path) -> io::Result<Self> {
+        if path == Path::new("-") {
+            return Ok(Self::new(BufReader::new(tokio::io::stdin())));
+        }
+        Ok(Self::new(BufReader::with_capacity(64 * 1024, tokio::fs::File::open(path).await?)))
+    }
+
+    fn new(reader: impl AsyncBufRead + Send + Unpin + 'static) -> Self {
+        Self { reader: Box::new(reader), line: Vec::new(), number: 0 }
+    }
+
+    /// The next line that is not empty; `None` at the end.
+    pub(super) async fn next(&mut self) -> io::Result<Option<Line>> {
+        loop {
+            let Some(fits) = self.read_line().await? else { return Ok(None) };
+            self.number += 1;
+            let text = self.line.trim_ascii();
+            if fits && text.is_empty() {
+                continue;
+            }
+            let work = if fits { parse(text) } else { Err(format!("it has more than {LINE_BYTES} bytes")) };
+            return Ok(Some(Line { number: self.number, work }));
+        }
+    }
+
+    /// Reads a line; tells whether it was short enough to be kept, or nothing at the end.
+    async fn read_line(&mut self) -> io::Result<Option<bool>> {
+        self.line.clear();
+        self.line.shrink_to(LINE_BYTES / 16);
+        let (mut fits, mut any) = (true, false);
+        loop {
+            let bytes = self.reader.fill_buf().await?;
+            if bytes.is_empty() {
+                return Ok(any.then_some(fits));
+            }
+            any = true;
+            let end = bytes.iter().position(|byte| *byte == b'\n');
+            let part = &bytes[..end.unwrap_or(bytes.len())];
+            fits &= self.line.len() + part.len() <= LINE_BYTES;
+            if fits {
+                self.line.extend_from_slice(part);
+            }
+            let used = end.map_or(bytes.len(), |end| end + 1);
+            self.reader.consume(used);
+            if end.is_some() {
+                return Ok(Some(fits));
+            }
+        }
+    }
+}
+
+fn parse(text: &[u8]) -> Result<Work, String> {
+    let written: Written<'_> = serde_json::from_slice(text).map_err(|error| {
+        let message = error.to_string().replace(" at line 1 column ", ", at column ");
+        visible(&message, 300).into_owned()
+    })?;
+    let payload = written.payload.map_or("null", RawValue::get);
+    Ok(Work {
+        extension: written.extension,
+        event: Event { name: written.event, content_type: JSON.to_owned(), payload: payload.as_bytes().to_vec() },
+        trigger: {
+            let mut trigger = Trigger::default();
+            trigger.correlation_id = written.correlation_id;
+            trigger.user = written.user;
+            trigger.tenant = written.tenant;
+            trigger
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn lines(text: &'static [u8]) -> Vec<Line> {
+        // A small buffer, so that lines come in parts.
+        let mut feed = Feed::new(BufReader::with_capacity(16, text));
+        let mut lines = Vec::new();
+        while let Some(line) = feed.next().await.expect("it is read") {
+            lines.push(line);
+        }
+        lines
+    }
+
+    #[tokio::test]
+    async fn events_are_passed_on_as_they_were_written() {
+        let lines = lines(
+            b"{\"extension\":\"a\",\"event\":\"e\",\"payload\":{\"n\": 1.50},\"user\":\"ada\",\"correlation_id\":\"c\"}\r\n\n\
+              {\"extension\":\"b\",\"event\":\"e\"}",
+        )
+        .await;
+        assert_eq!(lines.iter().map(|line| line.number).collect::<Vec<_>>(), [1, 3]);
+        let work = lines[0].work.as_ref().expect("it is valid");
+        assert_eq!(work.event.payload, b"{\"n\": 1.50}");
+        assert_eq!((work.extension.as_str(), work.event.content_type.as_str()), ("a", JSON));
+        assert_eq!((work.trigger.user.as_deref(), work.trigger.correlation_id.as_deref()), (Some("ada"), Some("c")));
+        assert_eq!(lines[1].work.as_ref().expect("it is valid").event.payload, b"null");
+    }
+
+    #[tokio::test]
+    async fn a_bad_line_does_not_spoil_the_others() {
+        let lines = lines(b"nonsense\n{\"extension\":\"a\",\"evnt\":\"e\"}\n\xff\n{\"extension\":\"a\",\"event\":\"e\"}\n").await;
+        let error = |index: usize| lines[index].work.as_ref().expect_err("it is invalid").as_str();
+        assert!(error(0).contains("at column 2"), "{}", error(0));
+        assert!(error(1).contains("unknown field `evnt`"), "{}", error(1));
+        assert!(lines[2].work.is_err());
+        assert!(lines[3].work.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_line_without_an_end_is_given_up_and_the_next_one_read() {
+        let mut text = vec![b'x'; LINE_BYTES + 1];
+        text.extend_from_slice(b"\n{\"extension\":\"a\",\"event\":\"e\"}");
+        let mut feed = Feed::new(BufReader::with_capacity(1 << 20, std::io::Cursor::new(text)));
+        let first = feed.next().await.expect("it is read").expect("a line");
+        assert!(first.work.expect_err("it is too long").contains("bytes"));
+        assert!(feed.next().await.expect("it is read").expect("a line").work.is_ok());
+    }
+}

@@ -1,0 +1,187 @@
+//! What is said at the end of a run: a summary for programs, and a report for people.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use glasshouse::text::{self, visible};
+use glasshouse::{Extension, Host, Signal, Status, Usage};
+use serde::Serialize;
+
+use super::lanes::Totals;
+use crate::cli::call::log_line;
+use crate::output::{Align, Paint, Table};
+
+/// Logs of each extension that are shown.
+const LOGS: usize = 5;
+/// Characters of a cause.
+const CAUSE_CHARACTERS: usize = 1000;
+
+/// The extensions of a run that has come to its end.
+pub(super) struct Ended(Vec<EndedExtension>);
+
+struct EndedExtension {
+    extension: Extension,
+    status: Status,
+    memory_bytes: u64,
+}
+
+/// The summary of an extension.
+#[derive(Serialize)]
+pub(super) struct Summary<'a> {
+    extension: &'a str,
+    state: &'static str,
+    calls: u64,
+    errors: u64,
+    fuel: u64,
+    guest_cpu_ns: u64,
+    memory_bytes: u64,
+    memory_peak_bytes: u64,
+    logs: u64,
+    metrics: u64,
+    spans: u64,
+    alerts: u64,
+    dropped: u64,
+    evicted: u64,
+}
+
+impl Ended {
+    /// Notes states and memory, which the end of the host changes; all else is counted to the end.
+    pub(super) fn before_shutdown(host: &Host) -> Self {
+        let ended = |extension: &Extension| EndedExtension {
+            extension: extension.clone(),
+            status: extension.status(),
+            memory_bytes: extension.usage().memory_bytes,
+        };
+        Self(host.extensions().map(ended).collect())
+    }
+
+    /// Whether one of them failed to load, or is quarantined.
+    pub(super) fn has_failures(&self) -> bool {
+        let failed = |status: &Status| {
+            matches!(status, Status::Failed { .. } | Status::Quarantined { .. } | Status::Probing)
+        };
+        self.0.iter().any(|ended| failed(&ended.status))
+    }
+
+    pub(super) fn summaries(&self) -> impl Iterator<Item = Summary<'_>> {
+        self.0.iter().map(EndedExtension::summary)
+    }
+
+    /// The report for people, without a line's end.
+    pub(super) fn report(&self, totals: Totals) -> String {
+        let paint = Paint::stderr();
+        let mut table = Table::new(&[
+            ("extension", Align::Left),
+            ("state", Align::Left),
+            ("calls", Align::Right),
+            ("errors", Align::Right),
+            ("fuel", Align::Right),
+            ("CPU", Align::Right),
+            ("memory", Align::Right),
+            ("peak", Align::Right),
+            ("dropped", Align::Right),
+            ("evicted", Align::Right),
+        ]);
+        for summary in self.summaries() {
+            table.row([
+                summary.extension.to_owned(),
+                summary.state.to_owned(),
+                text::count(summary.calls),
+                text::count(summary.errors),
+                text::short_count(summary.fuel),
+                text::duration(Duration::from_nanos(summary.guest_cpu_ns)),
+                text::bytes(summary.memory_bytes),
+                text::bytes(summary.memory_peak_bytes),
+                text::count(summary.dropped),
+                text::count(summary.evicted),
+            ]);
+        }
+        let mut report = if self.0.is_empty() {
+            "the plugin directory has no extensions".to_owned()
+        } else {
+            table.render(paint, |column, cell| (column == 1).then(|| coloured_state(paint, cell)))
+        };
+        for ended in &self.0 {
+            ended.write_last_words(&mut report, paint);
+        }
+        let Totals { events, errors, bad_lines } = totals;
+        if events + bad_lines > 0 {
+            let _ = write!(
+                report,
+                "\n\nfeed: {} events, {} of them answered with an error",
+                text::count(events),
+                text::count(errors)
+            );
+            if bad_lines > 0 {
+                let _ = write!(report, "; {} lines could not be used", text::count(bad_lines));
+            }
+        }
+        report
+    }
+}
+
+impl EndedExtension {
+    fn summary(&self) -> Summary<'_> {
+        let usage: Usage = self.extension.usage();
+        let stored = |signal: Signal| usage.stored[signal as usize];
+        Summary {
+            extension: self.extension.id().as_str(),
+            state: self.status.word(),
+            calls: usage.calls,
+            errors: usage.errors(),
+            fuel: usage.fuel,
+            guest_cpu_ns: usage.cpu_nanos,
+            memory_bytes: self.memory_bytes,
+            memory_peak_bytes: usage.memory_peak_bytes,
+            logs: stored(Signal::Log),
+            metrics: stored(Signal::Metric),
+            spans: stored(Signal::Span),
+            alerts: stored(Signal::Alert),
+            dropped: usage.dropped,
+            evicted: usage.evicted.iter().sum(),
+        }
+    }
+
+    /// Why it is not ready, and its last logs.
+    fn write_last_words(&self, report: &mut String, paint: Paint) {
+        let id = self.extension.id().as_str();
+        if let Some(reason) = self.status.reason() {
+            let state = paint.red(self.status.word());
+            let _ = write!(report, "\n\n{} is {state}: {}", paint.bold(id), cause(reason));
+        }
+        let logs = self.extension.logs();
+        let latest = logs.latest(LOGS);
+        if !latest.is_empty() {
+            let _ = write!(report, "\n\n{}: the last {} of {} logs", paint.bold(id), latest.len(), text::count(logs.stored()));
+        }
+        for log in latest {
+            let _ = write!(report, "\n  {}", log_line(&log, paint));
+        }
+        let alerts = self.extension.alerts();
+        if let Some(alert) = alerts.latest(1).first() {
+            let _ = write!(
+                report,
+                "\n  {} alerts, the last one: {} {}: {}",
+                text::count(alerts.stored()),
+                paint.yellow(alert.severity.as_str()),
+                visible(&alert.title, 120),
+                visible(&alert.message, 200)
+            );
+        }
+    }
+}
+
+/// A cause of several lines, with control characters escaped.
+pub(crate) fn cause(reason: &str) -> String {
+    let lines: Vec<_> = reason.lines().map(|line| visible(line, CAUSE_CHARACTERS)).collect();
+    lines.join("\n  ")
+}
+
+/// A state in its colour.
+pub(crate) fn coloured_state(paint: Paint, state: &str) -> String {
+    match state {
+        "ready" => paint.green(state),
+        "failed" | "quarantined" => paint.red(state),
+        _ => paint.yellow(state),
+    }
+}

@@ -1,0 +1,167 @@
+//! An extension as an embedder sees it: a handle to call it, and to read what it did.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use glasshouse_model::settings::Settings;
+use glasshouse_model::{ExtensionId, Failure, Signal};
+use glasshouse_runtime::wasmtime::{self, Store, component::Instance};
+use glasshouse_runtime::{CallError, ComponentInfo, EmbedderCall, Event, Reply, Runtime, SourceFrame, State, Status, Trigger};
+use glasshouse_telemetry::{Drops, Reader, Usage};
+use tokio::sync::oneshot;
+
+use crate::plan::Planned;
+use crate::records::{
+    AlertRecord, ErrorRecord, Errors, InvocationRecord, LogRecord, MetricRecord, Records, SpanRecord,
+};
+
+/// A handle of an extension. Cheap to clone; it does not keep the host running.
+#[derive(Clone)]
+pub struct Extension {
+    handle: glasshouse_runtime::Extension,
+    planned: Arc<Planned>,
+    runtime: Weak<Runtime>,
+}
+
+impl Extension {
+    pub(crate) fn new(
+        handle: glasshouse_runtime::Extension,
+        planned: Arc<Planned>,
+        runtime: Weak<Runtime>,
+    ) -> Self {
+        Self { handle, planned, runtime }
+    }
+
+    /// Its id.
+    pub fn id(&self) -> &ExtensionId {
+        self.handle.id()
+    }
+
+    /// Its manifest, its folder, and what holds for it.
+    pub fn about(&self) -> &Planned {
+        &self.planned
+    }
+
+    /// What it may use and do, and how it is watched.
+    pub fn settings(&self) -> &Settings {
+        self.handle.settings()
+    }
+
+    /// How it is doing.
+    pub fn status(&self) -> Status {
+        self.handle.status()
+    }
+
+    /// How long its quarantine goes on, if it is in one.
+    pub fn quarantine_left(&self) -> Option<Duration> {
+        self.handle.quarantine_left()
+    }
+
+    /// Waits until it is no longer loading. May be cancelled.
+    pub async fn loaded(&self) -> Status {
+        self.handle.loaded().await
+    }
+
+    /// Its component, once that is loaded.
+    pub fn component(&self) -> Option<ComponentInfo> {
+        self.handle.component()
+    }
+
+    /// Calls its handler and waits: for room in its mailbox, then for the reply. If this is cancelled before the call
+    /// started, the call may still run; its reply is lost.
+    pub async fn call(&self, event: Event, trigger: Trigger) -> Result<Reply, CallError> {
+        self.handle.call(event, trigger).await
+    }
+
+    /// As [`Extension::call`], but a full mailbox is an error at once.
+    pub async fn try_call(&self, event: Event, trigger: Trigger) -> Result<Reply, CallError> {
+        self.handle.try_call(event, trigger).await
+    }
+
+    /// Calls exports of the embedder's own, as an invocation called `name`, under the extension's budget. If this is
+    /// cancelled, the call goes on and its result is lost.
+    pub async fn call_exports<T: Send + 'static>(
+        &self,
+        name: &str,
+        call: impl for<'a> FnOnce(
+            &'a mut Store<State>,
+            &'a Instance,
+        ) -> Pin<Box<dyn Future<Output = wasmtime::Result<T>> + Send + 'a>>
+        + Send
+        + 'static,
+    ) -> Result<T, CallError> {
+        let (sender, receiver) = oneshot::channel();
+        let job: EmbedderCall = Box::new(move |store, instance| {
+            Box::pin(async move {
+                // The caller may be gone.
+                drop(sender.send(call(store, instance).await?));
+                Ok(())
+            })
+        });
+        self.handle.call_exports(name, job).await?;
+        receiver.await.map_err(|_| CallError::Cancelled)
+    }
+
+    /// What it has used so far.
+    pub fn usage(&self) -> Usage {
+        self.handle.usage()
+    }
+
+    /// How many of its records were dropped, by cause.
+    pub fn drops(&self) -> Drops {
+        self.handle.drops()
+    }
+
+    /// Its logs.
+    pub fn logs(&self) -> Records<LogRecord> {
+        Records::new(self.reader(Signal::Log))
+    }
+
+    /// Its metric samples.
+    pub fn metrics(&self) -> Records<MetricRecord> {
+        Records::new(self.reader(Signal::Metric))
+    }
+
+    /// Its errors: those that it reported, and its failures with their stacks.
+    pub fn errors(&self) -> Errors {
+        Errors::new(self.clone())
+    }
+
+    /// Its spans.
+    pub fn spans(&self) -> Records<SpanRecord> {
+        Records::new(self.reader(Signal::Span))
+    }
+
+    /// Its alerts.
+    pub fn alerts(&self) -> Records<AlertRecord> {
+        Records::new(self.reader(Signal::Alert))
+    }
+
+    /// Its invocations, with what each of them cost.
+    pub fn invocations(&self) -> Records<InvocationRecord> {
+        Records::new(self.reader(Signal::Invocation))
+    }
+
+    /// Reads one of its signals as it is stored.
+    pub fn reader(&self, signal: Signal) -> Reader {
+        self.handle.reader(signal)
+    }
+
+    /// The source lines of a failure's stack, innermost first. Without lines if the host is gone, or the component has
+    /// none. May be cancelled.
+    pub async fn source_frames(&self, failure: &Failure) -> Vec<SourceFrame> {
+        match self.runtime.upgrade() {
+            Some(runtime) => runtime.source_frames(&self.handle, failure).await,
+            None => {
+                let frame = |function: &String| SourceFrame { function: function.clone(), location: None, inlined: false };
+                failure.frames.iter().map(|stored| frame(&stored.function)).collect()
+            }
+        }
+    }
+
+    pub(crate) fn raw_errors(&self) -> Records<ErrorRecord> {
+        Records::new(self.reader(Signal::Error))
+    }
+}

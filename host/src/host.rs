@@ -1,0 +1,95 @@
+//! A running host.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use glasshouse_model::ExtensionId;
+use glasshouse_runtime::{ExtensionSpec, Runtime};
+
+use crate::extension::Extension;
+use crate::plan::{EffectiveConfig, Plan, Planned};
+use crate::{HostBuilder, HostError};
+
+/// A running host. Dropping it gives up all calls; [`Host::shutdown`] ends it in order.
+pub struct Host {
+    runtime: Arc<Runtime>,
+    plan: Plan,
+    extensions: BTreeMap<ExtensionId, Extension>,
+}
+
+impl Host {
+    /// Sets up a host.
+    pub fn builder() -> HostBuilder {
+        HostBuilder::default()
+    }
+
+    pub(crate) fn start(builder: HostBuilder, plan: Plan) -> Result<Self, HostError> {
+        let runtime = Arc::new(Runtime::new(builder.runtime_settings(&plan))?);
+        let mut extensions = BTreeMap::new();
+        for id in &plan.unknown {
+            tracing::warn!(extension = %id, "the configuration speaks of an extension that is not there");
+        }
+        for planned in plan.extensions.iter().filter(|planned| planned.resolved.enabled) {
+            for denied in &planned.resolved.grant.denied {
+                tracing::warn!(extension = %planned.id, "it asks for what it does not get: {denied}");
+            }
+            let spec = ExtensionSpec {
+                id: planned.id.clone(),
+                component: planned.component.clone(),
+                subscriptions: planned.manifest.subscribe.clone(),
+                settings: planned.resolved.settings.clone(),
+            };
+            let handle = match &planned.problem {
+                None => runtime.start(spec)?,
+                Some(problem) => runtime.start_failed(spec, problem.clone())?,
+            };
+            let extension = Extension::new(handle, Arc::new(planned.clone()), Arc::downgrade(&runtime));
+            extensions.insert(planned.id.clone(), extension);
+        }
+        Ok(Self { runtime, plan, extensions })
+    }
+
+    /// The extension with this id; one that the operator has switched off is not there.
+    pub fn extension(&self, id: &str) -> Option<&Extension> {
+        self.extensions.get(id)
+    }
+
+    /// All extensions, by id; failed ones too.
+    pub fn extensions(&self) -> impl ExactSizeIterator<Item = &Extension> {
+        self.extensions.values()
+    }
+
+    /// The extensions that the operator has switched off.
+    pub fn disabled(&self) -> impl Iterator<Item = &Planned> {
+        self.plan.extensions.iter().filter(|planned| !planned.resolved.enabled)
+    }
+
+    /// Waits until no extension is loading any more. May be cancelled.
+    pub async fn loaded(&self) {
+        for extension in self.extensions.values() {
+            extension.loaded().await;
+        }
+    }
+
+    /// The values in effect, each with where it comes from.
+    pub fn config(&self) -> EffectiveConfig {
+        self.plan.config()
+    }
+
+    /// How long calls in flight may go on when the host stops, as the operator has it.
+    pub fn shutdown_limit(&self) -> Duration {
+        self.plan.host.settings.shutdown_limit
+    }
+
+    /// Ends all extensions: no new calls are taken, those in the mailboxes are finished, what is not done after `limit`
+    /// is given up, and each instance's `shutdown` runs. Cancelling this leaves the host draining.
+    pub async fn shutdown(&self, limit: Duration) {
+        self.runtime.shutdown(limit).await;
+    }
+
+    /// Gives up all calls in flight at once; a [`Host::shutdown`] under way then ends soon.
+    pub fn cancel(&self) {
+        self.runtime.cancel();
+    }
+}

@@ -1,0 +1,184 @@
+//! What the command writes: lines, tables and colours. All of its output goes through here.
+
+use std::fmt::{Display, Write as _};
+use std::io::{self, IsTerminal as _, Write as _};
+
+use glasshouse::text::visible;
+use serde::Serialize;
+use unicode_width::UnicodeWidthStr as _;
+
+/// Characters of the longest cell of a table.
+const CELL_CHARACTERS: usize = 400;
+
+/// Writes a line to standard output.
+pub(crate) fn line(text: impl Display) -> io::Result<()> {
+    writeln!(io::stdout().lock(), "{text}")
+}
+
+/// Writes a value as a line of JSON to standard output.
+pub(crate) fn json(value: &impl Serialize) -> io::Result<()> {
+    line(serde_json::to_string(value)?)
+}
+
+/// Writes bytes to standard output; where that is a terminal, with control characters escaped, and with a line's end.
+pub(crate) fn payload(bytes: &[u8]) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    if stdout.is_terminal() {
+        return writeln!(stdout, "{}", lines_visible(&String::from_utf8_lossy(bytes)));
+    }
+    stdout.write_all(bytes)?;
+    if std::str::from_utf8(bytes).is_ok() && !bytes.ends_with(b"\n") {
+        stdout.write_all(b"\n")?;
+    }
+    stdout.flush()
+}
+
+/// Writes a line to standard error. Where that is closed, nobody is there to be told.
+pub(crate) fn note(text: impl Display) {
+    let _ = writeln!(io::stderr().lock(), "{text}");
+}
+
+/// Replaces the last line of standard error, which is a terminal; without text, removes it.
+pub(crate) fn progress(text: &str) {
+    let mut stderr = io::stderr().lock();
+    let _ = write!(stderr, "\r\u{1b}[K{text}");
+    let _ = stderr.flush();
+}
+
+/// Whether standard error is a terminal and standard output is not the same one.
+pub(crate) fn has_room_for_progress() -> bool {
+    io::stderr().is_terminal() && !io::stdout().is_terminal()
+}
+
+/// Whether an error means that nobody reads on.
+pub(crate) fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().filter_map(|cause| cause.downcast_ref()).any(|io: &io::Error| io.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// Foreign text of several lines, with control characters escaped.
+fn lines_visible(text: &str) -> String {
+    let lines: Vec<_> = text.lines().map(|line| visible(line, usize::MAX)).collect();
+    lines.join("\n")
+}
+
+/// Colours, where there is a terminal and nobody objects (<https://no-color.org>).
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Paint(bool);
+
+impl Paint {
+    pub(crate) fn stdout() -> Self {
+        Self(io::stdout().is_terminal() && wanted())
+    }
+
+    pub(crate) fn stderr() -> Self {
+        Self(io::stderr().is_terminal() && wanted())
+    }
+
+    pub(crate) fn is_on(self) -> bool {
+        self.0
+    }
+
+    pub(crate) fn bold(self, text: &str) -> String {
+        self.wrap("1", text)
+    }
+
+    pub(crate) fn dim(self, text: &str) -> String {
+        self.wrap("2", text)
+    }
+
+    pub(crate) fn red(self, text: &str) -> String {
+        self.wrap("31", text)
+    }
+
+    pub(crate) fn yellow(self, text: &str) -> String {
+        self.wrap("33", text)
+    }
+
+    pub(crate) fn green(self, text: &str) -> String {
+        self.wrap("32", text)
+    }
+
+    fn wrap(self, code: &str, text: &str) -> String {
+        if self.0 { format!("\u{1b}[{code}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+}
+
+fn wanted() -> bool {
+    let set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    !set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
+
+/// How a cell is aligned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Align {
+    Left,
+    Right,
+}
+
+/// A table with aligned columns. Its cells may hold foreign text.
+#[derive(Debug)]
+pub(crate) struct Table {
+    columns: Vec<(&'static str, Align)>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    pub(crate) fn new(columns: &[(&'static str, Align)]) -> Self {
+        Self { columns: columns.to_vec(), rows: Vec::new() }
+    }
+
+    pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
+        self.rows.push(cells.into_iter().map(|cell| visible(&cell, CELL_CHARACTERS).into_owned()).collect());
+    }
+
+    /// The table, with its head and without a line's end. `paint` colours a cell that is already padded; it gets the
+    /// column's index.
+    pub(crate) fn render(&self, paint: Paint, colour: impl Fn(usize, &str) -> Option<String>) -> String {
+        let head = self.columns.iter().map(|(name, _)| (*name).to_owned()).collect();
+        let mut widths = vec![0; self.columns.len()];
+        for row in std::iter::once(&head).chain(&self.rows) {
+            for (width, cell) in widths.iter_mut().zip(row) {
+                *width = (*width).max(cell.width());
+            }
+        }
+        let mut text = String::new();
+        for (number, row) in std::iter::once(&head).chain(&self.rows).enumerate() {
+            let mut line = String::new();
+            let last = row.iter().rposition(|cell| !cell.is_empty()).unwrap_or(0);
+            for (index, cell) in row.iter().enumerate().take(last + 1) {
+                let padding = " ".repeat(widths[index] - cell.width());
+                let shown = if number == 0 { paint.bold(cell) } else { colour(index, cell).unwrap_or_else(|| cell.clone()) };
+                let _ = match self.columns[index].1 {
+                    Align::Left if index == last => write!(line, "{shown}"),
+                    Align::Left => write!(line, "{shown}{padding}  "),
+                    Align::Right => write!(line, "{padding}{shown}{}", if index == last { "" } else { "  " }),
+                };
+            }
+            text.push_str(&line);
+            text.push('\n');
+        }
+        text.pop();
+        text
+    }
+
+    /// The table without colours but for its head.
+    pub(crate) fn plain(&self, paint: Paint) -> String {
+        self.render(paint, |_, _| None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_and_foreign_text_is_made_visible() {
+        let mut table = Table::new(&[("name", Align::Left), ("size", Align::Right), ("note", Align::Left)]);
+        table.row(["a".into(), "1".into(), "\u{1b}[2J".into()]);
+        table.row(["日本".into(), "1000".into(), String::new()]);
+        assert_eq!(
+            table.plain(Paint(false)),
+            "name  size  note\na        1  \\u{1b}[2J\n日本  1000"
+        );
+    }
+}

@@ -1,0 +1,96 @@
+//! What a host is going to run, with which settings: everything that is known before anything is started.
+
+use std::path::{Path, PathBuf};
+
+use glasshouse_model::ExtensionId;
+use glasshouse_model::config::{Layers, Manifest, Resolved, ResolvedHost, Setting};
+
+use crate::discover::Candidate;
+
+/// What a host is going to run.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// What holds for the host itself.
+    pub host: ResolvedHost,
+    /// The extensions, in the order in which they were found.
+    pub extensions: Vec<Planned>,
+    /// Extensions that the operator's configuration speaks of and that are not there.
+    pub unknown: Vec<ExtensionId>,
+    pub(crate) layers: Layers,
+}
+
+/// An extension that a host is going to run.
+#[derive(Clone, Debug)]
+pub struct Planned {
+    /// The id that it is listed by.
+    pub id: ExtensionId,
+    /// The folder that it is in.
+    pub folder: PathBuf,
+    /// Its component file.
+    pub component: PathBuf,
+    /// What it says of itself.
+    pub manifest: Manifest,
+    /// What holds for it.
+    pub resolved: Resolved,
+    /// Why it cannot be started.
+    pub problem: Option<String>,
+}
+
+/// The values in effect, each with its origin.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EffectiveConfig {
+    /// Those of the host.
+    pub host: Vec<Setting>,
+    /// Those of each extension.
+    pub extensions: Vec<(ExtensionId, Vec<Setting>)>,
+}
+
+impl Plan {
+    pub(crate) fn new(layers: Layers, candidates: Vec<Candidate>) -> Self {
+        let extensions: Vec<_> = candidates.into_iter().map(|candidate| planned(&layers, candidate)).collect();
+        let named = [&layers.file, &layers.environment, &layers.flags].into_iter().flat_map(|layer| layer.extension_ids());
+        let mut unknown: Vec<_> =
+            named.filter(|id| !extensions.iter().any(|planned| planned.id == **id)).cloned().collect();
+        unknown.sort();
+        unknown.dedup();
+        Self { host: layers.host(), extensions, unknown, layers }
+    }
+
+    /// What would hold for an extension of that id that says nothing of itself.
+    pub fn bare(&self, id: ExtensionId) -> Resolved {
+        self.layers.resolve(&Manifest::bare(id), Path::new("."))
+    }
+
+    /// The values in effect.
+    pub fn config(&self) -> EffectiveConfig {
+        let of = |planned: &Planned| (planned.id.clone(), planned.resolved.origins.clone());
+        EffectiveConfig {
+            host: self.host.origins.clone(),
+            extensions: self.extensions.iter().map(of).collect(),
+        }
+    }
+}
+
+fn planned(layers: &Layers, candidate: Candidate) -> Planned {
+    let Candidate { id, folder, component, manifest, problem } = candidate;
+    let resolved = layers.resolve(&manifest, &folder);
+    let problem = problem.or_else(|| led_astray(&resolved));
+    Planned { id, folder, component, manifest, resolved, problem }
+}
+
+/// A folder that lies in a granted one by its name, but that a symbolic link leads elsewhere.
+fn led_astray(resolved: &Resolved) -> Option<String> {
+    let grant = &resolved.grant;
+    grant.effective.files.iter().zip(&grant.granted_folders).find_map(|(file, granted)| {
+        // What does not exist is reported by whoever opens it.
+        let (real, granted_real) = (file.host.canonicalize().ok()?, granted.canonicalize().ok()?);
+        (!real.starts_with(&granted_real)).then(|| {
+            format!(
+                "permissions.files: a symbolic link leads from {} out of the granted folder {}; grant {} itself",
+                file.host.display(),
+                granted.display(),
+                real.display()
+            )
+        })
+    })
+}

@@ -1,0 +1,137 @@
+//! Errors: those that an extension reported, and its failures, with their source lines.
+
+use glasshouse_model::wire::Record;
+use glasshouse_model::{Blame, Failure};
+use glasshouse_runtime::SourceFrame;
+use glasshouse_telemetry::Body;
+use serde::Serialize;
+
+use super::sealed::FromStore;
+use super::{FieldList, FieldValue, Head, RecordPage, SourceLine, shown};
+use crate::Extension;
+
+/// An error that an extension reported, or a failure of one of its calls.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ErrorRecord {
+    /// Its place, time, origin and context.
+    #[serde(flatten)]
+    pub head: Head,
+    /// The error's type; of a failure one of [`glasshouse_model::FailureKind`].
+    pub kind: String,
+    /// What happened.
+    pub message: String,
+    /// Whose fault it is.
+    #[serde(serialize_with = "shown")]
+    pub blame: Blame,
+    /// Whether the extension went on as intended.
+    pub handled: bool,
+    /// Of a failure, the export, and for `handle` the event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub call: Option<String>,
+    /// Where it was made, if known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<SourceLine>,
+    /// Of a failure, the guest's stack, innermost first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub stack: Vec<StackFrame>,
+    /// The guest's own account of the stack; may be empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub guest_stack: String,
+    /// Its fields; of a failure, the figures that prove it.
+    pub fields: FieldList,
+    /// Of a failure, what to do about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advice: Option<&'static str>,
+    #[serde(skip)]
+    failure: Option<Box<Failure>>,
+}
+
+/// A frame of a guest's stack.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct StackFrame {
+    /// The function, demangled; empty if unknown.
+    pub function: String,
+    /// File and line, if known.
+    #[serde(flatten)]
+    pub source: Option<SourceLine>,
+    /// Whether the compiler put it into the function below it.
+    pub inlined: bool,
+}
+
+/// Reads the errors of one extension.
+#[derive(Clone)]
+pub struct Errors(Extension);
+
+impl Errors {
+    pub(crate) fn new(extension: Extension) -> Self {
+        Self(extension)
+    }
+
+    /// The newest `limit` errors, oldest of them first, with source lines. May be cancelled.
+    pub async fn latest(&self, limit: usize) -> Vec<ErrorRecord> {
+        let mut records = self.0.raw_errors().latest(limit);
+        self.add_sources(&mut records).await;
+        records
+    }
+
+    /// Up to `limit` errors from sequence number `from` on, oldest first, with source lines. May be cancelled.
+    pub async fn page(&self, from: u64, limit: usize) -> RecordPage<ErrorRecord> {
+        let mut page = self.0.raw_errors().page(from, limit);
+        self.add_sources(&mut page.records).await;
+        page
+    }
+
+    async fn add_sources(&self, records: &mut [ErrorRecord]) {
+        for record in records {
+            if let Some(failure) = record.failure.take() {
+                record.stack = self.0.source_frames(&failure).await.into_iter().map(Into::into).collect();
+            }
+        }
+    }
+}
+
+impl From<SourceFrame> for StackFrame {
+    fn from(frame: SourceFrame) -> Self {
+        let source = frame.location.map(|(file, line)| SourceLine { file, line });
+        Self { function: frame.function, source, inlined: frame.inlined }
+    }
+}
+
+impl FromStore for ErrorRecord {
+    fn from_store(head: Head, body: Body<'_>) -> Option<Self> {
+        match body {
+            Body::Record(Record::Error(error, fields)) => Some(Self {
+                head,
+                kind: error.kind.to_owned(),
+                message: error.message.to_owned(),
+                blame: Blame::Guest,
+                handled: error.handled,
+                call: None,
+                source: error.source.map(Into::into),
+                stack: Vec::new(),
+                guest_stack: error.stack.to_owned(),
+                fields: fields.into(),
+                advice: None,
+                failure: None,
+            }),
+            Body::Failure(failure) => {
+                let evidence = failure.evidence.iter().cloned();
+                Some(Self {
+                    head,
+                    kind: failure.kind.to_string(),
+                    message: failure.message.clone(),
+                    blame: failure.kind.blame(),
+                    handled: false,
+                    call: Some(failure.call.clone()),
+                    source: failure.location.clone().map(|(file, line)| SourceLine { file, line }),
+                    stack: Vec::new(),
+                    guest_stack: String::new(),
+                    fields: FieldList(evidence.map(|(name, value)| (name, FieldValue::Integer(value))).collect()),
+                    advice: Some(failure.kind.advice()),
+                    failure: Some(Box::new(failure)),
+                })
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,55 @@
+//! Logs.
+
+use glasshouse_model::wire::Record;
+use glasshouse_model::{Level, UnixNanos};
+use glasshouse_telemetry::Body;
+use serde::Serialize;
+
+use super::sealed::FromStore;
+use super::{FieldList, Head, SourceLine, shown};
+
+/// A log.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct LogRecord {
+    /// Its place, time, origin and context.
+    #[serde(flatten)]
+    pub head: Head,
+    /// How serious it is.
+    #[serde(serialize_with = "shown")]
+    pub level: Level,
+    /// The logger's name: a module path, or a name of the guest's choice.
+    pub target: String,
+    /// What happened.
+    pub message: String,
+    /// Where it was made, if known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<SourceLine>,
+    /// The time by the guest's clock, if it gave one.
+    #[serde(serialize_with = "time", skip_serializing_if = "Option::is_none")]
+    pub guest_time: Option<UnixNanos>,
+    /// Its fields.
+    pub fields: FieldList,
+}
+
+impl FromStore for LogRecord {
+    fn from_store(head: Head, body: Body<'_>) -> Option<Self> {
+        let Body::Record(Record::Log(log, fields)) = body else { return None };
+        Some(Self {
+            head,
+            level: log.level,
+            target: log.target.to_owned(),
+            message: log.message.to_owned(),
+            source: log.source.map(Into::into),
+            guest_time: log.time.map(UnixNanos),
+            fields: fields.into(),
+        })
+    }
+}
+
+#[expect(clippy::ref_option, reason = "serde gives a reference")]
+fn time<S: serde::Serializer>(time: &Option<UnixNanos>, serializer: S) -> Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => serializer.collect_str(time),
+        None => serializer.serialize_none(),
+    }
+}

@@ -1,0 +1,42 @@
+//! Metric samples.
+
+use glasshouse_model::Instrument;
+use glasshouse_model::wire::Record;
+use glasshouse_telemetry::Body;
+use serde::Serialize;
+
+use super::sealed::FromStore;
+use super::{FieldList, Head, shown};
+
+/// A metric sample.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct MetricRecord {
+    /// Its place, time, origin and context.
+    #[serde(flatten)]
+    pub head: Head,
+    /// What the value means.
+    #[serde(serialize_with = "shown")]
+    pub instrument: Instrument,
+    /// The metric's name.
+    pub name: String,
+    /// A UCUM code, or empty.
+    pub unit: String,
+    /// The sample.
+    pub value: f64,
+    /// Its labels; all of them text.
+    pub labels: FieldList,
+}
+
+impl FromStore for MetricRecord {
+    fn from_store(head: Head, body: Body<'_>) -> Option<Self> {
+        let Body::Record(Record::Metric(metric, labels)) = body else { return None };
+        Some(Self {
+            head,
+            instrument: metric.instrument,
+            name: metric.name.to_owned(),
+            unit: metric.unit.to_owned(),
+            value: metric.value,
+            labels: labels.into(),
+        })
+    }
+}

@@ -1,0 +1,258 @@
+//! What extensions did, as records of one's own: read from the stores, serialisable, and good for as long as one likes.
+//!
+//! Integers are numbers, times are RFC 3339 with nanoseconds, ids are lower-case hexadecimal digits.
+
+mod alert;
+mod error;
+mod invocation;
+mod log;
+mod metric;
+mod span;
+
+use std::fmt::Display;
+use std::marker::PhantomData;
+
+use glasshouse_model::wire::{self, Fields};
+use glasshouse_model::{Envelope, Origin, SpanId, TraceId, UnixNanos};
+use glasshouse_telemetry::{Body, Entry, Reader};
+use serde::ser::SerializeMap as _;
+use serde::{Serialize, Serializer};
+
+pub use alert::AlertRecord;
+pub use error::{ErrorRecord, Errors, StackFrame};
+pub use invocation::InvocationRecord;
+pub use log::LogRecord;
+pub use metric::MetricRecord;
+pub use span::{SpanEventRecord, SpanRecord};
+
+/// A kind of record; sealed.
+pub trait Record: Sized + sealed::FromStore {}
+
+impl<T: sealed::FromStore> Record for T {}
+
+pub(crate) mod sealed {
+    use super::{Body, Head};
+
+    /// Made from what a store holds.
+    pub trait FromStore: Sized {
+        /// The record, if the body is one of this kind.
+        fn from_store(head: Head, body: Body<'_>) -> Option<Self>;
+    }
+}
+
+/// Reads one kind of record of one extension.
+#[derive(Clone)]
+pub struct Records<T> {
+    reader: Reader,
+    kind: PhantomData<fn() -> T>,
+}
+
+/// Records in the order of their sequence numbers.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct RecordPage<T> {
+    /// The records, oldest first.
+    pub records: Vec<T>,
+    /// Records that were asked for and had been evicted.
+    pub missed: u64,
+    /// Records that could not be read back.
+    pub unreadable: u64,
+    /// Where the next page starts.
+    pub next_sequence: u64,
+}
+
+impl<T: Record> Records<T> {
+    pub(crate) fn new(reader: Reader) -> Self {
+        Self { reader, kind: PhantomData }
+    }
+
+    /// The newest `limit` records, oldest of them first.
+    pub fn latest(&self, limit: usize) -> Vec<T> {
+        self.reader.latest(limit).iter().filter_map(record).collect()
+    }
+
+    /// Up to `limit` records from sequence number `from` on, oldest first. Sequence numbers start at 1.
+    pub fn page(&self, from: u64, limit: usize) -> RecordPage<T> {
+        let page = self.reader.page(from, limit);
+        let records: Vec<T> = page.entries.iter().filter_map(record).collect();
+        RecordPage {
+            unreadable: (page.entries.len() - records.len()) as u64,
+            records,
+            missed: page.missed,
+            next_sequence: page.next_sequence,
+        }
+    }
+
+    /// Records ever stored.
+    pub fn stored(&self) -> u64 {
+        self.reader.stored()
+    }
+
+    /// Records that were stored and had to go.
+    pub fn evicted(&self) -> u64 {
+        self.reader.evicted()
+    }
+}
+
+fn record<T: Record>(entry: &Entry) -> Option<T> {
+    T::from_store(entry.envelope().into(), entry.body().ok()?)
+}
+
+/// What the host puts around each record.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Head {
+    /// The record's place among those of its kind: counts from 1, without holes and without repeats.
+    pub sequence: u64,
+    /// When the host received or made it.
+    #[serde(serialize_with = "shown")]
+    pub time: UnixNanos,
+    /// Who made it.
+    #[serde(serialize_with = "shown")]
+    pub origin: Origin,
+    /// Whether the host cut text or left out fields that were over the limits.
+    pub cut: bool,
+    /// Whose work it is; `None` outside of any invocation.
+    #[serde(flatten)]
+    pub context: Option<ContextRecord>,
+}
+
+/// Whose work a record belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ContextRecord {
+    /// The trace that it is part of.
+    #[serde(serialize_with = "shown")]
+    pub trace_id: TraceId,
+    /// The span that it is part of; of a span or an invocation, its own id.
+    #[serde(serialize_with = "shown")]
+    pub span_id: SpanId,
+    /// What the trigger gave, else the trace id.
+    pub correlation_id: String,
+    /// On whose behalf.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// For which customer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenant: Option<String>,
+}
+
+impl From<Envelope> for Head {
+    fn from(envelope: Envelope) -> Self {
+        let context = envelope.context.map(|context| ContextRecord {
+            correlation_id: context.correlation(),
+            trace_id: context.trace_id,
+            span_id: context.span_id,
+            user: context.user,
+            tenant: context.tenant,
+        });
+        Self {
+            sequence: envelope.sequence,
+            time: envelope.time,
+            origin: envelope.origin,
+            cut: envelope.cut,
+            context,
+        }
+    }
+}
+
+/// The value of a field.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum FieldValue {
+    /// Text.
+    Text(String),
+    /// A whole number.
+    Integer(i64),
+    /// A floating-point number.
+    Float(f64),
+    /// True or false.
+    Boolean(bool),
+}
+
+/// Fields in the order in which they were given. As JSON they are an object; of several with one name, the last one
+/// counts there.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FieldList(pub Vec<(String, FieldValue)>);
+
+impl FieldList {
+    /// The value of the last field with this name.
+    pub fn get(&self, name: &str) -> Option<&FieldValue> {
+        self.0.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value)
+    }
+}
+
+impl Serialize for FieldList {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(None)?;
+        for (index, (name, value)) in self.0.iter().enumerate() {
+            if self.0[index + 1..].iter().all(|(later, _)| later != name) {
+                map.serialize_entry(name, value)?;
+            }
+        }
+        map.end()
+    }
+}
+
+impl From<Fields<'_>> for FieldList {
+    fn from(fields: Fields<'_>) -> Self {
+        let owned = |field: wire::Field<'_>| {
+            let value = match field.value {
+                wire::Value::Text(text) => FieldValue::Text(text.to_owned()),
+                wire::Value::Integer(value) => FieldValue::Integer(value),
+                wire::Value::Float(value) => FieldValue::Float(value),
+                wire::Value::Boolean(value) => FieldValue::Boolean(value),
+            };
+            (field.name.to_owned(), value)
+        };
+        Self(fields.iter().map(owned).collect())
+    }
+}
+
+/// A place in a guest's source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct SourceLine {
+    /// The file as the compiler named it.
+    pub file: String,
+    /// Counted from 1.
+    pub line: u32,
+}
+
+impl From<wire::Source<'_>> for SourceLine {
+    fn from(source: wire::Source<'_>) -> Self {
+        Self { file: source.file.to_owned(), line: source.line }
+    }
+}
+
+/// Serialises what has a text form as that.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn shown<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_fields_with_one_name_the_last_one_counts() {
+        let field = |name: &str, value| (name.to_owned(), FieldValue::Integer(value));
+        let fields = FieldList(vec![field("a", 1), field("b", 2), field("a", 3)]);
+        assert_eq!(serde_json::to_string(&fields).expect("JSON"), r#"{"b":2,"a":3}"#);
+        assert_eq!(fields.get("a"), Some(&FieldValue::Integer(3)));
+    }
+
+    #[test]
+    fn a_head_is_flat_and_readable() {
+        let context = glasshouse_model::Context { user: Some("ada".into()), ..Default::default() };
+        let envelope = Envelope {
+            sequence: 1,
+            time: UnixNanos(1),
+            origin: Origin::Guest,
+            cut: false,
+            context: Some(context),
+        };
+        let head = serde_json::to_value(Head::from(envelope)).expect("JSON");
+        assert_eq!(head["time"], "1970-01-01T00:00:00.000000001Z");
+        assert_eq!(head["trace_id"], "0".repeat(32));
+        assert_eq!(head["correlation_id"], "0".repeat(32));
+        assert_eq!((head["user"].as_str(), head.get("tenant")), (Some("ada"), None));
+    }
+}

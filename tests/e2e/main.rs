@@ -1,0 +1,11 @@
+//! End-to-end tests: real extensions, built from `tests/guests` and `example-extensions`, in the real host.
+
+mod harness;
+
+mod budgets;
+mod failures;
+mod life_cycle;
+mod loading;
+mod neighbours;
+mod permissions;
+mod telemetry;

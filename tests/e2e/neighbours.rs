@@ -1,0 +1,192 @@
+//! Extensions that call and publish to each other: only as granted, with the context passed on, and never in circles.
+
+use glasshouse_model::Level;
+use glasshouse_runtime::{CallError, Extension, ExtensionSpec, Status, Trigger};
+use serde_json::json;
+
+use crate::harness::{House, ask, beside, call, event, guest, invocation_envelopes, logs, logs_with, on_behalf};
+
+fn may_do_all(spec: &mut ExtensionSpec) {
+    spec.settings.permissions.call = vec!["*".to_owned()];
+    spec.settings.permissions.publish = vec!["news.*".to_owned()];
+}
+
+/// Starts a caller under a name.
+async fn caller(house: &House, id: &str, change: impl FnOnce(&mut ExtensionSpec)) -> Extension {
+    let extension = house.start(id, &guest("caller"), change);
+    assert_eq!(extension.loaded().await, Status::Ready);
+    extension
+}
+
+/// What came of a call that the caller made.
+async fn told(caller: &Extension, target: serde_json::Value) -> String {
+    let told = ask(caller, "call", target.to_string()).await;
+    serde_json::from_str(&told).expect("the caller tells in a JSON string")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_of_another_extension_is_part_of_the_same_trace_and_user() {
+    let house = House::new();
+    let neighbour = house.ready("neighbour").await;
+    let caller = caller(&house, "caller", may_do_all).await;
+    let target = json!({"extension": "neighbour", "event": "echo", "payload": "hello"});
+    let reply = caller.call(event("call", target.to_string()), on_behalf("order-7", "ada", "engines")).await;
+    assert_eq!(reply.expect("it replies").payload, b"\"replied hello\"");
+    let context = |extension: &Extension, name| {
+        let envelope = invocation_envelopes(extension, name).pop().expect("there is an invocation");
+        envelope.context.expect("it has a context")
+    };
+    let (outer, inner) = (context(&caller, "handle:call"), context(&neighbour, "handle:echo"));
+    assert_eq!(inner.trace_id, outer.trace_id);
+    assert_ne!(inner.span_id, outer.span_id);
+    let log = logs_with(&neighbour, "echoed").pop().expect("the log is stored");
+    let passed = log.context();
+    assert_eq!(passed.correlation_id.as_deref(), Some("order-7"));
+    assert_eq!((passed.user.as_deref(), passed.tenant.as_deref()), (Some("ada"), Some("engines")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_comes_back_to_one_who_waits_is_a_cycle_and_not_a_deadlock() {
+    let house = House::new();
+    let neighbour = house.ready("neighbour").await;
+    let first = caller(&house, "first", may_do_all).await;
+    let second = caller(&house, "second", may_do_all).await;
+    let own = json!({"extension": "first", "event": "call"});
+    assert_eq!(beside(&neighbour, told(&first, own)).await, "cycle");
+    let circle = json!({"extension": "second", "event": "call", "then": [{"extension": "first", "event": "heard"}]});
+    assert_eq!(beside(&neighbour, told(&first, circle)).await, "replied \"cycle\"");
+    assert_eq!(ask(&first, "heard", "").await, "[]");
+    assert_eq!(ask(&second, "heard", "").await, "[]");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_nest_only_so_deep() {
+    let house = House::new();
+    let depth = glasshouse_model::limits::CALL_DEPTH + 1;
+    let mut target = json!({"extension": "neighbour", "event": "count"});
+    let mut first = None;
+    for level in (0..depth).rev() {
+        let id = format!("level-{level}");
+        first = Some(caller(&house, &id, may_do_all).await);
+        if level > 0 {
+            target = json!({"extension": id, "event": "call", "then": [target]});
+        }
+    }
+    let told = told(&first.expect("there is a first"), target).await;
+    assert!(told.contains("cycle"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_operator_did_not_grant_is_denied_and_a_security_event() {
+    let house = House::new();
+    house.ready("neighbour").await;
+    let caller = caller(&house, "caller", |_| {}).await;
+    assert_eq!(told(&caller, json!({"extension": "neighbour", "event": "echo"})).await, "denied");
+    assert_eq!(ask(&caller, "publish", "\"news.today\"").await, "\"denied\"");
+    let denied = logs_with(&caller, "denied");
+    let targets: Vec<_> = denied.iter().map(|log| log.fields.clone()).collect();
+    let fields = |permission: &str, target: &str| {
+        [("event", "permission.denied"), ("permission", permission), ("target", target)]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .to_vec()
+    };
+    assert_eq!(targets, [fields("call", "neighbour"), fields("publish", "news.today")]);
+    assert!(denied.iter().all(|log| log.level == Level::Warning && log.target == "glasshouse"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_is_told_what_became_of_the_one_it_called() {
+    let house = House::new();
+    house.ready("neighbour").await;
+    house.ready("panic").await;
+    house.refused("init-trap", &guest("init-trap")).await;
+    let caller = caller(&house, "caller", may_do_all).await;
+    for (extension, event, payload, expected) in [
+        ("nobody", "x", "", "unknown"),
+        ("neighbour", "refuse", "", "refusal: as it was asked to"),
+        ("panic", "panic", "\"tea\"", "the kettle boiled dry: tea"),
+        ("init-trap", "echo", "", "there is nothing to start from"),
+    ] {
+        let told = told(&caller, json!({"extension": extension, "event": event, "payload": payload})).await;
+        assert!(told.contains(expected), "{extension}: {told}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_published_reaches_all_who_subscribe_and_nobody_else() {
+    let house = House::new();
+    let publisher = caller(&house, "publisher", may_do_all).await;
+    let exact = caller(&house, "exact", |spec| spec.subscriptions = vec!["news.sport".to_owned()]).await;
+    let all = caller(&house, "all", |spec| spec.subscriptions = vec!["news.*".to_owned()]).await;
+    let none = caller(&house, "none", |_| {}).await;
+    let trigger = on_behalf("c-1", "ada", "engines");
+    for topic in ["\"news.sport\"", "\"news.weather\""] {
+        let reply = publisher.call(event("publish", topic), trigger.clone()).await.expect("it replies");
+        assert_eq!(reply.payload, b"\"published\"");
+    }
+    assert_eq!(ask(&publisher, "publish", "\"other\"").await, "\"denied\"");
+    assert_eq!(ask(&publisher, "publish", "\"News Sport\"").await, "\"invalid topic\"");
+    assert_eq!(ask(&exact, "heard", "").await, r#"["news.sport"]"#);
+    assert_eq!(ask(&all, "heard", "").await, r#"["news.sport","news.weather"]"#);
+    assert_eq!(ask(&none, "heard", "").await, "[]");
+    assert!(logs_with(&all, "heard").iter().all(|log| log.user() == Some("ada")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_publisher_is_told_whose_mailbox_is_full_and_waits_for_nobody() {
+    let house = House::new();
+    let publisher = caller(&house, "publisher", may_do_all).await;
+    let sleeper = house
+        .ready_with("sleeper", |spec| {
+            spec.subscriptions = vec!["news.*".to_owned()];
+            spec.settings.budget.mailbox = 1;
+        })
+        .await;
+    // At most one of these is being served and one waits, so that a third finds no room.
+    let asleep = sleeper.call(event("nap", "300"), Trigger::default());
+    let waiting = sleeper.call(event("nap", "300"), Trigger::default());
+    let publish = async {
+        let mut told = Vec::new();
+        for _ in 0..3 {
+            told.push(ask(&publisher, "publish", "\"news.today\"").await);
+        }
+        told
+    };
+    let (asleep, waiting, told) = tokio::join!(asleep, waiting, publish);
+    assert!(asleep.is_ok() && waiting.is_ok());
+    assert!(told.contains(&"\"full: sleeper\"".to_owned()), "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_mailbox_turns_away_and_takes_again_later() {
+    let house = House::new();
+    let sleeper = house.ready_with("sleeper", |spec| spec.settings.budget.mailbox = 1).await;
+    let nap = || sleeper.try_call(event("nap", "200"), Trigger::default());
+    let (first, second, third, fourth) = tokio::join!(nap(), nap(), nap(), nap());
+    assert!(first.is_ok());
+    let busy = [second, third, fourth].into_iter().filter(|reply| matches!(reply, Err(CallError::Busy))).count();
+    assert!(busy >= 2, "one is served and one waits; {busy} were turned away");
+    assert_eq!(ask(&sleeper, "count", "").await, "1");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replies_come_in_the_order_of_the_calls() {
+    let house = House::new();
+    let neighbour = house.ready_with("neighbour", |spec| spec.settings.budget.mailbox = 4).await;
+    let calls = (0..50).map(|number: u32| {
+        let neighbour = neighbour.clone();
+        tokio::spawn(async move { ask(&neighbour, "echo", number.to_string()).await })
+    });
+    let mut replies = Vec::new();
+    for call in calls.collect::<Vec<_>>() {
+        replies.push(call.await.expect("the call comes to its end"));
+    }
+    assert_eq!(replies, (0..50).map(|number: u32| number.to_string()).collect::<Vec<_>>());
+    let numbers: Vec<_> = logs(&neighbour)
+        .into_iter()
+        .filter(|log| log.message == "echoed")
+        .map(|log| log.fields[0].1.clone())
+        .collect();
+    assert_eq!(numbers, (1..=50).map(|number: u32| number.to_string()).collect::<Vec<_>>());
+    assert!(call(&neighbour, "count", "").await.is_ok());
+}

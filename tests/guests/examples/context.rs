@@ -1,0 +1,67 @@
+//! Works for several users and tenants in one call.
+
+use glasshouse_sdk::{alert, context, counter, extension, info, record_error, span, Severity};
+use serde::Serialize;
+
+/// Whose work it was told to be.
+#[derive(Serialize)]
+struct Told {
+    correlation_id: String,
+    user: Option<String>,
+    tenant: Option<String>,
+    trace_id: String,
+    span_id: String,
+}
+
+#[derive(Default)]
+struct Context;
+
+#[extension]
+impl Context {
+    /// Tells whose work this is.
+    #[event]
+    fn tell(&mut self) -> Told {
+        let info = context::current();
+        Told {
+            correlation_id: info.correlation_id,
+            user: info.user,
+            tenant: info.tenant,
+            trace_id: info.trace_id,
+            span_id: info.span_id,
+        }
+    }
+
+    /// Leaves one of each signal behind.
+    #[event]
+    fn signals(&mut self) {
+        let _span = span!("work");
+        info!("a log");
+        counter("a.metric").record(1);
+        record_error("an-error", "an error");
+        alert("an-alert", Severity::Low, "an alert").raise();
+    }
+
+    /// Logs in nested scopes, and outside of them again.
+    #[event]
+    fn nested(&mut self) {
+        info!("outside");
+        {
+            let _ada = context::scope().user("ada").tenant("engines").enter();
+            info!("for ada");
+            {
+                let _grace = context::scope().user("grace").correlation_id("inner-1").enter();
+                info!("for grace");
+            }
+            info!("for ada again");
+        }
+        info!("outside again");
+    }
+
+    /// Tries to enter scopes that no context can hold.
+    #[event]
+    fn illegal(&mut self) {
+        let _long = context::scope().user(&"u".repeat(1000)).enter();
+        let _control = context::scope().correlation_id("a\nb").enter();
+        info!("as before");
+    }
+}

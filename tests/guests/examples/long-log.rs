@@ -1,0 +1,34 @@
+//! Hands the host strings of many megabytes, by the typed calls.
+
+use glasshouse_sdk::extension;
+
+#[derive(Default)]
+struct LongLog;
+
+#[extension]
+impl LongLog {
+    /// Logs a message of so many bytes, then a short one.
+    #[event]
+    fn message(&mut self, bytes: usize) -> usize {
+        log(&"x".repeat(bytes), 0, "");
+        log("that was long", 0, "");
+        bytes
+    }
+
+    /// Logs with so many fields, each of 1000 bytes.
+    #[event]
+    fn fields(&mut self, fields: usize) -> usize {
+        log("many fields", fields, &"y".repeat(1000));
+        fields
+    }
+}
+
+#[cfg(target_family = "wasm")]
+fn log(message: &str, fields: usize, value: &str) {
+    use glasshouse_sdk::bindings::glasshouse::extension::debugging::{Field, Level, Value, log};
+    let fields: Vec<_> = (0..fields).map(|_| Field { name: "field", value: Value::Text(value) }).collect();
+    log(Level::Info, message, &fields);
+}
+
+#[cfg(not(target_family = "wasm"))]
+fn log(_message: &str, _fields: usize, _value: &str) {}

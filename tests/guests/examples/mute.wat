@@ -1,0 +1,2 @@
+;; Exports nothing: it can be started, but takes no events.
+(component)

@@ -1,0 +1,51 @@
+//! Leaves spans and scopes open, nests them too deeply, and hoards handles.
+
+use glasshouse_sdk::{context, extension, info, span};
+
+#[derive(Default)]
+struct OpenSpans;
+
+#[extension]
+impl OpenSpans {
+    /// Forgets three nested spans: the host must end them.
+    #[event]
+    fn forget(&mut self) {
+        for name in ["outer", "middle", "inner"] {
+            std::mem::forget(span!(name, depth = 1));
+        }
+        info!("three are open");
+    }
+
+    /// Nests so many spans, and ends them in order.
+    #[event]
+    fn nest(&mut self, depth: usize) -> usize {
+        let spans: Vec<_> = (0..depth).map(|_| span!("nested")).collect();
+        info!("at the bottom");
+        let mut spans = spans;
+        while spans.pop().is_some() {}
+        depth
+    }
+
+    /// Enters a scope for another user and forgets it.
+    #[event("forget-scope")]
+    fn forget_scope(&mut self, user: String) {
+        std::mem::forget(context::scope().user(&user).enter());
+        info!("in a scope");
+    }
+
+    /// Nests so many scopes, and leaves them in order.
+    #[event("nest-scopes")]
+    fn nest_scopes(&mut self, depth: usize) -> usize {
+        let mut scopes: Vec<_> = (0..depth).map(|_| context::scope().user("nested").enter()).collect();
+        while scopes.pop().is_some() {}
+        info!("out again");
+        depth
+    }
+
+    /// Keeps the handles of so many spans for ever.
+    #[event]
+    fn hoard(&mut self, spans: usize) -> usize {
+        (0..spans).for_each(|_| std::mem::forget(span!("kept")));
+        spans
+    }
+}

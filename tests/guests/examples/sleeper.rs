@@ -1,0 +1,41 @@
+//! Sleeps.
+
+use std::time::Duration;
+
+use glasshouse_sdk::{extension, info};
+
+#[derive(Default)]
+struct Sleeper {
+    calls: u64,
+}
+
+#[extension]
+impl Sleeper {
+    /// Never wakes up.
+    #[event]
+    fn sleep(&mut self) {
+        info!("falling asleep");
+        loop {
+            std::thread::sleep(Duration::from_secs(3600));
+        }
+    }
+
+    /// Sleeps for so many milliseconds.
+    #[event]
+    fn nap(&mut self, milliseconds: u64) -> u64 {
+        info!("a short nap");
+        std::thread::sleep(Duration::from_millis(milliseconds));
+        milliseconds
+    }
+
+    /// Counts the calls since the instance was made.
+    #[event]
+    fn count(&mut self) -> u64 {
+        self.calls += 1;
+        self.calls
+    }
+
+    fn shutdown(&mut self) {
+        info!("good night");
+    }
+}
