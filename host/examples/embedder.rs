@@ -16,7 +16,7 @@ use bindings::Rule;
 use bindings::shop::rules::prices;
 
 /// What wasmtime makes of the world: the trait `prices::Host` for the import, and `Rule` to call the export.
-#[expect(missing_docs, clippy::pedantic, reason = "generated from wit/rules.wit, where every item is documented")]
+#[allow(missing_docs, clippy::pedantic, reason = "generated from wit/rules.wit, where every item is documented")]
 mod bindings {
     glasshouse::wasmtime::component::bindgen!({
         path: "examples/wit",

@@ -79,7 +79,8 @@ async fn a_memory_bomb_ends_at_its_budget() {
     assert!(failure.message.contains("over its budget of 32.0 MiB"), "{failure}");
     assert_eq!(evidence(&extension, "memory_budget_bytes"), Some(32 * MEBIBYTE as i64));
     assert!(evidence(&extension, "memory_wanted_bytes").is_some_and(|bytes| bytes > 32 * MEBIBYTE as i64));
-    assert!(failure.frames.iter().any(|frame| frame.function.contains("hoard")), "{:?}", failure.frames);
+    let frames = house.runtime.source_frames(&extension, &failure).await;
+    assert!(frames.iter().any(|frame| frame.function.contains("hoard")), "{frames:?}");
     let usage = extension.usage();
     assert!((16 * MEBIBYTE..=32 * MEBIBYTE).contains(&usage.memory_peak_bytes), "{usage:?}");
     assert_eq!(ask(&extension, "count", "").await, "1");

@@ -23,7 +23,7 @@ async fn what_is_no_component_is_refused_with_the_reason_and_stops_nobody() {
     for byte in flipped.iter_mut().skip(1000).step_by(97) {
         *byte ^= 0x55;
     }
-    let precompiled = house.runtime.engine().precompile_component(b"(component)").expect("it compiles");
+    let precompiled = house.runtime.engine().precompile_component(b"\0asm\x0d\0\x01\0").expect("it compiles");
     let files: [(&str, &[u8], &str); 9] = [
         ("empty", b"", "it does not start with the bytes of WebAssembly"),
         ("text", b"#!/bin/sh\necho hello\n", "it does not start with the bytes of WebAssembly"),

@@ -29,6 +29,16 @@ async fn of_a_flood_of_logs_the_newest_are_kept_and_the_rest_are_counted() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn few_logs_are_kept_as_exactly_as_many() {
+    let house = House::new();
+    let extension = house.ready_with("log-flood", |spec| spec.settings.debugging.max_log_entries = 10).await;
+    for _ in 0..100 {
+        ask(&extension, "flood", "37").await;
+        assert_eq!(logs(&extension).len(), 10);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_is_told_what_it_missed() {
     let house = House::new();
     let extension = house.ready_with("log-flood", |spec| spec.settings.debugging.max_log_entries = 100).await;

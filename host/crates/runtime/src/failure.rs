@@ -47,7 +47,8 @@ pub(crate) fn classify(error: &wasmtime::Error, at: Circumstances<'_>) -> Failur
             (FailureKind::Exit, format!("called exit with status {}", exit.0), vec![])
         } else {
             let message = format!("{:#}", error.root_cause());
-            if message.contains("fuel allocated for hostcalls") || message.contains("hostcall") {
+            // wasmtime keeps this error's type to itself.
+        if message.contains("fuel allocated for hostcalls has been exhausted") {
                 let message = format!("passed more than {} in one host call", text::bytes(budget.host_data_per_call));
                 (FailureKind::HostDataBreach, message, vec![("host_data_per_call_bytes", budget.host_data_per_call)])
             } else {
@@ -71,7 +72,9 @@ fn gave_up_for_memory(error: &wasmtime::Error, panic: Option<&PanicReport>) -> b
     let aborted = matches!(error.downcast_ref(), Some(Trap::UnreachableCodeReached | Trap::MemoryOutOfBounds));
     let speaks_of_memory =
         panic.is_none_or(|panic| panic.message.contains("alloc") || panic.message.contains("capacity"));
-    error.is::<MemoryRefused>() || (aborted && speaks_of_memory)
+    // A memory that is too large from the start is refused by an error of wasmtime's that has no type.
+    let from_start = || error.root_cause().to_string().starts_with("memory minimum size");
+    error.is::<MemoryRefused>() || (aborted && speaks_of_memory) || from_start()
 }
 
 /// The failure of a call that was given up at its deadline. Its stack is not known: the host drops such a call.

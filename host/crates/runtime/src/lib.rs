@@ -26,14 +26,13 @@ mod symbols;
 
 use std::any::Any;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use glasshouse_model::settings::Settings;
 use glasshouse_model::{Clock, ExtensionId, Failure};
 use glasshouse_telemetry::{Store, StoreSettings};
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinHandle;
 use wasmtime::Engine;
 use wasmtime::component::Linker;
 
@@ -117,7 +116,6 @@ pub struct Runtime {
     clock: Arc<dyn Clock>,
     embedder_data: EmbedderData,
     phase: watch::Sender<Phase>,
-    tasks: Mutex<Vec<JoinHandle<()>>>,
     symbols: Arc<Symbols>,
 }
 
@@ -141,7 +139,6 @@ impl Runtime {
             clock: settings.clock,
             embedder_data: settings.embedder_data,
             phase: watch::Sender::new(Phase::Running),
-            tasks: Mutex::default(),
             symbols: Arc::default(),
         })
     }
@@ -181,8 +178,7 @@ impl Runtime {
             return Err(RuntimeError::Duplicate(extension.id().clone()));
         }
         let supervisor = Supervisor { extension: extension.clone(), recorder, mailbox, phase: self.phase.subscribe() };
-        let task = tokio::spawn(supervisor.run(load(extension.clone())));
-        self.tasks.lock().unwrap_or_else(PoisonError::into_inner).push(task);
+        tokio::spawn(supervisor.run(load(extension.clone())));
         Ok(extension)
     }
 
@@ -237,17 +233,10 @@ impl Runtime {
             *phase = (*phase).max(Phase::Draining);
             changes
         });
-        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
-        let all = async {
-            for task in tasks {
-                // A task that panicked has ended, too; tokio has printed why.
-                let _ = task.await;
-            }
-        };
-        let mut all = std::pin::pin!(all);
-        if tokio::time::timeout(limit, &mut all).await.is_err() {
+        // Each extension's task holds a receiver until it ends, also by a panic.
+        if tokio::time::timeout(limit, self.phase.closed()).await.is_err() {
             self.phase.send_replace(Phase::Cancelling);
-            all.await;
+            self.phase.closed().await;
         }
     }
 

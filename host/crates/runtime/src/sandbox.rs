@@ -22,6 +22,7 @@ use crate::engine::YIELD_FUEL;
 use crate::extension::{Event, HandlerError, Reply, Trigger};
 use crate::failure::{Circumstances, classify};
 use crate::grants::{GrantError, Reachable, wasi};
+use crate::intake::Intake;
 use crate::health::Check;
 use crate::limiter::Limiter;
 use crate::meter::{Ended, Phase, run};
@@ -254,22 +255,27 @@ impl Sandbox {
 
     fn record(&mut self, answer: &Answer, name: &str, cost: Cost, input_bytes: u64, counts: bool) {
         let intake = &self.store.data().intake;
-        let head =
-            Head { time: intake.clock().now(), origin: Origin::Host, cut: false, context: intake.context_bytes() };
         let outcome = answer.outcome();
         intake.recorder().ledger().add(outcome, &cost, counts);
-        let output_bytes = if let Answer::Reply(reply) = answer { reply.payload.len() as u64 } else { 0 };
-        self.scratch.clear();
-        Invocation { outcome, name, cost, input_bytes, output_bytes }.encode(&mut self.scratch);
-        intake.recorder().append(Signal::Invocation, head, KIND_INVOCATION, &self.scratch);
         if let Answer::Failed(failure) = answer
             && intake.recorder().is_enabled(Signal::Error)
         {
             self.scratch.clear();
             failure.encode(&mut self.scratch);
-            intake.recorder().append(Signal::Error, head, KIND_FAILURE, &self.scratch);
+            intake.recorder().append(Signal::Error, head(intake), KIND_FAILURE, &self.scratch);
         }
+        self.store.data_mut().leave_scopes();
+        let intake = &self.store.data().intake;
+        let output_bytes = if let Answer::Reply(reply) = answer { reply.payload.len() as u64 } else { 0 };
+        self.scratch.clear();
+        Invocation { outcome, name, cost, input_bytes, output_bytes }.encode(&mut self.scratch);
+        intake.recorder().append(Signal::Invocation, head(intake), KIND_INVOCATION, &self.scratch);
     }
+}
+
+/// What stands around a record that the host makes of an invocation.
+fn head(intake: &Intake) -> Head<'_> {
+    Head { time: intake.clock().now(), origin: Origin::Host, cut: false, context: intake.context_bytes() }
 }
 
 /// An invocation's name: the export, and for `handle` the event.

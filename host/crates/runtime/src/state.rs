@@ -105,12 +105,19 @@ impl State {
         self.limiter.start_call();
     }
 
-    /// Ends an invocation: what the guest left open is closed.
+    /// Ends an invocation: the spans that the guest left open are closed. Its scopes stay in force, so that a failure
+    /// belongs to whom the guest worked for.
     pub(crate) fn end_invocation(&mut self, fuel_left: u64) {
         while self.spans.end_innermost(&mut self.intake, fuel_left) {}
-        self.scopes.end();
         self.stdio.flush();
         self.intake.end_invocation();
+    }
+
+    /// Leaves the scopes that the guest left open: the context is again that of the invocation itself.
+    pub(crate) fn leave_scopes(&mut self) {
+        if self.scopes.end() {
+            self.enter_innermost_scope();
+        }
     }
 }
 

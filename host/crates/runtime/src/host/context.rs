@@ -37,8 +37,11 @@ impl Scopes {
         };
     }
 
-    pub(crate) fn end(&mut self) {
+    /// Leaves all scopes; tells whether there were any.
+    pub(crate) fn end(&mut self) -> bool {
+        let any = !self.open.is_empty();
         self.open.clear();
+        any
     }
 
     fn innermost(&self) -> &Parts {
@@ -47,7 +50,7 @@ impl Scopes {
 }
 
 impl State {
-    fn enter_innermost_scope(&mut self) {
+    pub(crate) fn enter_innermost_scope(&mut self) {
         let parts = self.scopes.innermost().clone();
         let context = Context {
             correlation_id: parts.correlation_id,
