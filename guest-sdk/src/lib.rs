@@ -129,5 +129,6 @@ pub mod __private {
     #[cfg(target_family = "wasm")]
     pub use crate::lifecycle::Exports;
     pub use crate::lifecycle::{config, reason, restored, saved};
-    pub use crate::log::{Callsite, write};
+    pub use crate::log::write;
+    pub use glasshouse_wire::LogSite;
 }

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 use std::fmt;
 
-use glasshouse_wire::{self as wire, Field, Level, Source};
+use glasshouse_wire::{self as wire, Field, Level};
 
 use crate::backend;
 
@@ -38,31 +38,36 @@ pub(crate) fn forget_threshold() {
     THRESHOLD.set(UNKNOWN);
 }
 
-/// Where in the source a log is made, and how serious it is: known when the extension is compiled.
+/// Sends one log: the prefix of its place in the source, the message unless that is literal and thus in the prefix, and
+/// the fields.
 #[doc(hidden)]
-#[derive(Debug)]
-pub struct Callsite {
-    pub level: Level,
-    pub target: &'static str,
-    pub file: &'static str,
-    pub line: u32,
+#[inline]
+pub fn write(prefix: &[u8], is_literal: bool, message: fmt::Arguments<'_>, fields: &[Field<'_>]) {
+    if is_literal { write_literal(prefix, fields) } else { write_formatted(prefix, message, fields) }
 }
 
-/// Sends one log.
-#[doc(hidden)]
-pub fn write(callsite: &Callsite, message: fmt::Arguments<'_>, fields: &[Field<'_>]) {
-    let source = Some(Source { file: callsite.file, line: callsite.line });
-    let log = wire::Log { level: callsite.level, target: callsite.target, message: "", source, time: None };
-    send(wire::KIND_LOG, |body| wire::write_log(body, &log, message, fields));
+fn write_literal(prefix: &[u8], fields: &[Field<'_>]) {
+    send_batch(|buffer| wire::write_log_at(buffer, prefix, None, fields));
+}
+
+fn write_formatted(prefix: &[u8], message: fmt::Arguments<'_>, fields: &[Field<'_>]) {
+    send_batch(|buffer| wire::write_log_at(buffer, prefix, Some(message), fields));
 }
 
 /// Encodes one record into the reused buffer and sends it. The buffer is taken out meanwhile: a `Display` of the
 /// message that logs by itself gets one of its own.
 #[inline]
 pub(crate) fn send(kind: u8, write_body: impl FnOnce(&mut Vec<u8>)) {
+    send_batch(|buffer| {
+        wire::begin_batch(buffer);
+        wire::record(buffer, kind, write_body);
+    });
+}
+
+#[inline]
+fn send_batch(write_batch: impl FnOnce(&mut Vec<u8>)) {
     let mut buffer = BUFFER.take();
-    wire::begin_batch(&mut buffer);
-    wire::record(&mut buffer, kind, write_body);
+    write_batch(&mut buffer);
     backend::emit(&buffer);
     if buffer.capacity() <= BUFFER_KEPT_BYTES {
         BUFFER.set(buffer);
@@ -105,17 +110,20 @@ macro_rules! __fields {
         ::std::compile_error!("a span's name is followed by fields only: span!(\"name\", key = value, key = ?debug, key = %display)")
     };
 
-    (@then (log $level:ident ($target:expr) [$($message:tt)*]) [$(($key:expr, $value:expr),)*]) => {
+    (@then (log $level:ident ($target:expr) [$message:literal $($arguments:tt)*]) [$(($key:expr, $value:expr),)*]) => {
         if $crate::enabled($crate::Level::$level) {
-            static CALLSITE: $crate::__private::Callsite = $crate::__private::Callsite {
+            const SITE: $crate::__private::LogSite = $crate::__private::LogSite {
                 level: $crate::Level::$level,
                 target: $target,
                 file: ::std::file!(),
                 line: ::std::line!(),
+                message: $message,
             };
+            static PREFIX: [u8; SITE.prefix_bytes()] = SITE.prefix();
             $crate::__private::write(
-                &CALLSITE,
-                ::std::format_args!($($message)*),
+                &PREFIX,
+                const { SITE.is_literal() },
+                ::std::format_args!($message $($arguments)*),
                 &[$($crate::Field { name: $key, value: $value }),*],
             );
         }

@@ -79,7 +79,10 @@ async fn run(plugins: &Path) -> Result<Outcome, Box<dyn Error>> {
     let lookups = lookups.await?;
 
     for call in rule.invocations().latest(10) {
-        println!("{} {:<14} {:<6} {:>6} fuel, {} ns of CPU", call.head.time, call.name, call.outcome, call.fuel, call.guest_cpu_ns);
+        println!(
+            "{} {:<14} {:<6} {:>6} fuel, {} ns of CPU",
+            call.head.time, call.name, call.outcome, call.fuel, call.guest_cpu_ns
+        );
     }
     let usage = rule.usage();
     host.shutdown(Duration::from_secs(1)).await;

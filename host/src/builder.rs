@@ -108,10 +108,7 @@ impl HostBuilder {
     }
 
     /// Adds imports of the embedder's own to what components may import.
-    pub fn import(
-        mut self,
-        add: impl Fn(&mut Linker<State>) -> wasmtime::Result<()> + Send + Sync + 'static,
-    ) -> Self {
+    pub fn import(mut self, add: impl Fn(&mut Linker<State>) -> wasmtime::Result<()> + Send + Sync + 'static) -> Self {
         self.imports.push(Box::new(add));
         self
     }
@@ -126,13 +123,12 @@ impl HostBuilder {
     pub fn plan(&self) -> Result<Plan, HostError> {
         let mut candidates = Vec::new();
         for path in &self.plugin_dirs {
-            let found = discover::plugin_dir(path)
-                .map_err(|cause| HostError::PluginDir { path: path.clone(), cause })?;
+            let found =
+                discover::plugin_dir(path).map_err(|cause| HostError::PluginDir { path: path.clone(), cause })?;
             candidates.extend(found);
         }
         for path in &self.extensions {
-            let found =
-                discover::single(path).map_err(|cause| HostError::NoExtension { path: path.clone(), cause })?;
+            let found = discover::single(path).map_err(|cause| HostError::NoExtension { path: path.clone(), cause })?;
             candidates.push(found);
         }
         discover::settle_ids(&mut candidates);
@@ -152,10 +148,17 @@ impl HostBuilder {
         Host::start(builder, plan)
     }
 
+    /// Whether it runs all that is in some folder, and not only chosen extensions.
+    pub(crate) fn has_plugin_dirs(&self) -> bool {
+        !self.plugin_dirs.is_empty()
+    }
+
     fn layers(&self, candidates: &[Candidate]) -> Result<Layers, HostError> {
         let file = match &self.config {
             None => OperatorConfig::default(),
-            Some(Config::Text { text, base }) => OperatorConfig::parse(text, "configuration")?.based_at(&absolute(base)),
+            Some(Config::Text { text, base }) => {
+                OperatorConfig::parse(text, "configuration")?.based_at(&absolute(base))
+            }
             Some(Config::File(path)) => {
                 let text = discover::read_text(path, CONFIG_BYTES)
                     .map_err(|cause| HostError::ConfigFile { path: path.clone(), cause })?;
@@ -168,7 +171,8 @@ impl HostBuilder {
         ids.extend(file.extension_ids().cloned());
         ids.sort();
         ids.dedup();
-        let environment = OperatorConfig::from_environment(self.environment.iter().cloned(), &ids)?.based_at(&here);
+        let variables = self.environment.iter().filter(|(name, _)| self.has_plugin_dirs() || !is_of_others(name, &ids));
+        let environment = OperatorConfig::from_environment(variables.cloned(), &ids)?.based_at(&here);
         let flags = OperatorConfig::from_flags(&self.overrides)?.based_at(&here);
         Ok(Layers { file, environment, flags })
     }
@@ -196,10 +200,35 @@ impl HostBuilder {
     }
 }
 
+/// Whether a variable speaks of an extension that is none of these.
+fn is_of_others(variable: &str, ids: &[ExtensionId]) -> bool {
+    let of = |rest: &str, id: &ExtensionId| {
+        rest.strip_prefix(&id.as_str().to_ascii_uppercase().replace('-', "_")).is_some_and(|key| key.starts_with("__"))
+    };
+    variable.strip_prefix("GLASSHOUSE_EXTENSIONS__").is_some_and(|rest| !ids.iter().any(|id| of(rest, id)))
+}
+
 /// The user's folder for compiled components, as the XDG base directory specification has it
 /// (<https://specifications.freedesktop.org/basedir-spec/latest/>).
 fn user_cache_folder() -> Option<PathBuf> {
     let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     let caches = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
     Some(caches.join("glasshouse").join("components"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_of_other_extensions_are_told_apart() {
+        let ids = ["access-log".parse().expect("an id")];
+        for (variable, expect) in [
+            ("GLASSHOUSE_EXTENSIONS__RELAY__BUDGET__DEADLINE", true),
+            ("GLASSHOUSE_EXTENSIONS__ACCESS_LOG__BUDGET__DEADLINE", false),
+            ("GLASSHOUSE_DEFAULTS__BUDGET__DEADLINE", false),
+        ] {
+            assert_eq!(is_of_others(variable, &ids), expect, "{variable}");
+        }
+    }
 }

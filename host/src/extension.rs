@@ -8,7 +8,9 @@ use std::time::Duration;
 use glasshouse_model::settings::Settings;
 use glasshouse_model::{ExtensionId, Failure, Signal};
 use glasshouse_runtime::wasmtime::{self, Store, component::Instance};
-use glasshouse_runtime::{CallError, ComponentInfo, EmbedderCall, Event, Reply, Runtime, SourceFrame, State, Status, Trigger};
+use glasshouse_runtime::{
+    CallError, ComponentInfo, EmbedderCall, Event, Reply, Runtime, SourceFrame, State, Status, Trigger,
+};
 use glasshouse_telemetry::{Drops, Reader, Usage};
 use tokio::sync::oneshot;
 
@@ -26,11 +28,7 @@ pub struct Extension {
 }
 
 impl Extension {
-    pub(crate) fn new(
-        handle: glasshouse_runtime::Extension,
-        planned: Arc<Planned>,
-        runtime: Weak<Runtime>,
-    ) -> Self {
+    pub(crate) fn new(handle: glasshouse_runtime::Extension, planned: Arc<Planned>, runtime: Weak<Runtime>) -> Self {
         Self { handle, planned, runtime }
     }
 
@@ -152,13 +150,11 @@ impl Extension {
     /// The source lines of a failure's stack, innermost first. Without lines if the host is gone, or the component has
     /// none. May be cancelled.
     pub async fn source_frames(&self, failure: &Failure) -> Vec<SourceFrame> {
-        match self.runtime.upgrade() {
-            Some(runtime) => runtime.source_frames(&self.handle, failure).await,
-            None => {
-                let frame = |function: &String| SourceFrame { function: function.clone(), location: None, inlined: false };
-                failure.frames.iter().map(|stored| frame(&stored.function)).collect()
-            }
+        if let Some(runtime) = self.runtime.upgrade() {
+            return runtime.source_frames(&self.handle, failure).await;
         }
+        let named = |function: &String| SourceFrame { function: function.clone(), location: None, inlined: false };
+        failure.frames.iter().map(|frame| named(&frame.function)).collect()
     }
 
     pub(crate) fn raw_errors(&self) -> Records<ErrorRecord> {

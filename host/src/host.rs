@@ -25,11 +25,14 @@ impl Host {
     }
 
     pub(crate) fn start(builder: HostBuilder, plan: Plan) -> Result<Self, HostError> {
+        // A host of chosen extensions may have the configuration of all.
+        if builder.has_plugin_dirs() {
+            for id in &plan.unknown {
+                tracing::warn!(extension = %id, "the configuration speaks of an extension that is not there");
+            }
+        }
         let runtime = Arc::new(Runtime::new(builder.runtime_settings(&plan))?);
         let mut extensions = BTreeMap::new();
-        for id in &plan.unknown {
-            tracing::warn!(extension = %id, "the configuration speaks of an extension that is not there");
-        }
         for planned in plan.extensions.iter().filter(|planned| planned.resolved.enabled) {
             for denied in &planned.resolved.grant.denied {
                 tracing::warn!(extension = %planned.id, "it asks for what it does not get: {denied}");

@@ -147,7 +147,8 @@ impl Table {
             let last = row.iter().rposition(|cell| !cell.is_empty()).unwrap_or(0);
             for (index, cell) in row.iter().enumerate().take(last + 1) {
                 let padding = " ".repeat(widths[index] - cell.width());
-                let shown = if number == 0 { paint.bold(cell) } else { colour(index, cell).unwrap_or_else(|| cell.clone()) };
+                let shown =
+                    if number == 0 { paint.bold(cell) } else { colour(index, cell).unwrap_or_else(|| cell.clone()) };
                 let _ = match self.columns[index].1 {
                     Align::Left if index == last => write!(line, "{shown}"),
                     Align::Left => write!(line, "{shown}{padding}  "),
@@ -176,9 +177,6 @@ mod tests {
         let mut table = Table::new(&[("name", Align::Left), ("size", Align::Right), ("note", Align::Left)]);
         table.row(["a".into(), "1".into(), "\u{1b}[2J".into()]);
         table.row(["日本".into(), "1000".into(), String::new()]);
-        assert_eq!(
-            table.plain(Paint(false)),
-            "name  size  note\na        1  \\u{1b}[2J\n日本  1000"
-        );
+        assert_eq!(table.plain(Paint(false)), "name  size  note\na        1  \\u{1b}[2J\n日本  1000");
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use glasshouse_model::ExtensionId;
-use glasshouse_model::config::{Layers, Manifest, Resolved, ResolvedHost, Setting};
+use glasshouse_model::config::{Layers, Manifest, OperatorConfig, Resolved, ResolvedHost, Setting};
 
 use crate::discover::Candidate;
 
@@ -48,7 +48,8 @@ pub struct EffectiveConfig {
 impl Plan {
     pub(crate) fn new(layers: Layers, candidates: Vec<Candidate>) -> Self {
         let extensions: Vec<_> = candidates.into_iter().map(|candidate| planned(&layers, candidate)).collect();
-        let named = [&layers.file, &layers.environment, &layers.flags].into_iter().flat_map(|layer| layer.extension_ids());
+        let named =
+            [&layers.file, &layers.environment, &layers.flags].into_iter().flat_map(OperatorConfig::extension_ids);
         let mut unknown: Vec<_> =
             named.filter(|id| !extensions.iter().any(|planned| planned.id == **id)).cloned().collect();
         unknown.sort();
@@ -64,10 +65,7 @@ impl Plan {
     /// The values in effect.
     pub fn config(&self) -> EffectiveConfig {
         let of = |planned: &Planned| (planned.id.clone(), planned.resolved.origins.clone());
-        EffectiveConfig {
-            host: self.host.origins.clone(),
-            extensions: self.extensions.iter().map(of).collect(),
-        }
+        EffectiveConfig { host: self.host.origins.clone(), extensions: self.extensions.iter().map(of).collect() }
     }
 }
 

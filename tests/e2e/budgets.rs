@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use glasshouse_model::settings::FileAccess;
 use glasshouse_model::{FailureKind, Level, Outcome};
 use glasshouse_runtime::{CallError, Extension, Status};
 
@@ -109,10 +110,9 @@ async fn memory_that_is_over_the_budget_from_the_start_is_named() {
 async fn starting_is_under_the_budget_too() {
     let house = House::new();
     let neighbour = house.ready("neighbour").await;
-    for (name, fuel, deadline, kind) in [
-        ("start-spin", LITTLE_FUEL, SHORT * 100, "breach.fuel"),
-        ("init-spin", u64::MAX / 2, SHORT, "breach.deadline"),
-    ] {
+    for (name, fuel, deadline, kind) in
+        [("start-spin", LITTLE_FUEL, SHORT * 100, "breach.fuel"), ("init-spin", u64::MAX / 2, SHORT, "breach.deadline")]
+    {
         let extension = house.start(name, &guest(name), |spec| {
             spec.settings.budget.fuel_per_call = fuel;
             spec.settings.budget.deadline = deadline;
@@ -136,8 +136,7 @@ async fn a_log_of_ten_megabytes_is_cut_and_one_over_the_budget_ends_the_call() {
     let short = stored.iter().find(|log| log.message == "that was long").expect("the short log is stored");
     assert!(!short.envelope.cut);
 
-    let strict = house
-        .start("strict", &guest("long-log"), |spec| spec.settings.budget.host_data_per_call = MEBIBYTE);
+    let strict = house.start("strict", &guest("long-log"), |spec| spec.settings.budget.host_data_per_call = MEBIBYTE);
     let failure = beside(&neighbour, fail(&strict, "message", "10000000", FailureKind::HostDataBreach)).await;
     assert_eq!(failure.message, "passed more than 1.00 MiB in one host call");
     assert_eq!(ask(&strict, "message", "10").await, "10");
@@ -230,12 +229,39 @@ async fn a_failed_probe_doubles_the_quarantine() {
         let reason = refused(&extension).await;
         assert!(reason.contains(next) && reason.contains("the probe failed"), "{reason}");
     }
-    house.clock.advance(Duration::from_secs(240));
+    house.clock.advance(Duration::from_mins(4));
     ask(&extension, "count", "").await;
     for _ in 0..3 {
         fail(&extension, "panic", "\"again\"", FailureKind::Panic).await;
     }
     assert!(refused(&extension).await.contains("30.00 s"), "a success starts the count anew");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_extension_that_cannot_be_rebuilt_is_quarantined_and_tried_again_later() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let granted = folder.path().join("granted");
+    std::fs::create_dir(&granted).expect("making a folder");
+    let house = House::new();
+    let extension = house
+        .ready_with("panic", |spec| {
+            let (host, guest) = (granted.clone(), "/data".to_owned());
+            spec.settings.permissions.files = vec![FileAccess { host, guest, write: false }];
+        })
+        .await;
+    std::fs::remove_dir(&granted).expect("removing the folder");
+    fail(&extension, "panic", "\"x\"", FailureKind::Panic).await;
+    let reason = refused(&extension).await;
+    assert!(reason.contains("permissions.files: cannot open"), "{reason}");
+    let reason = refused(&extension).await;
+    assert!(reason.starts_with("quarantined for another 30.00 s: 3 failures in a row"), "{reason}");
+
+    house.clock.advance(Duration::from_secs(30));
+    refused(&extension).await;
+    std::fs::create_dir(&granted).expect("making the folder again");
+    house.clock.advance(Duration::from_mins(1));
+    assert_eq!(ask(&extension, "count", "").await, "1");
+    assert_eq!(extension.status(), Status::Ready);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

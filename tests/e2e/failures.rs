@@ -72,8 +72,10 @@ async fn a_failure_in_a_scope_is_that_users_and_the_next_call_is_nobodys() {
     let extension = house.ready("panic").await;
     fail(&extension, "panic-as", "\"grace\"", FailureKind::Panic).await;
     fail(&extension, "panic", "\"x\"", FailureKind::Panic).await;
-    let users: Vec<_> =
-        failures(&extension).into_iter().map(|(envelope, _)| envelope.context.and_then(|context| context.user)).collect();
+    let users: Vec<_> = failures(&extension)
+        .into_iter()
+        .map(|(envelope, _)| envelope.context.and_then(|context| context.user))
+        .collect();
     assert_eq!(users, [Some("grace".to_owned()), None]);
 }
 
@@ -113,9 +115,9 @@ async fn each_way_to_break_the_sandbox_has_its_kind() {
         assert!(!failure.message.is_empty() && failure.location.is_none());
         let source = source(&house, &extension, &failure).await;
         let function = name.replace('-', "_");
-        let known = source.iter().any(|(found, file, _)| {
-            found.contains(&function) && file.ends_with("tests/guests/examples/traps.rs")
-        });
+        let known = source
+            .iter()
+            .any(|(found, file, _)| found.contains(&function) && file.ends_with("tests/guests/examples/traps.rs"));
         assert!(known, "{function}: {source:?}");
     }
 }

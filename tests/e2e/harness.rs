@@ -10,13 +10,15 @@ use glasshouse_model::wire::{Record, Value};
 use glasshouse_model::{
     Clock, Context, Envelope, Failure, FailureKind, Instrument, Level, Outcome, Severity, Signal, SpanStatus, UnixNanos,
 };
-use glasshouse_runtime::{CallError, Event, Extension, ExtensionSpec, Reply, Runtime, RuntimeSettings, Status, Trigger};
+use glasshouse_runtime::{
+    CallError, Event, Extension, ExtensionSpec, Reply, Runtime, RuntimeSettings, Status, Trigger,
+};
 use glasshouse_telemetry::{Body, Drop};
 
 /// The variable by which `cargo xtask test` tells where the guests are.
 const GUESTS_VARIABLE: &str = "GLASSHOUSE_GUESTS";
 /// Longer than anything takes on a machine that is busy with other things, so that only what never ends reaches it.
-pub(crate) const LONG: Duration = Duration::from_secs(60);
+pub(crate) const LONG: Duration = Duration::from_mins(1);
 
 /// The component file of a guest. One that is written as text is assembled into a folder that tests share.
 pub(crate) fn guest(name: &str) -> PathBuf {
@@ -121,19 +123,17 @@ impl Clock for StillClock {
 
 /// An event with a payload.
 pub(crate) fn event(name: &str, payload: impl AsRef<[u8]>) -> Event {
-    Event {
-        name: name.to_owned(),
-        content_type: "application/json".to_owned(),
-        payload: payload.as_ref().to_owned(),
-    }
+    Event { name: name.to_owned(), content_type: "application/json".to_owned(), payload: payload.as_ref().to_owned() }
 }
 
 /// On behalf of a user and a tenant, with a correlation id.
 pub(crate) fn on_behalf(correlation_id: &str, user: &str, tenant: &str) -> Trigger {
     let mut trigger = Trigger::default();
-    trigger.correlation_id = Some(correlation_id.to_owned());
-    trigger.user = Some(user.to_owned());
-    trigger.tenant = Some(tenant.to_owned());
+    let parts =
+        [(&mut trigger.correlation_id, correlation_id), (&mut trigger.user, user), (&mut trigger.tenant, tenant)];
+    for (part, text) in parts {
+        *part = Some(text.to_owned());
+    }
     trigger
 }
 
@@ -195,9 +195,8 @@ fn value(value: Value<'_>) -> String {
 /// Calls `see` with each stored record of a signal, oldest first.
 fn each<T>(extension: &Extension, signal: Signal, see: impl Fn(Envelope, Body<'_>) -> Option<T>) -> Vec<T> {
     let entries = extension.reader(signal).all();
-    let seen = |entry: &glasshouse_telemetry::Entry| {
-        see(entry.envelope(), entry.body().expect("what is stored can be read"))
-    };
+    let seen =
+        |entry: &glasshouse_telemetry::Entry| see(entry.envelope(), entry.body().expect("what is stored can be read"));
     entries.iter().filter_map(seen).collect()
 }
 
@@ -277,14 +276,28 @@ pub(crate) fn spans(extension: &Extension) -> Vec<StoredSpan> {
     })
 }
 
-/// The samples: context, name, instrument, value, unit and labels.
-pub(crate) fn samples(extension: &Extension) -> Vec<(Envelope, String, Instrument, f64, String, Vec<(String, String)>)> {
+/// A stored sample.
+#[derive(Debug)]
+pub(crate) struct Sample {
+    pub(crate) envelope: Envelope,
+    pub(crate) name: String,
+    pub(crate) instrument: Instrument,
+    pub(crate) value: f64,
+    pub(crate) unit: String,
+    pub(crate) labels: Vec<(String, String)>,
+}
+
+/// All samples of an extension.
+pub(crate) fn samples(extension: &Extension) -> Vec<Sample> {
     each(extension, Signal::Metric, |envelope, body| match body {
-        Body::Record(Record::Metric(metric, labels)) => {
-            let labels = labels.iter().map(|label| (label.name.to_owned(), value(label.value))).collect();
-            let (name, unit) = (metric.name.to_owned(), metric.unit.to_owned());
-            Some((envelope, name, metric.instrument, metric.value, unit, labels))
-        }
+        Body::Record(Record::Metric(metric, labels)) => Some(Sample {
+            envelope,
+            name: metric.name.to_owned(),
+            instrument: metric.instrument,
+            value: metric.value,
+            unit: metric.unit.to_owned(),
+            labels: labels.iter().map(|label| (label.name.to_owned(), value(label.value))).collect(),
+        }),
         _ => None,
     })
 }

@@ -7,7 +7,7 @@ use glasshouse_model::settings::Settings;
 use glasshouse_runtime::{CallError, ExtensionSpec, RuntimeError, Status, inspect};
 use wasm_encoder::{CodeSection, Component, Function, FunctionSection, Module, ModuleSection, TypeSection};
 
-use crate::harness::{House, ask, beside, call, guest, logs_with, scratch};
+use crate::harness::{House, LONG, ask, beside, call, guest, logs_with, scratch};
 
 /// Bytes of a real component, from which broken ones are made.
 fn real() -> Vec<u8> {
@@ -93,6 +93,8 @@ async fn compiled(cache: &Path) -> bool {
     let house = House::with_cache(Some(cache.to_owned()));
     let extension = house.ready("neighbour").await;
     assert_eq!(ask(&extension, "echo", "x").await, "x");
+    // At its end it unmaps the artefact, which a test may then damage.
+    house.runtime.shutdown(LONG).await;
     extension.component().expect("it is loaded").compiled
 }
 
@@ -113,7 +115,8 @@ async fn the_second_start_compiles_nothing_and_a_damaged_artefact_is_compiled_an
     let mut flipped = good.clone();
     flipped[half] ^= 1;
     for damaged in [flipped, good[..half].to_vec(), Vec::new()] {
-        fs::write(&artefact, damaged).expect("damaging the artefact");
+        fs::remove_file(&artefact).expect("removing the artefact");
+        fs::write(&artefact, damaged).expect("putting a damaged one in its place");
         assert!(compiled(&cache).await);
         assert!(!compiled(&cache).await);
     }

@@ -182,11 +182,8 @@ async fn replies_come_in_the_order_of_the_calls() {
         replies.push(call.await.expect("the call comes to its end"));
     }
     assert_eq!(replies, (0..50).map(|number: u32| number.to_string()).collect::<Vec<_>>());
-    let numbers: Vec<_> = logs(&neighbour)
-        .into_iter()
-        .filter(|log| log.message == "echoed")
-        .map(|log| log.fields[0].1.clone())
-        .collect();
+    let numbers: Vec<_> =
+        logs(&neighbour).into_iter().filter(|log| log.message == "echoed").map(|log| log.fields[0].1.clone()).collect();
     assert_eq!(numbers, (1..=50).map(|number: u32| number.to_string()).collect::<Vec<_>>());
     assert!(call(&neighbour, "count", "").await.is_ok());
 }

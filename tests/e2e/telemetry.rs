@@ -4,8 +4,8 @@ use glasshouse_model::{Instrument, Level, Origin, Severity, Signal, SpanStatus};
 use glasshouse_telemetry::Drop;
 
 use crate::harness::{
-    House, alerts, ask, beside, call, dropped, errors, event, invocation_envelopes, line_of, logs, logs_with, on_behalf,
-    samples, spans,
+    House, alerts, ask, beside, call, dropped, errors, event, invocation_envelopes, line_of, logs, logs_with,
+    on_behalf, samples, spans,
 };
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -70,7 +70,7 @@ async fn every_record_carries_the_context_of_its_invocation() {
     extension.call(event("signals", ""), trigger).await.expect("it replies");
     let log = logs_with(&extension, "a log").pop().expect("the log is stored");
     let mut contexts = vec![log.context().clone()];
-    contexts.extend(samples(&extension).into_iter().filter_map(|(envelope, ..)| envelope.context));
+    contexts.extend(samples(&extension).into_iter().filter_map(|sample| sample.envelope.context));
     contexts.extend(errors(&extension).into_iter().filter_map(|(envelope, ..)| envelope.context));
     contexts.extend(alerts(&extension).into_iter().filter_map(|(envelope, ..)| envelope.context));
     contexts.extend(spans(&extension).into_iter().map(|span| span.context));
@@ -196,7 +196,7 @@ async fn samples_that_are_no_numbers_and_shrinking_counters_are_refused_and_coun
     assert_eq!(extension.usage().dropped, 8);
     let kept: Vec<_> = samples(&extension)
         .into_iter()
-        .map(|(_, name, instrument, value, unit, labels)| (name, instrument, value.to_string(), unit, labels))
+        .map(|kept| (kept.name, kept.instrument, kept.value.to_string(), kept.unit, kept.labels))
         .collect();
     let sea = vec![("sea".to_owned(), "black".to_owned())];
     assert_eq!(

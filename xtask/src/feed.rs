@@ -45,7 +45,7 @@ pub(crate) fn feed(root: &Path) -> Result<String> {
     let access_log = access_log::lines();
     let access_log = access_log.chunks(LOG_CHUNK).map(|lines| Event {
         extension: "access-log",
-        name: "parse",
+        name: "ingest",
         payload: json!({ "lines": lines }),
     });
     let relay = documents.iter().cycle().take(PAGES).map(|(path, text)| {

@@ -1,7 +1,7 @@
 //! Builds the guests: the example extensions and the programs that fail on purpose.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use glasshouse_toolchain::{Artifact, BuildRequest, Profile, Targets, Toolchain};
@@ -50,7 +50,9 @@ pub(crate) fn build_all(workspace: &Workspace, steps: &mut Steps) -> Result<Path
     artifacts.extend(steps.loud("Building the guests that fail on purpose", || {
         build_programs(workspace, &toolchain, FAILING)
     })?);
-    gather(workspace, "wasm", &artifacts)
+    let folder = gather(workspace, "wasm", &artifacts)?;
+    copy_texts(&workspace.root.join(FAILING).join("examples"), &folder)?;
+    Ok(folder)
 }
 
 /// Two steps: builds the benches' guests and returns the one folder that has their `.wasm` files.
@@ -83,7 +85,7 @@ fn build(
     Ok(toolchain.build(&request)?)
 }
 
-/// Puts the guests and their WebAssembly text files into one folder, and removes from it what is no guest any more.
+/// Puts the guests into one folder, and removes from it what is no guest any more.
 fn gather(workspace: &Workspace, folder: &str, artifacts: &[Artifact]) -> Result<PathBuf> {
     let folder = workspace.guest_target().join(folder);
     if folder.exists() {
@@ -93,20 +95,24 @@ fn gather(workspace: &Workspace, folder: &str, artifacts: &[Artifact]) -> Result
     for artifact in artifacts {
         copy(&artifact.path, &folder.join(format!("{}.wasm", artifact.name)))?;
     }
-    let texts = workspace.root.join(FAILING).join("examples");
-    if texts.is_dir() {
-        for entry in fs::read_dir(&texts).with_context(|| format!("listing {}", texts.display()))? {
+    Ok(folder)
+}
+
+/// Copies the guests that are WebAssembly text files.
+fn copy_texts(from: &Path, folder: &Path) -> Result<()> {
+    if from.is_dir() {
+        for entry in fs::read_dir(from).with_context(|| format!("listing {}", from.display()))? {
             let path = entry?.path();
             if path.extension().is_some_and(|extension| extension == "wat") {
                 copy(&path, &folder.join(path.file_name().unwrap_or_default()))?;
             }
         }
     }
-    Ok(folder)
+    Ok(())
 }
 
 /// Copies a file, with both paths in the error.
-pub(crate) fn copy(from: &std::path::Path, to: &std::path::Path) -> Result<()> {
+pub(crate) fn copy(from: &Path, to: &Path) -> Result<()> {
     fs::copy(from, to).with_context(|| format!("copying {} to {}", from.display(), to.display()))?;
     Ok(())
 }

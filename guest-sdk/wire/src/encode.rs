@@ -24,15 +24,37 @@ pub fn record(buffer: &mut Vec<u8>, kind: u8, write_body: impl FnOnce(&mut Vec<u
     buffer[start + 1..start + RECORD_HEADER_BYTES].copy_from_slice(&length.to_le_bytes());
 }
 
+/// Writes a batch of one log, in place of what is in the buffer: the prefix of its [`LogSite`](crate::LogSite), its
+/// message unless that is in the prefix, and its fields.
+pub fn write_log_at(
+    buffer: &mut Vec<u8>,
+    prefix: &[u8],
+    message: Option<fmt::Arguments<'_>>,
+    fields: &[Field<'_>],
+) {
+    buffer.clear();
+    buffer.extend_from_slice(prefix);
+    if let Some(message) = message {
+        put_message(buffer, message);
+    }
+    put_fields(buffer, fields);
+    let length = (buffer.len() - 1 - RECORD_HEADER_BYTES) as u32;
+    buffer[2..=RECORD_HEADER_BYTES].copy_from_slice(&length.to_le_bytes());
+}
+
 /// Writes the body of a log. The message of `log` is not used: `message` is formatted straight into the buffer.
-#[inline]
 pub fn write_log(buffer: &mut Vec<u8>, log: &Log<'_>, message: fmt::Arguments<'_>, fields: &[Field<'_>]) {
     write_log_head(buffer, log.level, log.target, log.source, log.time);
+    put_message(buffer, message);
+    put_fields(buffer, fields);
+}
+
+#[inline]
+fn put_message(buffer: &mut Vec<u8>, message: fmt::Arguments<'_>) {
     match message.as_str() {
         Some(text) => put_str(buffer, text),
         None => put_formatted(buffer, message),
     }
-    put_fields(buffer, fields);
 }
 
 fn write_log_head(buffer: &mut Vec<u8>, level: Level, target: &str, source: Option<Source<'_>>, time: Option<i64>) {
@@ -101,7 +123,6 @@ fn put_source(buffer: &mut Vec<u8>, source: Option<Source<'_>>) {
 }
 
 /// Writes fields: their count, then name and value of each.
-#[inline]
 pub fn put_fields(buffer: &mut Vec<u8>, fields: &[Field<'_>]) {
     put_varint(buffer, fields.len() as u32);
     for field in fields {
@@ -128,7 +149,33 @@ pub fn put_fields(buffer: &mut Vec<u8>, fields: &[Field<'_>]) {
 #[inline]
 pub fn put_str(buffer: &mut Vec<u8>, text: &str) {
     put_varint(buffer, text.len() as u32);
-    buffer.extend_from_slice(text.as_bytes());
+    put_bytes(buffer, text.as_bytes());
+}
+
+/// Bytes that are copied in words: in a guest, to copy by `memory.copy` is a call of the host.
+const BYTES_IN_WORDS: usize = 32;
+
+/// Appends bytes. What is left over after the last whole word is copied by a word that overlaps it.
+#[inline]
+fn put_bytes(buffer: &mut Vec<u8>, bytes: &[u8]) {
+    match bytes.len() {
+        0..4 => bytes.iter().for_each(|byte| buffer.push(*byte)),
+        4..8 => put_words::<4>(buffer, bytes),
+        8..=BYTES_IN_WORDS => put_words::<8>(buffer, bytes),
+        _ => buffer.extend_from_slice(bytes),
+    }
+}
+
+#[inline]
+fn put_words<const N: usize>(buffer: &mut Vec<u8>, bytes: &[u8]) {
+    let (words, rest) = bytes.as_chunks::<N>();
+    for word in words {
+        buffer.extend_from_slice(word);
+    }
+    if let (false, Some(last)) = (rest.is_empty(), bytes.last_chunk::<N>()) {
+        buffer.truncate(buffer.len() - (N - rest.len()));
+        buffer.extend_from_slice(last);
+    }
 }
 
 /// Writes an unsigned number in LEB128.

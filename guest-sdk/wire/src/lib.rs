@@ -23,13 +23,18 @@
 //! is low = 0 to critical = 3, and `time` is Unix nanoseconds by the guest's clock. Bytes left over in a body, unknown
 //! kinds, unset enum values and unknown flag bits are malformed. A new version of the format gets a new version byte.
 
+mod check;
 mod decode;
 mod encode;
+mod site;
 
+pub use check::{LogSummary, check_log};
 pub use decode::{FieldIter, Fields, Malformed, Reader, Records, decode, records};
 pub use encode::{
-    begin_batch, put_fields, put_str, put_varint, record, write_alert, write_error, write_log, write_metric,
+    begin_batch, put_fields, put_str, put_varint, record, write_alert, write_error, write_log, write_log_at,
+    write_metric,
 };
+pub use site::LogSite;
 
 /// The version byte that a batch starts with.
 pub const VERSION: u8 = 1;

@@ -1,9 +1,9 @@
 //! What is encoded is decoded as it was, and no bytes make the decoder panic or read on past their end.
 
 use glasshouse_wire::{
-    Alert, Error, Field, Fields, Instrument, KIND_ALERT, KIND_ERROR, KIND_LOG, KIND_METRIC, Level, Log, Malformed,
-    Metric, RECORD_HEADER_BYTES, Record, Severity, Source, VERSION, Value, begin_batch, decode, put_varint, record,
-    records, write_alert, write_error, write_log, write_metric,
+    Alert, Error, Field, Fields, Instrument, KIND_ALERT, KIND_ERROR, KIND_LOG, KIND_METRIC, Level, Log, LogSite,
+    LogSummary, Malformed, Metric, RECORD_HEADER_BYTES, Record, Severity, Source, VERSION, Value, begin_batch, check_log,
+    decode, put_varint, record, records, write_alert, write_error, write_log, write_log_at, write_metric,
 };
 use proptest::collection::vec;
 use proptest::option::of;
@@ -223,6 +223,7 @@ proptest! {
         for kind in 0..=5 {
             let _ = decode(kind, &bytes).map(apart);
         }
+        prop_assert_eq!(check_log(&bytes), summary(&bytes));
     }
 
     #[test]
@@ -236,6 +237,9 @@ proptest! {
             batch[index] = byte;
         }
         let _ = read(&batch);
+        for (_, body) in records(&batch).into_iter().flatten().flatten() {
+            prop_assert_eq!(check_log(body), summary(body));
+        }
     }
 
     #[test]
@@ -263,21 +267,30 @@ proptest! {
     }
 }
 
+/// What the check of a log finds, by way of decoding it.
+fn summary(body: &[u8]) -> Result<LogSummary, Malformed> {
+    match decode(KIND_LOG, body)? {
+        Record::Log(log, fields) => Ok(LogSummary { level: log.level, fields: fields.len() as u32 }),
+        other => panic!("a log was decoded as {other:?}"),
+    }
+}
+
 /// The body of the smallest log, with its first bytes replaced.
-fn check_log(body: &[u8], expect: &'static str) {
+fn check(body: &[u8], expect: &'static str) {
     assert_eq!(decode(KIND_LOG, body), Err(Malformed(expect)), "{body:?}");
+    assert_eq!(check_log(body), Err(Malformed(expect)), "{body:?}");
 }
 
 #[test]
 fn each_malformation_is_told_apart() {
-    check_log(&[], "the record ends too early");
-    check_log(&[6, 0, 0, 0, 0], "unknown level");
-    check_log(&[0, 4, 0, 0, 0], "unknown flag bits");
-    check_log(&[0, 0, 1, 0xff, 0, 0], "text is not UTF-8");
-    check_log(&[0, 0, 0, 0, 1, 0, 9], "unknown kind of value");
-    check_log(&[0, 0, 0x80, 0x80, 0x80, 0x80, 0x80, 0], "a length has more than five bytes");
-    check_log(&[0, 0, 0xff, 0xff, 0xff, 0xff, 0x7f], "a length is over 32 bits");
-    check_log(&[0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f], "the record ends too early");
+    check(&[], "the record ends too early");
+    check(&[6, 0, 0, 0, 0], "unknown level");
+    check(&[0, 4, 0, 0, 0], "unknown flag bits");
+    check(&[0, 0, 1, 0xff, 0, 0], "text is not UTF-8");
+    check(&[0, 0, 0, 0, 1, 0, 9], "unknown kind of value");
+    check(&[0, 0, 0x80, 0x80, 0x80, 0x80, 0x80, 0], "a length has more than five bytes");
+    check(&[0, 0, 0xff, 0xff, 0xff, 0xff, 0x7f], "a length is over 32 bits");
+    check(&[0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f], "the record ends too early");
     assert_eq!(decode(64, &[]), Err(Malformed("unknown kind of record")));
     assert_eq!(read(&[]), Err(Malformed("empty batch: the version byte is missing")));
     assert_eq!(read(&[VERSION + 1]), Err(Malformed("unknown version of the record format")));
@@ -311,6 +324,43 @@ fn the_bytes_of_version_1_stay_what_they_are() {
     expected.extend_from_slice(&body);
     assert_eq!(bytes, expected);
     assert_eq!(expected.len(), 1 + RECORD_HEADER_BYTES + body.len());
+}
+
+#[test]
+fn a_log_is_the_same_with_its_site_encoded_before() {
+    const LITERAL: LogSite =
+        LogSite { level: Level::Error, target: "house", file: "src/a.rs", line: 300, message: "broken \u{e9}" };
+    const FORMATTED: LogSite = LogSite { message: "{} left", ..LITERAL };
+    const { assert!(LITERAL.is_literal() && !FORMATTED.is_literal()) };
+    let literal: [u8; LITERAL.prefix_bytes()] = LITERAL.prefix();
+    let formatted: [u8; FORMATTED.prefix_bytes()] = FORMATTED.prefix();
+    let fields = [
+        Field { name: "abc", value: Value::Text("defg") },
+        Field { name: "a name of more than thirty-two bytes", value: Value::Integer(-1) },
+        Field { name: "thirteen_long", value: Value::Text("eight_by") },
+    ];
+    let source = Some(Source { file: LITERAL.file, line: LITERAL.line });
+    let log = Log { level: LITERAL.level, target: LITERAL.target, message: "", source, time: None };
+    let left = 3;
+    for (prefix, message) in [(&literal[..], None), (&formatted[..], Some(left))] {
+        let (mut sent, mut expected) = (b"what was here before".to_vec(), Vec::new());
+        begin_batch(&mut expected);
+        match message {
+            None => {
+                write_log_at(&mut sent, prefix, None, &fields);
+                record(&mut expected, KIND_LOG, |body| {
+                    write_log(body, &log, format_args!("broken \u{e9}"), &fields);
+                });
+            }
+            Some(left) => {
+                write_log_at(&mut sent, prefix, Some(format_args!("{left} left")), &fields);
+                record(&mut expected, KIND_LOG, |body| {
+                    write_log(body, &log, format_args!("{left} left"), &fields);
+                });
+            }
+        }
+        assert_eq!(sent, expected);
+    }
 }
 
 #[test]

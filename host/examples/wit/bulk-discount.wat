@@ -17,7 +17,7 @@
   (core instance $memory (instantiate $memory))
 
   (core func $lookup
-    (canon lower (func $prices "lookup") (memory $memory "memory") (realloc (func $memory "realloc"))))
+    (canon lower (func $prices "lookup") (memory (core memory $memory "memory")) (realloc (core func $memory "realloc"))))
   (core instance $imports (export "lookup" (func $lookup)))
 
   (core module $rule
@@ -40,6 +40,6 @@
 
   (func $quote (param "article" string) (param "pieces" u32) (result (option u32))
     (canon lift (core func $rule "quote")
-      (memory $memory "memory") (realloc (func $memory "realloc")) (post-return (func $memory "reset"))))
+      (memory (core memory $memory "memory")) (realloc (core func $memory "realloc")) (post-return (core func $memory "reset"))))
   (instance $quotes (export "quote" (func $quote)))
   (export "shop:rules/quotes@0.1.0" (instance $quotes)))

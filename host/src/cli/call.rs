@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use glasshouse::records::{FieldValue, InvocationRecord, LogRecord, StackFrame};
+use glasshouse::records::{FieldList, FieldValue, InvocationRecord, LogRecord, SourceLine, StackFrame};
 use glasshouse::text::{self, visible};
 use glasshouse::{CallError, Event, Extension, Failure, Level, Reply, Trigger, limits};
 use serde::Serialize;
@@ -24,10 +24,11 @@ const FRAMES: usize = 20;
 const EXAMPLE: &str = "\
 Examples:
   glasshouse call plugins/markdown --event render --payload '{\"markdown\": \"# Hi\"}'
-  glasshouse call target/greeter.wasm --event greet --payload @event.json --user ada
+  glasshouse call greeter.wasm --event greet --payload @event.json --user ada
   echo '\"Ada\"' | glasshouse call . --event greet --payload -
 
 The reply's payload goes to standard output; cost and logs go to standard error.
+The extension is alone: calls of other extensions find none.
 Exits with 4 if the extension failed, or answered with an error.";
 
 /// Call an extension once
@@ -80,7 +81,7 @@ struct OutcomeError {
     #[serde(skip_serializing_if = "Option::is_none")]
     advice: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    location: Option<String>,
+    source: Option<SourceLine>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     stack: Vec<StackFrame>,
 }
@@ -151,11 +152,17 @@ impl Call {
         }
         match result {
             Ok(reply) => output::payload(&reply.payload)?,
-            Err(CallError::Failed(failure)) => {
-                let stack = extension.source_frames(&failure).await.into_iter().map(StackFrame::from);
-                output::note(failure_text(&failure, &stack.collect::<Vec<_>>(), paint));
-            }
+            Err(CallError::Failed(failure)) => output::note(Told::of_call(extension, &failure).await.text(paint)),
             Err(error) => {
+                let not_started = match &error {
+                    CallError::Unavailable(_) => Told::of_start(extension).await,
+                    _ => None,
+                };
+                if let Some(told) = not_started {
+                    output::note("it did not start");
+                    output::note(told.text(paint));
+                    return Ok(());
+                }
                 let shown = ShownError::from(&error);
                 let kind = visible(&shown.kind, 100);
                 let message = super::run::cause(&shown.message);
@@ -184,16 +191,15 @@ impl Call {
 }
 
 async fn described(extension: &Extension, error: &CallError) -> OutcomeError {
-    let shown = ShownError::from(error);
-    let CallError::Failed(failure) = error else {
-        return OutcomeError { error: shown, advice: None, location: None, stack: Vec::new() };
+    let told = match error {
+        CallError::Failed(failure) => Some(Told::of_call(extension, failure).await),
+        CallError::Unavailable(_) => Told::of_start(extension).await,
+        _ => None,
     };
-    let frames = extension.source_frames(failure).await;
-    OutcomeError {
-        error: shown,
-        advice: Some(failure.kind.advice()),
-        location: failure.location.as_ref().map(|(file, line)| format!("{file}:{line}")),
-        stack: frames.into_iter().map(StackFrame::from).collect(),
+    let error = ShownError::from(error);
+    match told {
+        Some(told) => OutcomeError { error, advice: told.advice, source: told.source, stack: told.stack },
+        None => OutcomeError { error, advice: None, source: None, stack: Vec::new() },
     }
 }
 
@@ -213,33 +219,92 @@ fn cost_line(record: &InvocationRecord) -> String {
     )
 }
 
-/// A failure for people: kind, message, stack, figures, and what to do.
-fn failure_text(failure: &Failure, stack: &[StackFrame], paint: Paint) -> String {
-    let message = super::run::cause(&failure.message);
-    let mut shown = format!("{} {}: {message}", paint.red("error:"), paint.bold(failure.kind.as_str()));
-    if let Some((file, line)) = &failure.location {
-        let _ = write!(shown, "\n  at {}:{line}", visible(file, 200));
-    }
-    for (name, value) in &failure.evidence {
-        let _ = write!(shown, "\n  {name} = {value}");
-    }
-    if !stack.is_empty() {
-        shown.push_str("\n  stack, innermost first:");
-    }
-    for frame in stack.iter().take(FRAMES) {
-        let function = if frame.function.is_empty() { "(unknown function)".into() } else { visible(&frame.function, 160) };
-        let inlined = if frame.inlined { " (inlined)" } else { "" };
-        let _ = write!(shown, "\n    {function}{}", paint.dim(inlined));
-        if let Some(source) = &frame.source {
-            let place = format!("\n      at {}:{}", visible(&source.file, 200), source.line);
-            shown.push_str(&paint.dim(&place));
+/// A failure, with all that is known of it.
+struct Told {
+    kind: String,
+    message: String,
+    source: Option<SourceLine>,
+    evidence: FieldList,
+    stack: Vec<StackFrame>,
+    advice: Option<&'static str>,
+}
+
+impl Told {
+    async fn of_call(extension: &Extension, failure: &Failure) -> Self {
+        let evidence = failure.evidence.iter().map(|(name, value)| (name.clone(), FieldValue::Integer(*value)));
+        Self {
+            kind: failure.kind.to_string(),
+            message: failure.message.clone(),
+            source: failure.location.clone().map(|(file, line)| SourceLine { file, line }),
+            evidence: FieldList(evidence.collect()),
+            stack: extension.source_frames(failure).await.into_iter().map(StackFrame::from).collect(),
+            advice: Some(failure.kind.advice()),
         }
     }
-    if stack.len() > FRAMES {
-        let _ = write!(shown, "\n    and {} more", stack.len() - FRAMES);
+
+    /// What kept an extension from starting, if it was a failure of its own.
+    async fn of_start(extension: &Extension) -> Option<Self> {
+        let record = extension.errors().latest(1).await.pop().filter(|record| record.advice.is_some())?;
+        Some(Self {
+            kind: record.kind,
+            message: record.message,
+            source: record.source,
+            evidence: record.fields,
+            stack: record.stack,
+            advice: record.advice,
+        })
     }
-    let _ = write!(shown, "\n  what to do: {}", failure.kind.advice());
-    shown
+
+    /// For people: kind, message, figures, stack, and what to do.
+    fn text(&self, paint: Paint) -> String {
+        let message = super::run::cause(&self.message);
+        let mut shown = format!("{} {}: {message}", paint.red("error:"), paint.bold(&visible(&self.kind, 100)));
+        if let Some(source) = &self.source {
+            let _ = write!(shown, "\n  at {}:{}", visible(&source.file, 200), source.line);
+        }
+        for (name, value) in &self.evidence.0 {
+            let _ = write!(shown, "\n  {}", field_text(name, value));
+        }
+        if !self.stack.is_empty() {
+            shown.push_str("\n  stack, innermost first:");
+        }
+        let runs = self.stack.chunk_by(|a, b| is_of_library(a) && is_of_library(b));
+        for (index, run) in runs.enumerate() {
+            if index == FRAMES {
+                shown.push_str("\n    and more");
+                break;
+            }
+            match run {
+                [frame] => write_frame(&mut shown, frame, paint),
+                run => {
+                    let folded = format!("\n    ... {} frames of the standard library", run.len());
+                    shown.push_str(&paint.dim(&folded));
+                }
+            }
+        }
+        if let Some(advice) = self.advice {
+            let _ = write!(shown, "\n  what to do: {advice}");
+        }
+        shown
+    }
+}
+
+/// Whether a frame lies in Rust's standard library or the C library: those say little, and there are many of them.
+fn is_of_library(frame: &StackFrame) -> bool {
+    frame
+        .source
+        .as_ref()
+        .is_some_and(|source| source.file.starts_with("/rustc/") || source.file.contains("/wasi-libc/"))
+}
+
+fn write_frame(text: &mut String, frame: &StackFrame, paint: Paint) {
+    let function = if frame.function.is_empty() { "(unknown function)".into() } else { visible(&frame.function, 160) };
+    let inlined = if frame.inlined { " (inlined)" } else { "" };
+    let _ = write!(text, "\n    {function}{}", paint.dim(inlined));
+    if let Some(source) = &frame.source {
+        let place = format!("\n      at {}:{}", visible(&source.file, 200), source.line);
+        text.push_str(&paint.dim(&place));
+    }
 }
 
 /// A log in a line: time, level, message, fields.
@@ -254,16 +319,20 @@ pub(crate) fn log_line(log: &LogRecord, paint: Paint) -> String {
     let time = paint.dim(&log.head.time.time_of_day());
     let mut line = format!("{time} {level} {}", visible(&log.message, 400));
     for (name, value) in &log.fields.0 {
-        let name = visible(name, 60);
-        let _ = match value {
-            FieldValue::Text(text) if text.contains(' ') || text.is_empty() => {
-                write!(line, " {name}=\"{}\"", visible(text, 120))
-            }
-            FieldValue::Text(text) => write!(line, " {name}={}", visible(text, 120)),
-            FieldValue::Integer(value) => write!(line, " {name}={value}"),
-            FieldValue::Float(value) => write!(line, " {name}={value}"),
-            FieldValue::Boolean(value) => write!(line, " {name}={value}"),
-        };
+        let _ = write!(line, " {}", field_text(name, value));
     }
     line
+}
+
+fn field_text(name: &str, value: &FieldValue) -> String {
+    let name = visible(name, 60);
+    match value {
+        FieldValue::Text(text) if text.contains(' ') || text.is_empty() => {
+            format!("{name}=\"{}\"", visible(text, 120))
+        }
+        FieldValue::Text(text) => format!("{name}={}", visible(text, 120)),
+        FieldValue::Integer(value) => format!("{name}={value}"),
+        FieldValue::Float(value) => format!("{name}={value}"),
+        FieldValue::Boolean(value) => format!("{name}={value}"),
+    }
 }

@@ -78,8 +78,8 @@ pub(crate) struct Operator {
 impl Operator {
     /// A host with this configuration, and with what the environment says.
     fn builder(&self) -> HostBuilder {
-        let variables = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+        let variables =
+            std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
         let builder = Host::builder().environment(variables).overrides(self.overrides.iter().cloned());
         match &self.config {
             Some(path) => builder.config_file(path),

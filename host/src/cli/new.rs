@@ -26,18 +26,75 @@ const SDK_VERSION: &str = "\"0.1\"";
 
 /// Names that cargo or rustc do not take for a package.
 const RESERVED: [&str; 62] = [
-    "abstract", "alloc", "as", "async", "await", "become", "box", "break", "const", "continue", "core", "crate", "do",
-    "dyn", "else", "enum", "extern", "false", "final", "fn", "for", "gen", "glasshouse-sdk", "if", "impl", "in", "let",
-    "loop", "macro", "match", "mod", "move", "mut", "override", "priv", "proc-macro", "pub", "ref", "return", "self",
-    "serde", "static", "std", "struct", "super", "test", "trait", "true", "try", "type", "typeof", "unsafe", "unsized",
-    "use", "virtual", "wasm", "where", "while", "yield", "build", "deps", "examples",
+    "abstract",
+    "alloc",
+    "as",
+    "async",
+    "await",
+    "become",
+    "box",
+    "break",
+    "const",
+    "continue",
+    "core",
+    "crate",
+    "do",
+    "dyn",
+    "else",
+    "enum",
+    "extern",
+    "false",
+    "final",
+    "fn",
+    "for",
+    "gen",
+    "glasshouse-sdk",
+    "if",
+    "impl",
+    "in",
+    "let",
+    "loop",
+    "macro",
+    "match",
+    "mod",
+    "move",
+    "mut",
+    "override",
+    "priv",
+    "proc-macro",
+    "pub",
+    "ref",
+    "return",
+    "self",
+    "serde",
+    "static",
+    "std",
+    "struct",
+    "super",
+    "test",
+    "trait",
+    "true",
+    "try",
+    "type",
+    "typeof",
+    "unsafe",
+    "unsized",
+    "use",
+    "virtual",
+    "wasm",
+    "where",
+    "while",
+    "yield",
+    "build",
+    "deps",
+    "examples",
 ];
 
 const EXAMPLE: &str = "\
 Example:
   glasshouse new greeter
   glasshouse build greeter
-  glasshouse call greeter --event greet --payload '{\"name\": \"Ada\"}'";
+  glasshouse call greeter --event greet --payload '\"Ada\"'";
 
 /// Make the sources of a new extension
 #[derive(Args, Debug)]
@@ -83,9 +140,7 @@ impl New {
                 output::line(format_args!("made the extension {id} in {shown}: {}", files.join(", ")))?;
                 output::line("what to type next:")?;
                 output::line(format_args!("  glasshouse build {shown}"))?;
-                output::line(format_args!(
-                    "  glasshouse call {shown} --event greet --payload '{{\"name\": \"Ada\"}}'"
-                ))?;
+                output::line(format_args!("  glasshouse call {shown} --event greet --payload '\"Ada\"'"))?;
                 output::line("and to run its test:")?;
                 output::line(format_args!("  cargo test --manifest-path {}", folder.join("Cargo.toml").display()))?;
             }
@@ -101,9 +156,7 @@ impl New {
             Ok(path) if path.join("Cargo.toml").is_file() => {
                 Ok(format!("{{ path = {} }}", serde_json::to_string(&path.display().to_string())?))
             }
-            _ if given.is_some() => {
-                Err(UsageError(format!("--sdk {}: there is no Cargo.toml", path.display())).into())
-            }
+            _ if given.is_some() => Err(UsageError(format!("--sdk {}: there is no Cargo.toml", path.display())).into()),
             _ => Ok(SDK_VERSION.to_owned()),
         }
     }
@@ -137,9 +190,10 @@ fn package_name(id: &ExtensionId) -> String {
 
 /// The id as a type's name.
 fn type_name(id: &ExtensionId) -> String {
-    let capital = |word: &str| word.get(..1).map(str::to_ascii_uppercase).unwrap_or_default() + word.get(1..).unwrap_or_default();
+    let capital =
+        |word: &str| word.get(..1).map(str::to_ascii_uppercase).unwrap_or_default() + word.get(1..).unwrap_or_default();
     let name: String = id.as_str().split('-').map(capital).collect();
-    let taken = ["Error", "Greeting", "Self", "String", ""].contains(&name.as_str());
+    let taken = ["Host", "Instance", "Payload", "Self", "String", ""].contains(&name.as_str());
     if taken || !name.starts_with(|first: char| first.is_ascii_uppercase()) { format!("Extension{name}") } else { name }
 }
 
@@ -159,7 +213,7 @@ mod tests {
         check("-", "extension--", "Extension");
         check("test", "extension-test", "Test");
         check("self", "extension-self", "ExtensionSelf");
-        check("error", "error", "ExtensionError");
+        check("host", "host", "ExtensionHost");
     }
 
     #[test]

@@ -32,7 +32,8 @@ impl From<Reply> for Shown {
             }
         };
         let as_text = |text: &str| serde_json::value::to_raw_value(text).ok();
-        let payload = if is_json { one_line(text).or_else(|text| as_text(&text).ok_or(())).ok() } else { as_text(&text) };
+        let payload =
+            if is_json { one_line(text).or_else(|text| as_text(&text).ok_or(())).ok() } else { as_text(&text) };
         Self { payload, payload_base64: None, content_type }
     }
 }
@@ -89,6 +90,10 @@ mod tests {
         check(JSON, b"not json", r#"{"payload":"not json"}"#);
         check("text/plain", b"a\nb", r#"{"payload":"a\nb","content_type":"text/plain"}"#);
         check("application/problem+json", b"[]", r#"{"payload":[],"content_type":"application/problem+json"}"#);
-        check("application/octet-stream", b"\xff\x00", r#"{"payload_base64":"/wA=","content_type":"application/octet-stream"}"#);
+        check(
+            "application/octet-stream",
+            b"\xff\x00",
+            r#"{"payload_base64":"/wA=","content_type":"application/octet-stream"}"#,
+        );
     }
 }

@@ -143,13 +143,7 @@ impl From<Envelope> for Head {
             user: context.user,
             tenant: context.tenant,
         });
-        Self {
-            sequence: envelope.sequence,
-            time: envelope.time,
-            origin: envelope.origin,
-            cut: envelope.cut,
-            context,
-        }
+        Self { sequence: envelope.sequence, time: envelope.time, origin: envelope.origin, cut: envelope.cut, context }
     }
 }
 
@@ -222,7 +216,6 @@ impl From<wire::Source<'_>> for SourceLine {
 }
 
 /// Serialises what has a text form as that.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
 fn shown<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
 }
@@ -242,13 +235,8 @@ mod tests {
     #[test]
     fn a_head_is_flat_and_readable() {
         let context = glasshouse_model::Context { user: Some("ada".into()), ..Default::default() };
-        let envelope = Envelope {
-            sequence: 1,
-            time: UnixNanos(1),
-            origin: Origin::Guest,
-            cut: false,
-            context: Some(context),
-        };
+        let envelope =
+            Envelope { sequence: 1, time: UnixNanos(1), origin: Origin::Guest, cut: false, context: Some(context) };
         let head = serde_json::to_value(Head::from(envelope)).expect("JSON");
         assert_eq!(head["time"], "1970-01-01T00:00:00.000000001Z");
         assert_eq!(head["trace_id"], "0".repeat(32));

@@ -57,7 +57,7 @@ impl FromStore for SpanRecord {
         let events = span.events.iter().map(|event| SpanEventRecord {
             time: event.time,
             name: event.name.to_owned(),
-            fields: event.fields.clone().into(),
+            fields: event.fields.into(),
         });
         Some(Self {
             head,

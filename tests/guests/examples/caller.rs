@@ -19,8 +19,9 @@ struct Target {
     then: Vec<Target>,
 }
 
+/// The extension.
 #[derive(Default)]
-struct Caller {
+pub struct Caller {
     heard: Vec<String>,
 }
 

@@ -1,6 +1,6 @@
 //! Works for several users and tenants in one call.
 
-use glasshouse_sdk::{alert, context, counter, extension, info, record_error, span, Severity};
+use glasshouse_sdk::{Severity, alert, context, counter, extension, info, record_error, span};
 use serde::Serialize;
 
 /// Whose work it was told to be.
@@ -13,8 +13,9 @@ struct Told {
     span_id: String,
 }
 
+/// The extension.
 #[derive(Default)]
-struct Context;
+pub struct Context;
 
 #[extension]
 impl Context {

@@ -8,7 +8,8 @@ struct Config {
     key: Option<String>,
 }
 
-struct InitRefuses {
+/// The extension.
+pub struct InitRefuses {
     key: String,
 }
 

@@ -4,7 +4,8 @@ use std::hint::black_box;
 
 use glasshouse_sdk::extension;
 
-struct InitSpin;
+/// The extension.
+pub struct InitSpin;
 
 #[extension]
 impl InitSpin {

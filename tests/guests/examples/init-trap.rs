@@ -2,7 +2,8 @@
 
 use glasshouse_sdk::{extension, info};
 
-struct InitTrap;
+/// The extension.
+pub struct InitTrap;
 
 #[extension]
 impl InitTrap {

@@ -2,8 +2,9 @@
 
 use glasshouse_sdk::{counter, extension, gauge, histogram};
 
+/// The extension.
 #[derive(Default)]
-struct InvalidMetrics;
+pub struct InvalidMetrics;
 
 #[extension]
 impl InvalidMetrics {

@@ -2,8 +2,9 @@
 
 use glasshouse_sdk::{extension, info};
 
+/// The extension.
 #[derive(Default)]
-struct LogFlood;
+pub struct LogFlood;
 
 #[extension]
 impl LogFlood {

@@ -2,8 +2,9 @@
 
 use glasshouse_sdk::extension;
 
+/// The extension.
 #[derive(Default)]
-struct LongLog;
+pub struct LongLog;
 
 #[extension]
 impl LongLog {

@@ -2,8 +2,9 @@
 
 use glasshouse_sdk::{Payload, extension, info};
 
+/// The extension.
 #[derive(Default)]
-struct MalformedEmit;
+pub struct MalformedEmit;
 
 #[extension]
 impl MalformedEmit {

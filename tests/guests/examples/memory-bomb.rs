@@ -2,8 +2,9 @@
 
 use glasshouse_sdk::{extension, info};
 
+/// The extension.
 #[derive(Default)]
-struct MemoryBomb {
+pub struct MemoryBomb {
     calls: u64,
     kept: Vec<Vec<u8>>,
 }

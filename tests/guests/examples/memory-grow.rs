@@ -2,8 +2,9 @@
 
 use glasshouse_sdk::extension;
 
+/// The extension.
 #[derive(Default)]
-struct MemoryGrow {
+pub struct MemoryGrow {
     calls: u64,
 }
 

@@ -2,8 +2,9 @@
 
 use glasshouse_sdk::{Error, Payload, counter, extension, info};
 
+/// The extension.
 #[derive(Default)]
-struct Neighbour {
+pub struct Neighbour {
     calls: u64,
 }
 

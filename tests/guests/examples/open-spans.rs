@@ -2,8 +2,9 @@
 
 use glasshouse_sdk::{context, extension, info, span};
 
+/// The extension.
 #[derive(Default)]
-struct OpenSpans;
+pub struct OpenSpans;
 
 #[extension]
 impl OpenSpans {

@@ -4,8 +4,9 @@ use std::hint::black_box;
 
 use glasshouse_sdk::extension;
 
+/// The extension.
 #[derive(Default)]
-struct Recursion {
+pub struct Recursion {
     calls: u64,
 }
 

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use glasshouse_sdk::{extension, info};
 
+/// The extension.
 #[derive(Default)]
-struct Sleeper {
+pub struct Sleeper {
     calls: u64,
 }
 
@@ -16,7 +17,7 @@ impl Sleeper {
     fn sleep(&mut self) {
         info!("falling asleep");
         loop {
-            std::thread::sleep(Duration::from_secs(3600));
+            std::thread::sleep(Duration::from_millis(1 << 40));
         }
     }
 

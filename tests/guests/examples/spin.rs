@@ -4,8 +4,9 @@ use std::hint::black_box;
 
 use glasshouse_sdk::{extension, info, span};
 
+/// The extension.
 #[derive(Default)]
-struct Spin {
+pub struct Spin {
     calls: u64,
 }
 

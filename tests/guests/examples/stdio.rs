@@ -5,8 +5,9 @@ use std::io::Write;
 
 use glasshouse_sdk::{Error, Payload, extension};
 
+/// The extension.
 #[derive(Default)]
-struct Stdio;
+pub struct Stdio;
 
 #[extension]
 impl Stdio {

@@ -5,8 +5,9 @@ use std::hint::black_box;
 
 use glasshouse_sdk::extension;
 
+/// The extension.
 #[derive(Default)]
-struct Traps {
+pub struct Traps {
     calls: u64,
 }
 

@@ -13,8 +13,9 @@ struct Request {
     text: String,
 }
 
+/// The extension.
 #[derive(Default)]
-struct Trespasser;
+pub struct Trespasser;
 
 #[extension]
 impl Trespasser {

@@ -12,9 +12,9 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 /// How long an artefact that nobody asks for is kept.
-const KEPT_UNUSED: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+const KEPT_UNUSED: Duration = Duration::from_hours(30 * 24);
 /// How old an artefact's mark of use may get before it is renewed.
-const USE_MARK_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+const USE_MARK_AGE: Duration = Duration::from_hours(24);
 
 /// A folder of compiled components that only its owner can change.
 #[derive(Debug)]
@@ -42,11 +42,11 @@ impl Cache {
     /// The compiled component, if there is an undamaged one for this engine. A damaged one is removed.
     pub(crate) fn load(&self, engine: &Engine, component: &Digest) -> Option<Component> {
         let artefact = self.artefact(component);
-        let expected = fs::read(self.digest_of(&artefact)).ok()?;
+        let expected = fs::read(digest_of(&artefact)).ok()?;
         let bytes = fs::read(&artefact).ok()?;
         if expected != blake3::hash(&bytes).as_bytes() {
             tracing::warn!(artefact = %artefact.display(), "a compiled component is damaged; it is compiled anew");
-            self.remove(&artefact);
+            remove(&artefact);
             return None;
         }
         drop(bytes);
@@ -59,7 +59,7 @@ impl Cache {
             }
             Err(error) => {
                 tracing::warn!(artefact = %artefact.display(), "a compiled component does not load; it is compiled anew: {error:#}");
-                self.remove(&artefact);
+                remove(&artefact);
                 None
             }
         }
@@ -69,26 +69,15 @@ impl Cache {
     pub(crate) fn store(&self, component: &Digest, code: &[u8]) {
         let artefact = self.artefact(component);
         let digest = blake3::hash(code);
-        let stored =
-            write_whole(&artefact, code).and_then(|()| write_whole(&self.digest_of(&artefact), digest.as_bytes()));
+        let stored = write_whole(&artefact, code).and_then(|()| write_whole(&digest_of(&artefact), digest.as_bytes()));
         if let Err(error) = stored {
             tracing::warn!(artefact = %artefact.display(), "a compiled component cannot be kept for the next start: {error}");
-            self.remove(&artefact);
+            remove(&artefact);
         }
     }
 
     fn artefact(&self, component: &Digest) -> PathBuf {
         self.folder.join(format!("{component}-{:016x}.cwasm", self.compatibility))
-    }
-
-    fn digest_of(&self, artefact: &Path) -> PathBuf {
-        artefact.with_extension("digest")
-    }
-
-    fn remove(&self, artefact: &Path) {
-        // A file that is gone already is as good as removed.
-        let _ = fs::remove_file(self.digest_of(artefact));
-        let _ = fs::remove_file(artefact);
     }
 
     fn remove_unused(&self, now: SystemTime) {
@@ -99,10 +88,28 @@ impl Cache {
             let extension = entry.path().extension().map(std::ffi::OsStr::to_owned);
             let ours = extension.is_some_and(|extension| extension == "cwasm" || extension == "part");
             if ours && unused.is_some_and(|age| age > KEPT_UNUSED) {
-                self.remove(&entry.path());
+                remove(&entry.path());
             }
         }
     }
+}
+
+/// The file that holds an artefact's own digest.
+fn digest_of(artefact: &Path) -> PathBuf {
+    artefact.with_extension("digest")
+}
+
+/// Removes an artefact and its digest.
+fn remove(artefact: &Path) {
+    // A file that is gone already is as good as removed.
+    let _ = fs::remove_file(digest_of(artefact));
+    let _ = fs::remove_file(artefact);
+}
+
+/// Makes a component of code that this process has compiled.
+pub(crate) fn just_compiled(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
+    // SAFETY: the bytes come straight from `Engine::precompile_component`.
+    unsafe { Component::deserialize(engine, code) }
 }
 
 fn mark_as_used(artefact: &Path) {

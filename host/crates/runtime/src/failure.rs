@@ -48,7 +48,7 @@ pub(crate) fn classify(error: &wasmtime::Error, at: Circumstances<'_>) -> Failur
         } else {
             let message = format!("{:#}", error.root_cause());
             // wasmtime keeps this error's type to itself.
-        if message.contains("fuel allocated for hostcalls has been exhausted") {
+            if message.contains("fuel allocated for hostcalls has been exhausted") {
                 let message = format!("passed more than {} in one host call", text::bytes(budget.host_data_per_call));
                 (FailureKind::HostDataBreach, message, vec![("host_data_per_call_bytes", budget.host_data_per_call)])
             } else {

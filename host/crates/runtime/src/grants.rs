@@ -85,7 +85,7 @@ impl Reachable {
         // An IPv4 address in IPv6 clothing is the IPv4 address.
         let ip = match address.ip() {
             IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(IpAddr::V6(v6), IpAddr::V4),
-            v4 => v4,
+            v4 @ IpAddr::V4(_) => v4,
         };
         own_end
             || self

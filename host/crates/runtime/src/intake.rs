@@ -82,6 +82,21 @@ impl Intake {
             Err(malformed) => return self.refuse(malformed),
         };
         for record in records {
+            if let Ok((wire::KIND_LOG, body)) = record
+                && body.len() <= limits::UNCUT_BYTES
+            {
+                match wire::check_log(body) {
+                    Ok(log) if log.fields as usize <= limits::FIELDS => {
+                        if self.recorder.admit_log(log.level) {
+                            self.store(Signal::Log, Origin::Guest, wire::KIND_LOG, body, false);
+                        }
+                        continue;
+                    }
+                    // Too many fields: the rest are cut off below.
+                    Ok(_) => {}
+                    Err(malformed) => return self.refuse(malformed),
+                }
+            }
             let decoded = record.and_then(|(kind, body)| Ok((kind, body, wire::decode(kind, body)?)));
             match decoded {
                 Ok((kind, body, record)) => self.take(kind, body, &record),

@@ -26,7 +26,7 @@ mod symbols;
 
 use std::any::Any;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use glasshouse_model::settings::Settings;

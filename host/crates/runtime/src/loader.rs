@@ -9,7 +9,7 @@ use wasmparser::{Parser, Payload};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use crate::cache::Cache;
+use crate::cache::{Cache, just_compiled};
 
 /// Bytes of the largest component file that is read. The largest real ones (interpreters with their library) are 30 MB.
 const COMPONENT_BYTES: u64 = 256 * 1024 * 1024;
@@ -132,13 +132,15 @@ impl Loader {
     }
 
     fn compile_now(&self, bytes: &[u8], digest: &Digest) -> wasmtime::Result<Component> {
-        let Some(cache) = &self.cache else { return Component::from_binary(&self.engine, bytes) };
         let code = self.engine.precompile_component(bytes)?;
-        cache.store(digest, &code);
-        match cache.load(&self.engine, digest) {
-            Some(component) => Ok(component),
-            None => Component::from_binary(&self.engine, bytes),
+        if let Some(cache) = &self.cache {
+            cache.store(digest, &code);
+            // What is mapped from the file takes no memory of its own until it is used.
+            if let Some(component) = cache.load(&self.engine, digest) {
+                return Ok(component);
+            }
         }
+        just_compiled(&self.engine, &code)
     }
 }
 

@@ -22,8 +22,8 @@ use crate::engine::YIELD_FUEL;
 use crate::extension::{Event, HandlerError, Reply, Trigger};
 use crate::failure::{Circumstances, classify};
 use crate::grants::{GrantError, Reachable, wasi};
-use crate::intake::Intake;
 use crate::health::Check;
+use crate::intake::Intake;
 use crate::limiter::Limiter;
 use crate::meter::{Ended, Phase, run};
 use crate::neighbours::Neighbours;
@@ -302,23 +302,22 @@ async fn perform(
     live: Option<Live>,
     job: Job,
 ) -> wasmtime::Result<(Live, Answer)> {
-    let live = match live {
-        Some(live) => live,
-        None => {
-            let instance = blueprint.pre.instantiate_async(&mut *store).await?;
-            let exports = &blueprint.exports;
-            macro_rules! load {
-                ($interface:ident) => {
-                    exports.$interface.as_ref().map(|indices| indices.load(&mut *store, &instance)).transpose()?
-                };
-            }
-            Live {
-                handler: load!(handler),
-                lifecycle: load!(lifecycle),
-                collector: load!(collector),
-                health: load!(health),
-                instance,
-            }
+    let live = if let Some(live) = live {
+        live
+    } else {
+        let instance = blueprint.pre.instantiate_async(&mut *store).await?;
+        let exports = &blueprint.exports;
+        macro_rules! load {
+            ($interface:ident) => {
+                exports.$interface.as_ref().map(|indices| indices.load(&mut *store, &instance)).transpose()?
+            };
+        }
+        Live {
+            handler: load!(handler),
+            lifecycle: load!(lifecycle),
+            collector: load!(collector),
+            health: load!(health),
+            instance,
         }
     };
     let answer = match job {

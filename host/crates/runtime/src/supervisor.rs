@@ -76,12 +76,13 @@ impl Supervisor {
     pub(crate) async fn run(mut self, load: impl Future<Output = Result<(Arc<Blueprint>, ComponentInfo), String>>) {
         let mut phase = self.phase.clone();
         let loaded = tokio::select! {
-            loaded = load => loaded,
-            _ = phase.wait_for(|phase| *phase != Phase::Running) => Err("the host is stopping".into()),
+            loaded = load => Some(loaded),
+            _ = phase.wait_for(|phase| *phase != Phase::Running) => None,
         };
         match loaded {
-            Ok((blueprint, component)) => self.serve(blueprint, component).await,
-            Err(cause) => self.refuse(cause).await,
+            Some(Ok((blueprint, component))) => self.serve(blueprint, component).await,
+            Some(Err(cause)) => self.refuse(cause).await,
+            None => self.turn_away().await,
         }
         self.extension.shared().status.send_replace(Status::Stopped);
     }
@@ -91,6 +92,7 @@ impl Supervisor {
         let _ = self.extension.shared().component.set(component);
         let sandbox = match blueprint.build(self.phase.clone()).await {
             Ok(sandbox) => sandbox,
+            Err(BuildError::Cancelled) => return self.turn_away().await,
             Err(error) => return self.refuse(advised(&error)).await,
         };
         let digest = component.digest.short();
@@ -165,6 +167,13 @@ impl Supervisor {
         self.set_status(Status::Failed { cause: cause.clone() });
         while let Some(message) = self.next().await {
             message.answer_error(CallError::Unavailable(cause.clone()));
+        }
+    }
+
+    /// Answers what is in the mailbox of an extension whose host stopped before it could start.
+    async fn turn_away(&mut self) {
+        while let Some(message) = self.next().await {
+            message.answer_error(CallError::Cancelled);
         }
     }
 

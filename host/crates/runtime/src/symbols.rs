@@ -107,7 +107,7 @@ impl Lines {
             let function =
                 frame.function.and_then(|function| function.demangle().map(std::borrow::Cow::into_owned).ok());
             let location = frame.location.and_then(|place| Some((place.file?.to_owned(), place.line?)));
-            found.push(SourceFrame { function: shown(function.unwrap_or_default()), location, inlined: true });
+            found.push(SourceFrame { function: shown(&function.unwrap_or_default()), location, inlined: true });
             if found.len() == INLINED {
                 break;
             }
@@ -119,8 +119,8 @@ impl Lines {
     }
 }
 
-fn shown(name: String) -> String {
-    text::cut(&name, glasshouse_model::limits::NAME_BYTES).to_owned()
+fn shown(name: &str) -> String {
+    text::cut(name, glasshouse_model::limits::NAME_BYTES).to_owned()
 }
 
 /// A module or component within a component, while it is parsed.

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use crate::segment::{FRAME_HEAD_BYTES, FrameParts, Segment, SegmentWriter};
 
 /// Bytes of a segment: large enough that making one is rare, small enough that a thousand idle extensions cost little.
-const SEGMENT_BYTES: usize = 64 * 1024;
+pub(crate) const SEGMENT_BYTES: usize = 64 * 1024;
 
 /// What a ring may hold. The oldest records beyond either bound go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,25 +46,34 @@ impl Ring {
         parts.sequence
     }
 
-    /// Adds a segment that starts with this record, and retires those that the bounds no longer allow.
+    /// Adds a segment that starts with this record, and retires those that the bounds no longer allow. The memory of a
+    /// retired one is used again if no reader holds it: fresh memory costs a page fault every few records.
     #[cold]
     fn start_segment(&self, parts: FrameParts<'_>) -> SegmentWriter {
-        let (segment, mut writer) = Segment::new(parts.sequence, SEGMENT_BYTES.max(parts.len()));
-        let fitted = writer.append(parts);
-        debug_assert!(fitted, "a segment is made large enough for its first record");
-        let current = self.segments.load();
-        let mut kept: Vec<_> = current.iter().cloned().collect();
-        kept.push(segment);
+        let capacity = SEGMENT_BYTES.max(parts.len());
+        let current = self.segments.load_full();
         let oldest_wanted = (parts.sequence + 1).saturating_sub(self.bounds.records as u64);
-        let mut bytes: usize = kept.iter().map(|segment| segment.capacity()).sum();
+        let mut bytes = capacity + current.iter().map(|segment| segment.capacity()).sum::<usize>();
         let mut retired = 0;
-        while retired + 1 < kept.len()
-            && (kept[retired + 1].first_sequence() <= oldest_wanted || bytes > self.bounds.bytes)
-        {
-            bytes -= kept[retired].capacity();
+        while retired < current.len() {
+            let next = current.get(retired + 1).map_or(parts.sequence, |segment| segment.first_sequence());
+            if next > oldest_wanted && bytes <= self.bounds.bytes {
+                break;
+            }
+            bytes -= current[retired].capacity();
             retired += 1;
         }
-        kept.drain(..retired);
+        let mut kept = current[retired..].to_vec();
+        let reusable = current[..retired].iter().find(|segment| segment.capacity() == capacity).cloned();
+        let reused = reusable.and_then(|segment| {
+            self.segments.store(Arc::new(kept.clone()));
+            drop(current);
+            Segment::reuse(segment, parts.sequence)
+        });
+        let (segment, mut writer) = reused.unwrap_or_else(|| Segment::new(parts.sequence, capacity));
+        let fitted = writer.append(parts);
+        debug_assert!(fitted, "a segment is made large enough for its first record");
+        kept.push(segment);
         self.segments.store(Arc::new(kept));
         writer
     }
@@ -125,6 +134,29 @@ mod tests {
     }
 
     #[test]
+    fn what_a_reader_holds_is_not_overwritten() {
+        let ring = Ring::new(Bounds { records: 100, bytes: usize::MAX });
+        append(&ring, b"held");
+        let held = Arc::clone(&ring.segments()[0]);
+        for _ in 0..5000 {
+            append(&ring, &[9; 100]);
+        }
+        let first = held.frames().next().expect("the record is still there");
+        assert_eq!((first.sequence, first.body(&held)), (1, &b"held"[..]));
+    }
+
+    #[test]
+    fn the_memory_of_retired_segments_is_used_again() {
+        let ring = Ring::new(Bounds { records: 100, bytes: usize::MAX });
+        let mut places = std::collections::BTreeSet::new();
+        for _ in 0..50_000 {
+            append(&ring, &[9; 100]);
+            places.insert(ring.segments()[0].frames().next().map(|frame| frame.body(&ring.segments()[0]).as_ptr() as usize));
+        }
+        assert!(places.len() <= 4, "{} places", places.len());
+    }
+
+    #[test]
     fn bytes_bound_the_ring_whatever_the_count() {
         let ring = Ring::new(Bounds { records: usize::MAX, bytes: 3 * SEGMENT_BYTES });
         for _ in 0..100 {
@@ -159,13 +191,11 @@ mod tests {
         loop {
             let finished = writing.is_finished();
             for segment in ring.segments().iter() {
-                let mut expected = segment.first_sequence();
-                for frame in segment.frames() {
+                for (expected, frame) in (segment.first_sequence()..).zip(segment.frames()) {
                     assert_eq!(frame.sequence, expected);
                     let body = frame.body(segment);
                     assert_eq!(body, (expected as u32 - 1).to_le_bytes().repeat(8));
                     assert_eq!(frame.context(segment), b"ctx");
-                    expected += 1;
                 }
             }
             if finished {

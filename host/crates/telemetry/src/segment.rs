@@ -68,6 +68,16 @@ impl Segment {
         let zeroed = vec![0_u8; bytes].into_boxed_slice();
         // SAFETY: `UnsafeCell<u8>` has the layout of `u8`, so the slices have the same layout too.
         let bytes = unsafe { Box::from_raw(Box::into_raw(zeroed) as *mut [UnsafeCell<u8>]) };
+        Self::start(first_sequence, bytes)
+    }
+
+    /// The same, in the memory of a segment that nobody else holds any more; `None` if somebody does.
+    pub(crate) fn reuse(retired: Arc<Self>, first_sequence: u64) -> Option<(Arc<Self>, SegmentWriter)> {
+        let retired = Arc::into_inner(retired)?;
+        Some(Self::start(first_sequence, retired.bytes))
+    }
+
+    fn start(first_sequence: u64, bytes: Box<[UnsafeCell<u8>]>) -> (Arc<Self>, SegmentWriter) {
         let segment = Arc::new(Self { first_sequence, bytes, committed: AtomicU64::new(0) });
         (Arc::clone(&segment), SegmentWriter { segment, end: 0, records: 0 })
     }

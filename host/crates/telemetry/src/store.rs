@@ -8,7 +8,7 @@ use glasshouse_model::wire::Record;
 use glasshouse_model::{Level, Origin, Signal, UnixNanos, wire};
 
 use crate::reader::Reader;
-use crate::ring::{Bounds, MAX_CONTEXT_BYTES, Ring};
+use crate::ring::{Bounds, MAX_CONTEXT_BYTES, Ring, SEGMENT_BYTES};
 use crate::segment::FrameParts;
 use crate::{Ledger, Usage};
 
@@ -59,10 +59,10 @@ impl StoreSettings {
 
     /// The settings that an extension's `[debugging]` asks for.
     pub fn from_debugging(debugging: &Debugging) -> Self {
-        let bounds = |records: usize| Bounds {
-            records,
-            bytes: records.saturating_mul(Self::BYTES_PER_RECORD).min(Self::RING_BYTES),
-        };
+        // Beside the segment that is being filled there is room for a full one, so that few records are kept, too.
+        let bytes = |records: usize| records.saturating_mul(Self::BYTES_PER_RECORD);
+        let bounds =
+            |records: usize| Bounds { records, bytes: bytes(records).clamp(2 * SEGMENT_BYTES, Self::RING_BYTES) };
         let spans = debugging.max_traces.saturating_mul(Self::SPANS_PER_TRACE);
         Self {
             bounds: [
@@ -182,11 +182,7 @@ impl Recorder {
     pub fn admit(&self, record: &Record<'_>) -> Option<Signal> {
         let signal = match record {
             Record::Log(log, _) => {
-                if (log.level as u8) < self.0.log_level.load(Ordering::Relaxed) {
-                    self.dropped(Drop::BelowLevel);
-                    return None;
-                }
-                Signal::Log
+                return self.admit_log(log.level).then_some(Signal::Log);
             }
             Record::Metric(metric, _) => {
                 let negative = metric.instrument == wire::Instrument::Counter && metric.value < 0.0;
@@ -205,6 +201,20 @@ impl Recorder {
             self.dropped(Drop::Off);
             None
         }
+    }
+
+    /// Whether a guest's log of this level is to be stored; a drop is counted.
+    #[inline]
+    pub fn admit_log(&self, level: Level) -> bool {
+        if (level as u8) < self.0.log_level.load(Ordering::Relaxed) {
+            self.dropped(Drop::BelowLevel);
+            return false;
+        }
+        let enabled = self.is_enabled(Signal::Log);
+        if !enabled {
+            self.dropped(Drop::Off);
+        }
+        enabled
     }
 
     /// Counts a record that is not stored.

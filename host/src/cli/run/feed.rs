@@ -105,21 +105,14 @@ impl Feed {
 
 fn parse(text: &[u8]) -> Result<Work, String> {
     let written: Written<'_> = serde_json::from_slice(text).map_err(|error| {
-        let message = error.to_string().replace(" at line 1 column ", ", at column ");
+        let message = format!("not an event: {error}").replace(" at line 1 column ", ", at column ");
         visible(&message, 300).into_owned()
     })?;
     let payload = written.payload.map_or("null", RawValue::get);
-    Ok(Work {
-        extension: written.extension,
-        event: Event { name: written.event, content_type: JSON.to_owned(), payload: payload.as_bytes().to_vec() },
-        trigger: {
-            let mut trigger = Trigger::default();
-            trigger.correlation_id = written.correlation_id;
-            trigger.user = written.user;
-            trigger.tenant = written.tenant;
-            trigger
-        },
-    })
+    let event = Event { name: written.event, content_type: JSON.to_owned(), payload: payload.as_bytes().to_vec() };
+    let mut trigger = Trigger::default();
+    (trigger.correlation_id, trigger.user, trigger.tenant) = (written.correlation_id, written.user, written.tenant);
+    Ok(Work { extension: written.extension, event, trigger })
 }
 
 #[cfg(test)]
@@ -153,7 +146,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_bad_line_does_not_spoil_the_others() {
-        let lines = lines(b"nonsense\n{\"extension\":\"a\",\"evnt\":\"e\"}\n\xff\n{\"extension\":\"a\",\"event\":\"e\"}\n").await;
+        let lines =
+            lines(b"nonsense\n{\"extension\":\"a\",\"evnt\":\"e\"}\n\xff\n{\"extension\":\"a\",\"event\":\"e\"}\n")
+                .await;
         let error = |index: usize| lines[index].work.as_ref().expect_err("it is invalid").as_str();
         assert!(error(0).contains("at column 2"), "{}", error(0));
         assert!(error(1).contains("unknown field `evnt`"), "{}", error(1));

@@ -28,7 +28,7 @@ const REPORTED_LINES: u64 = 20;
 
 /// The way from the feed to the extensions and back.
 pub(super) struct Lanes {
-    lanes: HashMap<String, mpsc::Sender<Item>>,
+    ways: HashMap<String, mpsc::Sender<Item>>,
     tasks: Vec<JoinHandle<()>>,
     replies: Option<mpsc::Sender<String>>,
     writer: Option<JoinHandle<io::Result<()>>>,
@@ -81,14 +81,14 @@ impl Lanes {
         let stop = stop.clone();
         let writer = tokio::task::spawn_blocking(move || write(to_write).inspect_err(|_| stop.request()));
         let counts = Arc::<Counts>::default();
-        let (mut lanes, mut tasks) = (HashMap::new(), Vec::new());
+        let (mut ways, mut tasks) = (HashMap::new(), Vec::new());
         for extension in host.extensions() {
             let (sender, items) = mpsc::channel(extension.settings().budget.mailbox.max(1));
-            lanes.insert(extension.id().to_string(), sender);
+            ways.insert(extension.id().to_string(), sender);
             tasks.push(tokio::spawn(serve(extension.clone(), items, replies.clone(), Arc::clone(&counts))));
         }
         let room = Arc::new(Semaphore::new(BYTES_IN_FLIGHT));
-        Self { lanes, tasks, replies: Some(replies), writer: Some(writer), room, counts }
+        Self { ways, tasks, replies: Some(replies), writer: Some(writer), room, counts }
     }
 
     /// Passes on a feed to its end. If it is cancelled, the rest of the feed is left unread.
@@ -113,7 +113,7 @@ impl Lanes {
         let trace_id = TraceId(fastrand::u128(1..).to_be_bytes());
         trigger.trace_id = Some(trace_id);
         let correlation_id = trigger.correlation_id.clone().unwrap_or_else(|| trace_id.to_string());
-        if let Some(lane) = self.lanes.get(&extension) {
+        if let Some(lane) = self.ways.get(&extension) {
             let bytes = u32::try_from(event.payload.len().min(BYTES_IN_FLIGHT)).unwrap_or(u32::MAX);
             // The semaphore is never closed.
             let Ok(room) = Arc::clone(&self.room).acquire_many_owned(bytes).await else { return };
@@ -142,7 +142,7 @@ impl Lanes {
 
     /// Waits until all events that were passed on are answered. May be cancelled.
     pub(super) async fn drain(&mut self) {
-        self.lanes.clear();
+        self.ways.clear();
         while let Some(task) = self.tasks.last_mut() {
             // A task that panicked has ended, too; tokio has printed why.
             let _ = task.await;

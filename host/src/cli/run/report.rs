@@ -41,7 +41,6 @@ pub(super) struct Summary<'a> {
     spans: u64,
     alerts: u64,
     dropped: u64,
-    evicted: u64,
 }
 
 impl Ended {
@@ -57,9 +56,8 @@ impl Ended {
 
     /// Whether one of them failed to load, or is quarantined.
     pub(super) fn has_failures(&self) -> bool {
-        let failed = |status: &Status| {
-            matches!(status, Status::Failed { .. } | Status::Quarantined { .. } | Status::Probing)
-        };
+        let failed =
+            |status: &Status| matches!(status, Status::Failed { .. } | Status::Quarantined { .. } | Status::Probing);
         self.0.iter().any(|ended| failed(&ended.status))
     }
 
@@ -82,7 +80,8 @@ impl Ended {
             ("dropped", Align::Right),
             ("evicted", Align::Right),
         ]);
-        for summary in self.summaries() {
+        for ended in &self.0 {
+            let (summary, evicted) = (ended.summary(), ended.extension.usage().evicted.iter().sum());
             table.row([
                 summary.extension.to_owned(),
                 summary.state.to_owned(),
@@ -93,7 +92,7 @@ impl Ended {
                 text::bytes(summary.memory_bytes),
                 text::bytes(summary.memory_peak_bytes),
                 text::count(summary.dropped),
-                text::count(summary.evicted),
+                text::count(evicted),
             ]);
         }
         let mut report = if self.0.is_empty() {
@@ -113,7 +112,7 @@ impl Ended {
                 text::count(errors)
             );
             if bad_lines > 0 {
-                let _ = write!(report, "; {} lines could not be used", text::count(bad_lines));
+                let _ = write!(report, "; lines that could not be used: {}", text::count(bad_lines));
             }
         }
         report
@@ -138,7 +137,6 @@ impl EndedExtension {
             spans: stored(Signal::Span),
             alerts: stored(Signal::Alert),
             dropped: usage.dropped,
-            evicted: usage.evicted.iter().sum(),
         }
     }
 
@@ -151,8 +149,18 @@ impl EndedExtension {
         }
         let logs = self.extension.logs();
         let latest = logs.latest(LOGS);
+        // All that a host could say of an extension that it never started is the cause.
+        if matches!(self.status, Status::Failed { .. }) && logs.stored() <= 1 {
+            return;
+        }
         if !latest.is_empty() {
-            let _ = write!(report, "\n\n{}: the last {} of {} logs", paint.bold(id), latest.len(), text::count(logs.stored()));
+            let _ = write!(
+                report,
+                "\n\n{}: the last {} of {} logs",
+                paint.bold(id),
+                latest.len(),
+                text::count(logs.stored())
+            );
         }
         for log in latest {
             let _ = write!(report, "\n  {}", log_line(&log, paint));
@@ -161,7 +169,7 @@ impl EndedExtension {
         if let Some(alert) = alerts.latest(1).first() {
             let _ = write!(
                 report,
-                "\n  {} alerts, the last one: {} {}: {}",
+                "\n  alerts: {}, the last one: {} {}: {}",
                 text::count(alerts.stored()),
                 paint.yellow(alert.severity.as_str()),
                 visible(&alert.title, 120),

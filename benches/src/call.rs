@@ -1,0 +1,74 @@
+//! A call of an export that does nothing, at default settings.
+
+use anyhow::Result;
+use glasshouse_runtime::{Event, Extension, Trigger};
+
+use crate::bare::{EmptyGuest, any};
+use crate::harness::{Plan, Row, Side, cpu};
+use crate::house::House;
+
+/// Calls in one measurement: some milliseconds.
+const TIMES: u32 = 5_000;
+/// Calls that are under way at once where many are.
+const IN_FLIGHT: u32 = 50;
+
+pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
+    let mut sandbox = house.instance("bench-empty")?;
+    let extension = house.extension("bench-empty")?;
+    let mut bare = any(house.tokio.block_on(EmptyGuest::start(house.runtime.engine(), &house.guest("bench-empty"))))?;
+
+    let sandbox_side: Side<'_> = Box::new(|| {
+        cpu(TIMES, || {
+            house.tokio.block_on(async {
+                for _ in 0..TIMES {
+                    sandbox.handle(event()).await?;
+                }
+                Ok(())
+            })
+        })
+    });
+    let many_side: Side<'_> = Box::new(|| cpu(TIMES, || house.tokio.block_on(many(&extension))));
+    let one_side: Side<'_> = Box::new(|| cpu(TIMES, || house.tokio.block_on(calls(&extension, TIMES))));
+    let bare_side: Side<'_> = Box::new(|| {
+        cpu(TIMES, || {
+            house.tokio.block_on(async {
+                for _ in 0..TIMES {
+                    any(bare.handle(event()).await)?;
+                }
+                Ok(())
+            })
+        })
+    });
+    let [sandbox, many, one, bare] = plan.run([sandbox_side, many_side, one_side, bare_side])?;
+    let peer = "bare wasmtime, the same component and settings";
+    let pipelined = format!("empty handler through the mailbox, {IN_FLIGHT} under way");
+    Ok(vec![
+        sandbox.against(&bare, "call", "empty handler, on the sandbox itself", peer, Some(1.5)),
+        many.against(&bare, "call", &pipelined, peer, None),
+        one.against(&bare, "call", "empty handler through the mailbox, one at a time", peer, None),
+    ])
+}
+
+/// The least event that the host passes on.
+fn event() -> Event {
+    Event { name: "e".into(), ..Event::default() }
+}
+
+async fn calls(extension: &Extension, count: u32) -> Result<()> {
+    for _ in 0..count {
+        extension.call(event(), Trigger::default()).await?;
+    }
+    Ok(())
+}
+
+async fn many(extension: &Extension) -> Result<()> {
+    let mut callers = tokio::task::JoinSet::new();
+    for _ in 0..IN_FLIGHT {
+        let extension = extension.clone();
+        callers.spawn(async move { calls(&extension, TIMES / IN_FLIGHT).await });
+    }
+    while let Some(called) = callers.join_next().await {
+        called??;
+    }
+    Ok(())
+}

@@ -1,0 +1,91 @@
+//! Our side: a runtime with its cache, and the guests.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use glasshouse_model::ExtensionId;
+use glasshouse_model::settings::Settings;
+use glasshouse_runtime::bench::Instance;
+use glasshouse_runtime::{Event, Extension, ExtensionSpec, Runtime, RuntimeSettings, Status};
+use tempfile::TempDir;
+use tokio::runtime;
+
+/// The variable in which `cargo xtask bench` tells where the guests are.
+const GUESTS_VARIABLE: &str = "GLASSHOUSE_GUESTS";
+
+/// Everything that the groups share. All work is done on the calling thread, unless the runtime under test moves it.
+pub(crate) struct House {
+    pub(crate) tokio: runtime::Runtime,
+    pub(crate) runtime: Runtime,
+    guests: PathBuf,
+    folder: TempDir,
+}
+
+impl House {
+    pub(crate) fn open() -> Result<Self> {
+        let guests = std::env::var_os(GUESTS_VARIABLE)
+            .with_context(|| format!("{GUESTS_VARIABLE} is not set: run `cargo xtask bench`, which builds the guests"))?;
+        let folder = TempDir::new().context("making a folder for compiled components")?;
+        let tokio = runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(Self { tokio, runtime: runtime_with_cache(folder.path())?, guests: guests.into(), folder })
+    }
+
+    /// A guest's component file.
+    pub(crate) fn guest(&self, name: &str) -> PathBuf {
+        self.guests.join(format!("{name}.wasm"))
+    }
+
+    /// A folder for this run's files.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Another runtime with the same cache, as after a restart of the host.
+    pub(crate) fn restarted(&self) -> Result<Runtime> {
+        runtime_with_cache(self.folder())
+    }
+
+    /// An instance that is called where it stands.
+    pub(crate) fn instance(&self, guest: &str) -> Result<Instance> {
+        let spec = spec(guest, self.guest(guest))?;
+        self.tokio.block_on(Instance::start(&self.runtime, spec)).map_err(|error| anyhow!("starting {guest}: {error}"))
+    }
+
+    /// An extension behind its mailbox.
+    pub(crate) fn extension(&self, guest: &str) -> Result<Extension> {
+        start(&self.tokio, &self.runtime, spec(guest, self.guest(guest))?)
+    }
+}
+
+fn runtime_with_cache(folder: &Path) -> Result<Runtime> {
+    let cache_folder = Some(folder.join("cache"));
+    Ok(Runtime::new(RuntimeSettings { cache_folder, ..RuntimeSettings::default() })?)
+}
+
+/// Default settings, but that spans are stored, too.
+pub(crate) fn spec(id: &str, component: PathBuf) -> Result<ExtensionSpec> {
+    let mut settings = Settings::default();
+    settings.debugging.tracing_enabled = true;
+    Ok(ExtensionSpec { id: id.parse().map_err(|error| anyhow!("{error}"))?, component, subscriptions: Vec::new(), settings })
+}
+
+/// Starts an extension and waits until it can be called.
+pub(crate) fn start(tokio: &runtime::Runtime, runtime: &Runtime, spec: ExtensionSpec) -> Result<Extension> {
+    tokio.block_on(async {
+        let extension = runtime.start(spec)?;
+        match extension.loaded().await {
+            Status::Ready => Ok(extension),
+            status => bail!("{}: {} {}", extension.id(), status.word(), status.reason().unwrap_or_default()),
+        }
+    })
+}
+
+/// An event that asks a guest to do something so many times.
+pub(crate) fn times(name: &str, times: u32) -> Event {
+    Event { name: name.into(), content_type: String::new(), payload: times.to_string().into_bytes() }
+}
+
+/// The id of the `number`th start of a component.
+pub(crate) fn numbered(number: usize) -> Result<ExtensionId> {
+    format!("start-{number}").parse().map_err(|error| anyhow!("{error}"))
+}

@@ -1,0 +1,82 @@
+//! A guest's log of 64 bytes with four fields.
+
+use std::hint::black_box;
+use std::io;
+
+use anyhow::{Result, ensure};
+use glasshouse_model::Signal;
+
+use crate::bare::{Guest, any};
+use crate::harness::{Plan, Row, Side, cpu};
+use crate::house::{House, times};
+
+/// Logs in one measurement: some milliseconds.
+const TIMES: u32 = 10_000;
+
+pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
+    let mut ours = house.instance("bench-sdk")?;
+    let mut encoded = any(house.tokio.block_on(Guest::start(house.runtime.engine(), &house.guest("bench-bare"))))?;
+    let mut typed = any(house.tokio.block_on(Guest::start(house.runtime.engine(), &house.guest("bench-bare"))))?;
+    let native = tracing::Dispatch::new(tracing_subscriber::fmt().json().with_writer(io::sink).finish());
+
+    let stored = ours.extension().clone();
+    let our_side: Side<'_> = Box::new(|| {
+        cpu(TIMES, || house.tokio.block_on(async { Ok(ours.handle(times("log", TIMES)).await.map(drop)?) }))
+    });
+    let encoded_side: Side<'_> = Box::new(|| cpu(TIMES, || any(house.tokio.block_on(encoded.emit(TIMES)))));
+    let typed_side: Side<'_> = Box::new(|| cpu(TIMES, || any(house.tokio.block_on(typed.log(TIMES)))));
+    let native_side: Side<'_> = Box::new(|| {
+        tracing::dispatcher::with_default(&native, || {
+            cpu(TIMES, || {
+                (0..TIMES).for_each(native_log);
+                Ok(())
+            })
+        })
+    });
+    let [sdk, bytes, bindgen, native] = plan.run([our_side, encoded_side, typed_side, native_side])?;
+
+    let logs = stored.usage().stored[Signal::Log as usize];
+    let expected = u64::from(TIMES) * u64::from(plan.repeats + 1);
+    if std::env::var("SIDE").is_err() { ensure!(logs == expected, "{logs} logs were stored, not {expected}"); }
+    if std::env::var("SIDE").is_err() { same_bytes(&stored, encoded.store.data().bytes / expected)?; }
+
+    let what = "64 bytes and 4 fields, from the SDK's macro into the extension's store";
+    Ok(vec![
+        sdk.against(&bytes, "log", what, "bare wasmtime, the same bytes as list<u8>, counted", Some(1.5)),
+        sdk.against(&bindgen, "log", what, "bare wasmtime, typed call by bindgen, dropped", Some(0.5)),
+        sdk.against(&native, "log", what, "native tracing, JSON layer to a sink", None),
+    ])
+}
+
+/// The comparison is fair only if both guests send the same.
+fn same_bytes(stored: &glasshouse_runtime::Extension, bare: u64) -> Result<()> {
+    use glasshouse_model::wire::{self, Record};
+    let page = stored.reader(Signal::Log).latest(1);
+    let Some(glasshouse_telemetry::Body::Record(Record::Log(log, fields))) =
+        page.first().and_then(|entry| entry.body().ok())
+    else {
+        anyhow::bail!("the newest log cannot be read")
+    };
+    let fields: Vec<_> = fields.iter().collect();
+    let mut batch = Vec::new();
+    wire::begin_batch(&mut batch);
+    wire::record(&mut batch, wire::KIND_LOG, |body| {
+        wire::write_log(body, &log, format_args!("{}", log.message), &fields);
+    });
+    // A formatted message has a length of five bytes, a literal one of this length one byte.
+    let ours = batch.len() as u64 - 4;
+    ensure!(ours == bare, "a log is {ours} bytes through the SDK and {bare} from the bare guest");
+    ensure!(log.message.len() == 64, "the message has {} bytes", log.message.len());
+    Ok(())
+}
+
+fn native_log(status: u32) {
+    tracing::info!(
+        target: "bench",
+        path = black_box("/index.html"),
+        status = black_box(status),
+        seconds = black_box(0.25),
+        cached = black_box(true),
+        "a message of sixty-four bytes, which is about what a log line is"
+    );
+}

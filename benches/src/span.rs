@@ -1,0 +1,67 @@
+//! A span with two fields, started and ended.
+
+use std::hint::black_box;
+
+use anyhow::{Result, ensure};
+use glasshouse_model::Signal;
+use opentelemetry::KeyValue;
+use opentelemetry::trace::{Span as _, Tracer as _, TracerProvider as _};
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider, SpanData, SpanExporter};
+
+use crate::harness::{Plan, Row, Side, cpu};
+use crate::house::{House, times};
+
+/// Spans in one measurement.
+const TIMES: u32 = 5_000;
+
+/// Throws spans away.
+#[derive(Debug)]
+struct Nowhere;
+
+impl SpanExporter for Nowhere {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        black_box(batch);
+        Ok(())
+    }
+}
+
+pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
+    let mut ours = house.instance("bench-sdk")?;
+    let stored = ours.extension().clone();
+    // A queue that holds all spans of a measurement, so that none is dropped for want of room.
+    let config = BatchConfigBuilder::default().with_max_queue_size(2 * TIMES as usize).build();
+    let processor = BatchSpanProcessor::builder(Nowhere).with_batch_config(config).build();
+    let provider = SdkTracerProvider::builder().with_span_processor(processor).build();
+    let tracer = provider.tracer("bench");
+
+    let our_side: Side<'_> = Box::new(|| {
+        cpu(TIMES, || house.tokio.block_on(async { Ok(ours.handle(times("span", TIMES)).await.map(drop)?) }))
+    });
+    let native_side: Side<'_> = Box::new(|| {
+        let nanos = cpu(TIMES, || {
+            for index in 0..TIMES {
+                let attributes = [
+                    KeyValue::new("path", black_box("/index.html")),
+                    KeyValue::new("index", i64::from(black_box(index))),
+                ];
+                let mut span = tracer.span_builder("work").with_attributes(attributes).start(&tracer);
+                span.end();
+            }
+            Ok(())
+        })?;
+        provider.force_flush()?;
+        Ok(nanos)
+    });
+    let [sdk, native] = plan.run([our_side, native_side])?;
+    let spans = stored.usage().stored[Signal::Span as usize];
+    let expected = u64::from(TIMES) * u64::from(plan.repeats + 1);
+    ensure!(spans == expected, "{spans} spans were stored, not {expected}");
+    Ok(vec![sdk.against(
+        &native,
+        "span",
+        "start and end with 2 fields, through the SDK into the store",
+        "native opentelemetry_sdk, batch processor, no-op exporter",
+        None,
+    )])
+}

@@ -1,0 +1,8 @@
+//! End-to-end tests of the command line: the real command, on real extensions.
+
+mod harness;
+
+mod author;
+mod operator;
+mod run;
+mod stop;
