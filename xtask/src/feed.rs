@@ -30,16 +30,13 @@ struct Event {
 /// The whole feed, a JSON object a line: the extensions in turn, so that all of them are busy at once.
 pub(crate) fn feed(root: &Path) -> Result<String> {
     let documents = files(root, &["md"])?;
-    let sources = files(root, &["rs", "toml"])?;
+    let sources = files(root, &["rs"])?;
     let markdown = documents.iter().map(|(_, text)| Event {
         extension: "markdown",
         name: "render",
         payload: json!({ "markdown": text }),
     });
-    let snippets = sources.iter().map(|(path, text)| {
-        let language = if path.extension().is_some_and(|extension| extension == "rs") { "rust" } else { "toml" };
-        highlight(text, language)
-    });
+    let snippets = sources.iter().map(|(_, text)| highlight(text, "rust"));
     // On purpose: an unknown language is an error with a type, and the demo is to show one.
     let unknown = highlight("MOVE 1 TO ANSWER.", "cobol-61");
     let access_log = access_log::lines();

@@ -62,7 +62,7 @@ impl Build {
                 output::line("what to type next:")?;
                 let dir = self.dir.display();
                 output::line(format_args!("  glasshouse inspect {dir}"))?;
-                output::line(format_args!("  glasshouse call {dir} --event greet --payload '\"Ada\"'"))?;
+                output::line(format_args!("  glasshouse call {dir} --event NAME --payload JSON"))?;
             }
         }
         Ok(Exit::Ok)
