@@ -47,9 +47,9 @@ pub(crate) fn build_examples(workspace: &Workspace, toolchain: &Toolchain) -> Re
 pub(crate) fn build_all(workspace: &Workspace, steps: &mut Steps) -> Result<PathBuf> {
     let toolchain = prepare(steps)?;
     let mut artifacts = steps.loud("Building the example extensions", || build_examples(workspace, &toolchain))?;
-    artifacts.extend(steps.loud("Building the guests that fail on purpose", || {
-        build_programs(workspace, &toolchain, FAILING)
-    })?);
+    artifacts.extend(
+        steps.loud("Building the guests that fail on purpose", || build_programs(workspace, &toolchain, FAILING))?,
+    );
     let folder = gather(workspace, "wasm", &artifacts)?;
     copy_texts(&workspace.root.join(FAILING).join("examples"), &folder)?;
     Ok(folder)

@@ -39,7 +39,12 @@ impl Guest for Bare {
             ];
             wire::begin_batch(&mut buffer);
             wire::record(&mut buffer, wire::KIND_LOG, |body| {
-                wire::write_log(body, &log, format_args!("a message of sixty-four bytes, which is about what a log line is"), &fields);
+                wire::write_log(
+                    body,
+                    &log,
+                    format_args!("a message of sixty-four bytes, which is about what a log line is"),
+                    &fields,
+                );
             });
             sink::emit(&buffer);
         }

@@ -41,7 +41,11 @@ pub fn check_log(body: &[u8]) -> Result<LogSummary, Malformed> {
             _ => return Err(Malformed("unknown kind of value")),
         }
     }
-    if reader.rest().is_empty() { Ok(LogSummary { level, fields }) } else { Err(Malformed("bytes left over after a record")) }
+    if reader.rest().is_empty() {
+        Ok(LogSummary { level, fields })
+    } else {
+        Err(Malformed("bytes left over after a record"))
+    }
 }
 
 #[inline]
@@ -55,12 +59,14 @@ fn skip_text(reader: &mut Reader<'_>) -> Result<(), Malformed> {
 /// last whole word is looked at in a word that overlaps it.
 #[inline]
 fn is_ascii(bytes: &[u8]) -> bool {
-    fn high_bits<const N: usize>(bytes: &[u8]) -> Option<u8> {
-        let last = bytes.last_chunk::<N>()?;
-        let (words, _) = bytes.as_chunks::<N>();
-        let either = |a: [u8; N], b: &[u8; N]| std::array::from_fn(|at| a[at] | b[at]);
-        Some(words.iter().fold(*last, either).iter().fold(0, |all, byte| all | byte))
-    }
-    let all = high_bits::<8>(bytes).or_else(|| high_bits::<4>(bytes));
-    all.unwrap_or_else(|| bytes.iter().fold(0, |all, byte| all | byte)) < 0x80
+    const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
+    let all = if let Some(last) = bytes.last_chunk::<8>() {
+        let (words, _) = bytes.as_chunks::<8>();
+        words.iter().fold(u64::from_ne_bytes(*last), |all, word| all | u64::from_ne_bytes(*word))
+    } else if let (Some(first), Some(last)) = (bytes.first_chunk::<4>(), bytes.last_chunk::<4>()) {
+        u64::from(u32::from_ne_bytes(*first) | u32::from_ne_bytes(*last))
+    } else {
+        bytes.iter().fold(0, |all, byte| all | u64::from(*byte))
+    };
+    all & HIGH_BITS == 0
 }

@@ -26,12 +26,7 @@ pub fn record(buffer: &mut Vec<u8>, kind: u8, write_body: impl FnOnce(&mut Vec<u
 
 /// Writes a batch of one log, in place of what is in the buffer: the prefix of its [`LogSite`](crate::LogSite), its
 /// message unless that is in the prefix, and its fields.
-pub fn write_log_at(
-    buffer: &mut Vec<u8>,
-    prefix: &[u8],
-    message: Option<fmt::Arguments<'_>>,
-    fields: &[Field<'_>],
-) {
+pub fn write_log_at(buffer: &mut Vec<u8>, prefix: &[u8], message: Option<fmt::Arguments<'_>>, fields: &[Field<'_>]) {
     buffer.clear();
     buffer.extend_from_slice(prefix);
     if let Some(message) = message {

@@ -178,7 +178,15 @@ impl Runtime {
             return Err(RuntimeError::Duplicate(extension.id().clone()));
         }
         let supervisor = Supervisor { extension: extension.clone(), recorder, mailbox, phase: self.phase.subscribe() };
-        tokio::spawn(supervisor.run(load(extension.clone())));
+        let task = tokio::spawn(supervisor.run(load(extension.clone())));
+        let watched = extension.clone();
+        tokio::spawn(async move {
+            if let Err(error) = task.await {
+                let cause = format!("the host failed while it served this extension; restart the host: {error}");
+                tracing::error!(extension = %watched.id(), "{cause}");
+                watched.shared().status.send_replace(Status::Failed { cause });
+            }
+        });
         Ok(extension)
     }
 

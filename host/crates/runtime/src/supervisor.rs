@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError};
 use glasshouse_model::text;
 use glasshouse_model::wire::{Field, Value};
 use glasshouse_model::{Failure, Level};
-use glasshouse_telemetry::Recorder;
+use glasshouse_telemetry::{Drop, Recorder};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
@@ -166,26 +166,26 @@ impl Supervisor {
         self.log(Level::Error, &format!("failed to start: {cause}"), &[]);
         self.set_status(Status::Failed { cause: cause.clone() });
         while let Some(message) = self.next().await {
-            message.answer_error(CallError::Unavailable(cause.clone()));
+            self.answer_error(message, CallError::Unavailable(cause.clone()));
         }
     }
 
     /// Answers what is in the mailbox of an extension whose host stopped before it could start.
     async fn turn_away(&mut self) {
         while let Some(message) = self.next().await {
-            message.answer_error(CallError::Cancelled);
+            self.answer_error(message, CallError::Cancelled);
         }
     }
 
     async fn deliver(&mut self, serving: &mut Serving, message: Message) {
         if *self.phase.borrow() == Phase::Cancelling {
-            return message.answer_error(CallError::Cancelled);
+            return self.answer_error(message, CallError::Cancelled);
         }
         if let Some(left) = self.extension.quarantine_left() {
             if !left.is_zero() {
                 let evidence = self.extension.status().reason().unwrap_or_default().to_owned();
                 let message_text = format!("quarantined for another {}: {evidence}", text::duration(left));
-                return message.answer_error(CallError::Unavailable(message_text));
+                return self.answer_error(message, CallError::Unavailable(message_text));
             }
             self.log(Level::Info, "quarantine is over: this call probes whether it works again", &[]);
             self.set_status(Status::Probing);
@@ -196,7 +196,7 @@ impl Supervisor {
                 BuildError::Cancelled => CallError::Cancelled,
                 BuildError::Grant(_) | BuildError::Engine(_) => CallError::Unavailable(error.to_string()),
             };
-            message.answer_error(refusal);
+            self.answer_error(message, refusal);
             return self.note_failure(serving, &error.to_string());
         }
         let Some(sandbox) = serving.sandbox.as_mut() else { return };
@@ -280,6 +280,16 @@ impl Supervisor {
         self.set_status(Status::Quarantined { until, evidence });
     }
 
+    /// Answers without having called the extension. An event that nobody waits for is counted.
+    fn answer_error(&self, message: Message, error: CallError) {
+        // A caller that went away has no use for it.
+        match message {
+            Message::Event { reply: Some(reply), .. } => drop(reply.send(Err(error))),
+            Message::Event { reply: None, .. } => self.recorder.dropped(Drop::Undelivered),
+            Message::Embedder { done, .. } => drop(done.send(Err(error))),
+        }
+    }
+
     fn set_status(&self, status: Status) {
         tracing::debug!(extension = %self.extension.id(), status = status.word(), "status");
         self.extension.shared().status.send_replace(status);
@@ -309,18 +319,6 @@ pub(crate) fn told(answer: Answer) -> (Result<Reply, CallError>, Option<Arc<Fail
         Answer::Failed(failure) => {
             let failure = Arc::new(*failure);
             (Err(CallError::Failed(Arc::clone(&failure))), Some(failure))
-        }
-    }
-}
-
-impl Message {
-    /// Answers without having called the extension.
-    fn answer_error(self, error: CallError) {
-        // A caller that went away has no use for it.
-        match self {
-            Self::Event { reply: Some(reply), .. } => drop(reply.send(Err(error))),
-            Self::Event { reply: None, .. } => {}
-            Self::Embedder { done, .. } => drop(done.send(Err(error))),
         }
     }
 }

@@ -151,7 +151,9 @@ mod tests {
         let mut places = std::collections::BTreeSet::new();
         for _ in 0..50_000 {
             append(&ring, &[9; 100]);
-            places.insert(ring.segments()[0].frames().next().map(|frame| frame.body(&ring.segments()[0]).as_ptr() as usize));
+            places.insert(
+                ring.segments()[0].frames().next().map(|frame| frame.body(&ring.segments()[0]).as_ptr() as usize),
+            );
         }
         assert!(places.len() <= 4, "{} places", places.len());
     }

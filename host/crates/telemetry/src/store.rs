@@ -32,6 +32,8 @@ glasshouse_model::wire::byte_enum! {
         InvalidSample = 3 "invalid sample",
         /// A span or scope nested too deeply, or text that no context can hold.
         Nesting = 4 "nested too deeply",
+        /// An event of a topic that reached the extension while it took no calls.
+        Undelivered = 5 "event not delivered",
     }
 }
 
