@@ -149,6 +149,11 @@ impl Guest {
         Ok(self.bare.call_emit(&mut self.store, times).await?)
     }
 
+    pub(crate) async fn emit_at_site(&mut self, times: u32) -> Result<()> {
+        self.refuel()?;
+        Ok(self.bare.call_emit_at_site(&mut self.store, times).await?)
+    }
+
     pub(crate) async fn log(&mut self, times: u32) -> Result<()> {
         self.refuel()?;
         Ok(self.bare.call_log(&mut self.store, times).await?)

@@ -44,8 +44,7 @@ impl Plan {
     pub(crate) fn run<const N: usize>(&self, mut sides: [Side<'_>; N]) -> Result<[Samples; N]> {
         let mut samples = std::array::from_fn(|_| Samples(Vec::new()));
         for turn in 0..=self.repeats {
-            for (index, (side, samples)) in sides.iter_mut().zip(&mut samples).enumerate() {
-                if std::env::var("SIDE").is_ok_and(|only| only != index.to_string()) { samples.0.push(1.0); continue; } // TEMP
+            for (side, samples) in sides.iter_mut().zip(&mut samples) {
                 let nanos = side()?;
                 if turn > 0 {
                     samples.0.push(nanos);

@@ -16,6 +16,7 @@ const TIMES: u32 = 10_000;
 pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
     let mut ours = house.instance("bench-sdk")?;
     let mut encoded = any(house.tokio.block_on(Guest::start(house.runtime.engine(), &house.guest("bench-bare"))))?;
+    let mut at_site = any(house.tokio.block_on(Guest::start(house.runtime.engine(), &house.guest("bench-bare"))))?;
     let mut typed = any(house.tokio.block_on(Guest::start(house.runtime.engine(), &house.guest("bench-bare"))))?;
     let native = tracing::Dispatch::new(tracing_subscriber::fmt().json().with_writer(io::sink).finish());
 
@@ -24,6 +25,7 @@ pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
         cpu(TIMES, || house.tokio.block_on(async { Ok(ours.handle(times("log", TIMES)).await.map(drop)?) }))
     });
     let encoded_side: Side<'_> = Box::new(|| cpu(TIMES, || any(house.tokio.block_on(encoded.emit(TIMES)))));
+    let at_site_side: Side<'_> = Box::new(|| cpu(TIMES, || any(house.tokio.block_on(at_site.emit_at_site(TIMES)))));
     let typed_side: Side<'_> = Box::new(|| cpu(TIMES, || any(house.tokio.block_on(typed.log(TIMES)))));
     let native_side: Side<'_> = Box::new(|| {
         tracing::dispatcher::with_default(&native, || {
@@ -33,16 +35,19 @@ pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
             })
         })
     });
-    let [sdk, bytes, bindgen, native] = plan.run([our_side, encoded_side, typed_side, native_side])?;
+    let [sdk, bytes, prefixed, bindgen, native] =
+        plan.run([our_side, encoded_side, at_site_side, typed_side, native_side])?;
 
     let logs = stored.usage().stored[Signal::Log as usize];
     let expected = u64::from(TIMES) * u64::from(plan.repeats + 1);
-    if std::env::var("SIDE").is_err() { ensure!(logs == expected, "{logs} logs were stored, not {expected}"); }
-    if std::env::var("SIDE").is_err() { same_bytes(&stored, encoded.store.data().bytes / expected)?; }
+    ensure!(logs == expected, "{logs} logs were stored, not {expected}");
+    same_bytes(&stored, encoded.store.data().bytes / expected)?;
+    same_bytes(&stored, at_site.store.data().bytes / expected)?;
 
     let what = "64 bytes and 4 fields, from the SDK's macro into the extension's store";
     Ok(vec![
         sdk.against(&bytes, "log", what, "bare wasmtime, the same bytes as list<u8>, counted", Some(1.5)),
+        sdk.against(&prefixed, "log", what, "bare wasmtime, as above, encoded in the SDK's way", None),
         sdk.against(&bindgen, "log", what, "bare wasmtime, typed call by bindgen, dropped", Some(0.5)),
         sdk.against(&native, "log", what, "native tracing, JSON layer to a sink", None),
     ])

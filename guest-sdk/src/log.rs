@@ -47,11 +47,11 @@ pub fn write(prefix: &[u8], is_literal: bool, message: fmt::Arguments<'_>, field
 }
 
 fn write_literal(prefix: &[u8], fields: &[Field<'_>]) {
-    send_batch(|buffer| wire::write_log_at(buffer, prefix, None, fields));
+    send_batch(|buffer| wire::write_log_at(buffer, prefix, fields));
 }
 
 fn write_formatted(prefix: &[u8], message: fmt::Arguments<'_>, fields: &[Field<'_>]) {
-    send_batch(|buffer| wire::write_log_at(buffer, prefix, Some(message), fields));
+    send_batch(|buffer| wire::write_formatted_log_at(buffer, prefix, message, fields));
 }
 
 /// Encodes one record into the reused buffer and sends it. The buffer is taken out meanwhile: a `Display` of the
@@ -61,14 +61,14 @@ pub(crate) fn send(kind: u8, write_body: impl FnOnce(&mut Vec<u8>)) {
     send_batch(|buffer| {
         wire::begin_batch(buffer);
         wire::record(buffer, kind, write_body);
+        buffer
     });
 }
 
 #[inline]
-fn send_batch(write_batch: impl FnOnce(&mut Vec<u8>)) {
+fn send_batch(write_batch: impl FnOnce(&mut Vec<u8>) -> &[u8]) {
     let mut buffer = BUFFER.take();
-    write_batch(&mut buffer);
-    backend::emit(&buffer);
+    backend::emit(write_batch(&mut buffer));
     if buffer.capacity() <= BUFFER_KEPT_BYTES {
         BUFFER.set(buffer);
     }

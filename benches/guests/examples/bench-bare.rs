@@ -50,6 +50,27 @@ impl Guest for Bare {
         }
     }
 
+    fn emit_at_site(times: u32) {
+        const SITE: wire::LogSite = wire::LogSite {
+            level: wire::Level::Info,
+            target: "bench",
+            file: "benches/guests/examples/bench-sdk.rs",
+            line: 29,
+            message: MESSAGE,
+        };
+        static PREFIX: [u8; SITE.prefix_bytes()] = SITE.prefix();
+        let mut buffer = Vec::new();
+        for status in 0..times {
+            let fields = [
+                wire::Field { name: "path", value: wire::Value::Text(black_box("/index.html")) },
+                wire::Field { name: "status", value: wire::Value::Integer(black_box(status).into()) },
+                wire::Field { name: "seconds", value: wire::Value::Float(black_box(0.25)) },
+                wire::Field { name: "cached", value: wire::Value::Boolean(black_box(true)) },
+            ];
+            sink::emit(wire::write_log_at(&mut buffer, &PREFIX, &fields));
+        }
+    }
+
     fn log(times: u32) {
         for status in 0..times {
             let fields = [

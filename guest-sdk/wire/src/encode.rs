@@ -24,19 +24,6 @@ pub fn record(buffer: &mut Vec<u8>, kind: u8, write_body: impl FnOnce(&mut Vec<u
     buffer[start + 1..start + RECORD_HEADER_BYTES].copy_from_slice(&length.to_le_bytes());
 }
 
-/// Writes a batch of one log, in place of what is in the buffer: the prefix of its [`LogSite`](crate::LogSite), its
-/// message unless that is in the prefix, and its fields.
-pub fn write_log_at(buffer: &mut Vec<u8>, prefix: &[u8], message: Option<fmt::Arguments<'_>>, fields: &[Field<'_>]) {
-    buffer.clear();
-    buffer.extend_from_slice(prefix);
-    if let Some(message) = message {
-        put_message(buffer, message);
-    }
-    put_fields(buffer, fields);
-    let length = (buffer.len() - 1 - RECORD_HEADER_BYTES) as u32;
-    buffer[2..=RECORD_HEADER_BYTES].copy_from_slice(&length.to_le_bytes());
-}
-
 /// Writes the body of a log. The message of `log` is not used: `message` is formatted straight into the buffer.
 pub fn write_log(buffer: &mut Vec<u8>, log: &Log<'_>, message: fmt::Arguments<'_>, fields: &[Field<'_>]) {
     write_log_head(buffer, log.level, log.target, log.source, log.time);
@@ -45,7 +32,7 @@ pub fn write_log(buffer: &mut Vec<u8>, log: &Log<'_>, message: fmt::Arguments<'_
 }
 
 #[inline]
-fn put_message(buffer: &mut Vec<u8>, message: fmt::Arguments<'_>) {
+pub(crate) fn put_message(buffer: &mut Vec<u8>, message: fmt::Arguments<'_>) {
     match message.as_str() {
         Some(text) => put_str(buffer, text),
         None => put_formatted(buffer, message),

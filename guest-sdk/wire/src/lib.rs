@@ -31,10 +31,9 @@ mod site;
 pub use check::{LogSummary, check_log};
 pub use decode::{FieldIter, Fields, Malformed, Reader, Records, decode, records};
 pub use encode::{
-    begin_batch, put_fields, put_str, put_varint, record, write_alert, write_error, write_log, write_log_at,
-    write_metric,
+    begin_batch, put_fields, put_str, put_varint, record, write_alert, write_error, write_log, write_metric,
 };
-pub use site::LogSite;
+pub use site::{LogSite, write_formatted_log_at, write_log_at};
 
 /// The version byte that a batch starts with.
 pub const VERSION: u8 = 1;

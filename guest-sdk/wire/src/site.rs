@@ -1,6 +1,10 @@
-//! What a log's place in the source fixes, encoded when the guest is compiled.
+//! Logs from a fixed place in the source: what the place fixes is encoded when the guest is compiled, and the rest is
+//! written with as few instructions as can be, each of which costs the guest fuel.
 
-use crate::{FLAG_SOURCE, KIND_LOG, Level, RECORD_HEADER_BYTES, VERSION};
+use std::fmt;
+
+use crate::encode::{put_fields, put_message};
+use crate::{FLAG_SOURCE, Field, KIND_LOG, Level, RECORD_HEADER_BYTES, VERSION, Value};
 
 /// Bytes before the log's own: the version, and the record's header, whose length is filled in later.
 const HEAD_BYTES: usize = 1 + RECORD_HEADER_BYTES;
@@ -15,9 +19,9 @@ const HEAD_BYTES: usize = 1 + RECORD_HEADER_BYTES;
 ///     LogSite { level: Level::Info, target: "demo", file: "src/lib.rs", line: 7, message: "started" };
 /// static PREFIX: [u8; SITE.prefix_bytes()] = SITE.prefix();
 ///
-/// let mut batch = Vec::new();
-/// glasshouse_wire::write_log_at(&mut batch, &PREFIX, None, &[]);
-/// assert_eq!(glasshouse_wire::records(&batch)?.count(), 1);
+/// let mut buffer = Vec::new();
+/// let batch = glasshouse_wire::write_log_at(&mut buffer, &PREFIX, &[]);
+/// assert_eq!(glasshouse_wire::records(batch)?.count(), 1);
 /// # Ok::<(), glasshouse_wire::Malformed>(())
 /// ```
 #[derive(Clone, Copy, Debug)]
@@ -106,4 +110,127 @@ const fn put_str(into: &mut [u8], at: usize, text: &str) -> usize {
         index += 1;
     }
     start + text.len()
+}
+
+/// The least size of the buffer: most logs fit.
+const BUFFER_BYTES: usize = 1024;
+
+/// Writes a batch of one log whose message is a literal, and thus in the prefix of its [`LogSite`]; gives the part of
+/// the buffer that holds it.
+pub fn write_log_at<'b>(buffer: &'b mut Vec<u8>, prefix: &[u8], fields: &[Field<'_>]) -> &'b [u8] {
+    let length = loop {
+        if let Some(left) = try_write(buffer, prefix, fields) {
+            break buffer.len() - left;
+        }
+        let larger = buffer.len().saturating_mul(2).max(BUFFER_BYTES);
+        buffer.resize(larger, 0);
+    };
+    set_length(buffer, length);
+    &buffer[..length]
+}
+
+/// The same, of a log whose message is formatted.
+pub fn write_formatted_log_at<'b>(
+    buffer: &'b mut Vec<u8>,
+    prefix: &[u8],
+    message: fmt::Arguments<'_>,
+    fields: &[Field<'_>],
+) -> &'b [u8] {
+    buffer.clear();
+    buffer.extend_from_slice(prefix);
+    put_message(buffer, message);
+    put_fields(buffer, fields);
+    let length = buffer.len();
+    set_length(buffer, length);
+    buffer
+}
+
+fn set_length(batch: &mut [u8], batch_bytes: usize) {
+    let length = (batch_bytes - HEAD_BYTES) as u32;
+    batch[2..HEAD_BYTES].copy_from_slice(&length.to_le_bytes());
+}
+
+/// Writes the log if there is room for it, and gives the number of bytes that are left.
+fn try_write(buffer: &mut [u8], prefix: &[u8], fields: &[Field<'_>]) -> Option<usize> {
+    let (place, room) = buffer.split_at_mut_checked(prefix.len())?;
+    place.copy_from_slice(prefix);
+    let mut room = Room(room);
+    room.put_varint(fields.len() as u32)?;
+    for field in fields {
+        room.put_str(field.name)?;
+        match field.value {
+            Value::Text(text) => {
+                room.put([0])?;
+                room.put_str(text)?;
+            }
+            Value::Integer(number) => {
+                room.put([1])?;
+                room.put(number.to_le_bytes())?;
+            }
+            Value::Float(number) => {
+                room.put([2])?;
+                room.put(number.to_le_bytes())?;
+            }
+            Value::Boolean(truth) => room.put([if truth { 4 } else { 3 }])?,
+        }
+    }
+    Some(room.0.len())
+}
+
+/// What is left of a buffer; each method takes what it writes off the front, and gives `None` where that is too short.
+struct Room<'b>(&'b mut [u8]);
+
+impl<'b> Room<'b> {
+    #[inline(always)]
+    fn take(&mut self, bytes: usize) -> Option<&'b mut [u8]> {
+        let (place, rest) = std::mem::take(&mut self.0).split_at_mut_checked(bytes)?;
+        self.0 = rest;
+        Some(place)
+    }
+
+    #[inline(always)]
+    fn put<const N: usize>(&mut self, bytes: [u8; N]) -> Option<()> {
+        let (place, rest) = std::mem::take(&mut self.0).split_first_chunk_mut::<N>()?;
+        *place = bytes;
+        self.0 = rest;
+        Some(())
+    }
+
+    #[inline(always)]
+    fn put_varint(&mut self, mut number: u32) -> Option<()> {
+        while number >= 0x80 {
+            self.put([number as u8 | 0x80])?;
+            number >>= 7;
+        }
+        self.put([number as u8])
+    }
+
+    /// Short text is copied in words, the last of which may overlap the one before: in a guest, to copy by
+    /// `memory.copy` is a call of the host.
+    #[inline(always)]
+    fn put_str(&mut self, text: &str) -> Option<()> {
+        self.put_varint(text.len() as u32)?;
+        let (from, place) = (text.as_bytes(), self.take(text.len())?);
+        match from.len() {
+            0 => {}
+            1..4 => {
+                for at in [0, from.len() / 2, from.len() - 1] {
+                    place[at] = from[at];
+                }
+            }
+            4..8 => put_ends::<4>(place, from)?,
+            8..=16 => put_ends::<8>(place, from)?,
+            17..=32 => put_ends::<16>(place, from)?,
+            _ => place.copy_from_slice(from),
+        }
+        Some(())
+    }
+}
+
+/// Copies at least `N` and at most twice as many bytes.
+#[inline(always)]
+fn put_ends<const N: usize>(place: &mut [u8], from: &[u8]) -> Option<()> {
+    *place.first_chunk_mut::<N>()? = *from.first_chunk::<N>()?;
+    *place.last_chunk_mut::<N>()? = *from.last_chunk::<N>()?;
+    Some(())
 }

@@ -3,7 +3,8 @@
 use glasshouse_wire::{
     Alert, Error, Field, Fields, Instrument, KIND_ALERT, KIND_ERROR, KIND_LOG, KIND_METRIC, Level, Log, LogSite,
     LogSummary, Malformed, Metric, RECORD_HEADER_BYTES, Record, Severity, Source, VERSION, Value, begin_batch,
-    check_log, decode, put_varint, record, records, write_alert, write_error, write_log, write_log_at, write_metric,
+    check_log, decode, put_varint, record, records, write_alert, write_error, write_formatted_log_at, write_log, write_log_at,
+    write_metric,
 };
 use proptest::collection::vec;
 use proptest::option::of;
@@ -334,33 +335,28 @@ fn a_log_is_the_same_with_its_site_encoded_before() {
     const { assert!(LITERAL.is_literal() && !FORMATTED.is_literal()) };
     let literal: [u8; LITERAL.prefix_bytes()] = LITERAL.prefix();
     let formatted: [u8; FORMATTED.prefix_bytes()] = FORMATTED.prefix();
+    let long = "long".repeat(1000);
     let fields = [
         Field { name: "abc", value: Value::Text("defg") },
         Field { name: "a name of more than thirty-two bytes", value: Value::Integer(-1) },
         Field { name: "thirteen_long", value: Value::Text("eight_by") },
+        Field { name: "", value: Value::Text(&long) },
+        Field { name: "ab", value: Value::Float(0.5) },
+        Field { name: "eighteen_or_so_long", value: Value::Boolean(true) },
     ];
     let source = Some(Source { file: LITERAL.file, line: LITERAL.line });
     let log = Log { level: LITERAL.level, target: LITERAL.target, message: "", source, time: None };
+    let expect = |message: std::fmt::Arguments<'_>| {
+        let mut batch = Vec::new();
+        begin_batch(&mut batch);
+        record(&mut batch, KIND_LOG, |body| write_log(body, &log, message, &fields));
+        batch
+    };
+    let mut buffer = b"what was here before".to_vec();
+    assert_eq!(write_log_at(&mut buffer, &literal, &fields), expect(format_args!("broken \u{e9}")));
     let left = 3;
-    for (prefix, message) in [(&literal[..], None), (&formatted[..], Some(left))] {
-        let (mut sent, mut expected) = (b"what was here before".to_vec(), Vec::new());
-        begin_batch(&mut expected);
-        match message {
-            None => {
-                write_log_at(&mut sent, prefix, None, &fields);
-                record(&mut expected, KIND_LOG, |body| {
-                    write_log(body, &log, format_args!("broken \u{e9}"), &fields);
-                });
-            }
-            Some(left) => {
-                write_log_at(&mut sent, prefix, Some(format_args!("{left} left")), &fields);
-                record(&mut expected, KIND_LOG, |body| {
-                    write_log(body, &log, format_args!("{left} left"), &fields);
-                });
-            }
-        }
-        assert_eq!(sent, expected);
-    }
+    let sent = write_formatted_log_at(&mut buffer, &formatted, format_args!("{left} left"), &fields);
+    assert_eq!(sent, expect(format_args!("{left} left")));
 }
 
 #[test]

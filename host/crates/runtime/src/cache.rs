@@ -2,7 +2,7 @@
 #![expect(unsafe_code, reason = "loading precompiled code is unsafe by nature; see `Cache::load` for why it is sound")]
 
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -11,6 +11,8 @@ use glasshouse_model::Digest;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+/// Bytes of a file that are read at once: they stay in the processor's cache while they are hashed.
+const READ_BYTES: usize = 64 * 1024;
 /// How long an artefact that nobody asks for is kept.
 const KEPT_UNUSED: Duration = Duration::from_hours(30 * 24);
 /// How old an artefact's mark of use may get before it is renewed.
@@ -43,13 +45,12 @@ impl Cache {
     pub(crate) fn load(&self, engine: &Engine, component: &Digest) -> Option<Component> {
         let artefact = self.artefact(component);
         let expected = fs::read(digest_of(&artefact)).ok()?;
-        let bytes = fs::read(&artefact).ok()?;
-        if expected != blake3::hash(&bytes).as_bytes() {
+        let (found, _) = digest_file(&artefact).ok()?;
+        if expected != found.0 {
             tracing::warn!(artefact = %artefact.display(), "a compiled component is damaged; it is compiled anew");
             remove(&artefact);
             return None;
         }
-        drop(bytes);
         // SAFETY: the file is what `Engine::precompile_component` gave a host of this user: its digest, which was
         // written after it, fits, and nobody else can write to the folder.
         match unsafe { Component::deserialize_file(engine, &artefact) } {
@@ -110,6 +111,23 @@ fn remove(artefact: &Path) {
 pub(crate) fn just_compiled(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
     // SAFETY: the bytes come straight from `Engine::precompile_component`.
     unsafe { Component::deserialize(engine, code) }
+}
+
+/// A file's digest and size, without holding the file in memory: memory for all of it costs as much as the digest.
+pub(crate) fn digest_file(path: &Path) -> io::Result<(Digest, u64)> {
+    let mut file = fs::File::open(path)?;
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; READ_BYTES];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok((Digest(*hasher.finalize().as_bytes()), hasher.count())),
+            Ok(bytes) => {
+                hasher.update(&buffer[..bytes]);
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 fn mark_as_used(artefact: &Path) {

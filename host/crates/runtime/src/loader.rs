@@ -9,7 +9,7 @@ use wasmparser::{Parser, Payload};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use crate::cache::{Cache, just_compiled};
+use crate::cache::{Cache, digest_file, just_compiled};
 
 /// Bytes of the largest component file that is read. The largest real ones (interpreters with their library) are 30 MB.
 const COMPONENT_BYTES: u64 = 256 * 1024 * 1024;
@@ -27,6 +27,14 @@ pub(crate) struct Loaded {
     pub(crate) file_bytes: u64,
     /// Whether it was compiled now, and not taken from the cache.
     pub(crate) compiled: bool,
+}
+
+/// What is found at a component's path.
+enum Found {
+    /// What was compiled before.
+    Compiled(Loaded),
+    /// The file's bytes, their digest, and how many of them are code.
+    Component { bytes: Vec<u8>, digest: Digest, code: u64 },
 }
 
 /// Why a component file cannot be used.
@@ -91,19 +99,14 @@ impl Loader {
     pub(crate) async fn load(self: &Arc<Self>, path: &Path) -> Result<Loaded, LoadError> {
         let owned = path.to_owned();
         let loader = Arc::clone(self);
-        let (bytes, digest, cached, code) = tokio::task::spawn_blocking(move || {
-            let bytes = read(&owned)?;
-            let digest = Digest(*blake3::hash(&bytes).as_bytes());
-            let cached = loader.cache.as_ref().and_then(|cache| cache.load(&loader.engine, &digest));
-            let code = if cached.is_none() { code_bytes(&bytes) } else { 0 };
-            Ok((bytes, digest, cached, code))
-        })
-        .await
-        .map_err(|error| LoadError::Host { path: path.to_owned(), cause: error.to_string() })??;
+        let found = tokio::task::spawn_blocking(move || loader.find(&owned))
+            .await
+            .map_err(|error| LoadError::Host { path: path.to_owned(), cause: error.to_string() })??;
+        let (bytes, digest, code) = match found {
+            Found::Compiled(loaded) => return Ok(loaded),
+            Found::Component { bytes, digest, code } => (bytes, digest, code),
+        };
         let file_bytes = bytes.len() as u64;
-        if let Some(component) = cached {
-            return Ok(Loaded { component, digest, file_bytes, compiled: false });
-        }
         if let Some(what) = not_a_component(&bytes) {
             return Err(LoadError::NotAComponent { path: path.to_owned(), what });
         }
@@ -111,6 +114,21 @@ impl Loader {
         let _turn = lane.acquire().await;
         let component = self.compile(path, bytes, digest).await?;
         Ok(Loaded { component, digest, file_bytes, compiled: true })
+    }
+
+    /// Takes a component from the cache, or else reads it.
+    fn find(&self, path: &Path) -> Result<Found, LoadError> {
+        check_size(path)?;
+        let unreadable = |cause| LoadError::Unreadable { path: path.to_owned(), cause };
+        if let Some(cache) = &self.cache {
+            let (digest, file_bytes) = digest_file(path).map_err(unreadable)?;
+            if let Some(component) = cache.load(&self.engine, &digest) {
+                return Ok(Found::Compiled(Loaded { component, digest, file_bytes, compiled: false }));
+            }
+        }
+        let bytes = std::fs::read(path).map_err(unreadable)?;
+        let digest = Digest(*blake3::hash(&bytes).as_bytes());
+        Ok(Found::Component { code: code_bytes(&bytes), bytes, digest })
     }
 
     /// Compiles on a thread of low priority that ends with the work.
@@ -144,7 +162,8 @@ impl Loader {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
+/// Refuses what is no file, and what is too large.
+fn check_size(path: &Path) -> Result<(), LoadError> {
     let unreadable = |cause| LoadError::Unreadable { path: path.to_owned(), cause };
     let metadata = std::fs::metadata(path).map_err(unreadable)?;
     if !metadata.is_file() {
@@ -153,7 +172,7 @@ fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
     if metadata.len() > COMPONENT_BYTES {
         return Err(LoadError::TooLarge { path: path.to_owned(), bytes: metadata.len() });
     }
-    std::fs::read(path).map_err(unreadable)
+    Ok(())
 }
 
 /// Bytes of code in all of a component's modules; those before the damage, if it is damaged.

@@ -132,8 +132,10 @@ pub(crate) struct Sandbox {
     blueprint: Arc<Blueprint>,
     store: Store<State>,
     /// `None` until it is made, and after a call that did not come to its end: such an instance cannot be entered.
-    instance: Option<Live>,
+    instance: Option<Box<Live>>,
     phase: watch::Receiver<Phase>,
+    /// The present invocation's name; kept for its memory, as is the scratch space.
+    name: String,
     scratch: Vec<u8>,
 }
 
@@ -167,8 +169,15 @@ impl Blueprint {
         store.set_hostcall_fuel(self.settings.budget.host_data_per_call as usize);
         store.set_max_component_handles(HANDLES);
         store.fuel_async_yield_interval(Some(YIELD_FUEL)).map_err(BuildError::Engine)?;
-        let mut sandbox = Sandbox { blueprint: Arc::clone(self), store, instance: None, phase, scratch: Vec::new() };
-        match sandbox.invoke(Job::Init, &Trigger::default(), 0).await {
+        let mut sandbox = Sandbox {
+            blueprint: Arc::clone(self),
+            store,
+            instance: None,
+            phase,
+            name: String::new(),
+            scratch: Vec::new(),
+        };
+        match sandbox.invoke(Job::Init, Trigger::default(), 0).await {
             Answer::Failed(failure) => Err(BuildError::Failed(failure)),
             Answer::Cancelled => Err(BuildError::Cancelled),
             _ => Ok(sandbox),
@@ -196,8 +205,8 @@ impl Sandbox {
     }
 
     /// Makes a call, as an invocation with a context, a budget and a record of its own.
-    pub(crate) async fn invoke(&mut self, job: Job, trigger: &Trigger, queued_nanos: u64) -> Answer {
-        let blueprint = Arc::clone(&self.blueprint);
+    pub(crate) async fn invoke(&mut self, job: Job, trigger: Trigger, queued_nanos: u64) -> Answer {
+        let blueprint = &*self.blueprint;
         let budget = &blueprint.settings.budget;
         let (counts, input_bytes, deadline) = match &job {
             Job::Init | Job::Collect | Job::CheckHealth => (false, 0, budget.deadline),
@@ -205,39 +214,31 @@ impl Sandbox {
             Job::Handle(event) => (true, event.payload.len() as u64, budget.deadline),
             Job::Embedder(..) => (true, 0, budget.deadline),
         };
-        self.scratch.clear();
-        name_job(&mut self.scratch, &job);
-        self.store.data_mut().begin_invocation(trigger, trigger.context());
+        self.name.clear();
+        name_job(&mut self.name, &job);
+        self.store.data_mut().begin_invocation(trigger);
         let fuel = if self.store.set_fuel(budget.fuel_per_call).is_ok() { budget.fuel_per_call } else { 0 };
         let live = self.instance.take();
-        let clock = Arc::clone(&blueprint.clock);
-        let call = perform(&blueprint, &mut self.store, live, job);
-        let (ended, measured) = run(call, deadline, &*clock, &mut self.phase).await;
+        let call = perform(blueprint, &mut self.store, live, job);
+        let (ended, measured) = run(call, deadline, &*blueprint.clock, &mut self.phase).await;
 
         let fuel_left = self.store.get_fuel().unwrap_or_default();
         let state = self.store.data_mut();
         let panic = if matches!(ended, Ended::Finished(Err(_))) { state.intake.take_panic() } else { None };
         state.end_invocation(fuel_left);
-        let name = String::from_utf8_lossy(&self.scratch).into_owned();
         let state = self.store.data();
-        let circumstances = Circumstances {
-            call: String::new(),
-            component: blueprint.component,
-            budget,
-            limiter: &state.limiter,
-            panic,
-        };
+        let (component, limiter) = (blueprint.component, &state.limiter);
+        let circumstances = || Circumstances { call: self.name.clone(), component, budget, limiter, panic };
         let answer = match ended {
             Ended::Finished(Ok((live, answer))) => {
                 self.instance = Some(live);
                 answer
             }
             Ended::Finished(Err(error)) => {
-                Answer::Failed(Box::new(classify(&error, Circumstances { call: name.clone(), ..circumstances })))
+                Answer::Failed(Box::new(classify(&error, circumstances())))
             }
             Ended::DeadlinePassed => {
-                let circumstances = Circumstances { call: name.clone(), ..circumstances };
-                Answer::Failed(Box::new(crate::failure::deadline(circumstances, measured.cpu_nanos)))
+                Answer::Failed(Box::new(crate::failure::deadline(circumstances(), measured.cpu_nanos)))
             }
             Ended::Cancelled => Answer::Cancelled,
         };
@@ -249,11 +250,11 @@ impl Sandbox {
             memory_bytes: if self.instance.is_some() { state.limiter.bytes() } else { 0 },
             memory_peak_bytes: state.limiter.peak(),
         };
-        self.record(&answer, &name, cost, input_bytes, counts);
+        self.record(&answer, cost, input_bytes, counts);
         answer
     }
 
-    fn record(&mut self, answer: &Answer, name: &str, cost: Cost, input_bytes: u64, counts: bool) {
+    fn record(&mut self, answer: &Answer, cost: Cost, input_bytes: u64, counts: bool) {
         let intake = &self.store.data().intake;
         let outcome = answer.outcome();
         intake.recorder().ledger().add(outcome, &cost, counts);
@@ -268,7 +269,7 @@ impl Sandbox {
         let intake = &self.store.data().intake;
         let output_bytes = if let Answer::Reply(reply) = answer { reply.payload.len() as u64 } else { 0 };
         self.scratch.clear();
-        Invocation { outcome, name, cost, input_bytes, output_bytes }.encode(&mut self.scratch);
+        Invocation { outcome, name: &self.name, cost, input_bytes, output_bytes }.encode(&mut self.scratch);
         intake.recorder().append(Signal::Invocation, head(intake), KIND_INVOCATION, &self.scratch);
     }
 }
@@ -279,7 +280,7 @@ fn head(intake: &Intake) -> Head<'_> {
 }
 
 /// An invocation's name: the export, and for `handle` the event.
-fn name_job(name: &mut Vec<u8>, job: &Job) {
+fn name_job(name: &mut String, job: &Job) {
     let (export, event) = match job {
         Job::Init => ("init", ""),
         Job::Collect => ("collect", ""),
@@ -288,10 +289,10 @@ fn name_job(name: &mut Vec<u8>, job: &Job) {
         Job::Handle(event) => ("handle", event.name.as_str()),
         Job::Embedder(export, _) => (export.as_str(), ""),
     };
-    name.extend_from_slice(export.as_bytes());
+    name.push_str(export);
     if !event.is_empty() {
-        name.push(b':');
-        name.extend_from_slice(event.as_bytes());
+        name.push(':');
+        name.push_str(event);
     }
 }
 
@@ -299,9 +300,9 @@ fn name_job(name: &mut Vec<u8>, job: &Job) {
 async fn perform(
     blueprint: &Blueprint,
     store: &mut Store<State>,
-    live: Option<Live>,
+    live: Option<Box<Live>>,
     job: Job,
-) -> wasmtime::Result<(Live, Answer)> {
+) -> wasmtime::Result<(Box<Live>, Answer)> {
     let live = if let Some(live) = live {
         live
     } else {
@@ -312,13 +313,13 @@ async fn perform(
                 exports.$interface.as_ref().map(|indices| indices.load(&mut *store, &instance)).transpose()?
             };
         }
-        Live {
+        Box::new(Live {
             handler: load!(handler),
             lifecycle: load!(lifecycle),
             collector: load!(collector),
             health: load!(health),
             instance,
-        }
+        })
     };
     let answer = match job {
         Job::Init => match &live.lifecycle {
@@ -390,11 +391,16 @@ impl Trigger {
     /// The context of the invocation that this trigger causes.
     pub(crate) fn context(&self) -> Context {
         Context {
-            trace_id: self.trace_id.unwrap_or_else(|| TraceId(fastrand::u128(1..).to_be_bytes())),
+            trace_id: self.trace_id.unwrap_or_else(random_trace_id),
             span_id: SpanId(fastrand::u64(1..).to_be_bytes()),
             correlation_id: self.correlation_id.clone(),
             user: self.user.clone(),
             tenant: self.tenant.clone(),
         }
     }
+}
+
+/// Sixteen random bytes that are not all zero. (Drawing from a range of 128 bits would cost a long division.)
+fn random_trace_id() -> TraceId {
+    TraceId((u128::from(fastrand::u64(..)) << 64 | u128::from(fastrand::u64(1..))).to_be_bytes())
 }

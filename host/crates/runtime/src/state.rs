@@ -97,9 +97,9 @@ impl State {
     }
 
     /// Starts an invocation: whose work it is, and a clean slate.
-    pub(crate) fn begin_invocation(&mut self, trigger: &Trigger, context: Context) {
-        self.trigger = trigger.clone();
-        self.scopes.begin(&context);
+    pub(crate) fn begin_invocation(&mut self, trigger: Trigger) {
+        let context = trigger.context();
+        self.trigger = trigger;
         self.intake.set_context(context);
         self.stdio.set_context(self.intake.context_bytes());
         self.limiter.start_call();

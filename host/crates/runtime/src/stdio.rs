@@ -64,7 +64,9 @@ impl Stdio {
     pub(crate) fn flush(&self) {
         let mut shared = self.lock();
         for stream in Stream::ALL {
-            shared.store_pending(stream, false);
+            if !shared.pending[stream as usize].is_empty() {
+                shared.store_pending(stream, false);
+            }
         }
     }
 

@@ -123,7 +123,7 @@ impl Supervisor {
         if let Some(mut sandbox) = serving.sandbox.take()
             && sandbox.is_alive()
         {
-            sandbox.invoke(Job::Shutdown, &Trigger::default(), 0).await;
+            sandbox.invoke(Job::Shutdown, Trigger::default(), 0).await;
         }
         self.recorder.ledger().set_memory(0);
     }
@@ -151,7 +151,7 @@ impl Supervisor {
             Round::Collect => Job::Collect,
             Round::Health => Job::CheckHealth,
         };
-        match sandbox.invoke(job, &Trigger::default(), 0).await {
+        match sandbox.invoke(job, Trigger::default(), 0).await {
             Answer::Health(mut checks) => {
                 checks.truncate(CHECKS);
                 *self.extension.shared().health.lock().unwrap_or_else(PoisonError::into_inner) = checks;
@@ -203,7 +203,7 @@ impl Supervisor {
         let now = self.extension.shared().clock.monotonic_nanos();
         let failed = match message {
             Message::Event { event, trigger, queued_at, reply } => {
-                let answer = sandbox.invoke(Job::Handle(event), &trigger, now.saturating_sub(queued_at)).await;
+                let answer = sandbox.invoke(Job::Handle(event), trigger, now.saturating_sub(queued_at)).await;
                 let (answer, failed) = told(answer);
                 if let Some(reply) = reply {
                     // A caller that went away has no use for it.
@@ -213,7 +213,7 @@ impl Supervisor {
             }
             Message::Embedder { name, call, queued_at, done } => {
                 let job = Job::Embedder(name, call);
-                let answer = sandbox.invoke(job, &Trigger::default(), now.saturating_sub(queued_at)).await;
+                let answer = sandbox.invoke(job, Trigger::default(), now.saturating_sub(queued_at)).await;
                 let (answer, failed) = told(answer);
                 let _ = done.send(answer.map(drop));
                 failed

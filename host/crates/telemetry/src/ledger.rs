@@ -55,7 +55,11 @@ impl Usage {
 impl Ledger {
     /// Adds a finished invocation; `counts` tells whether it is a call, or part of the extension's life cycle.
     pub fn add(&self, outcome: Outcome, cost: &Cost, counts: bool) {
-        let add = |total: &AtomicU64, amount: u64| total.fetch_add(amount, Ordering::Relaxed);
+        let add = |total: &AtomicU64, amount: u64| {
+            if amount > 0 {
+                total.fetch_add(amount, Ordering::Relaxed);
+            }
+        };
         add(&self.calls, u64::from(counts));
         add(&self.failures, u64::from(outcome.is_failure()));
         add(&self.answered_errors, u64::from(outcome == Outcome::Answered));
@@ -63,7 +67,9 @@ impl Ledger {
         add(&self.cpu_nanos, cost.cpu_nanos);
         add(&self.elapsed_nanos, cost.elapsed_nanos);
         self.set_memory(cost.memory_bytes);
-        self.memory_peak_bytes.fetch_max(cost.memory_peak_bytes, Ordering::Relaxed);
+        if cost.memory_peak_bytes > self.memory_peak_bytes.load(Ordering::Relaxed) {
+            self.memory_peak_bytes.fetch_max(cost.memory_peak_bytes, Ordering::Relaxed);
+        }
     }
 
     /// Sets the linear memory of the live instance.

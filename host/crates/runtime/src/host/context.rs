@@ -27,14 +27,23 @@ struct Parts {
     tenant: Option<String>,
 }
 
-impl Scopes {
-    pub(crate) fn begin(&mut self, context: &Context) {
-        self.open.clear();
-        self.outermost = Parts {
+impl Parts {
+    fn of(context: &Context) -> Self {
+        Self {
             correlation_id: context.correlation_id.clone(),
             user: context.user.clone(),
             tenant: context.tenant.clone(),
-        };
+        }
+    }
+}
+
+impl Scopes {
+    /// Enters a scope; the context at the first one is what leaving all scopes comes back to.
+    fn enter(&mut self, serial: u32, parts: Parts, context: &Context) {
+        if self.open.is_empty() {
+            self.outermost = Parts::of(context);
+        }
+        self.open.push((serial, parts));
     }
 
     /// Leaves all scopes; tells whether there were any.
@@ -83,7 +92,7 @@ impl wit::HostScope for State {
             self.intake.recorder().dropped(Drop::Nesting);
             return Ok(Resource::new_own(serial));
         }
-        let mut parts = self.scopes.innermost().clone();
+        let mut parts = Parts::of(self.intake.context());
         for (what, new, old) in [
             ("correlation id", overrides.correlation_id, &mut parts.correlation_id),
             ("user", overrides.user, &mut parts.user),
@@ -95,7 +104,7 @@ impl wit::HostScope for State {
                 None => {}
             }
         }
-        self.scopes.open.push((serial, parts));
+        self.scopes.enter(serial, parts, self.intake.context());
         self.enter_innermost_scope();
         Ok(Resource::new_own(serial))
     }
