@@ -9,6 +9,7 @@ use glasshouse_model::settings::Settings;
 use glasshouse_model::{ExtensionId, Failure, Signal};
 use glasshouse_runtime::wasmtime::{self, Store, component::Instance};
 use glasshouse_runtime::{
+    Check,
     CallError, ComponentInfo, EmbedderCall, Event, Reply, Runtime, SourceFrame, State, Status, Trigger,
 };
 use glasshouse_telemetry::{Drops, Reader, Usage};
@@ -105,6 +106,11 @@ impl Extension {
     /// What it has used so far.
     pub fn usage(&self) -> Usage {
         self.handle.usage()
+    }
+
+    /// What it said of its health when it was last asked; empty if it was not, or has nothing to say.
+    pub fn health(&self) -> Vec<Check> {
+        self.handle.health()
     }
 
     /// How many of its records were dropped, by cause.

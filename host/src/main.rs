@@ -6,6 +6,7 @@ mod output;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing_subscriber::EnvFilter;
 
 use cli::{Cli, Exit};
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr)
         .with_ansi(output::Paint::stderr().is_on())
         .init();
+    raise_open_files();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("cannot start threads: {error}"), Exit::Host),
@@ -42,8 +44,32 @@ fn main() -> ExitCode {
     }
 }
 
+/// Lets the process open as many files as the system allows it: each instance may hold files and sockets, and the usual soft
+/// limit of 1024 is for programs that use `select`.
+fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current != limit.maximum
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
+    {
+        tracing::warn!("the limit of open files stays as it is: {error}");
+    }
+}
+
 fn fail(message: &str, exit: Exit) -> ExitCode {
     let paint = output::Paint::stderr();
     output::note(format_args!("{} {message}", paint.red("error:")));
     exit.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_many_files_are_opened_as_the_system_allows() {
+        let limit = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: Some(512), ..limit }).expect("lowering it");
+        raise_open_files();
+        assert_eq!(getrlimit(Resource::Nofile), Rlimit { current: limit.maximum, ..limit });
+    }
 }

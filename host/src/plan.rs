@@ -78,15 +78,14 @@ fn planned(layers: &Layers, candidate: Candidate) -> Planned {
 
 /// A folder that lies in a granted one by its name, but that a symbolic link leads elsewhere.
 fn led_astray(resolved: &Resolved) -> Option<String> {
-    let grant = &resolved.grant;
-    grant.effective.files.iter().zip(&grant.granted_folders).find_map(|(file, granted)| {
+    resolved.grant.effective.files.iter().find_map(|file| {
         // What does not exist is reported by whoever opens it.
-        let (real, granted_real) = (file.host.canonicalize().ok()?, granted.canonicalize().ok()?);
+        let (real, granted_real) = (file.host.canonicalize().ok()?, file.root.canonicalize().ok()?);
         (!real.starts_with(&granted_real)).then(|| {
             format!(
                 "permissions.files: a symbolic link leads from {} out of the granted folder {}; grant {} itself",
                 file.host.display(),
-                granted.display(),
+                file.root.display(),
                 real.display()
             )
         })

@@ -3,10 +3,11 @@
 use glasshouse_model::{Failure, FailureKind, Level, Outcome, SpanStatus};
 use glasshouse_runtime::{CallError, Extension, Status};
 use glasshouse_telemetry::Drop;
+use serde_json::json;
 
 use crate::harness::{
-    House, ask, beside, call, dropped, event, fail, failures, guest, invocations, line_of, logs, logs_with, on_behalf,
-    spans,
+    House, ask, beside, call, dropped, errors, event, fail, failures, guest, invocations, line_of, logs, logs_with,
+    on_behalf, scratch, spans,
 };
 
 /// Makes a call that must fail beside a neighbour that must not notice, and checks that the extension works again.
@@ -152,6 +153,7 @@ async fn an_init_that_answers_an_error_says_why_and_starts_once_it_is_configured
     assert!(cause.contains("a key is needed: set config.key"), "{cause}");
     let refused = house.runtime.extension("init-refuses").expect("it is listed");
     assert_eq!(failures(&refused)[0].1.kind, FailureKind::InitRefused);
+    assert_eq!(refused.usage().memory_bytes, 0, "there is no instance");
 
     let house = House::new();
     let configured = house
@@ -160,6 +162,59 @@ async fn an_init_that_answers_an_error_says_why_and_starts_once_it_is_configured
         })
         .await;
     assert_eq!(ask(&configured, "key", "").await, "\"C major\"");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_breach_that_is_disguised_as_a_panic_is_a_breach() {
+    let house = House::new();
+    let extension = house.start("disguise", &guest("disguise"), |spec| spec.settings.budget.fuel_per_call = 1_000_000);
+    let status = extension.loaded().await;
+    assert!(matches!(&status, Status::Failed { cause } if cause.contains("breach.fuel")), "{status:?}");
+    assert_eq!(failures(&extension)[0].1.kind, FailureKind::FuelBreach);
+    let (_, kind, message, handled) = errors(&extension).pop().expect("what it said is kept");
+    assert_eq!((kind.as_str(), message.as_str(), handled), ("panic", "not my fault", false));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_panic_is_cut_and_marked() {
+    let house = House::new();
+    let extension = house.ready("panic").await;
+    let long = json!("x".repeat(100_000)).to_string();
+    let failure = fail(&extension, "panic", &long, FailureKind::Panic).await;
+    assert_eq!(failure.message.len(), glasshouse_model::limits::MESSAGE_BYTES);
+    assert!(failures(&extension)[0].0.cut);
+    fail(&extension, "panic", "\"x\"", FailureKind::Panic).await;
+    assert!(!failures(&extension)[1].0.cut);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failure_that_is_not_stored_is_counted() {
+    let house = House::new();
+    let extension = house.ready_with("panic", |spec| spec.settings.debugging.error_tracking_enabled = false).await;
+    fail(&extension, "panic", "\"x\"", FailureKind::Panic).await;
+    assert!(failures(&extension).is_empty());
+    assert_eq!(dropped(&extension, Drop::Off), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_function_name_that_stands_for_gigabytes_stays_as_it_is() {
+    // Each argument is a template of eight times the one before it.
+    let arguments: String =
+        "0123456789ABCDEFGHI".chars().map(|before| format!("S0_I{}E", format!("S{before}_").repeat(8))).collect();
+    let name = format!("_Z1f1A1BI{}E{arguments}", "S_".repeat(8));
+    let text = format!(
+        "(component (core module $m (func $s (@name \"{name}\") unreachable) (start $s)) \
+         (core instance (instantiate $m)))"
+    );
+    let file = scratch("long-name.wasm", &wat::parse_str(&text).expect("it assembles"));
+    let house = House::new();
+    let cause = house.refused("long-name", &file).await;
+    assert!(cause.contains("trap.unreachable"), "{cause}");
+    let extension = house.runtime.extension("long-name").expect("it is listed");
+    let (_, failure) = failures(&extension).pop().expect("the failure is stored");
+    assert_eq!(failure.frames[0].function, name[..glasshouse_model::limits::NAME_BYTES]);
+    let frames = house.runtime.source_frames(&extension, &failure).await;
+    assert_eq!(frames[0].function, failure.frames[0].function);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -4,17 +4,22 @@ use std::fs;
 use std::path::Path;
 
 use glasshouse_model::settings::FileAccess;
-use glasshouse_runtime::Extension;
+use glasshouse_model::{FailureKind, Level};
+use glasshouse_runtime::{CallError, Extension};
 use serde_json::json;
 
-use crate::harness::{House, ask, guest};
+use crate::harness::{House, ask, call, event, fail, guest, logs_with, on_behalf};
+
+/// A folder within a granted one.
+fn access(root: &Path, host: &Path, guest: &str, write: bool) -> FileAccess {
+    FileAccess { host: host.to_owned(), root: root.to_owned(), guest: guest.to_owned(), write }
+}
 
 /// Starts a trespasser that may use a folder, and perhaps write to it.
 async fn with_folder(house: &House, folder: &Path, write: bool) -> Extension {
     house
         .ready_with("trespasser", |spec| {
-            let guest = "/data".to_owned();
-            spec.settings.permissions.files = vec![FileAccess { host: folder.to_owned(), guest, write }];
+            spec.settings.permissions.files = vec![access(folder, folder, "/data", write)];
         })
         .await
 }
@@ -105,10 +110,54 @@ async fn a_folder_is_written_to_only_if_that_is_granted() {
 async fn a_folder_that_is_not_there_is_named_in_the_cause() {
     let house = House::new();
     let extension = house.start("trespasser", &guest("trespasser"), |spec| {
-        let host = "/no/such/folder".into();
-        spec.settings.permissions.files = vec![FileAccess { host, guest: "/data".to_owned(), write: false }];
+        let folder = Path::new("/no/such/folder");
+        spec.settings.permissions.files = vec![access(folder, folder, "/data", false)];
     });
     let status = extension.loaded().await;
     let cause = status.reason().expect("it cannot start");
     assert!(cause.contains("permissions.files: cannot open /no/such/folder for the guest's /data"), "{cause}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_that_a_guest_puts_in_place_of_a_granted_folder_leads_nowhere_after_a_failure() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (pages, secrets) = (folder.path().join("pages"), folder.path().join("secrets"));
+    let sub = pages.join("sub");
+    fs::create_dir_all(&sub).expect("making folders");
+    fs::create_dir(&secrets).expect("making a folder");
+    fs::write(secrets.join("note"), "not for you").expect("writing a file");
+    let house = House::new();
+    let extension = house
+        .ready_with("trespasser", |spec| {
+            spec.settings.permissions.files =
+                vec![access(&pages, &pages, "/a", true), access(&pages, &sub, "/b", false)];
+        })
+        .await;
+    assert_eq!(ask(&extension, "plant", json!(["/a/sub", "../secrets"]).to_string()).await, "\"planted\"");
+    assert_eq!(fs::read_to_string(sub.join("note")).expect("the link is there"), "not for you");
+    assert!(refused(&read(&extension, "/b/note").await), "what it has open stays what it was");
+    fail(&extension, "give-up", "", FailureKind::Panic).await;
+    match call(&extension, "read", "\"/b/note\"").await {
+        Err(CallError::Unavailable(reason)) => {
+            assert!(reason.contains("a symbolic link on its path is absolute or leads out"), "{reason}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_address_that_is_not_granted_is_refused_and_told_with_the_context_of_the_call() {
+    let house = House::new();
+    let extension = house
+        .ready_with("trespasser", |spec| {
+            let network = "192.0.2.1:1".parse().expect("an address");
+            spec.settings.permissions.network = vec![network];
+        })
+        .await;
+    let reply = extension.call(event("connect", "\"127.0.0.1:9\""), on_behalf("c-1", "ada", "engines")).await;
+    let answer = String::from_utf8(reply.expect("it replies").payload).expect("the reply is text");
+    assert!(refused(&answer), "{answer}");
+    let told = logs_with(&extension, "denied").pop().expect("it is told");
+    assert_eq!((told.level, told.user()), (Level::Warning, Some("ada")));
+    assert!(told.fields.contains(&("target".to_owned(), "127.0.0.1:9".to_owned())), "{told:?}");
 }

@@ -131,6 +131,24 @@ async fn nested_scopes_change_user_and_tenant_and_give_them_back() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_printed_in_a_scope_belongs_to_its_user() {
+    let house = House::new();
+    let extension = house.ready("context").await;
+    extension.call(event("print", ""), on_behalf("outer-1", "root", "home")).await.expect("it replies");
+    let own = invocation_envelopes(&extension, "handle:print").pop().and_then(|envelope| envelope.context);
+    let own = own.expect("the invocation has a context");
+    let printed = logs_with(&extension, "printed");
+    let seen: Vec<_> = printed.iter().map(|log| (log.message.as_str(), log.user())).collect();
+    assert_eq!(
+        seen,
+        [("printed outside", Some("root")), ("printed for ada", Some("ada")), ("printed outside again", Some("root"))]
+    );
+    for log in &printed {
+        assert_eq!((log.context().trace_id, log.context().span_id), (own.trace_id, own.span_id), "{}", log.message);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_no_context_can_hold_is_ignored_and_counted() {
     let house = House::new();
     let extension = house.ready("context").await;

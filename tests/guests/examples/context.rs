@@ -58,6 +58,19 @@ impl Context {
         info!("outside again");
     }
 
+    /// Prints in a scope and outside of it.
+    #[event]
+    #[allow(clippy::print_stdout, reason = "it is to be found among the logs")]
+    fn print(&mut self) {
+        println!("printed outside");
+        {
+            let _span = span!("work");
+            let _ada = context::scope().user("ada").enter();
+            println!("printed for ada");
+        }
+        println!("printed outside again");
+    }
+
     /// Tries to enter scopes that no context can hold.
     #[event]
     fn illegal(&mut self) {

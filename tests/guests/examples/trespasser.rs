@@ -37,6 +37,29 @@ impl Trespasser {
         fs::read_to_string(path).unwrap_or_else(|error| format!("refused: {error}"))
     }
 
+    /// Moves what is at a path away and puts a link in its place: a path, and where the link leads.
+    #[event]
+    fn plant(&mut self, link: (String, String)) -> String {
+        let (path, target) = link;
+        // The only way to make a link that the standard library has on every kind of WASI.
+        #[allow(deprecated, reason = "its replacement differs from system to system")]
+        let planted = fs::rename(&path, format!("{path}-old")).and_then(|()| fs::soft_link(target, &path));
+        planted.map_or_else(|error| format!("refused: {error}"), |()| "planted".to_owned())
+    }
+
+    /// Connects to an address, or tells why it cannot.
+    #[event]
+    fn connect(&mut self, address: String) -> String {
+        let connected = std::net::TcpStream::connect(address);
+        connected.map_or_else(|error| format!("refused: {error}"), |_| "connected".to_owned())
+    }
+
+    /// Fails, so that the instance is made anew.
+    #[event("give-up")]
+    fn give_up(&mut self) {
+        panic!("nothing to be had here");
+    }
+
     /// Writes a file, or tells why it cannot.
     #[event]
     fn write(&mut self, what: Request) -> String {

@@ -130,6 +130,9 @@ pub struct Permissions {
 pub struct FileAccess {
     /// The folder; a relative one is resolved against the file that names it.
     pub host: PathBuf,
+    /// The granted folder that it lies in; its own `host` before it is granted. Whoever opens `host` opens this one by its
+    /// path, which is the operator's, and goes on from there with symbolic links kept inside: a guest may have made them.
+    pub root: PathBuf,
     /// The absolute path under which the guest sees it.
     pub guest: String,
     /// Whether it may change what is there.

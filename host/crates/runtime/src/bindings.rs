@@ -7,6 +7,12 @@ wasmtime::component::bindgen!({
     imports: {
         "glasshouse:extension/debugging.[static]span.start": store | trappable,
         "glasshouse:extension/debugging.[drop]span": store | trappable,
+        "glasshouse:extension/debugging.log": async | trappable,
+        "glasshouse:extension/debugging.metric": async | trappable,
+        "glasshouse:extension/debugging.[method]meter.record": async | trappable,
+        "glasshouse:extension/debugging.error": async | trappable,
+        "glasshouse:extension/debugging.alert": async | trappable,
+        "glasshouse:extension/debugging.emit": async | trappable,
         "glasshouse:extension/events.call": async | trappable,
         default: trappable,
     },

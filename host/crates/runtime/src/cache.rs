@@ -13,6 +13,12 @@ use wasmtime::component::Component;
 
 /// Bytes of a file that are read at once: they stay in the processor's cache while they are hashed.
 const READ_BYTES: usize = 64 * 1024;
+/// The ending of an artefact's name.
+const ARTEFACT: &str = "cwasm";
+/// The ending of its digest's name.
+const DIGEST: &str = "digest";
+/// The end of the name of a file that is being written.
+const PART: &str = ".part";
 /// How long an artefact that nobody asks for is kept.
 const KEPT_UNUSED: Duration = Duration::from_hours(30 * 24);
 /// How old an artefact's mark of use may get before it is renewed.
@@ -78,26 +84,41 @@ impl Cache {
     }
 
     fn artefact(&self, component: &Digest) -> PathBuf {
-        self.folder.join(format!("{component}-{:016x}.cwasm", self.compatibility))
+        self.folder.join(format!("{component}-{:016x}.{ARTEFACT}", self.compatibility))
     }
 
     fn remove_unused(&self, now: SystemTime) {
         let Ok(entries) = fs::read_dir(&self.folder) else { return };
         for entry in entries.flatten() {
-            let unused = entry.metadata().and_then(|metadata| metadata.modified()).ok();
-            let unused = unused.and_then(|used| now.duration_since(used).ok());
-            let extension = entry.path().extension().map(std::ffi::OsStr::to_owned);
-            let ours = extension.is_some_and(|extension| extension == "cwasm" || extension == "part");
-            if ours && unused.is_some_and(|age| age > KEPT_UNUSED) {
-                remove(&entry.path());
+            let Some(ending) = entry.file_name().to_str().and_then(own_ending).map(str::to_owned) else { continue };
+            let used = entry.metadata().and_then(|metadata| metadata.modified()).ok();
+            if used.and_then(|used| now.duration_since(used).ok()).is_none_or(|age| age <= KEPT_UNUSED) {
+                continue;
+            }
+            let path = entry.path();
+            if ending == ARTEFACT {
+                remove(&path);
+            } else if ending != DIGEST || !path.with_extension(ARTEFACT).exists() {
+                // What another host removed at the same time is gone all the same.
+                let _ = fs::remove_file(&path);
             }
         }
     }
 }
 
+/// The ending of a file's name that this cache gave: the component's digest, the engine's compatibility hash, and an
+/// artefact's ending, its digest's, or that of a part of either. The folder is the operator's: what else is in it stays.
+fn own_ending(name: &str) -> Option<&str> {
+    let hex = |text: &str, digits| text.len() == digits && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let (stem, ending) = name.split_once('.')?;
+    let (component, compatibility) = stem.split_once('-')?;
+    let known = matches!(ending, ARTEFACT | DIGEST) || ending.strip_suffix(PART).is_some_and(|part| hex(part, 16));
+    (hex(component, 64) && hex(compatibility, 16) && known).then_some(ending)
+}
+
 /// The file that holds an artefact's own digest.
 fn digest_of(artefact: &Path) -> PathBuf {
-    artefact.with_extension("digest")
+    artefact.with_extension(DIGEST)
 }
 
 /// Removes an artefact and its digest.
@@ -142,7 +163,7 @@ fn mark_as_used(artefact: &Path) {
 
 /// Writes a file that is whole or not there, also if two hosts write it at once.
 fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let part = path.with_extension(format!("{:016x}.part", fastrand::u64(..)));
+    let part = path.with_extension(format!("{:016x}{PART}", fastrand::u64(..)));
     let written = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -196,6 +217,39 @@ mod tests {
             assert!(cache.load(&engine, &component).is_none());
             assert!(!artefact.exists());
         }
+    }
+
+    #[test]
+    fn what_is_unused_goes_and_what_the_cache_did_not_make_stays() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let cache = Cache::open(folder.path(), 1).expect("a cache");
+        let (used, unused, orphan) = (Digest([1; 32]), Digest([2; 32]), Digest([3; 32]));
+        let old = SystemTime::now() - 2 * KEPT_UNUSED;
+        let age = |path: &Path| {
+            let file = OpenOptions::new().append(true).open(path).expect("opening a file");
+            file.set_modified(old).expect("making a file old");
+        };
+        for component in [used, unused, orphan] {
+            cache.store(&component, b"code");
+            age(&digest_of(&cache.artefact(&component)));
+        }
+        age(&cache.artefact(&unused));
+        fs::remove_file(cache.artefact(&orphan)).expect("removing an artefact");
+        let part = cache.artefact(&used).with_extension("0123456789abcdef.part");
+        let foreign = ["backup.cwasm", "notes.part", "mine.digest", "0123-4567.cwasm", "cwasm", ".part"];
+        let foreign = foreign.map(|name| folder.path().join(name));
+        for path in foreign.iter().chain([&part]) {
+            fs::write(path, "x").expect("writing a file");
+            age(path);
+        }
+        cache.remove_unused(SystemTime::now());
+        let mut left: Vec<_> =
+            fs::read_dir(folder.path()).expect("the folder").map(|entry| entry.expect("an entry").path()).collect();
+        let mut expected = foreign.to_vec();
+        expected.extend([cache.artefact(&used), digest_of(&cache.artefact(&used))]);
+        left.sort();
+        expected.sort();
+        assert_eq!(left, expected);
     }
 
     #[test]

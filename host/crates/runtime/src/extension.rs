@@ -6,9 +6,10 @@ use std::time::Duration;
 use glasshouse_model::settings::Settings;
 use glasshouse_model::{Clock, Context, Digest, ExtensionId, Failure, Signal, SpanId, TraceId, limits};
 use glasshouse_telemetry::{Drops, Reader, Store, Usage};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{oneshot, watch};
 
 use crate::health::Check;
+use crate::mailbox::{Mailbox, Refused, Work};
 use crate::sandbox::EmbedderCall;
 
 /// Work for an extension.
@@ -93,27 +94,49 @@ pub struct Trigger {
     pub chain: Chain,
 }
 
-/// The extensions that wait for a call, outermost first.
+/// How a call came about inside of the host.
 #[derive(Clone, Debug, Default)]
-pub struct Chain(Vec<ExtensionId>);
+pub struct Chain {
+    /// The extensions that wait for it, outermost first.
+    waiting: Vec<ExtensionId>,
+    /// Calls and events that led to it.
+    hops: usize,
+}
 
 impl Trigger {
-    /// The trigger of a call that `caller` makes while it serves this one.
-    pub(crate) fn passed_on(&self, caller: &ExtensionId, context: &Context) -> Self {
-        let mut chain = self.chain.clone();
-        chain.0.push(caller.clone());
+    /// The trigger of a call that `caller` makes while it serves this one, and waits for.
+    pub(crate) fn called_by(&self, caller: &ExtensionId, context: &Context) -> Self {
+        let mut next = self.published(context);
+        next.chain.waiting.clone_from(&self.chain.waiting);
+        next.chain.waiting.push(caller.clone());
+        next
+    }
+
+    /// The trigger of an event that is published while this one is served, and that nobody waits for.
+    pub(crate) fn published(&self, context: &Context) -> Self {
         Self {
             correlation_id: context.correlation_id.clone(),
             user: context.user.clone(),
             tenant: context.tenant.clone(),
             trace_id: Some(context.trace_id),
             parent: Some(context.span_id),
-            chain,
+            chain: Chain { waiting: Vec::new(), hops: self.chain.hops + 1 },
         }
     }
 
+    /// Whether a call of `target` would nest too deeply, or come back to an extension that waits for it.
     pub(crate) fn would_cycle(&self, target: &ExtensionId) -> bool {
-        self.chain.0.len() >= limits::CALL_DEPTH || self.chain.0.contains(target)
+        self.is_too_deep() || self.chain.waiting.contains(target)
+    }
+
+    /// Whether too many calls and events led to it: extensions that answer events with events would go on for ever.
+    pub(crate) fn is_too_deep(&self) -> bool {
+        self.chain.hops >= limits::CALL_DEPTH
+    }
+
+    /// Whether it comes from outside of the host.
+    pub(crate) fn is_from_outside(&self) -> bool {
+        self.chain.hops == 0
     }
 
     fn check(&self) -> Result<(), CallError> {
@@ -196,16 +219,11 @@ pub(crate) struct Shared {
     pub(crate) settings: Settings,
     pub(crate) store: Arc<Store>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) mailbox: mpsc::Sender<Message>,
+    pub(crate) mailbox: Mailbox,
     pub(crate) status: watch::Sender<Status>,
     pub(crate) component: std::sync::OnceLock<ComponentInfo>,
     pub(crate) path: std::path::PathBuf,
     pub(crate) health: std::sync::Mutex<Vec<Check>>,
-}
-
-pub(crate) enum Message {
-    Event { event: Event, trigger: Trigger, queued_at: u64, reply: Option<oneshot::Sender<Result<Reply, CallError>>> },
-    Embedder { name: String, call: EmbedderCall, queued_at: u64, done: oneshot::Sender<Result<(), CallError>> },
 }
 
 impl Extension {
@@ -272,56 +290,44 @@ impl Extension {
     }
 
     /// Calls its handler and waits: for room in its mailbox, then for the reply. If it is cancelled before the call
-    /// started, the call may still run; its reply is lost.
+    /// started, the call is not made.
     pub async fn call(&self, event: Event, trigger: Trigger) -> Result<Reply, CallError> {
-        let (message, reply) = self.message(event, trigger)?;
-        self.0.mailbox.send(message).await.map_err(|_| self.closed())?;
+        let (work, reply) = checked(event, trigger)?;
+        self.0.mailbox.send(work, self.now()).await.map_err(|refused| self.refused(refused))?;
         reply.await.map_err(|_| self.closed())?
     }
 
     /// As [`Extension::call`], but a full mailbox is an error at once.
     pub async fn try_call(&self, event: Event, trigger: Trigger) -> Result<Reply, CallError> {
-        let (message, reply) = self.message(event, trigger)?;
-        self.0.mailbox.try_send(message).map_err(|error| match error {
-            mpsc::error::TrySendError::Full(_) => CallError::Busy,
-            mpsc::error::TrySendError::Closed(_) => self.closed(),
-        })?;
+        let (work, reply) = checked(event, trigger)?;
+        self.0.mailbox.try_send(work, self.now()).map_err(|refused| self.refused(refused))?;
         reply.await.map_err(|_| self.closed())?
     }
 
     /// Calls exports of an embedder's own, on the extension's task, as an invocation named `name`.
     pub async fn call_exports(&self, name: &str, call: EmbedderCall) -> Result<(), CallError> {
         let (done, finished) = oneshot::channel();
-        let queued_at = self.0.clock.monotonic_nanos();
-        let message = Message::Embedder { name: name.to_owned(), call, queued_at, done };
-        self.0.mailbox.send(message).await.map_err(|_| self.closed())?;
+        let work = Work::Embedder { name: name.to_owned(), call, done };
+        self.0.mailbox.send(work, self.now()).await.map_err(|refused| self.refused(refused))?;
         finished.await.map_err(|_| self.closed())?
     }
 
     /// Queues an event whose reply nobody waits for; tells whether there was room. An extension that takes no calls
     /// gets nothing, and that is no lack of room.
     pub(crate) fn try_notify(&self, event: Event, trigger: Trigger) -> bool {
-        let queued_at = self.0.clock.monotonic_nanos();
-        let message = Message::Event { event, trigger, queued_at, reply: None };
-        !matches!(self.0.mailbox.try_send(message), Err(mpsc::error::TrySendError::Full(_)))
+        let work = Work::Event { event, trigger, reply: None };
+        !matches!(self.0.mailbox.try_send(work, self.now()), Err(Refused::Full))
     }
 
-    fn message(
-        &self,
-        event: Event,
-        trigger: Trigger,
-    ) -> Result<(Message, oneshot::Receiver<Result<Reply, CallError>>), CallError> {
-        trigger.check()?;
-        if event.payload.len() > limits::PAYLOAD_BYTES {
-            let message = format!("the payload has {} bytes; {} may pass", event.payload.len(), limits::PAYLOAD_BYTES);
-            return Err(CallError::InvalidEvent(message));
+    fn now(&self) -> u64 {
+        self.0.clock.monotonic_nanos()
+    }
+
+    fn refused(&self, refused: Refused) -> CallError {
+        match refused {
+            Refused::Full => CallError::Busy,
+            Refused::Closed => self.closed(),
         }
-        if !(1..=limits::CONTEXT_BYTES).contains(&event.name.len()) {
-            return Err(CallError::InvalidEvent("an event's name has 1 to 128 bytes".into()));
-        }
-        let (sender, receiver) = oneshot::channel();
-        let queued_at = self.0.clock.monotonic_nanos();
-        Ok((Message::Event { event, trigger, queued_at, reply: Some(sender) }, receiver))
     }
 
     fn closed(&self) -> CallError {
@@ -340,4 +346,18 @@ impl Extension {
             _ => None,
         }
     }
+}
+
+/// An event as work, if it is one that may pass.
+fn checked(event: Event, trigger: Trigger) -> Result<(Work, oneshot::Receiver<Result<Reply, CallError>>), CallError> {
+    trigger.check()?;
+    if event.payload.len() > limits::PAYLOAD_BYTES {
+        let message = format!("the payload has {} bytes; {} may pass", event.payload.len(), limits::PAYLOAD_BYTES);
+        return Err(CallError::InvalidEvent(message));
+    }
+    if !(1..=limits::CONTEXT_BYTES).contains(&event.name.len()) {
+        return Err(CallError::InvalidEvent("an event's name has 1 to 128 bytes".into()));
+    }
+    let (sender, receiver) = oneshot::channel();
+    Ok((Work::Event { event, trigger, reply: Some(sender) }, receiver))
 }

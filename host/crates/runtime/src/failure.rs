@@ -5,8 +5,10 @@ use glasshouse_model::{Digest, Failure, FailureKind, Frame, text};
 use wasmtime::{Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
+use crate::demangle::demangled;
 use crate::intake::PanicReport;
 use crate::limiter::{Limiter, MemoryRefused};
+use crate::state::TooMuchData;
 
 /// How many of a stack's frames must be of one function for running out of memory bounds to be runaway recursion.
 const RECURSION_FRAMES: usize = 24;
@@ -19,6 +21,18 @@ pub(crate) struct Circumstances<'a> {
     pub(crate) limiter: &'a Limiter,
     pub(crate) panic: Option<PanicReport>,
 }
+
+/// Whether a call ended as a panic ends it. A guest can report a panic and end in another way, to hide a breach: the report
+/// then is an error of its own.
+pub(crate) fn ends_like_a_panic(error: &wasmtime::Error) -> bool {
+    error.downcast_ref() == Some(&Trap::UnreachableCodeReached)
+}
+
+/// An embedder's own import failed for a reason that is not the guest's: returned as the error of a host function, it ends
+/// the call as `internal`, with the host to blame, and does not count against the extension.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct HostFault(pub String);
 
 /// Classifies an error that ended a call.
 pub(crate) fn classify(error: &wasmtime::Error, at: Circumstances<'_>) -> Failure {
@@ -48,7 +62,11 @@ pub(crate) fn classify(error: &wasmtime::Error, at: Circumstances<'_>) -> Failur
         } else {
             let message = format!("{:#}", error.root_cause());
             // wasmtime keeps this error's type to itself.
-            if message.contains("fuel allocated for hostcalls has been exhausted") {
+            if error.is::<TooMuchData>() {
+                (FailureKind::HostDataBreach, message, vec![("host_data_per_call_bytes", budget.host_data_per_call)])
+            } else if let Some(fault) = error.downcast_ref::<HostFault>() {
+                (FailureKind::Internal, fault.to_string(), vec![])
+            } else if message.contains("fuel allocated for hostcalls has been exhausted") {
                 let message = format!("passed more than {} in one host call", text::bytes(budget.host_data_per_call));
                 (FailureKind::HostDataBreach, message, vec![("host_data_per_call_bytes", budget.host_data_per_call)])
             } else {
@@ -101,12 +119,6 @@ fn frames(backtrace: &WasmBacktrace) -> Vec<Frame> {
         offset: frame.module_offset().map(|offset| offset as u64),
     };
     backtrace.frames().iter().map(frame).collect()
-}
-
-/// A Rust or C++ function's name as its author wrote it.
-fn demangled(name: &str) -> String {
-    let shown = addr2line::demangle_auto(name.into(), None);
-    text::cut(&shown, glasshouse_model::limits::NAME_BYTES).to_owned()
 }
 
 fn trap_kind(trap: Trap, frames: &[Frame]) -> (FailureKind, String) {

@@ -1,35 +1,41 @@
 //! Turns an extension's permissions into what WASI gives it: nothing else can be reached.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::path::Path;
 use std::sync::Arc;
 
-use glasshouse_model::settings::{NetworkAccess, NetworkHost, Permissions};
+use glasshouse_model::Level;
+use glasshouse_model::settings::{FileAccess, NetworkAccess, NetworkHost, Permissions};
 use glasshouse_model::wire::{Field, Value};
-use glasshouse_model::{Clock, Level};
-use glasshouse_telemetry::Recorder;
 use ipnet::IpNet;
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
 use wasmtime_wasi::sockets::SocketAddrUse;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder};
 
-use crate::intake::host_log;
 use crate::stdio::{Stdio, Stream};
 
 /// Random bytes that a guest gets at once; `getrandom` asks for 256 at most.
-const RANDOM_BYTES: u64 = 64 * 1024;
+const RANDOM_BYTES: u64 = 4 * 1024;
+
+/// How often opening a folder is tried while others rename files; a renaming takes microseconds.
+const OPEN_ATTEMPTS: u32 = 100;
 
 /// A permission that cannot be carried out.
 #[derive(Debug, thiserror::Error)]
 pub enum GrantError {
     /// A folder that was granted cannot be opened.
-    #[error("permissions.files: cannot open {host} for the guest's {guest}: {cause:#}")]
+    #[error("permissions.files: cannot open {host} for the guest's {guest}: {cause}")]
     Folder {
         /// The host's folder.
         host: String,
         /// Where the guest would see it.
         guest: String,
         /// What the system said.
-        cause: wasmtime::Error,
+        cause: io::Error,
     },
     /// A name that was granted has no addresses.
     #[error("permissions.network: cannot look up \"{name}\": {cause}")]
@@ -77,21 +83,19 @@ impl Reachable {
 
     fn allows(&self, address: SocketAddr, use_: SocketAddrUse) -> bool {
         // Every connection begins with a bind of the own end, to any address and port; listening is never granted.
-        let own_end = match use_ {
+        match use_ {
             SocketAddrUse::TcpListen | SocketAddrUse::TcpAccept => return false,
-            SocketAddrUse::TcpBind | SocketAddrUse::UdpBind => address.ip().is_unspecified() && address.port() == 0,
-            _ => false,
-        };
+            SocketAddrUse::TcpBind | SocketAddrUse::UdpBind => {
+                return address.ip().is_unspecified() && address.port() == 0;
+            }
+            _ => {}
+        }
         // An IPv4 address in IPv6 clothing is the IPv4 address.
         let ip = match address.ip() {
             IpAddr::V6(v6) => v6.to_ipv4_mapped().map_or(IpAddr::V6(v6), IpAddr::V4),
             v4 @ IpAddr::V4(_) => v4,
         };
-        own_end
-            || self
-                .rules
-                .iter()
-                .any(|(block, port)| block.contains(&ip) && port.is_none_or(|port| port == address.port()))
+        self.rules.iter().any(|(block, port)| block.contains(&ip) && port.is_none_or(|port| port == address.port()))
     }
 }
 
@@ -100,8 +104,6 @@ pub(crate) fn wasi(
     permissions: &Permissions,
     reachable: &Arc<Reachable>,
     stdio: &Stdio,
-    recorder: &Recorder,
-    clock: &Arc<dyn Clock>,
 ) -> Result<WasiCtx, GrantError> {
     let mut builder = WasiCtxBuilder::new();
     builder.stdout(stdio.stream(Stream::Out)).stderr(stdio.stream(Stream::Error)).max_random_size(RANDOM_BYTES);
@@ -112,15 +114,22 @@ pub(crate) fn wasi(
     }
     for folder in &permissions.files {
         let access = if folder.write { FsPerms::ReadWrite } else { FsPerms::ReadOnly };
-        builder.preopened_dir(&folder.host, &folder.guest, access).map_err(|cause| GrantError::Folder {
-            host: folder.host.display().to_string(),
-            guest: folder.guest.clone(),
-            cause,
-        })?;
+        open(folder)
+            .and_then(|opened| {
+                // WASI takes paths only; this one stands for the open folder, whatever has happened to its name.
+                let path = format!("/proc/self/fd/{}", opened.as_raw_fd());
+                builder.preopened_dir(path, &folder.guest, access).map_err(io::Error::other)?;
+                Ok(())
+            })
+            .map_err(|cause| GrantError::Folder {
+                host: folder.host.display().to_string(),
+                guest: folder.guest.clone(),
+                cause,
+            })?;
     }
     let networked = !permissions.network.is_empty();
     builder.allow_tcp(networked).allow_udp(networked);
-    let (reachable, recorder, clock) = (Arc::clone(reachable), recorder.clone(), Arc::clone(clock));
+    let (reachable, stdio) = (Arc::clone(reachable), stdio.clone());
     builder.socket_addr_check(move |address, use_| {
         let allowed = reachable.allows(address, use_);
         if !allowed {
@@ -131,11 +140,38 @@ pub(crate) fn wasi(
                 Field { name: "target", value: Value::Text(&target) },
             ];
             let message = "denied: the operator has not granted this address";
-            host_log(&recorder, &*clock, &[], Level::Warning, message, &fields);
+            stdio.host_log(Level::Warning, message, &fields);
         }
         Box::pin(std::future::ready(allowed))
     });
     Ok(builder.build())
+}
+
+/// Opens a granted folder. The way to its root is the operator's; from there on symbolic links are followed only as long as
+/// they stay below the root, since a guest with a writable folder there may have made them after the start.
+fn open(folder: &FileAccess) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::open(&folder.root, flags, Mode::empty())?;
+    let Ok(rest) = folder.host.strip_prefix(&folder.root) else {
+        return Err(io::Error::other(format!("it is not within the granted folder {}", folder.root.display())));
+    };
+    let rest = if rest.as_os_str().is_empty() { Path::new(".") } else { rest };
+    let told = |error| match error {
+        Errno::XDEV => io::Error::other(format!(
+            "a symbolic link on its path is absolute or leads out of the granted folder {}",
+            folder.root.display()
+        )),
+        Errno::NOSYS | Errno::PERM => io::Error::other("the system refuses openat2, which Linux has from version 5.6 on"),
+        other => other.into(),
+    };
+    // The kernel asks to try again if anything was renamed meanwhile, anywhere on the machine.
+    for _ in 1..OPEN_ATTEMPTS {
+        match rustix::fs::openat2(&root, rest, flags, Mode::empty(), ResolveFlags::BENEATH) {
+            Err(Errno::AGAIN | Errno::INTR) => {}
+            opened => return opened.map_err(told),
+        }
+    }
+    rustix::fs::openat2(&root, rest, flags, Mode::empty(), ResolveFlags::BENEATH).map_err(told)
 }
 
 #[cfg(test)]
@@ -158,7 +194,35 @@ mod tests {
         check(&rules, "[::1]:80", SocketAddrUse::UdpSend, true);
         check(&rules, "[::1]:80", SocketAddrUse::TcpListen, false);
         check(&rules, "127.0.0.1:80", SocketAddrUse::TcpBind, false);
+        check(&rules, "[::1]:5353", SocketAddrUse::UdpBind, false);
+        check(&rules, "[::1]:0", SocketAddrUse::TcpBind, false);
+        check(&[("0.0.0.0/0", None)], "0.0.0.0:5353", SocketAddrUse::UdpBind, false);
+        check(&[("0.0.0.0/0", None)], "10.1.2.3:443", SocketAddrUse::UdpBind, false);
         check(&rules, "0.0.0.0:0", SocketAddrUse::UdpBind, true);
         check(&[], "127.0.0.1:80", SocketAddrUse::TcpConnect, false);
+    }
+
+    #[test]
+    fn a_link_that_is_put_in_a_granted_folders_place_leads_nowhere() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (root, outside) = (folder.path().join("root"), folder.path().join("outside"));
+        let host = root.join("a/b");
+        std::fs::create_dir_all(&host).expect("making folders");
+        std::fs::create_dir_all(outside.join("b")).expect("making folders");
+        let access = |root: &Path| FileAccess { host: host.clone(), root: root.into(), guest: "/g".into(), write: false };
+        open(&access(&root)).expect("it opens");
+        open(&access(&host)).expect("it opens as its own root");
+
+        std::fs::rename(root.join("a"), root.join("old")).expect("moving a folder");
+        std::os::unix::fs::symlink("old", root.join("a")).expect("linking a folder");
+        open(&access(&root)).expect("a link that stays inside is followed");
+        for target in ["../outside".into(), outside] {
+            std::fs::remove_file(root.join("a")).expect("removing a link");
+            std::os::unix::fs::symlink(target, root.join("a")).expect("linking a folder");
+            let refused = open(&access(&root)).expect_err("it leads out").to_string();
+            assert!(refused.contains("leads out of the granted folder"), "{refused}");
+            open(&access(&host)).expect("the operator's own path may have links");
+        }
+        assert!(open(&access(Path::new("/proc"))).is_err(), "a root elsewhere");
     }
 }

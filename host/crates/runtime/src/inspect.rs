@@ -6,7 +6,7 @@ use glasshouse_model::Digest;
 use wasmtime::Engine;
 use wasmtime::component::types::ComponentItem;
 
-use crate::loader::{LoadError, not_a_component};
+use crate::loader::{LoadError, check_size, not_a_component};
 
 /// What a component says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +25,7 @@ pub struct Inspection {
 
 /// Reads and compiles a component to see what it imports and exports. Blocks while it compiles.
 pub fn inspect(path: &Path) -> Result<Inspection, LoadError> {
+    check_size(path)?;
     let bytes = std::fs::read(path).map_err(|cause| LoadError::Unreadable { path: path.to_owned(), cause })?;
     if let Some(what) = not_a_component(&bytes) {
         return Err(LoadError::NotAComponent { path: path.to_owned(), what });
@@ -62,4 +63,17 @@ pub(crate) fn link_error(error: &wasmtime::Error) -> String {
          sockets) and glasshouse:extension@0.1.0 (debugging, context, events); `glasshouse inspect` lists what the \
          component imports"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_too_large_is_not_even_read() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        file.as_file().set_len(1 << 40).expect("making it large");
+        let refused = inspect(file.path()).expect_err("it is too large");
+        assert!(matches!(refused, LoadError::TooLarge { bytes, .. } if bytes == 1 << 40), "{refused}");
+    }
 }

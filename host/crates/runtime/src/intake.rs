@@ -16,6 +16,8 @@ pub(crate) struct PanicReport {
     pub(crate) location: Option<(String, u32)>,
     /// The report itself, to be stored if no trap follows.
     body: Vec<u8>,
+    /// Whether something was cut off.
+    pub(crate) cut: bool,
 }
 
 /// Takes the records of one instance. Its methods borrow it shared, so that a guest's bytes can be read in place.
@@ -26,7 +28,17 @@ pub(crate) struct Intake {
     context_bytes: Vec<u8>,
     panic: RefCell<Option<PanicReport>>,
     malformed: Cell<u64>,
+    /// Bytes taken since the guest last yielded, with an allowance for each record.
+    taken: Cell<usize>,
 }
+
+/// Bytes of one batch; the SDK sends a record at a time, of 32 KiB at most.
+const BATCH_BYTES: usize = 256 * 1024;
+/// What taking a record costs beyond its bytes, as so many bytes.
+const RECORD_COST: usize = 64;
+/// Bytes after which a guest that records yields to its neighbours: a tenth of a millisecond or so of the host's work,
+/// which no fuel is used for.
+const TAKEN_BEFORE_YIELD: usize = 256 * 1024;
 
 /// Where the span id stands in an encoded context.
 const SPAN_ID_AT: std::ops::Range<usize> = 16..24;
@@ -42,6 +54,7 @@ impl Intake {
             context_bytes: Vec::new(),
             panic: RefCell::default(),
             malformed: Cell::new(0),
+            taken: Cell::new(0),
         }
     }
 
@@ -77,11 +90,16 @@ impl Intake {
     /// Takes a batch in the wire format.
     #[inline]
     pub(crate) fn emit(&self, batch: &[u8]) {
+        if batch.len() > BATCH_BYTES {
+            return self.refuse(wire::Malformed("a batch is longer than 256 KiB"));
+        }
+        self.note_work(batch.len());
         let records = match wire::records(batch) {
             Ok(records) => records,
             Err(malformed) => return self.refuse(malformed),
         };
         for record in records {
+            self.note_work(RECORD_COST);
             if let Ok((wire::KIND_LOG, body)) = record
                 && body.len() <= limits::UNCUT_BYTES
             {
@@ -107,10 +125,39 @@ impl Intake {
 
     /// Takes one record that the host encoded from a typed call.
     pub(crate) fn take_encoded(&self, kind: u8, body: &[u8]) {
+        self.note_work(RECORD_COST + body.len());
         match wire::decode(kind, body) {
             Ok(record) => self.take(kind, body, &record),
             Err(malformed) => self.refuse(malformed),
         }
+    }
+
+    /// Takes a sample of a meter, whose names [`sample_to_limits`] has cut.
+    pub(crate) fn take_sample(&self, body: &[u8], cut: bool) {
+        self.note_work(RECORD_COST + body.len());
+        match wire::decode(wire::KIND_METRIC, body) {
+            Ok(record) => {
+                if let Some(signal) = self.recorder.admit(&record) {
+                    self.store(signal, Origin::Guest, wire::KIND_METRIC, body, cut);
+                }
+            }
+            Err(malformed) => self.refuse(malformed),
+        }
+    }
+
+    #[inline]
+    fn note_work(&self, bytes: usize) {
+        self.taken.set(self.taken.get().saturating_add(bytes));
+    }
+
+    /// Whether the guest has made so much work since it last yielded that it is to yield now.
+    #[inline]
+    pub(crate) fn is_yield_due(&self) -> bool {
+        let due = self.taken.get() >= TAKEN_BEFORE_YIELD;
+        if due {
+            self.taken.set(0);
+        }
+        due
     }
 
     #[inline]
@@ -140,8 +187,9 @@ impl Intake {
     fn note_panic(&self, error: &Error<'_>, body: &[u8], record: &Record<'_>) {
         let location = error.source.map(|source| (cut(source.file, limits::NAME_BYTES).to_owned(), source.line));
         let message = cut(error.message, limits::MESSAGE_BYTES).to_owned();
-        let body = if fits(record, body.len()) { body.to_owned() } else { cut_to_limits(record) };
-        let earlier = self.panic.replace(Some(PanicReport { message, location, body }));
+        let cut = !fits(record, body.len());
+        let body = if cut { cut_to_limits(record) } else { body.to_owned() };
+        let earlier = self.panic.replace(Some(PanicReport { message, location, body, cut }));
         self.store_panic(earlier);
     }
 
@@ -149,7 +197,7 @@ impl Intake {
     fn store_panic(&self, report: Option<PanicReport>) {
         if let Some(report) = report {
             if self.recorder.is_enabled(Signal::Error) {
-                self.store(Signal::Error, Origin::Guest, wire::KIND_ERROR, &report.body, false);
+                self.store(Signal::Error, Origin::Guest, wire::KIND_ERROR, &report.body, report.cut);
             } else {
                 self.recorder.dropped(Drop::Off);
             }
@@ -213,6 +261,14 @@ pub(crate) fn host_log(
     wire::write_log(&mut body, &log, format_args!("{}", cut(message, limits::MESSAGE_BYTES)), fields);
     let head = Head { time: clock.now(), origin: Origin::Host, cut: false, context };
     recorder.append(Signal::Log, head, wire::KIND_LOG, &body);
+}
+
+/// An encoded sample within the limits, and whether something was cut off for that.
+pub(crate) fn sample_to_limits(body: Vec<u8>) -> (Vec<u8>, bool) {
+    match wire::decode(wire::KIND_METRIC, &body) {
+        Ok(record) if !fits(&record, body.len()) => (cut_to_limits(&record), true),
+        _ => (body, false),
+    }
 }
 
 /// Whether all parts of a record are within the limits.

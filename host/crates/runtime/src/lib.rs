@@ -6,6 +6,7 @@ pub mod bench;
 mod bindings;
 mod cache;
 mod clock;
+mod demangle;
 mod engine;
 mod extension;
 mod failure;
@@ -16,6 +17,7 @@ mod inspect;
 mod intake;
 mod limiter;
 mod loader;
+mod mailbox;
 mod meter;
 mod neighbours;
 mod sandbox;
@@ -39,6 +41,7 @@ use wasmtime::component::Linker;
 pub use clock::SystemClock;
 pub use engine::LinkerHook;
 pub use extension::{CallError, Chain, ComponentInfo, Event, Extension, HandlerError, Reply, Status, Trigger};
+pub use failure::HostFault;
 pub use grants::GrantError;
 pub use health::{Check, Health};
 pub use inspect::{Inspection, inspect};
@@ -49,9 +52,10 @@ pub use symbols::SourceFrame;
 pub use wasmtime;
 
 use cache::Cache;
-use extension::{Message, Shared};
+use extension::Shared;
 use grants::Reachable;
 use loader::Loader;
+use mailbox::{Mailbox, Message, Traffic};
 use meter::Phase;
 use neighbours::{Neighbours, Registry};
 use sandbox::{Blueprint, Exports};
@@ -116,6 +120,7 @@ pub struct Runtime {
     clock: Arc<dyn Clock>,
     embedder_data: EmbedderData,
     phase: watch::Sender<Phase>,
+    traffic: Arc<Traffic>,
     symbols: Arc<Symbols>,
 }
 
@@ -139,6 +144,7 @@ impl Runtime {
             clock: settings.clock,
             embedder_data: settings.embedder_data,
             phase: watch::Sender::new(Phase::Running),
+            traffic: Arc::default(),
             symbols: Arc::default(),
         })
     }
@@ -192,7 +198,7 @@ impl Runtime {
 
     /// A new extension's handle and the other end of its mailbox.
     fn handle(&self, spec: ExtensionSpec) -> (Extension, mpsc::Receiver<Message>) {
-        let (sender, mailbox) = mpsc::channel(spec.settings.budget.mailbox.max(1));
+        let (sender, mailbox) = Mailbox::new(spec.settings.budget.mailbox, Arc::clone(&self.traffic));
         let extension = Extension::new(Shared {
             id: spec.id,
             subscriptions: spec.subscriptions,
@@ -232,25 +238,37 @@ impl Runtime {
         tokio::task::spawn_blocking(move || symbols.resolve(&path, &component, &frames)).await.unwrap_or_default()
     }
 
-    /// Ends all extensions: no new calls are taken, those in the mailboxes are finished, what is not done after
-    /// `limit` is given up, and `shutdown` runs in each live instance. Cancelling this leaves the host draining;
+    /// Ends all extensions: no new calls are taken, those under way and what they lead to are finished, what is not done
+    /// after `limit` is given up, and `shutdown` runs in each live instance. Cancelling this leaves the host draining;
     /// calling it again with a shorter limit hastens it.
     pub async fn shutdown(&self, limit: Duration) {
-        self.phase.send_if_modified(|phase| {
-            let changes = *phase < Phase::Draining;
-            *phase = (*phase).max(Phase::Draining);
-            changes
-        });
-        // Each extension's task holds a receiver until it ends, also by a panic.
-        if tokio::time::timeout(limit, self.phase.closed()).await.is_err() {
-            self.phase.send_replace(Phase::Cancelling);
+        self.advance(Phase::Draining);
+        self.traffic.close();
+        let ended = async {
+            self.traffic.idle().await;
+            self.advance(Phase::Ending);
+            // Each extension's task holds a receiver until it ends, also by a panic.
+            self.phase.closed().await;
+        };
+        if tokio::time::timeout(limit, ended).await.is_err() {
+            self.advance(Phase::Cancelling);
             self.phase.closed().await;
         }
     }
 
+    /// Goes on to a later phase; there is no way back.
+    fn advance(&self, next: Phase) {
+        self.phase.send_if_modified(|phase| {
+            let changes = *phase < next;
+            *phase = (*phase).max(next);
+            changes
+        });
+    }
+
     /// Gives up all calls in flight at once; a [`Runtime::shutdown`] under way then ends soon.
     pub fn cancel(&self) {
-        self.phase.send_replace(Phase::Cancelling);
+        self.traffic.close();
+        self.advance(Phase::Cancelling);
     }
 }
 

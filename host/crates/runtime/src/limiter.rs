@@ -4,6 +4,13 @@ use wasmtime::ResourceLimiter;
 
 /// Elements of all tables of an instance; each is a pointer of host memory. Real programs have a few thousand.
 const TABLE_ELEMENTS: usize = 1_000_000;
+/// Core instances of a component. A language's tools make about four; Python, with one for each shared library, thirty.
+const INSTANCES: usize = 100;
+/// Memories of all core instances: each takes gigabytes of address space and a few system calls, whatever its size.
+/// Real components have one or two.
+const MEMORIES: usize = 16;
+/// Tables of all core instances; real components have about one for each core instance.
+const TABLES: usize = 100;
 /// Refused growths in one call after which the call is ended: a guest that is told "no" so often is not coping.
 const REFUSALS: u32 = 1_000;
 
@@ -84,6 +91,18 @@ impl ResourceLimiter for Limiter {
         self.table_elements = wanted;
         Ok(true)
     }
+
+    fn instances(&self) -> usize {
+        INSTANCES
+    }
+
+    fn memories(&self) -> usize {
+        MEMORIES
+    }
+
+    fn tables(&self) -> usize {
+        TABLES
+    }
 }
 
 #[cfg(test)]
@@ -111,5 +130,28 @@ mod tests {
         assert!(limiter.memory_growing(0, 2000, None).is_err());
         limiter.start_call();
         assert_eq!(limiter.refused(), None);
+    }
+
+    #[test]
+    fn instances_memories_and_tables_are_bounded_in_a_store() {
+        let engine = crate::engine::engine().expect("an engine");
+        for (what, allowed, of_one) in
+            [("(memory 0)", MEMORIES, MEMORIES), ("(table 0 funcref)", TABLES, 10), ("", INSTANCES, 1)]
+        {
+            for (instances, fits) in [(allowed / of_one, true), (allowed / of_one + 1, false)] {
+                let text = format!(
+                    "(component (core module $m {}) {})",
+                    what.repeat(if what.is_empty() { 0 } else { of_one }),
+                    "(core instance (instantiate $m))".repeat(instances)
+                );
+                let bytes = wat::parse_str(&text).expect("it assembles");
+                let component = wasmtime::component::Component::new(&engine, bytes).expect("it compiles");
+                let mut store = wasmtime::Store::new(&engine, Limiter::new(u64::MAX));
+                store.limiter(|limiter| limiter);
+                store.set_fuel(1_000_000).expect("fuel is counted");
+                let made = wasmtime::component::Linker::<Limiter>::new(&engine).instantiate(&mut store, &component);
+                assert_eq!(made.is_ok(), fits, "{instances} of ({what}): {:?}", made.err());
+            }
+        }
     }
 }

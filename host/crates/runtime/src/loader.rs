@@ -163,7 +163,7 @@ impl Loader {
 }
 
 /// Refuses what is no file, and what is too large.
-fn check_size(path: &Path) -> Result<(), LoadError> {
+pub(crate) fn check_size(path: &Path) -> Result<(), LoadError> {
     let unreadable = |cause| LoadError::Unreadable { path: path.to_owned(), cause };
     let metadata = std::fs::metadata(path).map_err(unreadable)?;
     if !metadata.is_file() {

@@ -15,8 +15,10 @@ use crate::clock::thread_cpu_nanos;
 pub(crate) enum Phase {
     /// Calls are taken.
     Running,
-    /// No new calls are taken; those in the mailboxes are finished.
+    /// No new calls are taken from outside; those under way are finished.
     Draining,
+    /// Nothing is under way any more: each extension ends.
+    Ending,
     /// Calls in flight are given up.
     Cancelling,
 }
@@ -57,8 +59,8 @@ pub(crate) async fn run<F: Future>(
         let first = timer.is_none();
         let before = if first { 0 } else { thread_cpu_nanos() };
         let polled = call.as_mut().poll(task);
-        let elapsed = clock.monotonic_nanos() - start;
-        cpu_nanos += if first { elapsed } else { thread_cpu_nanos() - before };
+        let elapsed = clock.monotonic_nanos().saturating_sub(start);
+        cpu_nanos += if first { elapsed } else { thread_cpu_nanos().saturating_sub(before) };
         if let Poll::Ready(output) = polled {
             return Poll::Ready((Ended::Finished(output), elapsed));
         }

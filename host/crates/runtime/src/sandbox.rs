@@ -12,7 +12,7 @@ use glasshouse_model::settings::Settings;
 use glasshouse_model::{
     Clock, Context, Digest, ExtensionId, Failure, FailureKind, Invocation, Origin, Outcome, Signal, SpanId, TraceId,
 };
-use glasshouse_telemetry::{Head, Recorder};
+use glasshouse_telemetry::{Drop, Head, Recorder};
 use tokio::sync::watch;
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
@@ -20,7 +20,7 @@ use wasmtime::component::{Instance, InstancePre};
 use crate::bindings::exports::glasshouse::extension::{collector, handler, health, lifecycle};
 use crate::engine::YIELD_FUEL;
 use crate::extension::{Event, HandlerError, Reply, Trigger};
-use crate::failure::{Circumstances, classify};
+use crate::failure::{Circumstances, classify, ends_like_a_panic};
 use crate::grants::{GrantError, Reachable, wasi};
 use crate::health::Check;
 use crate::intake::Intake;
@@ -152,7 +152,7 @@ impl Blueprint {
     pub(crate) async fn build(self: &Arc<Self>, phase: watch::Receiver<Phase>) -> Result<Sandbox, BuildError> {
         let stdio = Stdio::new(self.recorder.clone(), Arc::clone(&self.clock));
         let permissions = &self.settings.permissions;
-        let wasi = wasi(permissions, &self.reachable, &stdio, &self.recorder, &self.clock)?;
+        let wasi = wasi(permissions, &self.reachable, &stdio)?;
         let state = State::new(StateParts {
             id: self.id.clone(),
             recorder: self.recorder.clone(),
@@ -216,7 +216,8 @@ impl Sandbox {
         };
         self.name.clear();
         name_job(&mut self.name, &job);
-        self.store.data_mut().begin_invocation(trigger);
+        let deadline_at = blueprint.clock.monotonic_nanos().saturating_add(deadline.as_nanos() as u64);
+        self.store.data_mut().begin_invocation(trigger, budget, deadline_at);
         let fuel = if self.store.set_fuel(budget.fuel_per_call).is_ok() { budget.fuel_per_call } else { 0 };
         let live = self.instance.take();
         let call = perform(blueprint, &mut self.store, live, job);
@@ -224,14 +225,19 @@ impl Sandbox {
 
         let fuel_left = self.store.get_fuel().unwrap_or_default();
         let state = self.store.data_mut();
-        let panic = if matches!(ended, Ended::Finished(Err(_))) { state.intake.take_panic() } else { None };
+        let panic = match &ended {
+            Ended::Finished(Err(error)) if ends_like_a_panic(error) => state.intake.take_panic(),
+            _ => None,
+        };
+        let cut = panic.as_ref().is_some_and(|panic| panic.cut);
         state.end_invocation(fuel_left);
         let state = self.store.data();
         let (component, limiter) = (blueprint.component, &state.limiter);
         let circumstances = || Circumstances { call: self.name.clone(), component, budget, limiter, panic };
         let answer = match ended {
             Ended::Finished(Ok((live, answer))) => {
-                self.instance = Some(live);
+                // One whose `init` refused is never called.
+                self.instance = (!matches!(answer, Answer::Failed(_))).then_some(live);
                 answer
             }
             Ended::Finished(Err(error)) => {
@@ -250,33 +256,36 @@ impl Sandbox {
             memory_bytes: if self.instance.is_some() { state.limiter.bytes() } else { 0 },
             memory_peak_bytes: state.limiter.peak(),
         };
-        self.record(&answer, cost, input_bytes, counts);
+        self.record(&answer, cut, cost, input_bytes, counts);
         answer
     }
 
-    fn record(&mut self, answer: &Answer, cost: Cost, input_bytes: u64, counts: bool) {
+    /// Stores the invocation, and its failure if it is one; `cut` tells whether what is known of that was cut.
+    fn record(&mut self, answer: &Answer, cut: bool, cost: Cost, input_bytes: u64, counts: bool) {
         let intake = &self.store.data().intake;
         let outcome = answer.outcome();
         intake.recorder().ledger().add(outcome, &cost, counts);
-        if let Answer::Failed(failure) = answer
-            && intake.recorder().is_enabled(Signal::Error)
-        {
-            self.scratch.clear();
-            failure.encode(&mut self.scratch);
-            intake.recorder().append(Signal::Error, head(intake), KIND_FAILURE, &self.scratch);
+        if let Answer::Failed(failure) = answer {
+            if intake.recorder().is_enabled(Signal::Error) {
+                self.scratch.clear();
+                failure.encode(&mut self.scratch);
+                intake.recorder().append(Signal::Error, head(intake, cut), KIND_FAILURE, &self.scratch);
+            } else {
+                intake.recorder().dropped(Drop::Off);
+            }
         }
         self.store.data_mut().leave_scopes();
         let intake = &self.store.data().intake;
         let output_bytes = if let Answer::Reply(reply) = answer { reply.payload.len() as u64 } else { 0 };
         self.scratch.clear();
         Invocation { outcome, name: &self.name, cost, input_bytes, output_bytes }.encode(&mut self.scratch);
-        intake.recorder().append(Signal::Invocation, head(intake), KIND_INVOCATION, &self.scratch);
+        intake.recorder().append(Signal::Invocation, head(intake, false), KIND_INVOCATION, &self.scratch);
     }
 }
 
 /// What stands around a record that the host makes of an invocation.
-fn head(intake: &Intake) -> Head<'_> {
-    Head { time: intake.clock().now(), origin: Origin::Host, cut: false, context: intake.context_bytes() }
+fn head(intake: &Intake, cut: bool) -> Head<'_> {
+    Head { time: intake.clock().now(), origin: Origin::Host, cut, context: intake.context_bytes() }
 }
 
 /// An invocation's name: the export, and for `handle` the event.

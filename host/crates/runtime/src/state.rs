@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::sync::Arc;
 
+use glasshouse_model::settings::Budget;
 use glasshouse_model::{Clock, Context, ExtensionId};
 use glasshouse_telemetry::Recorder;
 use wasmtime::component::ResourceTable;
@@ -17,8 +18,21 @@ use crate::limiter::Limiter;
 use crate::neighbours::Neighbours;
 use crate::stdio::Stdio;
 
-/// Resources that an instance may hold in the host at once: WASI's, meters, and the like. Each is some 100 bytes.
-const TABLE_CAPACITY: usize = 10_000;
+/// Resources that an instance may hold in the host at once: WASI's, meters, and the like. Open files and sockets are among
+/// them, each a descriptor of the host's process, of which systems commonly allow a hundred thousands or more.
+const TABLE_CAPACITY: usize = 1_000;
+
+/// How often an invocation may pass what one host call may carry through calls that cannot yield: names of spans, meters
+/// and scopes, which a well-behaved guest keeps short.
+const CALLS_WORTH_OF_DATA: u64 = 4;
+
+/// Bytes of one such call that are not counted, so that only a guest that passes much too much is ended, however long it runs.
+const UNCOUNTED_BYTES: usize = 1024;
+
+/// A guest passed far more data to spans, meters, scopes and topics than they are for.
+#[derive(Debug, thiserror::Error)]
+#[error("passed more data to spans, meters, scopes and topics than {CALLS_WORTH_OF_DATA} host calls may carry")]
+pub(crate) struct TooMuchData;
 
 /// The data of an instance's store; an embedder's own imports get it as their `T`.
 pub struct State {
@@ -27,6 +41,10 @@ pub struct State {
     pub(crate) spans: Spans,
     pub(crate) scopes: Scopes,
     pub(crate) trigger: Trigger,
+    /// When the present invocation has to be done, in `Clock::monotonic_nanos`.
+    pub(crate) deadline_at: u64,
+    /// What the present invocation may still pass through calls that cannot yield to the neighbours, in bytes.
+    data_left: u64,
     pub(crate) limiter: Limiter,
     pub(crate) stdio: Stdio,
     pub(crate) neighbours: Neighbours,
@@ -59,6 +77,8 @@ impl State {
             spans: Spans::default(),
             scopes: Scopes::default(),
             trigger: Trigger::default(),
+            deadline_at: 0,
+            data_left: 0,
             limiter: parts.limiter,
             stdio: parts.stdio,
             neighbours: parts.neighbours,
@@ -96,10 +116,24 @@ impl State {
         }
     }
 
+    /// Counts what a guest passed to a call that cannot yield to the neighbours; too much of it ends the invocation.
+    pub(crate) fn charge(&mut self, bytes: usize) -> wasmtime::Result<()> {
+        let counted = bytes.saturating_sub(UNCOUNTED_BYTES) as u64;
+        match self.data_left.checked_sub(counted) {
+            Some(left) => {
+                self.data_left = left;
+                Ok(())
+            }
+            None => Err(wasmtime::Error::new(TooMuchData)),
+        }
+    }
+
     /// Starts an invocation: whose work it is, and a clean slate.
-    pub(crate) fn begin_invocation(&mut self, trigger: Trigger) {
+    pub(crate) fn begin_invocation(&mut self, trigger: Trigger, budget: &Budget, deadline_at: u64) {
         let context = trigger.context();
         self.trigger = trigger;
+        self.deadline_at = deadline_at;
+        self.data_left = budget.host_data_per_call.saturating_mul(CALLS_WORTH_OF_DATA);
         self.intake.set_context(context);
         self.stdio.set_context(self.intake.context_bytes());
         self.limiter.start_call();

@@ -5,16 +5,23 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
-use glasshouse_model::{Clock, limits};
+use glasshouse_model::wire::Field;
+use glasshouse_model::{Clock, Level, limits};
 use glasshouse_telemetry::Recorder;
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
-use crate::intake::{Intake, lossy};
+use crate::intake::{Intake, host_log, lossy};
 
 /// Bytes that a guest may write at once: WASI splits what is longer.
 const WRITE_BYTES: usize = 64 * 1024;
+
+/// What storing a line costs beyond its bytes, as so many bytes.
+const LINE_COST: usize = 64;
+/// Bytes after which a guest that writes yields to its neighbours: some tenths of a millisecond of the host's work, for
+/// which no fuel is used.
+const WRITTEN_BEFORE_YIELD: usize = 256 * 1024;
 
 /// Both streams of an instance. Cheap to clone: they share their state.
 #[derive(Clone)]
@@ -25,6 +32,8 @@ struct Shared {
     clock: Arc<dyn Clock>,
     context: Vec<u8>,
     pending: [Vec<u8>; 2],
+    /// Bytes written since the guest last yielded, with an allowance for each line.
+    written: usize,
 }
 
 /// Which of the two streams.
@@ -47,7 +56,7 @@ impl Stream {
 
 impl Stdio {
     pub(crate) fn new(recorder: Recorder, clock: Arc<dyn Clock>) -> Self {
-        Self(Arc::new(Mutex::new(Shared { recorder, clock, context: Vec::new(), pending: Default::default() })))
+        Self(Arc::new(Mutex::new(Shared { recorder, clock, context: Vec::new(), pending: Default::default(), written: 0 })))
     }
 
     pub(crate) fn stream(&self, stream: Stream) -> LineStream {
@@ -58,6 +67,12 @@ impl Stdio {
         let mut shared = self.lock();
         shared.context.clear();
         shared.context.extend_from_slice(context);
+    }
+
+    /// Stores a log that the host makes of what the guest did, with the context of its invocation.
+    pub(crate) fn host_log(&self, level: Level, message: &str, fields: &[Field<'_>]) {
+        let shared = self.lock();
+        host_log(&shared.recorder, &*shared.clock, &shared.context, level, message, fields);
     }
 
     /// Stores what was written without an end of line.
@@ -73,6 +88,7 @@ impl Stdio {
     fn write(&self, stream: Stream, bytes: &[u8]) {
         let mut shared = self.lock();
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            shared.written = shared.written.saturating_add(piece.len() + LINE_COST);
             let room = limits::MESSAGE_BYTES.saturating_sub(shared.pending[stream as usize].len());
             let (line, ended) = piece.strip_suffix(b"\n").map_or((piece, false), |line| (line, true));
             shared.pending[stream as usize].extend_from_slice(&line[..line.len().min(room)]);
@@ -80,6 +96,15 @@ impl Stdio {
                 shared.store_pending(stream, line.len() > room);
             }
         }
+    }
+
+    /// Whether the guest has written so much that it is to wait until its neighbours ran.
+    fn is_yield_due(&self) -> bool {
+        self.lock().written >= WRITTEN_BEFORE_YIELD
+    }
+
+    fn start_slice(&self) {
+        self.lock().written = 0;
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
@@ -121,7 +146,12 @@ impl StdoutStream for LineStream {
 
 #[wasmtime_wasi::async_trait]
 impl Pollable for LineStream {
-    async fn ready(&mut self) {}
+    async fn ready(&mut self) {
+        if self.stdio.is_yield_due() {
+            tokio::task::yield_now().await;
+            self.stdio.start_slice();
+        }
+    }
 }
 
 impl OutputStream for LineStream {
@@ -135,7 +165,8 @@ impl OutputStream for LineStream {
     }
 
     fn check_write(&mut self) -> StreamResult<usize> {
-        Ok(WRITE_BYTES)
+        // Nothing more is taken until `ready` was waited for.
+        Ok(if self.stdio.is_yield_due() { 0 } else { WRITE_BYTES })
     }
 }
 

@@ -5,14 +5,15 @@ use std::sync::{Arc, PoisonError};
 
 use glasshouse_model::text;
 use glasshouse_model::wire::{Field, Value};
-use glasshouse_model::{Failure, Level};
+use glasshouse_model::{Blame, Failure, Level};
 use glasshouse_telemetry::{Drop, Recorder};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
-use crate::extension::{CallError, ComponentInfo, Extension, Message, Reply, Status, Trigger};
+use crate::extension::{CallError, ComponentInfo, Extension, Reply, Status, Trigger};
 use crate::health::CHECKS;
 use crate::intake::host_log;
+use crate::mailbox::{Message, Work};
 use crate::meter::Phase;
 use crate::sandbox::{Answer, Blueprint, BuildError, Job, Sandbox};
 
@@ -110,7 +111,6 @@ impl Supervisor {
         let mut serving = Serving { blueprint, sandbox: Some(sandbox), failures_in_a_row: 0, quarantines_in_a_row: 0 };
         loop {
             let message = tokio::select! {
-                biased;
                 message = self.next() => message,
                 round = rounds.next() => {
                     self.make_round(&mut serving, round).await;
@@ -130,11 +130,11 @@ impl Supervisor {
 
     /// The next message; `None` once the host stops and the mailbox is empty.
     async fn next(&mut self) -> Option<Message> {
-        if *self.phase.borrow() == Phase::Running {
+        if *self.phase.borrow() < Phase::Ending {
             tokio::select! {
                 biased;
                 message = self.mailbox.recv() => return message,
-                _ = self.phase.wait_for(|phase| *phase != Phase::Running) => self.mailbox.close(),
+                _ = self.phase.wait_for(|phase| *phase >= Phase::Ending) => {}
             }
         }
         self.mailbox.close();
@@ -143,8 +143,11 @@ impl Supervisor {
 
     /// Asks an extension that takes calls for its metrics or its health.
     async fn make_round(&mut self, serving: &mut Serving, round: Round) {
-        if self.extension.status() != Status::Ready || self.revive(serving).await.is_err() {
+        if self.extension.status() != Status::Ready {
             return;
+        }
+        if let Err(error) = self.revive(serving).await {
+            return self.note_build_error(serving, &error);
         }
         let Some(sandbox) = serving.sandbox.as_mut() else { return };
         let job = match round {
@@ -156,7 +159,7 @@ impl Supervisor {
                 checks.truncate(CHECKS);
                 *self.extension.shared().health.lock().unwrap_or_else(PoisonError::into_inner) = checks;
             }
-            Answer::Failed(failure) => self.note_failure(serving, &failure.to_string()),
+            Answer::Failed(failure) => self.note_failure(serving, &failure),
             _ => {}
         }
     }
@@ -197,38 +200,41 @@ impl Supervisor {
                 BuildError::Grant(_) | BuildError::Engine(_) => CallError::Unavailable(error.to_string()),
             };
             self.answer_error(message, refusal);
-            return self.note_failure(serving, &error.to_string());
+            return self.note_build_error(serving, &error);
         }
         let Some(sandbox) = serving.sandbox.as_mut() else { return };
-        let now = self.extension.shared().clock.monotonic_nanos();
-        let failed = match message {
-            Message::Event { event, trigger, queued_at, reply } => {
-                let answer = sandbox.invoke(Job::Handle(event), trigger, now.saturating_sub(queued_at)).await;
-                let (answer, failed) = told(answer);
+        let (work, queued_at, _under_way) = message.open();
+        let queued_nanos = self.extension.shared().clock.monotonic_nanos().saturating_sub(queued_at);
+        let answer = match work {
+            // Its caller has given up waiting.
+            Work::Event { reply: Some(reply), .. } if reply.is_closed() => return,
+            Work::Event { event, trigger, reply } => {
+                let answer = sandbox.invoke(Job::Handle(event), trigger, queued_nanos).await;
+                let (reply_to_send, ended) = told(answer);
                 if let Some(reply) = reply {
                     // A caller that went away has no use for it.
-                    let _ = reply.send(answer);
+                    let _ = reply.send(reply_to_send);
                 }
-                failed
+                ended
             }
-            Message::Embedder { name, call, queued_at, done } => {
-                let job = Job::Embedder(name, call);
-                let answer = sandbox.invoke(job, Trigger::default(), now.saturating_sub(queued_at)).await;
-                let (answer, failed) = told(answer);
-                let _ = done.send(answer.map(drop));
-                failed
+            Work::Embedder { name, call, done } => {
+                let answer = sandbox.invoke(Job::Embedder(name, call), Trigger::default(), queued_nanos).await;
+                let (reply_to_send, ended) = told(answer);
+                let _ = done.send(reply_to_send.map(drop));
+                ended
             }
         };
-        match failed {
-            Some(failure) => {
-                self.note_failure(serving, &failure.to_string());
-                if matches!(self.extension.status(), Status::Ready | Status::Probing)
+        match answer {
+            Ending::Failed(failure) => {
+                self.note_failure(serving, &failure);
+                if matches!(self.extension.status(), Status::Ready)
                     && let Err(error) = self.revive(serving).await
                 {
-                    self.note_failure(serving, &format!("the rebuilt instance does not start: {error}"));
+                    self.note_build_error(serving, &error);
                 }
             }
-            None => self.note_success(serving),
+            Ending::Answered => self.note_success(serving),
+            Ending::Cancelled => {}
         }
     }
 
@@ -252,7 +258,21 @@ impl Supervisor {
         }
     }
 
-    fn note_failure(&self, serving: &mut Serving, evidence: &str) {
+    /// An instance that cannot be made is a failure of the extension only if its own code failed.
+    fn note_build_error(&self, serving: &mut Serving, error: &BuildError) {
+        match error {
+            BuildError::Failed(failure) => self.note_failure(serving, failure),
+            BuildError::Cancelled => {}
+            BuildError::Grant(_) | BuildError::Engine(_) => {
+                self.log(Level::Error, &format!("cannot be started anew: {error}"), &[]);
+            }
+        }
+    }
+
+    fn note_failure(&self, serving: &mut Serving, failure: &Failure) {
+        if failure.kind.blame() == Blame::Host {
+            return;
+        }
         let budget = &serving.blueprint.settings.budget;
         let failures = serving.failures_in_a_row + 1;
         let probing = self.extension.status() == Status::Probing;
@@ -268,9 +288,9 @@ impl Supervisor {
         self.recorder.ledger().set_memory(0);
         let until = self.extension.shared().clock.monotonic_nanos().saturating_add(length.as_nanos() as u64);
         let evidence = if probing {
-            format!("the probe failed: {evidence}")
+            format!("the probe failed: {failure}")
         } else {
-            format!("{failures} failures in a row, the last one: {evidence}")
+            format!("{failures} failures in a row, the last one: {failure}")
         };
         let fields = [
             Field { name: "failures_in_a_row", value: Value::Integer(i64::from(failures)) },
@@ -283,10 +303,10 @@ impl Supervisor {
     /// Answers without having called the extension. An event that nobody waits for is counted.
     fn answer_error(&self, message: Message, error: CallError) {
         // A caller that went away has no use for it.
-        match message {
-            Message::Event { reply: Some(reply), .. } => drop(reply.send(Err(error))),
-            Message::Event { reply: None, .. } => self.recorder.dropped(Drop::Undelivered),
-            Message::Embedder { done, .. } => drop(done.send(Err(error))),
+        match message.open().0 {
+            Work::Event { reply: Some(reply), .. } => drop(reply.send(Err(error))),
+            Work::Event { reply: None, .. } => self.recorder.dropped(Drop::Undelivered),
+            Work::Embedder { done, .. } => drop(done.send(Err(error))),
         }
     }
 
@@ -308,17 +328,26 @@ fn advised(error: &BuildError) -> String {
     }
 }
 
-/// A sandbox's answer as the caller gets it, and the failure, if it is one.
-pub(crate) fn told(answer: Answer) -> (Result<Reply, CallError>, Option<Arc<Failure>>) {
+/// What a call's end means for the extension's health.
+pub(crate) enum Ending {
+    /// It answered, if only with an error.
+    Answered,
+    /// The host gave the call up.
+    Cancelled,
+    Failed(Arc<Failure>),
+}
+
+/// A sandbox's answer as the caller gets it, and what it means.
+pub(crate) fn told(answer: Answer) -> (Result<Reply, CallError>, Ending) {
     match answer {
-        Answer::Reply(reply) => (Ok(reply), None),
-        Answer::Done | Answer::Health(_) => (Ok(Reply::default()), None),
-        Answer::Error(error) => (Err(CallError::Answered(error)), None),
-        Answer::NoHandler => (Err(CallError::NoHandler), None),
-        Answer::Cancelled => (Err(CallError::Cancelled), None),
+        Answer::Reply(reply) => (Ok(reply), Ending::Answered),
+        Answer::Done | Answer::Health(_) => (Ok(Reply::default()), Ending::Answered),
+        Answer::Error(error) => (Err(CallError::Answered(error)), Ending::Answered),
+        Answer::NoHandler => (Err(CallError::NoHandler), Ending::Answered),
+        Answer::Cancelled => (Err(CallError::Cancelled), Ending::Cancelled),
         Answer::Failed(failure) => {
             let failure = Arc::new(*failure);
-            (Err(CallError::Failed(Arc::clone(&failure))), Some(failure))
+            (Err(CallError::Failed(Arc::clone(&failure))), Ending::Failed(failure))
         }
     }
 }

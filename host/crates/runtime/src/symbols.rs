@@ -1,11 +1,14 @@
 //! From a stored stack's offsets to source lines: reads a component's own DWARF, away from the guest's thread.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use glasshouse_model::{Digest, Frame, text};
+use glasshouse_model::{Digest, Frame, limits, text};
 use wasmparser::{Parser, Payload};
+
+use crate::demangle::demangled;
 
 /// Components whose line tables are kept in memory at once; each is about twice the size of its debug sections.
 const COMPONENTS: usize = 8;
@@ -15,7 +18,7 @@ const INLINED: usize = 16;
 /// A place in the guest's source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SourceFrame {
-    /// The function, demangled; empty if unknown.
+    /// The function, demangled if it is Rust's; empty if unknown.
     pub function: String,
     /// The source file as the compiler named it, and the line, if known.
     pub location: Option<(String, u32)>,
@@ -25,9 +28,12 @@ pub struct SourceFrame {
 
 type Bytes = gimli::EndianArcSlice<gimli::LittleEndian>;
 
-/// Looks up source lines; keeps what it has parsed.
+/// Looks up source lines; keeps what it has parsed. While one component is parsed, the others are not waited for.
 #[derive(Default)]
-pub(crate) struct Symbols(Mutex<HashMap<Digest, Option<Lines>>>);
+pub(crate) struct Symbols(Mutex<HashMap<Digest, Component>>);
+
+/// A component's lines once they are parsed; `None` if it has none.
+type Component = Arc<Mutex<OnceCell<Option<Lines>>>>;
 
 /// The core modules of a component that carry line tables.
 struct Lines(Vec<ModuleLines>);
@@ -45,12 +51,18 @@ impl Symbols {
     /// Frames keep only their function's name if the component has no line tables, or its file is not the one that
     /// failed any more.
     pub(crate) fn resolve(&self, component: &Path, digest: &Digest, frames: &[Frame]) -> Vec<SourceFrame> {
-        let mut parsed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if parsed.len() >= COMPONENTS && !parsed.contains_key(digest) {
-            parsed.clear();
-        }
-        let lines = parsed.entry(*digest).or_insert_with(|| Lines::read(component, digest));
+        let entry = self.entry(digest);
+        let entry = entry.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = entry.get_or_init(|| Lines::read(component, digest));
         frames.iter().flat_map(|frame| resolve_frame(lines.as_ref(), frame)).collect()
+    }
+
+    fn entry(&self, digest: &Digest) -> Component {
+        let mut components = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if components.len() >= COMPONENTS && !components.contains_key(digest) {
+            components.clear();
+        }
+        Arc::clone(components.entry(*digest).or_default())
     }
 }
 
@@ -104,10 +116,9 @@ impl Lines {
         let mut frames = module.context.find_frames(address).skip_all_loads().ok()?;
         let mut found = Vec::new();
         while let Ok(Some(frame)) = frames.next() {
-            let function =
-                frame.function.and_then(|function| function.demangle().map(std::borrow::Cow::into_owned).ok());
-            let location = frame.location.and_then(|place| Some((place.file?.to_owned(), place.line?)));
-            found.push(SourceFrame { function: shown(&function.unwrap_or_default()), location, inlined: true });
+            let function = frame.function.and_then(|function| Some(demangled(&function.raw_name().ok()?)));
+            let location = frame.location.as_ref().and_then(source_place);
+            found.push(SourceFrame { function: function.unwrap_or_default(), location, inlined: true });
             if found.len() == INLINED {
                 break;
             }
@@ -119,8 +130,9 @@ impl Lines {
     }
 }
 
-fn shown(name: &str) -> String {
-    text::cut(name, glasshouse_model::limits::NAME_BYTES).to_owned()
+/// A file and a line, if both are known.
+fn source_place(place: &addr2line::Location<'_>) -> Option<(String, u32)> {
+    Some((text::cut(place.file?, limits::NAME_BYTES).to_owned(), place.line?))
 }
 
 /// A module or component within a component, while it is parsed.
@@ -150,5 +162,27 @@ impl Nested {
             code_start: self.code_start?,
             context,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_component_that_is_being_parsed_holds_up_no_other() {
+        let symbols = Symbols::default();
+        let slow = symbols.entry(&Digest([1; 32]));
+        let _parsing = slow.lock().expect("nobody else has it");
+        let frame = Frame { function: "f".to_owned(), offset: Some(1) };
+        let found = symbols.resolve(Path::new("/no/such/file"), &Digest([2; 32]), &[frame]);
+        assert_eq!(found, [SourceFrame { function: "f".to_owned(), location: None, inlined: false }]);
+    }
+
+    #[test]
+    fn a_file_name_of_megabytes_is_cut() {
+        let name = "x".repeat(1 << 20);
+        let place = addr2line::Location { file: Some(&name), line: Some(7), column: None };
+        assert_eq!(source_place(&place), Some(("x".repeat(limits::NAME_BYTES), 7)));
     }
 }

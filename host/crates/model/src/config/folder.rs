@@ -1,5 +1,7 @@
 //! Reads one folder of `permissions.files`: `{ host = "docs", guest = "/docs", access = "read" }`.
 
+use std::path::PathBuf;
+
 use super::check::guest_path;
 use super::keys::Scope;
 use super::nearest::{hint, nearest};
@@ -65,7 +67,8 @@ pub(super) fn read(reader: &mut Reader<'_>, section: Section<'_>, item: &Given<'
     };
     if problems.is_empty() {
         let text = |part: Option<(usize, &str)>| part.map_or_else(String::new, |(_, text)| text.to_owned());
-        return Some(FileAccess { host: text(host).into(), guest: text(guest), write });
+        let host = PathBuf::from(text(host));
+        return Some(FileAccess { root: host.clone(), host, guest: text(guest), write });
     }
     for (at, message) in problems {
         reader.problem(at, || message);

@@ -11,9 +11,6 @@ use crate::text::visible;
 pub struct Grant {
     /// What was asked for and granted.
     pub effective: Permissions,
-    /// For each of `effective.files`, the granted folder that it lies in. To keep a symbolic link from leading out of
-    /// the grant, open this one, and the rest of the path from there with links kept inside.
-    pub granted_folders: Vec<PathBuf>,
     /// What was asked for and not granted, one line each.
     pub denied: Vec<String>,
     /// What was granted and not asked for, one line each.
@@ -25,7 +22,10 @@ impl Permissions {
     #[must_use]
     pub fn rooted(&self, base: &Path) -> Self {
         let mut permissions = self.clone();
-        permissions.files.iter_mut().for_each(|file| file.host = rooted(&file.host, base));
+        for file in &mut permissions.files {
+            file.host = rooted(&file.host, base);
+            file.root.clone_from(&file.host);
+        }
         permissions
     }
 
@@ -37,10 +37,10 @@ impl Permissions {
         for request in &self.files {
             let covering =
                 |granted: &FileAccess| granted.write >= request.write && is_within(&request.host, &granted.host);
-            match used.files.find(covering) {
+            // Of folders within each other the outermost one is the root: the guest may write to it and replace the inner.
+            match used.files.find_all(covering).min_by_key(|granted| granted.host.components().count()) {
                 Some(granted) => {
-                    grant.granted_folders.push(granted.host.clone());
-                    grant.effective.files.push(request.clone());
+                    grant.effective.files.push(FileAccess { root: granted.host.clone(), ..request.clone() });
                 }
                 None => grant.denied.push(denied_folder(request, grants)),
             }
@@ -48,7 +48,7 @@ impl Permissions {
         let (effective, denied) = (&mut grant.effective, &mut grant.denied);
         let mut rest = |what, requests: &[String], used: &mut Items<'_, String>, covers: fn(&str, &str) -> bool| {
             let (granted, refused): (Vec<_>, Vec<_>) =
-                requests.iter().cloned().partition(|request| used.find(|granted| covers(granted, request)).is_some());
+                requests.iter().cloned().partition(|request| used.find(|granted| covers(granted, request)));
             denied.extend(refused.iter().map(|name| format!("{what}: \"{}\" is not granted", visible(name, 200))));
             granted
         };
@@ -56,7 +56,7 @@ impl Permissions {
         effective.call = rest("call", &self.call, &mut used.call, matches_pattern);
         effective.publish = rest("publish", &self.publish, &mut used.publish, matches_pattern);
         for request in &self.network {
-            if used.network.find(|granted| covers_network(granted, request)).is_some() {
+            if used.network.find(|granted| covers_network(granted, request)) {
                 effective.network.push(request.clone());
             } else {
                 denied.push(format!("network: {request} is not granted"));
@@ -132,14 +132,17 @@ impl<'g, T> Items<'g, T> {
         Self(items.iter().map(|item| (item, false)).collect())
     }
 
-    /// The first that covers a request; all that do are used.
-    fn find(&mut self, covers: impl Fn(&T) -> bool) -> Option<&'g T> {
-        let mut first = None;
-        for (item, used) in self.0.iter_mut().filter(|(item, _)| covers(item)) {
+    /// Those that cover a request; they are used.
+    fn find_all(&mut self, covers: impl Fn(&T) -> bool) -> impl Iterator<Item = &'g T> {
+        self.0.iter_mut().filter(move |(item, _)| covers(item)).map(|(item, used)| {
             *used = true;
-            first = first.or(Some(*item));
-        }
-        first
+            *item
+        })
+    }
+
+    /// Whether one covers a request; all that do are used.
+    fn find(&mut self, covers: impl Fn(&T) -> bool) -> bool {
+        self.find_all(covers).count() > 0
     }
 
     fn unused(self) -> impl Iterator<Item = &'g T> {

@@ -286,7 +286,7 @@ pub(super) static KEYS: &[Key] = &[
         .setting(Cap::Free, |all| Target::Switch(&mut all.debugging.error_tracking_enabled)),
     key("debugging.alerting_enabled", SWITCH, "true", "Whether alerts are stored.")
         .setting(Cap::Free, |all| Target::Switch(&mut all.debugging.alerting_enabled)),
-    key("debugging.profiling_enabled", SWITCH, "false", "Whether the extension is profiled.")
+    key("debugging.profiling_enabled", SWITCH, "false", "Whether the extension is profiled. Not yet in effect.")
         .setting(Cap::Free, |all| Target::Switch(&mut all.debugging.profiling_enabled)),
     key("debugging.tracing_enabled", SWITCH, "false", "Whether all spans are stored; otherwise only failed ones are.")
         .setting(Cap::Free, |all| Target::Switch(&mut all.debugging.tracing_enabled)),
@@ -308,14 +308,14 @@ pub(super) static KEYS: &[Key] = &[
         "debugging.sampling_rate",
         Kind::Number { least: 0.0, most: 1.0 },
         "1.0",
-        "The part of traces that is stored, from 0.0 to 1.0.",
+        "The part of traces that is stored, from 0.0 to 1.0. Not yet in effect: all are.",
     )
     .setting(Cap::Free, |all| Target::Number(&mut all.debugging.sampling_rate)),
     key(
         "debugging.profiling_overhead_limit",
         Kind::Number { least: 0.0, most: 100.0 },
         "5.0",
-        "The part of its CPU time that debugging may cost an extension, in percent.",
+        "The part of its CPU time that debugging may cost an extension, in percent. Not yet in effect.",
     )
     .setting(Cap::Free, |all| Target::Number(&mut all.debugging.profiling_overhead_limit)),
     key(

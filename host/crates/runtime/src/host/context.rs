@@ -7,6 +7,9 @@ use wasmtime::component::Resource;
 use crate::bindings::glasshouse::extension::context as wit;
 use crate::state::State;
 
+/// Bytes of an encoded context that is seldom exceeded.
+const CONTEXT_CAPACITY: usize = 128;
+
 /// A guest's handle of a scope: its serial number among the instance's scopes.
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 pub struct ScopeHandle;
@@ -67,6 +70,10 @@ impl State {
             tenant: parts.tenant,
             ..self.intake.context().clone()
         };
+        // What the guest prints belongs to the invocation's own span.
+        let mut printed = Vec::with_capacity(CONTEXT_CAPACITY);
+        Context { span_id: self.spans.root(&context), ..context.clone() }.encode(&mut printed);
+        self.stdio.set_context(&printed);
         self.intake.set_context(context);
     }
 }
@@ -86,6 +93,8 @@ impl wit::Host for State {
 
 impl wit::HostScope for State {
     fn new(&mut self, overrides: wit::Overrides) -> wasmtime::Result<Resource<ScopeHandle>> {
+        let texts = [&overrides.correlation_id, &overrides.user, &overrides.tenant];
+        self.charge(texts.into_iter().flatten().map(String::len).sum())?;
         self.scopes.next_serial = self.scopes.next_serial.wrapping_add(1);
         let serial = self.scopes.next_serial;
         if self.scopes.open.len() >= limits::NESTING {

@@ -1,36 +1,63 @@
 //! `debugging`: the typed calls, and the SDK's `emit`.
 
 use glasshouse_model::wire::{
-    self, Error, Field, Instrument, Level, Log, Metric, Severity, Value, put_fields, put_str,
+    self, Error, Field, Instrument, Level, Log, Metric, Severity, Value,
 };
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource, WasmList};
 
 use crate::bindings::glasshouse::extension::debugging as wit;
+use crate::intake::{Intake, sample_to_limits};
 use crate::state::State;
 
 /// The interface's name in a component.
 pub(crate) const INTERFACE: &str = "glasshouse:extension/debugging@0.1.0";
 
-/// A bound instrument: its record but for the value, encoded once.
+/// A bound instrument: its record but for the value, encoded and cut to the limits once.
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 pub struct Meter {
     instrument: Instrument,
-    tail: Vec<u8>,
+    tail: Box<[u8]>,
+    cut: bool,
+}
+
+impl Meter {
+    /// Bytes of a sample before its names: the instrument and the value.
+    const HEAD_BYTES: usize = 9;
+
+    fn new(instrument: Instrument, name: &str, unit: &str, labels: &[Field<'_>]) -> Self {
+        let mut body = Vec::with_capacity(128);
+        wire::write_metric(&mut body, &Metric { instrument, name, unit, value: 0.0 }, labels);
+        let (body, cut) = sample_to_limits(body);
+        Self { instrument, tail: body[Self::HEAD_BYTES..].into(), cut }
+    }
+
+    fn record(&self, intake: &Intake, value: f64) {
+        let mut body = Vec::with_capacity(Self::HEAD_BYTES + self.tail.len());
+        body.push(self.instrument as u8);
+        body.extend_from_slice(&value.to_le_bytes());
+        body.extend_from_slice(&self.tail);
+        intake.take_sample(&body, self.cut);
+    }
 }
 
 /// Adds `emit`, which reads the guest's bytes where they lie.
 pub(crate) fn add_emit(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
-    linker.instance(INTERFACE)?.func_wrap(
-        "emit",
-        |store: StoreContextMut<'_, State>, (records,): (WasmList<u8>,)| {
-            store.data().intake.emit(records.as_le_slice(&store));
-            Ok(())
-        },
-    )?;
+    linker.instance(INTERFACE)?.func_wrap_async("emit", |store: StoreContextMut<'_, State>, (records,): (WasmList<u8>,)| {
+        let intake = &store.data().intake;
+        intake.emit(records.as_le_slice(&store));
+        let yields = intake.is_yield_due();
+        Box::new(yield_if(yields))
+    })?;
     linker.allow_shadowing(false);
     Ok(())
+}
+
+/// Bytes of fields, as a guest passed them.
+pub(crate) fn passed_bytes(fields: &[wit::Field]) -> usize {
+    let value = |field: &wit::Field| if let wit::Value::Text(text) = &field.value { text.len() } else { 8 };
+    fields.iter().map(|field| field.name.len() + value(field)).sum()
 }
 
 /// Borrows the host's form of a guest's fields.
@@ -60,8 +87,16 @@ fn instrument(instrument: wit::Instrument) -> Instrument {
     }
 }
 
+/// Lets the neighbours run, if the guest has made much work for the host since it last did.
+async fn yield_if(due: bool) -> wasmtime::Result<()> {
+    if due {
+        tokio::task::yield_now().await;
+    }
+    Ok(())
+}
+
 impl wit::Host for State {
-    fn log(&mut self, level: wit::Level, message: String, log_fields: Vec<wit::Field>) -> wasmtime::Result<()> {
+    async fn log(&mut self, level: wit::Level, message: String, log_fields: Vec<wit::Field>) -> wasmtime::Result<()> {
         let level = match level {
             wit::Level::Trace => Level::Trace,
             wit::Level::Debug => Level::Debug,
@@ -74,7 +109,7 @@ impl wit::Host for State {
         let mut body = Vec::with_capacity(message.len() + 64);
         wire::write_log(&mut body, &log, format_args!("{message}"), &fields(&log_fields));
         self.intake.take_encoded(wire::KIND_LOG, &body);
-        Ok(())
+        yield_if(self.intake.is_yield_due()).await
     }
 
     fn log_threshold(&mut self) -> wasmtime::Result<wit::Level> {
@@ -88,7 +123,7 @@ impl wit::Host for State {
         })
     }
 
-    fn metric(
+    async fn metric(
         &mut self,
         name: String,
         kind: wit::Instrument,
@@ -100,10 +135,10 @@ impl wit::Host for State {
         let mut body = Vec::with_capacity(128);
         wire::write_metric(&mut body, &metric, &labels(&metric_labels));
         self.intake.take_encoded(wire::KIND_METRIC, &body);
-        Ok(())
+        yield_if(self.intake.is_yield_due()).await
     }
 
-    fn error(&mut self, report: wit::Report) -> wasmtime::Result<()> {
+    async fn error(&mut self, report: wit::Report) -> wasmtime::Result<()> {
         let error = Error {
             kind: &report.kind,
             message: &report.message,
@@ -114,10 +149,10 @@ impl wit::Host for State {
         let mut body = Vec::with_capacity(report.message.len() + report.stack.len() + 64);
         wire::write_error(&mut body, &error, &fields(&report.fields));
         self.intake.take_encoded(wire::KIND_ERROR, &body);
-        Ok(())
+        yield_if(self.intake.is_yield_due()).await
     }
 
-    fn alert(&mut self, report: wit::AlertReport) -> wasmtime::Result<()> {
+    async fn alert(&mut self, report: wit::AlertReport) -> wasmtime::Result<()> {
         let alert = wire::Alert {
             severity: match report.severity {
                 wit::Severity::Low => Severity::Low,
@@ -135,13 +170,13 @@ impl wit::Host for State {
         let mut body = Vec::with_capacity(report.message.len() + 128);
         wire::write_alert(&mut body, &alert);
         self.intake.take_encoded(wire::KIND_ALERT, &body);
-        Ok(())
+        yield_if(self.intake.is_yield_due()).await
     }
 
     /// Shadowed by [`add_emit`]; wasmtime's bindings ask for it all the same.
-    fn emit(&mut self, records: Vec<u8>) -> wasmtime::Result<()> {
+    async fn emit(&mut self, records: Vec<u8>) -> wasmtime::Result<()> {
         self.intake.emit(&records);
-        Ok(())
+        yield_if(self.intake.is_yield_due()).await
     }
 }
 
@@ -153,25 +188,54 @@ impl wit::HostMeter for State {
         unit: String,
         meter_labels: Vec<(String, String)>,
     ) -> wasmtime::Result<Resource<Meter>> {
-        let mut tail = Vec::with_capacity(64);
-        put_str(&mut tail, &name);
-        put_str(&mut tail, &unit);
-        put_fields(&mut tail, &labels(&meter_labels));
-        Ok(self.table.push(Meter { instrument: instrument(kind), tail })?)
+        let label_bytes: usize = meter_labels.iter().map(|(label, value)| label.len() + value.len()).sum();
+        self.charge(name.len() + unit.len() + label_bytes)?;
+        let meter = Meter::new(instrument(kind), &name, &unit, &labels(&meter_labels));
+        Ok(self.table.push(meter)?)
     }
 
-    fn record(&mut self, meter: Resource<Meter>, value: f64) -> wasmtime::Result<()> {
-        let meter = self.table.get(&meter)?;
-        let mut body = Vec::with_capacity(meter.tail.len() + 9);
-        body.push(meter.instrument as u8);
-        body.extend_from_slice(&value.to_le_bytes());
-        body.extend_from_slice(&meter.tail);
-        self.intake.take_encoded(wire::KIND_METRIC, &body);
-        Ok(())
+    async fn record(&mut self, meter: Resource<Meter>, value: f64) -> wasmtime::Result<()> {
+        self.table.get(&meter)?.record(&self.intake, value);
+        yield_if(self.intake.is_yield_due()).await
     }
 
     fn drop(&mut self, meter: Resource<Meter>) -> wasmtime::Result<()> {
         self.table.delete(meter)?;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use glasshouse_model::settings::Debugging;
+    use glasshouse_model::{Signal, limits};
+    use glasshouse_telemetry::{Body, Store, StoreSettings};
+
+    use super::*;
+    use crate::clock::SystemClock;
+
+    /// The sample that a meter leaves behind: name and number of labels, and whether it was cut.
+    fn check(name: &str, labels: &[Field<'_>], expect: (&str, usize, bool)) {
+        let store = Store::new(&StoreSettings::from_debugging(&Debugging::default()));
+        let intake = Intake::new(store.recorder(), Arc::new(SystemClock::new()));
+        let meter = Meter::new(Instrument::Counter, name, "", labels);
+        assert!(meter.tail.len() <= limits::RECORD_BYTES, "a meter keeps {} bytes", meter.tail.len());
+        meter.record(&intake, 1.5);
+        let entry = store.reader(Signal::Metric).all().pop().expect("the sample is stored");
+        let Ok(Body::Record(wire::Record::Metric(sample, stored))) = entry.body() else { panic!("no sample") };
+        assert_eq!((sample.name, stored.len(), entry.envelope().cut), expect);
+        assert!((sample.value - 1.5).abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn a_meter_keeps_what_fits_into_a_record_and_says_if_something_was_cut() {
+        let label = Field { name: "sea", value: Value::Text("black") };
+        check("depth", &[label], ("depth", 1, false));
+        let long = "x".repeat(8 << 20);
+        check(&long, &[label], (&long[..limits::NAME_BYTES], 1, true));
+        check("depth", &[label; 10_000], ("depth", limits::FIELDS, true));
+        check("depth", &[Field { name: "sea", value: Value::Text(&long) }], ("depth", 1, true));
     }
 }

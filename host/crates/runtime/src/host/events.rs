@@ -1,5 +1,10 @@
 //! `events`: work that an extension passes on to others.
 
+use std::time::Duration;
+
+use glasshouse_model::Level;
+use glasshouse_telemetry::Drop;
+
 use crate::bindings::glasshouse::extension::events as wit;
 use crate::bindings::glasshouse::extension::types;
 use crate::extension::{CallError, Event, HandlerError};
@@ -24,13 +29,20 @@ impl wit::Host for State {
             self.denied("publish", &topic);
             return Ok(Err(wit::PublishError::Denied));
         }
-        let event = Event { name: topic, content_type, payload };
-        let full = self.neighbours.publish(&event, &self.trigger.passed_on(&self.id, self.intake.context()));
-        Ok(if full.is_empty() {
-            Ok(ulid::Ulid::generate().to_string())
+        self.charge(payload.len())?;
+        let trigger = self.trigger.published(self.intake.context());
+        if trigger.is_too_deep() {
+            self.intake.recorder().dropped(Drop::Undelivered);
+            let message = "an event was not published: events have answered events too often";
+            self.intake.host_log(Level::Warning, message, &[]);
         } else {
-            Err(wit::PublishError::Full(full.into_iter().map(|id| id.to_string()).collect()))
-        })
+            let event = Event { name: topic, content_type, payload };
+            let full = self.neighbours.publish(&event, &trigger);
+            if !full.is_empty() {
+                return Ok(Err(wit::PublishError::Full(full.into_iter().map(|id| id.to_string()).collect())));
+            }
+        }
+        Ok(Ok(ulid::Ulid::generate().to_string()))
     }
 
     async fn call(
@@ -45,12 +57,16 @@ impl wit::Host for State {
         let Some(target) = self.neighbours.find(&extension) else {
             return Ok(Err(wit::CallError::UnknownExtension));
         };
-        let trigger = self.trigger.passed_on(&self.id, self.intake.context());
+        let trigger = self.trigger.called_by(&self.id, self.intake.context());
         if trigger.would_cycle(target.id()) {
             return Ok(Err(wit::CallError::Cycle));
         }
         let event = Event { name: event.name, content_type: event.content_type, payload: event.payload };
-        Ok(match target.try_call(event, trigger).await {
+        let Ok(answer) = tokio::time::timeout(self.patience(), target.try_call(event, trigger)).await else {
+            let message = "it gave no reply within nine tenths of what is left of the caller's own deadline";
+            return Ok(Err(wit::CallError::Failed(message.into())));
+        };
+        Ok(match answer {
             Ok(reply) => Ok(wit::Reply { content_type: reply.content_type, payload: reply.payload }),
             Err(CallError::Busy) => Err(wit::CallError::Busy(BUSY_RETRY_MS)),
             Err(CallError::Answered(error)) => Err(wit::CallError::Answered(error.into())),
@@ -61,6 +77,12 @@ impl wit::Host for State {
 }
 
 impl State {
+    /// How long a call of another extension is waited for, so that the caller has time left to cope.
+    fn patience(&self) -> Duration {
+        let left = self.deadline_at.saturating_sub(self.intake.clock().monotonic_nanos());
+        Duration::from_nanos(left / 10 * 9)
+    }
+
     /// A use of something that was not granted is a security event.
     pub(crate) fn denied(&self, what: &str, target: &str) {
         use glasshouse_model::wire::{Field, Value};
@@ -69,7 +91,7 @@ impl State {
             Field { name: "permission", value: Value::Text(what) },
             Field { name: "target", value: Value::Text(glasshouse_model::text::cut(target, 256)) },
         ];
-        let level = glasshouse_model::Level::Warning;
+        let level = Level::Warning;
         self.intake.host_log(level, &format!("denied: the operator has not granted this {what}"), &fields);
     }
 }

@@ -3,12 +3,12 @@
 use glasshouse_model::record::KIND_SPAN;
 use glasshouse_model::text::cut;
 use glasshouse_model::wire::{Field, Value};
-use glasshouse_model::{Origin, Signal, Span, SpanId, SpanKind, SpanStatus, UnixNanos, limits, wire};
+use glasshouse_model::{Context, Origin, Signal, Span, SpanId, SpanKind, SpanStatus, UnixNanos, limits, wire};
 use glasshouse_telemetry::{Drop, Head};
 use wasmtime::AsContext;
 use wasmtime::component::{Access, HasData, Resource};
 
-use super::debugging::field as borrow_field;
+use super::debugging::{field as borrow_field, passed_bytes};
 use crate::bindings::glasshouse::extension::debugging as wit;
 use crate::intake::Intake;
 use crate::state::State;
@@ -18,6 +18,11 @@ const EVENT_BYTES: usize = limits::RECORD_BYTES / 4;
 /// Bytes of fields that a span keeps.
 const FIELD_BYTES: usize = limits::RECORD_BYTES / 4;
 
+/// Bytes of a field beyond its texts, at most.
+const FIELD_OVERHEAD: usize = 16;
+/// Bytes of an event beyond its name and fields, at most.
+const EVENT_OVERHEAD: usize = 16;
+
 /// A guest's handle of a span: its serial number among the instance's spans.
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 pub struct SpanHandle;
@@ -25,6 +30,8 @@ pub struct SpanHandle;
 /// The open spans of an invocation, outermost first.
 #[derive(Default)]
 pub(crate) struct Spans {
+    /// The invocation's own span, while there are others.
+    root: SpanId,
     open: Vec<OpenSpan>,
     next_serial: u32,
 }
@@ -47,6 +54,11 @@ struct OpenSpan {
 }
 
 impl Spans {
+    /// The invocation's own span, by its present context.
+    pub(crate) fn root(&self, context: &Context) -> SpanId {
+        if self.open.is_empty() { context.span_id } else { self.root }
+    }
+
     fn find(&mut self, serial: u32) -> Option<&mut OpenSpan> {
         self.open.iter_mut().rev().find(|span| span.serial == serial)
     }
@@ -66,6 +78,7 @@ impl Spans {
             intake.recorder().dropped(Drop::Nesting);
             return serial;
         }
+        self.root = self.root(intake.context());
         let id = SpanId(fastrand::u64(1..).to_be_bytes());
         let mut span = OpenSpan {
             serial,
@@ -81,7 +94,7 @@ impl Spans {
             field_bytes: 0,
             events: Vec::new(),
             event_count: 0,
-            cut: false,
+            cut: name.len() > limits::NAME_BYTES,
         };
         for field in fields {
             span.set_field(field);
@@ -95,7 +108,7 @@ impl Spans {
     fn end(&mut self, intake: &mut Intake, serial: u32, fuel_left: u64) {
         if let Some(at) = self.open.iter().rposition(|span| span.serial == serial) {
             let span = self.open.remove(at);
-            self.enter_innermost(intake, span.parent);
+            self.enter_innermost(intake);
             span.store(intake, fuel_left, false);
         }
     }
@@ -103,38 +116,60 @@ impl Spans {
     /// Ends the innermost span that the guest left open; tells whether there was one.
     pub(crate) fn end_innermost(&mut self, intake: &mut Intake, fuel_left: u64) -> bool {
         let Some(span) = self.open.pop() else { return false };
-        self.enter_innermost(intake, span.parent);
+        self.enter_innermost(intake);
         span.store(intake, fuel_left, true);
         true
     }
 
-    fn enter_innermost(&self, intake: &mut Intake, parent: SpanId) {
-        intake.set_span(self.open.last().map_or(parent, |span| span.id));
+    fn enter_innermost(&self, intake: &mut Intake) {
+        intake.set_span(self.open.last().map_or(self.root, |span| span.id));
     }
 }
 
 impl OpenSpan {
-    fn set_field(&mut self, field: wit::Field) {
-        let bytes = field.name.len() + if let wit::Value::Text(text) = &field.value { text.len() } else { 8 };
-        if let Some((_, value)) = self.fields.iter_mut().find(|(name, _)| *name == field.name) {
-            *value = field.value;
-        } else if self.fields.len() < limits::FIELDS && self.field_bytes + bytes <= FIELD_BYTES {
-            self.field_bytes += bytes;
-            self.fields.push((field.name, field.value));
-        } else {
+    /// Sets a field, cut to the limits; one that has no room leaves the span as it was, and marked.
+    fn set_field(&mut self, mut field: wit::Field) {
+        self.cut |= shorten(&mut field.name, limits::NAME_BYTES);
+        if let wit::Value::Text(text) = &mut field.value {
+            self.cut |= shorten(text, limits::TEXT_BYTES);
+        }
+        let known = self.fields.iter().position(|(name, _)| *name == field.name);
+        let replaced = known.map_or(0, |at| field_bytes(&self.fields[at].0, &borrow_value(&self.fields[at].1)));
+        let bytes = self.field_bytes - replaced + field_bytes(&field.name, &borrow_value(&field.value));
+        if bytes > FIELD_BYTES || (known.is_none() && self.fields.len() >= limits::FIELDS) {
             self.cut = true;
+            return;
+        }
+        self.field_bytes = bytes;
+        match known {
+            Some(at) => self.fields[at].1 = field.value,
+            None => self.fields.push((field.name, field.value)),
         }
     }
 
-    fn add_event(&mut self, time: UnixNanos, name: &str, fields: &[Field<'_>]) {
-        let before = self.events.len();
-        Span::encode_event(&mut self.events, time, cut(name, limits::NAME_BYTES), fields);
-        if self.events.len() > EVENT_BYTES {
-            self.events.truncate(before);
-            self.cut = true;
-        } else {
-            self.event_count += 1;
+    /// Adds an event, cut to the limits; one that has no room leaves the span as it was, and marked.
+    fn add_event(&mut self, time: UnixNanos, name: &str, fields: &[wit::Field]) {
+        let kept_name = cut(name, limits::NAME_BYTES);
+        self.cut |= kept_name.len() < name.len() || fields.len() > limits::FIELDS;
+        let mut bytes = kept_name.len() + EVENT_OVERHEAD;
+        let mut kept = Vec::with_capacity(fields.len().min(limits::FIELDS));
+        for field in fields.iter().take(limits::FIELDS) {
+            let whole = borrow_field(field);
+            let name = cut(whole.name, limits::NAME_BYTES);
+            let value = match whole.value {
+                Value::Text(text) => Value::Text(cut(text, limits::TEXT_BYTES)),
+                other => other,
+            };
+            self.cut |= Field { name, value } != whole;
+            bytes += field_bytes(name, &value);
+            kept.push(Field { name, value });
         }
+        if self.events.len() + bytes > EVENT_BYTES {
+            self.cut = true;
+            return;
+        }
+        Span::encode_event(&mut self.events, time, kept_name, &kept);
+        self.event_count += 1;
     }
 
     /// Stores the span, if spans are stored or it failed.
@@ -147,7 +182,7 @@ impl OpenSpan {
         if !intake.recorder().is_enabled(Signal::Span) && status != SpanStatus::Failed {
             return;
         }
-        let elapsed_nanos = intake.clock().monotonic_nanos() - self.start_monotonic;
+        let elapsed_nanos = intake.clock().monotonic_nanos().saturating_sub(self.start_monotonic);
         let span = Span {
             parent: self.parent,
             kind: self.kind,
@@ -173,6 +208,22 @@ impl OpenSpan {
     }
 }
 
+/// Cuts a text, and gives the memory of the rest back; tells whether there was any.
+fn shorten(text: &mut String, bytes: usize) -> bool {
+    let kept = cut(text, bytes).len();
+    let longer = kept < text.len();
+    if longer {
+        text.truncate(kept);
+        text.shrink_to_fit();
+    }
+    longer
+}
+
+/// Bytes that a field takes in a record, at most.
+fn field_bytes(name: &str, value: &Value<'_>) -> usize {
+    name.len() + FIELD_OVERHEAD + if let Value::Text(text) = value { text.len() } else { 0 }
+}
+
 fn borrow_value(value: &wit::Value) -> Value<'_> {
     match value {
         wit::Value::Text(text) => Value::Text(text),
@@ -184,6 +235,7 @@ fn borrow_value(value: &wit::Value) -> Value<'_> {
 
 impl wit::HostSpan for State {
     fn set_field(&mut self, span: Resource<SpanHandle>, field: wit::Field) -> wasmtime::Result<()> {
+        self.charge(passed_bytes(std::slice::from_ref(&field)))?;
         if let Some(span) = self.spans.find(span.rep()) {
             span.set_field(field);
         }
@@ -191,15 +243,16 @@ impl wit::HostSpan for State {
     }
 
     fn add_event(&mut self, span: Resource<SpanHandle>, name: String, fields: Vec<wit::Field>) -> wasmtime::Result<()> {
+        self.charge(name.len() + passed_bytes(&fields))?;
         let time = self.intake.clock().now();
         if let Some(span) = self.spans.find(span.rep()) {
-            let fields: Vec<_> = fields.iter().take(limits::FIELDS).map(borrow_field).collect();
             span.add_event(time, &name, &fields);
         }
         Ok(())
     }
 
     fn fail(&mut self, span: Resource<SpanHandle>, message: String) -> wasmtime::Result<()> {
+        self.charge(message.len())?;
         if let Some(span) = self.spans.find(span.rep()) {
             span.failure = Some(cut(&message, limits::TEXT_BYTES).to_owned());
         }
@@ -228,6 +281,7 @@ impl wit::HostSpanWithStore<State> for State {
             wit::SpanKind::Consumer => SpanKind::Consumer,
         };
         let state = host.get();
+        state.charge(name.len() + passed_bytes(&fields))?;
         let serial = state.spans.start(&mut state.intake, &name, kind, fields, fuel_left);
         Ok(Resource::new_own(serial))
     }
@@ -237,5 +291,138 @@ impl wit::HostSpanWithStore<State> for State {
         let state = host.get();
         state.spans.end(&mut state.intake, span.rep(), fuel_left);
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use glasshouse_model::Envelope;
+    use glasshouse_model::settings::Debugging;
+    use glasshouse_telemetry::{Body, Store, StoreSettings};
+
+    use super::*;
+    use crate::clock::SystemClock;
+
+    const ROOT: SpanId = SpanId([7; 8]);
+
+    struct Bench {
+        store: Arc<Store>,
+        intake: Intake,
+        spans: Spans,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let settings = Debugging { tracing_enabled: true, ..Debugging::default() };
+            let store = Store::new(&StoreSettings::from_debugging(&settings));
+            let mut intake = Intake::new(store.recorder(), Arc::new(SystemClock::new()));
+            intake.set_context(Context { span_id: ROOT, ..Context::default() });
+            Self { store, intake, spans: Spans::default() }
+        }
+
+        fn start(&mut self, name: &str) -> u32 {
+            self.spans.start(&mut self.intake, name, SpanKind::Internal, Vec::new(), 0)
+        }
+
+        fn end(&mut self, serial: u32) {
+            self.spans.end(&mut self.intake, serial, 0);
+        }
+
+        /// Works on a span, and shows what is stored of it.
+        fn stored(work: impl FnOnce(&mut OpenSpan), see: impl FnOnce(Envelope, Span<'_>)) {
+            let mut bench = Self::new();
+            let serial = bench.start("work");
+            let span = bench.spans.find(serial).expect("it is open");
+            work(span);
+            assert!(span.field_bytes <= FIELD_BYTES && span.events.capacity() <= 2 * EVENT_BYTES);
+            bench.end(serial);
+            let entry = bench.store.reader(Signal::Span).all().pop().expect("the span is stored");
+            let Ok(Body::Span(span)) = entry.body() else { panic!("no span") };
+            see(entry.envelope(), span);
+        }
+    }
+
+    fn text(name: &str, bytes: usize) -> wit::Field {
+        wit::Field { name: name.to_owned(), value: wit::Value::Text("x".repeat(bytes)) }
+    }
+
+    #[test]
+    fn the_invocations_own_span_comes_back_however_spans_end() {
+        for outer_first in [false, true] {
+            let mut bench = Bench::new();
+            for _ in 0..2 {
+                let (outer, inner) = (bench.start("outer"), bench.start("inner"));
+                assert_eq!(bench.spans.root(bench.intake.context()), ROOT);
+                let order = if outer_first { [outer, inner] } else { [inner, outer] };
+                for serial in order {
+                    bench.end(serial);
+                }
+                assert_eq!(bench.intake.context().span_id, ROOT);
+                assert_eq!(bench.spans.root(bench.intake.context()), ROOT);
+            }
+        }
+    }
+
+    #[test]
+    fn a_field_that_is_replaced_by_a_large_one_is_cut_and_its_bytes_are_counted() {
+        let work = |span: &mut OpenSpan| {
+            span.set_field(text("a", 10));
+            span.set_field(text("a", 8 << 20));
+            assert!(span.cut, "it has no room even when it is cut");
+            span.set_field(text("a", 4000));
+            span.set_field(text("b", 4000));
+            span.set_field(text("b", 5000));
+            span.set_field(text("a", 10));
+            span.set_field(text("b", 5000));
+        };
+        Bench::stored(work, |envelope, span| {
+            let lengths: Vec<_> = span.fields.iter().map(|field| (field.name, text_bytes(field.value))).collect();
+            assert_eq!(lengths, [("a", 10), ("b", 5000)]);
+            assert!(envelope.cut);
+        });
+    }
+
+    #[test]
+    fn names_are_cut_on_entry() {
+        let work = |span: &mut OpenSpan| {
+            span.set_field(text(&"n".repeat(1 << 20), 1));
+            assert!(span.fields[0].0.capacity() <= 2 * limits::NAME_BYTES);
+        };
+        Bench::stored(work, |envelope, span| {
+            assert!(envelope.cut);
+            assert!(span.fields.iter().all(|field| field.name.len() == limits::NAME_BYTES));
+        });
+    }
+
+    #[test]
+    fn an_event_without_room_is_not_even_encoded() {
+        let work = |span: &mut OpenSpan| {
+            span.add_event(UnixNanos(1), "first", &[text("a", 1000)]);
+            let before = span.events.capacity();
+            let many: Vec<_> = (0..limits::FIELDS).map(|_| text("a", limits::TEXT_BYTES)).collect();
+            span.add_event(UnixNanos(2), "second", &many);
+            assert_eq!(span.events.capacity(), before);
+            span.add_event(UnixNanos(3), &"n".repeat(1000), &[text("a", 1)]);
+        };
+        Bench::stored(work, |envelope, span| {
+            assert!(envelope.cut);
+            let times: Vec<_> = span.events.iter().map(|event| (event.time.0, event.name.len())).collect();
+            assert_eq!(times, [(1, "first".len()), (3, limits::NAME_BYTES)]);
+        });
+    }
+
+    #[test]
+    fn a_span_within_the_limits_is_not_marked() {
+        let work = |span: &mut OpenSpan| {
+            span.set_field(text("a", 100));
+            span.add_event(UnixNanos(1), "done", &[text("a", 100)]);
+        };
+        Bench::stored(work, |envelope, span| assert!(!envelope.cut && span.events.len() == 1));
+    }
+
+    fn text_bytes(value: Value<'_>) -> usize {
+        if let Value::Text(text) = value { text.len() } else { 0 }
     }
 }

@@ -16,7 +16,12 @@ fn check(kind: &str, asked: &str, granted: &str, expect: bool) {
     let (request, grants) = (request(kind, asked), request(kind, granted));
     let grant = request.granted(&grants);
     let what = format!("{kind}: {asked} by {granted}: {grant:?}");
-    assert_eq!(grant.effective == request, expect, "{what}");
+    let mut effective = grant.effective.clone();
+    for file in &mut effective.files {
+        assert_eq!(file.root, grants.files[0].host, "{what}");
+        file.root.clone_from(&file.host);
+    }
+    assert_eq!(effective == request, expect, "{what}");
     assert_eq!(grant.denied.is_empty(), expect, "{what}");
     assert_eq!(grant.unused.is_empty(), expect || granted.is_empty(), "{what}");
 }
@@ -42,6 +47,17 @@ fn folders_are_granted_from_above_and_for_no_more() {
     check(("/../../etc", "read"), ("/etc", "read"), true);
     check(("../../../../..", "read"), ("/plugins", "read"), false);
     check(("/srv/x", "write"), ("/", "write"), true);
+}
+
+#[test]
+fn a_folder_is_opened_from_the_outermost_grant_that_covers_it() {
+    let (inner, outer) = (folder("pages/sub", "read"), folder("pages", "write"));
+    for grants in [format!("{inner}, {outer}"), format!("{outer}, {inner}")] {
+        let grant = request("files", &folder("pages/sub/x", "read")).granted(&request("files", &grants));
+        let [file] = &grant.effective.files[..] else { panic!("{grant:?}") };
+        assert_eq!((&*file.host, &*file.root), (Path::new("/plugins/relay/pages/sub/x"), Path::new("/plugins/relay/pages")));
+        assert_eq!(grant.unused, Vec::<String>::new());
+    }
 }
 
 #[test]
@@ -111,5 +127,5 @@ fn what_is_denied_or_unused_is_told() {
     );
     assert_eq!(grant.unused, ["files: read \"/plugins\"", "env: \"TERM\"", "network: 192.0.2.1:443", "call: \"c\""]);
     assert_eq!(grant.effective.env, ["LANG"]);
-    assert_eq!(grant.granted_folders, Vec::<std::path::PathBuf>::new());
+    assert_eq!(grant.effective.files, []);
 }
