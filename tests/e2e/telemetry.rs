@@ -289,3 +289,16 @@ async fn each_call_is_an_invocation_with_its_cost() {
     assert_eq!(usage.stored[Signal::Invocation as usize], 4, "init is one too");
     assert_eq!(logs_with(&extension, "echoed")[0].fields[1], ("size".to_owned(), "5".to_owned()));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_same_input_burns_the_same_fuel_on_every_run() {
+    let payload = serde_json::json!({"markdown": "# One\n\n*two* [three](https://example.com) `four`\n"}).to_string();
+    let mut fuel = std::collections::BTreeSet::new();
+    for _ in 0..20 {
+        let house = House::new();
+        let extension = house.ready("markdown").await;
+        ask(&extension, "render", &payload).await;
+        fuel.insert(extension.usage().fuel);
+    }
+    assert_eq!(fuel.len(), 1, "{fuel:?}");
+}

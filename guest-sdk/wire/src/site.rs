@@ -153,7 +153,7 @@ fn set_length(batch: &mut [u8], batch_bytes: usize) {
 /// Writes the log if there is room for it, and gives the number of bytes that are left.
 fn try_write(buffer: &mut [u8], prefix: &[u8], fields: &[Field<'_>]) -> Option<usize> {
     let (place, room) = buffer.split_at_mut_checked(prefix.len())?;
-    place.copy_from_slice(prefix);
+    copy(place, prefix);
     let mut room = Room(room);
     room.put_varint(fields.len() as u32)?;
     for field in fields {
@@ -205,32 +205,69 @@ impl<'b> Room<'b> {
         self.put([number as u8])
     }
 
-    /// Short text is copied in words, the last of which may overlap the one before: in a guest, to copy by
-    /// `memory.copy` is a call of the host.
     #[inline(always)]
     fn put_str(&mut self, text: &str) -> Option<()> {
         self.put_varint(text.len() as u32)?;
-        let (from, place) = (text.as_bytes(), self.take(text.len())?);
-        match from.len() {
-            0 => {}
-            1..4 => {
-                for at in [0, from.len() / 2, from.len() - 1] {
-                    place[at] = from[at];
-                }
-            }
-            4..8 => put_ends::<4>(place, from)?,
-            8..=16 => put_ends::<8>(place, from)?,
-            17..=32 => put_ends::<16>(place, from)?,
-            _ => place.copy_from_slice(from),
-        }
+        copy(self.take(text.len())?, text.as_bytes());
         Some(())
+    }
+}
+
+/// What is longer is left to `memory.copy`: in a guest, that is a call of the host.
+const BYTES_IN_WORDS: usize = 512;
+
+/// Copies between slices of the same length. The compiler would make `memory.copy` of anything larger than a word and
+/// of any plain loop over words, so it gets four words at a time, written out, and the last four may overlap others.
+#[inline(always)]
+fn copy(to: &mut [u8], from: &[u8]) {
+    match from.len() {
+        0 => {}
+        1..4 => {
+            for at in [0, from.len() / 2, from.len() - 1] {
+                to[at] = from[at];
+            }
+        }
+        4..8 => copy_ends::<4>(to, from),
+        8..=16 => copy_ends::<8>(to, from),
+        17..32 => {
+            let half = from.len() / 2;
+            copy_ends::<8>(&mut to[..half], &from[..half]);
+            copy_ends::<8>(&mut to[half..], &from[half..]);
+        }
+        32..=BYTES_IN_WORDS => copy_words(to, from),
+        _ => to.copy_from_slice(from),
     }
 }
 
 /// Copies at least `N` and at most twice as many bytes.
 #[inline(always)]
-fn put_ends<const N: usize>(place: &mut [u8], from: &[u8]) -> Option<()> {
-    *place.first_chunk_mut::<N>()? = *from.first_chunk::<N>()?;
-    *place.last_chunk_mut::<N>()? = *from.last_chunk::<N>()?;
-    Some(())
+fn copy_ends<const N: usize>(to: &mut [u8], from: &[u8]) {
+    if let (Some(to), Some(from)) = (to.first_chunk_mut::<N>(), from.first_chunk::<N>()) {
+        *to = *from;
+    }
+    if let (Some(to), Some(from)) = (to.last_chunk_mut::<N>(), from.last_chunk::<N>()) {
+        *to = *from;
+    }
+}
+
+/// Copies at least four words.
+#[inline(always)]
+fn copy_words(to: &mut [u8], from: &[u8]) {
+    for (to, from) in to.as_chunks_mut::<32>().0.iter_mut().zip(from.as_chunks::<32>().0) {
+        copy_four(to, from);
+    }
+    if let (Some(to), Some(from)) = (to.last_chunk_mut::<32>(), from.last_chunk::<32>()) {
+        copy_four(to, from);
+    }
+}
+
+#[inline(always)]
+fn copy_four(to: &mut [u8; 32], from: &[u8; 32]) {
+    let (to, from) = (to.as_chunks_mut::<8>().0, from.as_chunks::<8>().0);
+    if let ([to_0, to_1, to_2, to_3], [from_0, from_1, from_2, from_3]) = (to, from) {
+        *to_0 = *from_0;
+        *to_1 = *from_1;
+        *to_2 = *from_2;
+        *to_3 = *from_3;
+    }
 }

@@ -10,7 +10,7 @@
    (export "error" (func (param "report" $r)))))
  (core module $mem (memory (export "memory") 1) (data (i32.const 0) "panicnot my fault"))
  (core instance $m (instantiate $mem))
- (core func $error (canon lower (func $d "error") (memory $m "memory")))
+ (core func $error (canon lower (func $d "error") (memory (core memory $m "memory"))))
  (core module $main
   (import "d" "error" (func $e (param i32 i32 i32 i32 i32 i32 i32 i32 i32)))
   (func $s (call $e (i32.const 0) (i32.const 5) (i32.const 5) (i32.const 12) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)) (loop $f (br $f)))

@@ -152,7 +152,7 @@ impl Blueprint {
     pub(crate) async fn build(self: &Arc<Self>, phase: watch::Receiver<Phase>) -> Result<Sandbox, BuildError> {
         let stdio = Stdio::new(self.recorder.clone(), Arc::clone(&self.clock));
         let permissions = &self.settings.permissions;
-        let wasi = wasi(permissions, &self.reachable, &stdio)?;
+        let wasi = wasi(permissions, &self.reachable, &stdio, &self.component)?;
         let state = State::new(StateParts {
             id: self.id.clone(),
             recorder: self.recorder.clone(),
@@ -240,9 +240,7 @@ impl Sandbox {
                 self.instance = (!matches!(answer, Answer::Failed(_))).then_some(live);
                 answer
             }
-            Ended::Finished(Err(error)) => {
-                Answer::Failed(Box::new(classify(&error, circumstances())))
-            }
+            Ended::Finished(Err(error)) => Answer::Failed(Box::new(classify(&error, circumstances()))),
             Ended::DeadlinePassed => {
                 Answer::Failed(Box::new(crate::failure::deadline(circumstances(), measured.cpu_nanos)))
             }

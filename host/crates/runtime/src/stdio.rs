@@ -56,7 +56,13 @@ impl Stream {
 
 impl Stdio {
     pub(crate) fn new(recorder: Recorder, clock: Arc<dyn Clock>) -> Self {
-        Self(Arc::new(Mutex::new(Shared { recorder, clock, context: Vec::new(), pending: Default::default(), written: 0 })))
+        Self(Arc::new(Mutex::new(Shared {
+            recorder,
+            clock,
+            context: Vec::new(),
+            pending: Default::default(),
+            written: 0,
+        })))
     }
 
     pub(crate) fn stream(&self, stream: Stream) -> LineStream {

@@ -1,8 +1,6 @@
 //! `debugging`: the typed calls, and the SDK's `emit`.
 
-use glasshouse_model::wire::{
-    self, Error, Field, Instrument, Level, Log, Metric, Severity, Value,
-};
+use glasshouse_model::wire::{self, Error, Field, Instrument, Level, Log, Metric, Severity, Value};
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource, WasmList};
 
@@ -44,12 +42,15 @@ impl Meter {
 /// Adds `emit`, which reads the guest's bytes where they lie.
 pub(crate) fn add_emit(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
-    linker.instance(INTERFACE)?.func_wrap_async("emit", |store: StoreContextMut<'_, State>, (records,): (WasmList<u8>,)| {
-        let intake = &store.data().intake;
-        intake.emit(records.as_le_slice(&store));
-        let yields = intake.is_yield_due();
-        Box::new(yield_if(yields))
-    })?;
+    linker.instance(INTERFACE)?.func_wrap_async(
+        "emit",
+        |store: StoreContextMut<'_, State>, (records,): (WasmList<u8>,)| {
+            let intake = &store.data().intake;
+            intake.emit(records.as_le_slice(&store));
+            let yields = intake.is_yield_due();
+            Box::new(yield_if(yields))
+        },
+    )?;
     linker.allow_shadowing(false);
     Ok(())
 }
@@ -235,7 +236,7 @@ mod tests {
         check("depth", &[label], ("depth", 1, false));
         let long = "x".repeat(8 << 20);
         check(&long, &[label], (&long[..limits::NAME_BYTES], 1, true));
-        check("depth", &[label; 10_000], ("depth", limits::FIELDS, true));
+        check("depth", &vec![label; 10_000], ("depth", limits::FIELDS, true));
         check("depth", &[Field { name: "sea", value: Value::Text(&long) }], ("depth", 1, true));
     }
 }

@@ -55,7 +55,10 @@ fn a_folder_is_opened_from_the_outermost_grant_that_covers_it() {
     for grants in [format!("{inner}, {outer}"), format!("{outer}, {inner}")] {
         let grant = request("files", &folder("pages/sub/x", "read")).granted(&request("files", &grants));
         let [file] = &grant.effective.files[..] else { panic!("{grant:?}") };
-        assert_eq!((&*file.host, &*file.root), (Path::new("/plugins/relay/pages/sub/x"), Path::new("/plugins/relay/pages")));
+        assert_eq!(
+            (&*file.host, &*file.root),
+            (Path::new("/plugins/relay/pages/sub/x"), Path::new("/plugins/relay/pages"))
+        );
         assert_eq!(grant.unused, Vec::<String>::new());
     }
 }
