@@ -40,13 +40,12 @@ pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
         })
     });
     let our_log: Side<'_> = Box::new(|| {
-        cpu(HOST_CALLS, || {
-            house.tokio.block_on(async { Ok(logger.handle(times("log", HOST_CALLS)).await.map(drop)?) })
-        })
+        cpu(HOST_CALLS, || house.tokio.block_on(async { Ok(logger.handle(times("log", HOST_CALLS)).await.map(drop)?) }))
     });
     let their_host_call: Side<'_> =
         Box::new(|| cpu(HOST_CALLS, || Ok(other_plugin.call::<&str, &str>("host-calls", "").map(drop)?)));
-    let [our_call, their_call, our_log, their_host_call] = plan.run([our_call, their_call, our_log, their_host_call])?;
+    let [our_call, their_call, our_log, their_host_call] =
+        plan.run([our_call, their_call, our_log, their_host_call])?;
     Ok(vec![
         our_call.against(&their_call, "extism", "empty handler, on the sandbox itself", "extism, empty function", None),
         our_log.against(
@@ -77,10 +76,7 @@ fn sink(plugin: &mut CurrentPlugin, inputs: &[Val], _: &mut [Val], _: UserData<(
 fn text() -> String {
     let mut copy = String::new();
     for at in (0..64).step_by(8) {
-        let _ = write!(
-            copy,
-            "(call $store (i64.add (local.get $block) (i64.const {at})) (i64.load (i32.const {at})))"
-        );
+        let _ = write!(copy, "(call $store (i64.add (local.get $block) (i64.const {at})) (i64.load (i32.const {at})))");
     }
     format!(
         r#"(module

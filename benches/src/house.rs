@@ -23,8 +23,9 @@ pub(crate) struct House {
 
 impl House {
     pub(crate) fn open() -> Result<Self> {
-        let guests = std::env::var_os(GUESTS_VARIABLE)
-            .with_context(|| format!("{GUESTS_VARIABLE} is not set: run `cargo xtask bench`, which builds the guests"))?;
+        let guests = std::env::var_os(GUESTS_VARIABLE).with_context(|| {
+            format!("{GUESTS_VARIABLE} is not set: run `cargo xtask bench`, which builds the guests")
+        })?;
         let folder = TempDir::new().context("making a folder for compiled components")?;
         let tokio = runtime::Builder::new_current_thread().enable_all().build()?;
         Ok(Self { tokio, runtime: runtime_with_cache(folder.path())?, guests: guests.into(), folder })
@@ -66,7 +67,12 @@ fn runtime_with_cache(folder: &Path) -> Result<Runtime> {
 pub(crate) fn spec(id: &str, component: PathBuf) -> Result<ExtensionSpec> {
     let mut settings = Settings::default();
     settings.debugging.tracing_enabled = true;
-    Ok(ExtensionSpec { id: id.parse().map_err(|error| anyhow!("{error}"))?, component, subscriptions: Vec::new(), settings })
+    Ok(ExtensionSpec {
+        id: id.parse().map_err(|error| anyhow!("{error}"))?,
+        component,
+        subscriptions: Vec::new(),
+        settings,
+    })
 }
 
 /// Starts an extension and waits until it can be called.

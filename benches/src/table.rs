@@ -12,8 +12,9 @@ const HEAD: [&str; 8] = ["what", "ours", "peer", "the peer's", "ratio", "min..ma
 pub(crate) fn text(rows: &[Row]) -> String {
     let mut lines = vec![HEAD.map(str::to_owned)];
     lines.extend(rows.iter().map(cells));
-    let widths: Vec<_> =
-        (0..HEAD.len()).map(|column| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0)).collect();
+    let widths: Vec<_> = (0..HEAD.len())
+        .map(|column| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0))
+        .collect();
     let mut text = String::new();
     for line in &lines {
         let cells: Vec<_> = line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
@@ -21,7 +22,11 @@ pub(crate) fn text(rows: &[Row]) -> String {
     }
     let missed = rows.iter().filter(|row| row.is_met() == Some(false)).count();
     let targets = rows.iter().filter(|row| row.target.is_some()).count();
-    let _ = writeln!(text, "\n{} of {targets} targets met. Times and ratios are medians; a ratio is of one turn.", targets - missed);
+    let _ = writeln!(
+        text,
+        "\n{} of {targets} targets met. Times and ratios are medians; a ratio is of one turn.",
+        targets - missed
+    );
     text
 }
 

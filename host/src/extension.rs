@@ -9,8 +9,7 @@ use glasshouse_model::settings::Settings;
 use glasshouse_model::{ExtensionId, Failure, Signal};
 use glasshouse_runtime::wasmtime::{self, Store, component::Instance};
 use glasshouse_runtime::{
-    Check,
-    CallError, ComponentInfo, EmbedderCall, Event, Reply, Runtime, SourceFrame, State, Status, Trigger,
+    CallError, Check, ComponentInfo, EmbedderCall, Event, Reply, Runtime, SourceFrame, State, Status, Trigger,
 };
 use glasshouse_telemetry::{Drops, Reader, Usage};
 use tokio::sync::oneshot;

@@ -47,7 +47,7 @@ pub use glasshouse_model::{
     SpanId, SpanKind, SpanStatus, TraceId, UnixNanos, limits, text,
 };
 pub use glasshouse_runtime::{
-    CallError, Check, ComponentInfo, EmbedderCall, EmbedderData, Event, HandlerError, Health, HostFault, Inspection, LinkerHook, LoadError,
-    Reply, SourceFrame, State, Status, SystemClock, Trigger, inspect, wasmtime,
+    CallError, Check, ComponentInfo, EmbedderCall, EmbedderData, Event, HandlerError, Health, HostFault, Inspection,
+    LinkerHook, LoadError, Reply, SourceFrame, State, Status, SystemClock, Trigger, inspect, wasmtime,
 };
 pub use glasshouse_telemetry::{Drop as DropCause, Drops, Reader, Usage};

@@ -125,7 +125,8 @@ async fn each_way_to_break_the_sandbox_has_its_kind() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_guest_that_exits_is_rebuilt_and_its_host_stays() {
-    let (extension, failure) = check(&House::new(), "exits", "exit", "1", FailureKind::Exit).await;
+    let house = House::new();
+    let (extension, failure) = check(&house, "exits", "exit", "1", FailureKind::Exit).await;
     assert_eq!(failure.message, "called exit with status 1");
     fail(&extension, "exit", "0", FailureKind::Exit).await;
     assert_eq!(logs_with(&extension, "leaving").len(), 2);

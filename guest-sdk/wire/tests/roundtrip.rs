@@ -3,8 +3,8 @@
 use glasshouse_wire::{
     Alert, Error, Field, Fields, Instrument, KIND_ALERT, KIND_ERROR, KIND_LOG, KIND_METRIC, Level, Log, LogSite,
     LogSummary, Malformed, Metric, RECORD_HEADER_BYTES, Record, Severity, Source, VERSION, Value, begin_batch,
-    check_log, decode, put_varint, record, records, write_alert, write_error, write_formatted_log_at, write_log, write_log_at,
-    write_metric,
+    check_log, decode, put_varint, record, records, write_alert, write_error, write_formatted_log_at, write_log,
+    write_log_at, write_metric,
 };
 use proptest::collection::vec;
 use proptest::option::of;
