@@ -1,5 +1,9 @@
 //! Logs from a fixed place in the source: what the place fixes is encoded when the guest is compiled, and the rest is
 //! written with as few instructions as can be, each of which costs the guest fuel.
+#![expect(
+    clippy::inline_always,
+    reason = "measured: a guest is built for size, and each call left in this path costs it"
+)]
 
 use std::fmt;
 
@@ -153,7 +157,7 @@ fn set_length(batch: &mut [u8], batch_bytes: usize) {
 /// Writes the log if there is room for it, and gives the number of bytes that are left.
 fn try_write(buffer: &mut [u8], prefix: &[u8], fields: &[Field<'_>]) -> Option<usize> {
     let (place, room) = buffer.split_at_mut_checked(prefix.len())?;
-    copy(place, prefix);
+    place.copy_from_slice(prefix);
     let mut room = Room(room);
     room.put_varint(fields.len() as u32)?;
     for field in fields {
@@ -213,11 +217,8 @@ impl<'b> Room<'b> {
     }
 }
 
-/// What is longer is left to `memory.copy`: in a guest, that is a call of the host.
-const BYTES_IN_WORDS: usize = 512;
-
-/// Copies between slices of the same length. The compiler would make `memory.copy` of anything larger than a word and
-/// of any plain loop over words, so it gets four words at a time, written out, and the last four may overlap others.
+/// Copies between slices of the same length: short ones in words, of which the last may overlap others. To copy by
+/// `memory.copy`, which the compiler makes of all that is larger than a word, is a call of the host in a guest.
 #[inline(always)]
 fn copy(to: &mut [u8], from: &[u8]) {
     match from.len() {
@@ -229,12 +230,11 @@ fn copy(to: &mut [u8], from: &[u8]) {
         }
         4..8 => copy_ends::<4>(to, from),
         8..=16 => copy_ends::<8>(to, from),
-        17..32 => {
+        17..=32 => {
             let half = from.len() / 2;
             copy_ends::<8>(&mut to[..half], &from[..half]);
             copy_ends::<8>(&mut to[half..], &from[half..]);
         }
-        32..=BYTES_IN_WORDS => copy_words(to, from),
         _ => to.copy_from_slice(from),
     }
 }
@@ -247,27 +247,5 @@ fn copy_ends<const N: usize>(to: &mut [u8], from: &[u8]) {
     }
     if let (Some(to), Some(from)) = (to.last_chunk_mut::<N>(), from.last_chunk::<N>()) {
         *to = *from;
-    }
-}
-
-/// Copies at least four words.
-#[inline(always)]
-fn copy_words(to: &mut [u8], from: &[u8]) {
-    for (to, from) in to.as_chunks_mut::<32>().0.iter_mut().zip(from.as_chunks::<32>().0) {
-        copy_four(to, from);
-    }
-    if let (Some(to), Some(from)) = (to.last_chunk_mut::<32>(), from.last_chunk::<32>()) {
-        copy_four(to, from);
-    }
-}
-
-#[inline(always)]
-fn copy_four(to: &mut [u8; 32], from: &[u8; 32]) {
-    let (to, from) = (to.as_chunks_mut::<8>().0, from.as_chunks::<8>().0);
-    if let ([to_0, to_1, to_2, to_3], [from_0, from_1, from_2, from_3]) = (to, from) {
-        *to_0 = *from_0;
-        *to_1 = *from_1;
-        *to_2 = *from_2;
-        *to_3 = *from_3;
     }
 }

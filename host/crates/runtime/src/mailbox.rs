@@ -49,6 +49,7 @@ impl Work {
 }
 
 /// Why a message was not queued.
+#[derive(Clone, Copy)]
 pub(crate) enum Refused {
     Full,
     Closed,
