@@ -146,26 +146,26 @@ impl Guest {
 
     pub(crate) async fn emit(&mut self, times: u32) -> Result<()> {
         self.refuel()?;
-        Ok(self.bare.call_emit(&mut self.store, times).await?)
+        self.bare.call_emit(&mut self.store, times).await
     }
 
     pub(crate) async fn emit_at_site(&mut self, times: u32) -> Result<()> {
         self.refuel()?;
-        Ok(self.bare.call_emit_at_site(&mut self.store, times).await?)
+        self.bare.call_emit_at_site(&mut self.store, times).await
     }
 
     pub(crate) async fn log(&mut self, times: u32) -> Result<()> {
         self.refuel()?;
-        Ok(self.bare.call_log(&mut self.store, times).await?)
+        self.bare.call_log(&mut self.store, times).await
     }
 
     pub(crate) async fn meter(&mut self, times: u32) -> Result<()> {
         self.refuel()?;
-        Ok(self.bare.call_meter(&mut self.store, times).await?)
+        self.bare.call_meter(&mut self.store, times).await
     }
 
     fn refuel(&mut self) -> Result<()> {
-        Ok(self.store.set_fuel(Budget::default().fuel_per_call)?)
+        self.store.set_fuel(Budget::default().fuel_per_call)
     }
 }
 
@@ -189,7 +189,7 @@ impl EmptyGuest {
         let event = Event { name: event.name, content_type: event.content_type, payload: event.payload };
         let handler = self.empty.glasshouse_extension_handler();
         let reply = handler.call_handle(&mut self.store, &event).await?;
-        black_box(reply.map_err(|error| Error::msg(error))?);
+        black_box(reply.map_err(Error::msg)?);
         Ok(())
     }
 }

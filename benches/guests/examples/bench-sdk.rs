@@ -4,7 +4,8 @@ use std::hint::black_box;
 
 use glasshouse_sdk::{Meter, counter, extension, info, span};
 
-struct Bench {
+/// The extension.
+pub struct Bench {
     meter: Meter,
 }
 

@@ -1,5 +1,8 @@
 //! `debugging`: the typed calls, and the SDK's `emit`.
 
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 use glasshouse_model::wire::{self, Error, Field, Instrument, Level, Log, Metric, Severity, Value};
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource, WasmList};
@@ -47,8 +50,7 @@ pub(crate) fn add_emit(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         |store: StoreContextMut<'_, State>, (records,): (WasmList<u8>,)| {
             let intake = &store.data().intake;
             intake.emit(records.as_le_slice(&store));
-            let yields = intake.is_yield_due();
-            Box::new(yield_if(yields))
+            if intake.is_yield_due() { Box::new(yield_if(true)) } else { Box::new(Done) }
         },
     )?;
     linker.allow_shadowing(false);
@@ -85,6 +87,17 @@ fn instrument(instrument: wit::Instrument) -> Instrument {
         wit::Instrument::Counter => Instrument::Counter,
         wit::Instrument::Gauge => Instrument::Gauge,
         wit::Instrument::Histogram => Instrument::Histogram,
+    }
+}
+
+/// Is ready at once. A box of it takes no memory, so that a record costs no allocation.
+struct Done;
+
+impl Future for Done {
+    type Output = wasmtime::Result<()>;
+
+    fn poll(self: Pin<&mut Self>, _task: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(Ok(()))
     }
 }
 
