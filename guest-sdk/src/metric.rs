@@ -50,7 +50,7 @@ impl<'a> Metric<'a> {
         self
     }
 
-    /// Adds a label. Each set of label values is a series of its own, of which the host keeps a bounded number.
+    /// Adds a label. Each set of label values is a series of its own: choose values of which there are few.
     pub fn label(mut self, name: &'a str, value: &'a str) -> Self {
         self.labels.push(Field { name, value: Value::Text(value) });
         self

@@ -60,6 +60,20 @@ async fn a_call_that_comes_back_to_one_who_waits_is_a_cycle_and_not_a_deadlock()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_neighbour_that_never_replies_is_an_answer_and_not_the_callers_own_breach() {
+    let house = House::new();
+    house.ready("sleeper").await;
+    let caller = caller(&house, "caller", |spec| {
+        may_do_all(spec);
+        spec.settings.budget.deadline = std::time::Duration::from_secs(1);
+    })
+    .await;
+    let answer = told(&caller, json!({"extension": "sleeper", "event": "sleep"})).await;
+    assert!(answer.contains("gave no reply"), "{answer}");
+    assert_eq!((caller.usage().failures, caller.status()), (0, Status::Ready));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_nest_only_so_deep() {
     let house = House::new();
     let depth = glasshouse_model::limits::CALL_DEPTH + 1;

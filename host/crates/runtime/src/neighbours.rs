@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 
 use glasshouse_model::ExtensionId;
+use glasshouse_model::config::matches_pattern;
 use glasshouse_model::settings::Permissions;
 
 use crate::extension::{Event, Extension, Trigger};
@@ -69,13 +70,5 @@ impl Neighbours {
             .filter(|subscriber| !subscriber.try_notify(event.clone(), trigger.clone()))
             .map(|full| full.id().clone())
             .collect()
-    }
-}
-
-/// Whether text is what a pattern says: the same, or with the beginning that stands before a trailing `*`.
-fn matches_pattern(pattern: &str, text: &str) -> bool {
-    match pattern.strip_suffix('*') {
-        Some(beginning) => text.starts_with(beginning),
-        None => pattern == text,
     }
 }
