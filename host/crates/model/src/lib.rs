@@ -8,6 +8,7 @@ pub mod id;
 pub mod invocation;
 pub mod limits;
 pub mod record;
+mod retention;
 pub mod settings;
 pub mod signal;
 pub mod span;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use crate::Level;
+pub use crate::retention::{Retention, SignalRetention};
 
 /// All settings of one extension.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -14,6 +15,8 @@ pub struct Settings {
     pub budget: Budget,
     /// How it is watched.
     pub debugging: Debugging,
+    /// How much of its telemetry is kept in a data directory.
+    pub retention: Retention,
     /// What it may do: granted by the operator and requested by its manifest.
     pub permissions: Permissions,
     /// What `init` gets.

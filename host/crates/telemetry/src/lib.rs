@@ -1,16 +1,36 @@
-//! Bounded per-extension stores: [`Recorder`] writes, [`Reader`] reads, and neither ever waits for the other.
+//! Bounded per-extension stores, in memory or in a data directory: [`Recorder`] writes, [`Reader`] reads, and neither ever
+//! waits for the other.
 //!
 //! Each extension has a [`Store`] with a ring of segments for each signal. Records are appended to the newest segment
 //! and become visible to readers with one atomic store; sealed segments never change. The oldest records go when a
-//! ring is over its bounds, and are counted.
+//! ring is over its bounds, and are counted. A [`Depot`] keeps stores, and does in the background what takes time.
 
+mod allowance;
+mod cursor;
+mod depot;
+mod frame;
+mod header;
+mod home;
+mod keeper;
 mod ledger;
+mod pack;
+mod query;
 mod reader;
+mod redact;
 mod ring;
+mod sealed;
 mod segment;
 mod store;
+mod stored;
+mod view;
 
+#[cfg(test)]
+mod tests;
+
+pub use cursor::{Cursor, InvalidCursor};
+pub use depot::{DataDirError, Depot, DepotSettings};
 pub use ledger::{Ledger, Usage};
-pub use reader::{Body, Entry, Page, Reader};
+pub use reader::{Body, Entry, Gap, GapCause, Page, Reader};
 pub use ring::Bounds;
 pub use store::{Drop, Drops, Head, Recorder, Store, StoreSettings};
+pub use stored::DataDir;

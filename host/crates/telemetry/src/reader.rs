@@ -1,36 +1,73 @@
-//! Reading a store: pages of records by sequence number, while the extension goes on writing.
+//! Reading a signal of an extension: pages by sequence number, searches, and following, while the extension goes on writing.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use glasshouse_model::record::{KIND_FAILURE, KIND_INVOCATION, KIND_SPAN};
 use glasshouse_model::wire::{self, Malformed, Record};
 use glasshouse_model::{Context, Envelope, Failure, Invocation, Origin, Signal, Span, UnixNanos};
 
-use crate::segment::{Frame, Segment};
+use crate::cursor::Cursor;
+use crate::frame::Frame;
+use crate::query::{Needs, Order, Query};
 use crate::store::{FLAG_CUT, Store, origin_of};
+use crate::stored::StoredRing;
+use crate::view::{Chunk, Sequences, Stop, View, Visit};
 
 /// Reads one signal of one extension. Cheap to clone; what it returns stays readable after it is evicted.
 #[derive(Clone)]
 pub struct Reader {
-    store: Arc<Store>,
+    source: Source,
     signal: Signal,
 }
 
+#[derive(Clone)]
+enum Source {
+    /// A store of this process.
+    Store(Arc<Store>),
+    /// What a host, which may still run, left in its data directory.
+    Stored(Arc<StoredRing>),
+}
+
 /// Records in the order of their sequence numbers.
+#[derive(Clone, Default)]
 pub struct Page {
     /// The records, oldest first.
     pub entries: Vec<Entry>,
-    /// Records that were asked for and had been evicted.
+    /// Records that were asked for and are not there any more.
     pub missed: u64,
+    /// What of them it is known why, and where.
+    pub gaps: Vec<Gap>,
     /// Where the next page starts.
     pub next_sequence: u64,
+}
+
+/// Records that are not there any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// The sequence number of the first of them.
+    pub first: u64,
+    /// The sequence number of the last of them.
+    pub last: u64,
+    /// Why they are missing.
+    pub cause: GapCause,
+}
+
+glasshouse_model::wire::byte_enum! {
+    /// Why records are missing.
+    GapCause {
+        /// They were the oldest, and had to go.
+        Evicted = 0 "evicted",
+        /// What was stored of them is damaged, or was lost with the host's memory while its disk was full.
+        Damaged = 1 "damaged",
+    }
 }
 
 /// One stored record.
 #[derive(Clone)]
 pub struct Entry {
-    segment: Arc<Segment>,
-    frame: Frame,
+    pub(crate) chunk: Chunk,
+    pub(crate) frame: Frame,
 }
 
 /// What a stored record says.
@@ -48,36 +85,63 @@ pub enum Body<'a> {
 
 impl Reader {
     pub(crate) fn new(store: Arc<Store>, signal: Signal) -> Self {
-        Self { store, signal }
+        Self { source: Source::Store(store), signal }
+    }
+
+    pub(crate) fn of_stored(ring: Arc<StoredRing>, signal: Signal) -> Self {
+        Self { source: Source::Stored(ring), signal }
+    }
+
+    /// The signal that it reads.
+    pub fn signal(&self) -> Signal {
+        self.signal
+    }
+
+    fn view(&self) -> View {
+        match &self.source {
+            Source::Store(store) => {
+                let ring = store.ring(self.signal);
+                // In this order: what is on the shelf has its sequence number already.
+                let shelf = ring.shelf();
+                let next = ring.next_sequence();
+                View::new(&shelf, ring.oldest_by_count(next), next)
+            }
+            Source::Stored(ring) => ring.view(),
+        }
     }
 
     /// Up to `limit` records from sequence number `from` on, oldest first.
     pub fn page(&self, from: u64, limit: usize) -> Page {
-        let ring = self.store.ring(self.signal);
-        let segments = ring.segments();
-        let oldest = ring.oldest_sequence();
-        let start = from.max(oldest);
-        let mut entries = Vec::new();
-        for segment in segments.iter() {
-            if segment.first_sequence() + segment.records() <= start {
-                continue;
+        let view = self.view();
+        let from = from.max(1);
+        let mut page = Page { next_sequence: from.max(view.oldest_sequence()), ..Page::default() };
+        let mut expected = from;
+        let view = self.visit(view, from..u64::MAX, Order::OldestFirst, &Needs::default(), &mut |entry| {
+            if page.entries.len() == limit {
+                return ControlFlow::Break(Stop::Enough);
             }
-            for frame in segment.frames().filter(|frame| frame.sequence >= start) {
-                if entries.len() == limit {
-                    break;
-                }
-                entries.push(Entry { segment: Arc::clone(segment), frame });
-            }
+            page.entries.push(entry);
+            ControlFlow::Continue(())
+        });
+        for index in 0..page.entries.len() {
+            let sequence = page.entries[index].frame.sequence;
+            page.add_gap(expected, sequence, view.oldest_sequence());
+            expected = sequence + 1;
+            page.next_sequence = expected;
         }
-        let first_found = entries.first().map_or(start, |entry: &Entry| entry.frame.sequence);
-        let next_sequence = entries.last().map_or(start, |entry| entry.frame.sequence + 1);
-        Page { entries, missed: first_found.saturating_sub(from.max(1)), next_sequence }
+        if page.entries.len() < limit {
+            // Nothing is left after what was found.
+            page.add_gap(expected, view.next_sequence, view.oldest_sequence());
+            page.next_sequence = page.next_sequence.max(view.next_sequence);
+        }
+        page
     }
 
     /// The newest `limit` records, oldest of them first.
     pub fn latest(&self, limit: usize) -> Vec<Entry> {
-        let next = self.store.ring(self.signal).next_sequence();
-        self.page(next.saturating_sub(limit as u64).max(1), limit).entries
+        let mut entries = self.matching(1..u64::MAX, Order::NewestFirst, &Needs::default(), limit, |_| true);
+        entries.reverse();
+        entries
     }
 
     /// All records that are kept, oldest first.
@@ -85,26 +149,118 @@ impl Reader {
         self.page(1, usize::MAX).entries
     }
 
+    /// A record and up to so many before and after it, oldest first; empty if it is not there any more.
+    pub fn around(&self, sequence: u64, before: usize, after: usize) -> Vec<Entry> {
+        let from = sequence.saturating_sub(before as u64).max(1);
+        let mut entries = self.page(from, before + 1 + after).entries;
+        entries.retain(|entry| entry.frame.sequence <= sequence.saturating_add(after as u64));
+        if entries.iter().any(|entry| entry.frame.sequence == sequence) { entries } else { Vec::new() }
+    }
+
+    /// The records that a query asks for, in its order and up to its limit, or else to this one.
+    pub fn search(&self, extension: &str, query: &Query, limit: usize) -> Vec<Entry> {
+        let limit = query.limit().unwrap_or(limit);
+        self.matching(1..u64::MAX, query.order(), query.needs(), limit, |entry| {
+            entry.body().is_ok_and(|body| query.matches(self.signal, extension, &entry.envelope(), &body))
+        })
+    }
+
+    fn matching(
+        &self,
+        sequences: Sequences,
+        order: Order,
+        needs: &Needs,
+        limit: usize,
+        matches: impl Fn(&Entry) -> bool,
+    ) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        self.visit(self.view(), sequences, order, needs, &mut |entry| {
+            if entries.len() < limit && matches(&entry) {
+                entries.push(entry);
+            }
+            if entries.len() < limit { ControlFlow::Continue(()) } else { ControlFlow::Break(Stop::Enough) }
+        });
+        entries
+    }
+
+    /// Visits what a view has; where a file of it has gone meanwhile, what there is by then. Returns the last view.
+    fn visit(&self, mut view: View, mut sequences: Sequences, order: Order, needs: &Needs, visit: Visit<'_>) -> View {
+        while let ControlFlow::Break(Stop::Gone(file)) = view.visit(sequences.clone(), order, needs, visit) {
+            // All that comes before it was visited.
+            match order {
+                Order::OldestFirst => sequences.start = sequences.start.max(file.first),
+                Order::NewestFirst => sequences.end = sequences.end.min(file.last + 1),
+            }
+            let now = self.view();
+            if now.sealed.contains(&file) {
+                // It is listed again and still not there: nothing more can be had of it.
+                match order {
+                    Order::OldestFirst => sequences.start = file.last + 1,
+                    Order::NewestFirst => sequences.end = file.first,
+                }
+            }
+            view = now;
+        }
+        view
+    }
+
+    /// The place after the record with this sequence number, to go on from later, also after a restart of the host.
+    pub fn cursor(&self, extension: &str, sequence: u64) -> Cursor {
+        let incarnation = self.view().incarnation.name();
+        Cursor { incarnation, extension: extension.to_owned(), signal: self.signal, sequence }
+    }
+
+    /// The sequence number to go on from after a cursor, and whether records after it may have been lost with the memory
+    /// of an earlier host.
+    pub fn resume(&self, cursor: &Cursor) -> (u64, bool) {
+        let incarnation = self.view().incarnation;
+        let next = cursor.sequence.saturating_add(1);
+        if cursor.incarnation == incarnation.name() { (next, false) } else { (next.min(incarnation.start), true) }
+    }
+
     /// Records ever stored.
     pub fn stored(&self) -> u64 {
-        self.store.ring(self.signal).next_sequence() - 1
+        self.view().next_sequence - 1
     }
 
     /// Records that were stored and had to go.
     pub fn evicted(&self) -> u64 {
-        self.store.ring(self.signal).oldest_sequence() - 1
+        self.view().oldest_sequence() - 1
+    }
+
+    /// The sequence number that the next record gets: a reader that has seen all before it has nothing to read.
+    pub fn next_sequence(&self) -> u64 {
+        match &self.source {
+            Source::Store(store) => store.ring(self.signal).next_sequence(),
+            Source::Stored(ring) => ring.view().next_sequence,
+        }
     }
 
     /// Bytes of memory that hold the records.
     pub fn bytes(&self) -> usize {
-        self.store.ring(self.signal).bytes()
+        self.view().segments.iter().map(|segment| segment.capacity()).sum()
+    }
+}
+
+impl Page {
+    /// Notes that there is nothing between two sequence numbers.
+    fn add_gap(&mut self, from: u64, to: u64, oldest: u64) {
+        self.missed += to.saturating_sub(from);
+        let evicted_to = oldest.min(to);
+        if from < evicted_to {
+            self.gaps.push(Gap { first: from, last: evicted_to - 1, cause: GapCause::Evicted });
+        }
+        let damaged_from = from.max(evicted_to);
+        if damaged_from < to {
+            self.gaps.push(Gap { first: damaged_from, last: to - 1, cause: GapCause::Damaged });
+        }
     }
 }
 
 impl Entry {
     /// The record's place, time, origin and context.
     pub fn envelope(&self) -> Envelope {
-        let context = self.frame.context(&self.segment);
+        let context = self.frame.context(self.chunk.bytes());
         Envelope {
             sequence: self.frame.sequence,
             time: UnixNanos(self.frame.time),
@@ -116,7 +272,7 @@ impl Entry {
 
     /// What it says.
     pub fn body(&self) -> Result<Body<'_>, Malformed> {
-        let body = self.frame.body(&self.segment);
+        let body = self.frame.body(self.chunk.bytes());
         match self.frame.kind {
             KIND_SPAN => Span::decode(body).map(Body::Span),
             KIND_INVOCATION => Invocation::decode(body).map(Body::Invocation),
@@ -128,5 +284,15 @@ impl Entry {
     /// Who made it.
     pub fn origin(&self) -> Origin {
         origin_of(self.frame.flags)
+    }
+
+    /// Its sequence number.
+    pub fn sequence(&self) -> u64 {
+        self.frame.sequence
+    }
+
+    /// Its time.
+    pub fn time(&self) -> UnixNanos {
+        UnixNanos(self.frame.time)
     }
 }

@@ -1,126 +1,170 @@
-//! A fixed-size run of records: one writer appends, any number of readers look at what it has committed.
+//! A fixed-size run of records in memory that a file may stand behind: one writer appends, any number of readers look at
+//! what it has committed.
 #![expect(unsafe_code, reason = "the writer appends to bytes that readers share; see the safety argument of `Segment`")]
 
-use std::cell::UnsafeCell;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-/// Bytes before a record's context: length, sequence, time, kind, flags, length of the context.
-pub(crate) const FRAME_HEAD_BYTES: usize = 4 + 8 + 8 + 1 + 1 + 2;
+use memmap2::{Advice, MmapMut, MmapOptions, MmapRaw};
+
+use crate::frame::{Frame, FrameParts, frames};
+use crate::header::{FLAG_CONTINUED_IN_MEMORY, HEADER_BYTES, Header};
 
 /// A fixed-size run of records.
 ///
 /// Safety: the bytes below the committed length never change again, and readers look at nothing else. The bytes above
 /// it belong to the one [`SegmentWriter`], which cannot be cloned and which publishes them by a release store of the
-/// committed length.
+/// committed length. Memory that a file stands behind is shared with other processes only if they belong to the same user,
+/// who is trusted not to write to a running host's files; they read by system calls.
 pub(crate) struct Segment {
+    memory: MmapRaw,
+    /// Where the records start: after the file's header, or at 0.
+    start: usize,
     first_sequence: u64,
-    bytes: Box<[UnsafeCell<u8>]>,
-    /// Committed bytes in the low half, committed records in the high half, so that both change at once.
+    /// The key of its records' checksums.
+    key: u32,
+    /// Committed bytes of records in the low half, their number in the high half, so that both change at once.
     committed: AtomicU64,
+    file: Option<OnDisk>,
 }
 
-// SAFETY: see the type: shared bytes are only read, unshared ones only written by the single writer.
-unsafe impl Sync for Segment {}
-
-/// The parts of a record that the segment lays out.
-#[derive(Clone, Copy)]
-pub(crate) struct FrameParts<'a> {
-    pub(crate) sequence: u64,
-    pub(crate) time: i64,
-    pub(crate) kind: u8,
-    pub(crate) flags: u8,
-    pub(crate) context: &'a [u8],
-    pub(crate) body: &'a [u8],
-}
-
-impl FrameParts<'_> {
-    pub(crate) fn len(&self) -> usize {
-        FRAME_HEAD_BYTES + self.context.len() + self.body.len()
-    }
-}
-
-/// A record as it lies in a segment.
-#[derive(Clone, Copy)]
-pub(crate) struct Frame {
-    pub(crate) sequence: u64,
-    pub(crate) time: i64,
-    pub(crate) kind: u8,
-    pub(crate) flags: u8,
-    context_at: u32,
-    body_at: u32,
-    end: u32,
-}
-
-impl Frame {
-    pub(crate) fn context<'s>(&self, segment: &'s Segment) -> &'s [u8] {
-        &segment.committed_bytes()[self.context_at as usize..self.body_at as usize]
-    }
-
-    pub(crate) fn body<'s>(&self, segment: &'s Segment) -> &'s [u8] {
-        &segment.committed_bytes()[self.body_at as usize..self.end as usize]
-    }
+/// The file that a segment's records are in.
+#[derive(Clone, Debug)]
+pub(crate) struct OnDisk {
+    pub(crate) path: PathBuf,
+    /// Bytes that it takes.
+    pub(crate) bytes: u64,
 }
 
 impl Segment {
-    /// An empty segment and its only writer.
-    pub(crate) fn new(first_sequence: u64, bytes: usize) -> (Arc<Self>, SegmentWriter) {
-        let zeroed = vec![0_u8; bytes].into_boxed_slice();
-        // SAFETY: `UnsafeCell<u8>` has the layout of `u8`, so the slices have the same layout too.
-        let bytes = unsafe { Box::from_raw(Box::into_raw(zeroed) as *mut [UnsafeCell<u8>]) };
-        Self::start(first_sequence, bytes)
+    /// An empty segment in anonymous memory, and its only writer. Its pages are taken as they are written.
+    pub(crate) fn anonymous(first_sequence: u64, capacity: usize, key: u32) -> io::Result<(Arc<Self>, SegmentWriter)> {
+        let memory = MmapMut::map_anon(capacity)?;
+        Ok(Self::begin(MmapRaw::from(memory), 0, first_sequence, key, None))
     }
 
     /// The same, in the memory of a segment that nobody else holds any more; `None` if somebody does.
-    pub(crate) fn reuse(retired: Arc<Self>, first_sequence: u64) -> Option<(Arc<Self>, SegmentWriter)> {
+    pub(crate) fn reuse(retired: Arc<Self>, first_sequence: u64, key: u32) -> Option<(Arc<Self>, SegmentWriter)> {
         let retired = Arc::into_inner(retired)?;
-        Some(Self::start(first_sequence, retired.bytes))
+        Some(Self::begin(retired.memory, 0, first_sequence, key, None))
     }
 
-    fn start(first_sequence: u64, bytes: Box<[UnsafeCell<u8>]>) -> (Arc<Self>, SegmentWriter) {
-        let segment = Arc::new(Self { first_sequence, bytes, committed: AtomicU64::new(0) });
+    /// An empty segment in a file that was made for it.
+    pub(crate) fn in_file(file: SegmentFile, header: &Header) -> (Arc<Self>, SegmentWriter) {
+        let SegmentFile { memory, path } = file;
+        let size = memory.len() as u64;
+        let encoded = header.encode();
+        // SAFETY: the mapping is larger than a header (see `SegmentFile::new`), and nobody else knows of it yet.
+        unsafe { std::slice::from_raw_parts_mut(memory.as_mut_ptr(), HEADER_BYTES) }.copy_from_slice(&encoded);
+        Self::begin(memory, HEADER_BYTES, header.first_sequence, header.incarnation.key(), Some(OnDisk { bytes: size, path }))
+    }
+
+    fn begin(
+        memory: MmapRaw,
+        start: usize,
+        first_sequence: u64,
+        key: u32,
+        file: Option<OnDisk>,
+    ) -> (Arc<Self>, SegmentWriter) {
+        let segment = Arc::new(Self { memory, start, first_sequence, key, committed: AtomicU64::new(0), file });
         (Arc::clone(&segment), SegmentWriter { segment, end: 0, records: 0 })
+    }
+
+    /// A copy in anonymous memory of records that were found whole in the file of that name.
+    pub(crate) fn recovered<'b>(
+        file: OnDisk,
+        key: u32,
+        records: impl Iterator<Item = FrameParts<'b>> + Clone,
+    ) -> io::Result<Option<Arc<Self>>> {
+        let bytes: usize = records.clone().map(|parts| parts.padded_len()).sum();
+        let Some(first) = records.clone().next() else { return Ok(None) };
+        let memory = MmapRaw::from(MmapMut::map_anon(bytes)?);
+        let (segment, mut writer) = Self::begin(memory, 0, first.sequence, key, Some(file));
+        for parts in records {
+            writer.append(parts);
+        }
+        Ok(Some(segment))
     }
 
     pub(crate) fn first_sequence(&self) -> u64 {
         self.first_sequence
     }
 
+    /// Bytes of records that it has room for.
     pub(crate) fn capacity(&self) -> usize {
-        self.bytes.len()
+        self.memory.len() - self.start
     }
 
-    pub(crate) fn records(&self) -> u64 {
-        self.committed.load(Ordering::Acquire) >> 32
+    pub(crate) fn key(&self) -> u32 {
+        self.key
     }
 
-    fn committed_bytes(&self) -> &[u8] {
+    /// The file that its records are in, too.
+    pub(crate) fn file(&self) -> Option<&OnDisk> {
+        self.file.as_ref()
+    }
+
+    /// Whether its records are in memory only.
+    pub(crate) fn is_in_memory_only(&self) -> bool {
+        self.file.is_none()
+    }
+
+    /// The committed records' bytes; they never change again.
+    pub(crate) fn bytes(&self) -> &[u8] {
         let end = (self.committed.load(Ordering::Acquire) & 0xffff_ffff) as usize;
         // SAFETY: bytes below the committed length are initialised and never change again; the acquire load above
         // pairs with the writer's release store.
-        unsafe { std::slice::from_raw_parts(self.bytes.as_ptr().cast(), end) }
+        unsafe { std::slice::from_raw_parts(self.memory.as_ptr().add(self.start), end) }
     }
 
     /// The committed records, oldest first.
     pub(crate) fn frames(&self) -> impl Iterator<Item = Frame> + '_ {
-        let bytes = self.committed_bytes();
-        let mut at = 0;
-        std::iter::from_fn(move || {
-            let head = bytes.get(at..at + FRAME_HEAD_BYTES)?;
-            let length = u32::from_le_bytes(head[0..4].try_into().ok()?);
-            let context_at = (at + FRAME_HEAD_BYTES) as u32;
-            let frame = Frame {
-                sequence: u64::from_le_bytes(head[4..12].try_into().ok()?),
-                time: i64::from_le_bytes(head[12..20].try_into().ok()?),
-                kind: head[20],
-                flags: head[21],
-                context_at,
-                body_at: context_at + u32::from(u16::from_le_bytes([head[22], head[23]])),
-                end: at as u32 + length,
-            };
-            at = frame.end as usize;
-            Some(frame)
-        })
+        frames(self.bytes())
+    }
+
+    /// Notes in its file that what came after it went to memory only.
+    pub(crate) fn mark_continued_in_memory(&self) {
+        if self.start == HEADER_BYTES {
+            // SAFETY: the byte lies in the mapped header, which only the ring's writer changes, under its lock; nobody
+            // in this process reads it.
+            unsafe { self.memory.as_mut_ptr().add(Header::FLAGS_AT).write_volatile(FLAG_CONTINUED_IN_MEMORY) };
+        }
+    }
+
+    /// Waits until its file's bytes are on the disk.
+    pub(crate) fn sync(&self) -> io::Result<()> {
+        if self.start == HEADER_BYTES { self.memory.flush() } else { Ok(()) }
+    }
+}
+
+/// A file that was made for a segment: allocated on the disk, and mapped.
+pub(crate) struct SegmentFile {
+    memory: MmapRaw,
+    path: PathBuf,
+}
+
+impl SegmentFile {
+    /// Maps a file of so many bytes, all of them allocated, for records and a header.
+    pub(crate) fn new(file: &std::fs::File, path: PathBuf, bytes: usize) -> io::Result<Self> {
+        let memory = MmapOptions::new().len(bytes.max(2 * HEADER_BYTES)).map_raw(file)?;
+        Ok(Self { memory, path })
+    }
+
+    /// Takes all of its pages now, so that the writer need not.
+    pub(crate) fn populate(&self) {
+        // An older kernel does not know how to; the pages are then taken one by one.
+        let _ = self.memory.advise(Advice::PopulateWrite);
+    }
+
+    /// Bytes of records that it has room for.
+    pub(crate) fn capacity(&self) -> usize {
+        self.memory.len() - HEADER_BYTES
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 }
 
@@ -135,30 +179,33 @@ impl SegmentWriter {
     /// Appends a record, if it still fits.
     #[inline]
     pub(crate) fn append(&mut self, parts: FrameParts<'_>) -> bool {
-        let length = parts.len();
-        if length > self.segment.bytes.len() - self.end {
+        let length = parts.padded_len();
+        if length > self.segment.capacity() - self.end {
             return false;
         }
-        let mut head = [0; FRAME_HEAD_BYTES];
-        head[0..4].copy_from_slice(&(length as u32).to_le_bytes());
-        head[4..12].copy_from_slice(&parts.sequence.to_le_bytes());
-        head[12..20].copy_from_slice(&parts.time.to_le_bytes());
-        head[20] = parts.kind;
-        head[21] = parts.flags;
-        head[22..24].copy_from_slice(&(parts.context.len() as u16).to_le_bytes());
-        // SAFETY: the range is within the allocation (checked above) and above the committed length, so it is this
+        // SAFETY: the range is within the mapping (checked above) and above the committed length, so it is this
         // writer's alone until the release store below.
-        let unshared = unsafe {
-            std::slice::from_raw_parts_mut(self.segment.bytes.as_ptr().add(self.end).cast::<u8>().cast_mut(), length)
-        };
-        let (at_head, rest) = unshared.split_at_mut(FRAME_HEAD_BYTES);
-        let (at_context, at_body) = rest.split_at_mut(parts.context.len());
-        at_head.copy_from_slice(&head);
-        at_context.copy_from_slice(parts.context);
-        at_body.copy_from_slice(parts.body);
+        let place = unsafe { self.segment.memory.as_mut_ptr().add(self.segment.start + self.end) };
+        // SAFETY: as above.
+        let unshared = unsafe { std::slice::from_raw_parts_mut(place, length) };
+        parts.write_unpublished(unshared, self.segment.key);
+        // SAFETY: records start at multiples of 8 from the start of a page, so the length is aligned; another process
+        // that reads the file takes a record only if its length is there.
+        let published = unsafe { AtomicU32::from_ptr(place.cast()) };
+        published.store((parts.len() as u32).to_le(), Ordering::Release);
         self.end += length;
         self.records += 1;
         self.segment.committed.store(self.records << 32 | self.end as u64, Ordering::Release);
         true
+    }
+
+    /// Whether less than half of the room is left.
+    #[inline]
+    pub(crate) fn is_half_full(&self) -> bool {
+        self.end > self.segment.capacity() / 2
+    }
+
+    pub(crate) fn segment(&self) -> &Arc<Segment> {
+        &self.segment
     }
 }

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
-use glasshouse_model::settings::Debugging;
+use glasshouse_model::settings::Settings;
 use glasshouse_model::wire::Record;
 use glasshouse_model::{Level, Origin, Signal, UnixNanos, wire};
 
+use crate::frame::{FrameParts, MAX_CONTEXT_BYTES};
 use crate::reader::Reader;
-use crate::ring::{Bounds, MAX_CONTEXT_BYTES, Ring, SEGMENT_BYTES};
-use crate::segment::FrameParts;
+use crate::redact::Redactor;
+use crate::ring::{Bounds, Ring, SEGMENT_BYTES};
 use crate::{Ledger, Usage};
 
 const ORIGIN_BITS: u8 = 0b11;
@@ -34,6 +35,8 @@ glasshouse_model::wire::byte_enum! {
         Nesting = 4 "nested too deeply",
         /// An event of a topic that reached the extension while it took no calls.
         Undelivered = 5 "event not delivered",
+        /// The system had no memory for it.
+        NoMemory = 6 "no memory",
     }
 }
 
@@ -49,6 +52,8 @@ pub struct StoreSettings {
     pub enabled: [bool; Signal::COUNT],
     /// The least level of logs that is stored.
     pub log_level: Level,
+    /// Bytes on the disk that all signals may have together.
+    pub disk_bytes: u64,
 }
 
 impl StoreSettings {
@@ -59,22 +64,28 @@ impl StoreSettings {
     /// Spans and invocations that a trace has on average.
     const SPANS_PER_TRACE: usize = 16;
 
-    /// The settings that an extension's `[debugging]` asks for.
-    pub fn from_debugging(debugging: &Debugging) -> Self {
+    /// The settings that an extension's `[debugging]` and `[retention]` ask for.
+    pub fn new(settings: &Settings) -> Self {
+        let (debugging, retention) = (&settings.debugging, &settings.retention);
+        let spans = debugging.max_traces.saturating_mul(Self::SPANS_PER_TRACE);
+        let records = [
+            debugging.max_log_entries,
+            debugging.max_metrics,
+            debugging.max_errors,
+            spans,
+            debugging.max_errors,
+            spans,
+        ];
         // Beside the segment that is being filled there is room for a full one, so that few records are kept, too.
         let bytes = |records: usize| records.saturating_mul(Self::BYTES_PER_RECORD);
-        let bounds =
-            |records: usize| Bounds { records, bytes: bytes(records).clamp(2 * SEGMENT_BYTES, Self::RING_BYTES) };
-        let spans = debugging.max_traces.saturating_mul(Self::SPANS_PER_TRACE);
+        let bounds = std::array::from_fn(|index| Bounds {
+            records: records[index],
+            bytes: bytes(records[index]).clamp(2 * SEGMENT_BYTES, Self::RING_BYTES),
+            disk_bytes: retention.signals[index].bytes,
+            age: retention.signals[index].age,
+        });
         Self {
-            bounds: [
-                bounds(debugging.max_log_entries),
-                bounds(debugging.max_metrics),
-                bounds(debugging.max_errors),
-                bounds(spans),
-                bounds(debugging.max_errors),
-                bounds(spans),
-            ],
+            bounds,
             enabled: [
                 debugging.logging_enabled,
                 debugging.metrics_enabled,
@@ -84,30 +95,42 @@ impl StoreSettings {
                 true,
             ],
             log_level: debugging.log_level,
+            disk_bytes: retention.bytes,
         }
     }
 }
 
 /// All telemetry of one extension.
 pub struct Store {
-    rings: [Ring; Signal::COUNT],
+    rings: [Arc<Ring>; Signal::COUNT],
     /// One bit for each signal.
     enabled: AtomicU8,
     log_level: AtomicU8,
     drops: [AtomicU64; Drop::ALL.len()],
     ledger: Ledger,
+    redactor: Arc<Redactor>,
 }
 
 impl Store {
-    /// An empty store. Memory for records is taken when the first one comes.
-    pub fn new(settings: &StoreSettings) -> Arc<Self> {
+    /// An empty store in memory. Memory for records is taken when the first one comes; what is over its age goes only when
+    /// another [`Depot`](crate::Depot) looks after it.
+    pub fn new(settings: &StoreSettings, redactor: Arc<Redactor>) -> Arc<Self> {
+        Self::with_rings(settings.bounds.map(Ring::in_memory), settings, redactor)
+    }
+
+    pub(crate) fn with_rings(
+        rings: [Arc<Ring>; Signal::COUNT],
+        settings: &StoreSettings,
+        redactor: Arc<Redactor>,
+    ) -> Arc<Self> {
         let enabled = settings.enabled.iter().enumerate().map(|(bit, on)| u8::from(*on) << bit).sum();
         Arc::new(Self {
-            rings: settings.bounds.map(Ring::new),
+            rings,
             enabled: AtomicU8::new(enabled),
             log_level: AtomicU8::new(settings.log_level as u8),
             drops: Default::default(),
             ledger: Ledger::default(),
+            redactor,
         })
     }
 
@@ -164,19 +187,33 @@ pub struct Head<'a> {
 }
 
 impl Recorder {
-    /// Stores a record in its encoded form, which the caller has validated.
+    /// Stores a record in its encoded form, which the caller has validated, without what is secret in it. Returns its
+    /// sequence number; 0 if there is no memory for it.
     #[inline]
     pub fn append(&self, signal: Signal, head: Head<'_>, kind: u8, body: &[u8]) -> u64 {
         debug_assert!(head.context.len() <= MAX_CONTEXT_BYTES, "contexts are bounded where they are made");
         let flags = head.origin as u8 | if head.cut { FLAG_CUT } else { 0 };
-        self.0.ring(signal).append(FrameParts {
-            sequence: 0,
-            time: head.time.0,
-            kind,
-            flags,
-            context: head.context,
-            body,
-        })
+        let parts = FrameParts { sequence: 0, time: head.time.0, kind, flags, context: head.context, body };
+        let sequence = if self.0.redactor.is_suspect(body) {
+            self.append_redacted(signal, parts)
+        } else {
+            self.0.ring(signal).append(parts)
+        };
+        if sequence == 0 {
+            self.dropped(Drop::NoMemory);
+        }
+        sequence
+    }
+
+    #[cold]
+    fn append_redacted(&self, signal: Signal, parts: FrameParts<'_>) -> u64 {
+        let redacted = self.0.redactor.redact_record(parts.kind, parts.body);
+        self.0.ring(signal).append(FrameParts { body: redacted.as_deref().unwrap_or(parts.body), ..parts })
+    }
+
+    /// What finds secrets before they are stored.
+    pub fn redactor(&self) -> &Redactor {
+        &self.0.redactor
     }
 
     /// Whether a record that a guest made is to be stored, and in which ring; a drop is counted.

@@ -178,6 +178,9 @@ const SWITCH: Kind = Kind::Switch;
 /// Signals kept in memory; the bound keeps a manifest from claiming the host's memory by this door.
 const KEPT: Kind = Kind::Integer { least: 1, most: 1_000_000 };
 const INTERVAL: Kind = duration(1_000, 86_400);
+/// At least two segments of a signal.
+const KEPT_BYTES: Kind = Kind::Size { least: 256 << 10, most: 1 << 50 };
+const KEPT_AGE: Kind = duration(1_000, 3650 * 86_400);
 const NONE: &str = "[]";
 
 const fn duration(least_millis: u64, most_seconds: u64) -> Kind {
@@ -318,6 +321,32 @@ pub(super) static KEYS: &[Key] = &[
         "The part of its CPU time that debugging may cost an extension, in percent. Not yet in effect.",
     )
     .setting(Cap::Free, |all| Target::Number(&mut all.debugging.profiling_overhead_limit)),
+    key("retention.bytes", KEPT_BYTES, "512MiB", "Bytes in the data directory, of all its signals together.")
+        .setting(Cap::AtMost, |all| Target::Size(&mut all.retention.bytes)),
+    key("retention.logs_bytes", KEPT_BYTES, "128MiB", "Bytes of its logs in the data directory.")
+        .setting(Cap::AtMost, |all| Target::Size(&mut all.retention.signals[0].bytes)),
+    key("retention.logs_age", KEPT_AGE, "7d", "How long its logs are kept, about.")
+        .setting(Cap::AtMost, |all| Target::Duration(&mut all.retention.signals[0].age)),
+    key("retention.metrics_bytes", KEPT_BYTES, "64MiB", "Bytes of its metric samples in the data directory.")
+        .setting(Cap::AtMost, |all| Target::Size(&mut all.retention.signals[1].bytes)),
+    key("retention.metrics_age", KEPT_AGE, "7d", "How long its metric samples are kept, about.")
+        .setting(Cap::AtMost, |all| Target::Duration(&mut all.retention.signals[1].age)),
+    key("retention.errors_bytes", KEPT_BYTES, "64MiB", "Bytes of its errors in the data directory.")
+        .setting(Cap::AtMost, |all| Target::Size(&mut all.retention.signals[2].bytes)),
+    key("retention.errors_age", KEPT_AGE, "30d", "How long its errors are kept, about.")
+        .setting(Cap::AtMost, |all| Target::Duration(&mut all.retention.signals[2].age)),
+    key("retention.spans_bytes", KEPT_BYTES, "128MiB", "Bytes of its spans in the data directory.")
+        .setting(Cap::AtMost, |all| Target::Size(&mut all.retention.signals[3].bytes)),
+    key("retention.spans_age", KEPT_AGE, "3d", "How long its spans are kept, about.")
+        .setting(Cap::AtMost, |all| Target::Duration(&mut all.retention.signals[3].age)),
+    key("retention.alerts_bytes", KEPT_BYTES, "32MiB", "Bytes of its alerts in the data directory.")
+        .setting(Cap::AtMost, |all| Target::Size(&mut all.retention.signals[4].bytes)),
+    key("retention.alerts_age", KEPT_AGE, "30d", "How long its alerts are kept, about.")
+        .setting(Cap::AtMost, |all| Target::Duration(&mut all.retention.signals[4].age)),
+    key("retention.invocations_bytes", KEPT_BYTES, "64MiB", "Bytes of its invocations in the data directory.")
+        .setting(Cap::AtMost, |all| Target::Size(&mut all.retention.signals[5].bytes)),
+    key("retention.invocations_age", KEPT_AGE, "7d", "How long its invocations are kept, about.")
+        .setting(Cap::AtMost, |all| Target::Duration(&mut all.retention.signals[5].age)),
     key(
         "config",
         Kind::Free,
@@ -327,6 +356,29 @@ pub(super) static KEYS: &[Key] = &[
     .granted(),
     key("host.cache_dir", Kind::Path, "", "The folder of compiled components; in the user's cache folder if empty.")
         .host(|host| Target::Path(&mut host.cache_dir)),
+    key(
+        "host.data_dir",
+        Kind::Path,
+        "",
+        "The folder that telemetry is kept in, so that it outlives the host; in memory only if empty.",
+    )
+    .host(|host| Target::Path(&mut host.data_dir)),
+    key(
+        "host.data_limit",
+        Kind::Size { least: 1 << 20, most: 1 << 50 },
+        "16GiB",
+        "Bytes in the data directory, of all extensions together.",
+    )
+    .host(|host| Target::Size(&mut host.data_limit)),
+    key("host.cleanup_interval", INTERVAL, "60s", "How often telemetry that is over its age is removed.")
+        .host(|host| Target::Duration(&mut host.cleanup_interval)),
+    key(
+        "host.sync_interval",
+        duration(100, 3600),
+        "5s",
+        "How often telemetry is made safe against the loss of power; against the end of the host it always is.",
+    )
+    .host(|host| Target::Duration(&mut host.sync_interval)),
     key(
         "host.compile_threads",
         Kind::Integer { least: 0, most: 256 },

@@ -58,12 +58,28 @@ pub struct HostSettings {
     pub cache_dir: Option<PathBuf>,
     /// Threads that compile components; 0 stands for one per processor.
     pub compile_threads: usize,
+    /// The folder that telemetry is kept in; `None` keeps it in memory.
+    pub data_dir: Option<PathBuf>,
+    /// Bytes in the data directory, of all extensions together.
+    pub data_limit: u64,
+    /// How often telemetry that is over its age is removed.
+    pub cleanup_interval: Duration,
+    /// How often telemetry is made safe against the loss of power.
+    pub sync_interval: Duration,
     /// How long calls in flight may go on when the host stops.
     pub shutdown_limit: Duration,
 }
 
 impl Default for HostSettings {
     fn default() -> Self {
-        Self { cache_dir: None, compile_threads: 0, shutdown_limit: Duration::from_secs(5) }
+        Self {
+            cache_dir: None,
+            compile_threads: 0,
+            data_dir: None,
+            data_limit: 16 << 30,
+            cleanup_interval: Duration::from_mins(1),
+            sync_interval: Duration::from_secs(5),
+            shutdown_limit: Duration::from_secs(5),
+        }
     }
 }

@@ -116,11 +116,12 @@ fn write_list<T: fmt::Display>(f: &mut fmt::Formatter<'_>, items: impl IntoItera
 }
 
 fn write_duration(f: &mut fmt::Formatter<'_>, duration: Duration) -> fmt::Result {
-    const UNITS: [(u128, &str); 5] =
-        [(3_600_000_000_000, "h"), (1_000_000_000, "s"), (1_000_000, "ms"), (1000, "us"), (1, "ns")];
+    const SECOND: u128 = 1_000_000_000;
+    const UNITS: [(u128, &str); 6] =
+        [(86_400 * SECOND, "d"), (3600 * SECOND, "h"), (SECOND, "s"), (1_000_000, "ms"), (1000, "us"), (1, "ns")];
     let nanos = duration.as_nanos();
     let (size, unit) =
-        UNITS.into_iter().find(|(size, _)| nanos >= *size && nanos.is_multiple_of(*size)).unwrap_or(UNITS[1]);
+        UNITS.into_iter().find(|(size, _)| nanos >= *size && nanos.is_multiple_of(*size)).unwrap_or(UNITS[2]);
     write!(f, "{}{unit}", nanos / size)
 }
 
@@ -218,10 +219,13 @@ fn number(text: &str) -> Result<f64, Refusal> {
     }
 }
 
-/// `2s`, `500ms`, `1m 30s`, or whole seconds.
+/// `2s`, `500ms`, `1m 30s`, `7d`, or whole seconds.
 fn duration(text: &str) -> Result<Duration, Refusal> {
     if is_integer(text) {
         return integer(text).map(Duration::from_secs);
+    }
+    if let Some(days) = text.strip_suffix('d').filter(|days| is_integer(days)) {
+        return integer(days).map(|days| Duration::from_secs(days.saturating_mul(86_400)));
     }
     let signed: jiff::SignedDuration = text.parse().map_err(|_| Refusal::Kind)?;
     let negative = |_| Refusal::Other(format!("found {}, but a duration cannot be negative", visible(text, 40)));

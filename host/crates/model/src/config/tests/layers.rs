@@ -160,7 +160,7 @@ fn every_key_of_an_extension_is_shown_once() {
     let expect: Vec<_> = reference()
         .map(Key::path)
         .filter(|path| {
-            *path == "enabled" || ["permissions.", "budget.", "debugging."].iter().any(|s| path.starts_with(s))
+            *path == "enabled" || ["permissions.", "budget.", "debugging.", "retention."].iter().any(|s| path.starts_with(s))
         })
         .collect();
     assert_eq!(shown, expect);
@@ -183,6 +183,10 @@ fn the_hosts_settings_have_their_layers_too() {
         shown,
         [
             "host.cache_dir = /etc/glasshouse/cache; glasshouse.toml line 2",
+            "host.data_dir = ; built-in",
+            "host.data_limit = 16GiB; built-in",
+            "host.cleanup_interval = 60s; built-in",
+            "host.sync_interval = 5s; built-in",
             "host.compile_threads = 3; GLASSHOUSE_HOST__COMPILE_THREADS",
             "host.shutdown_limit = 1s; --set host.shutdown_limit",
         ]

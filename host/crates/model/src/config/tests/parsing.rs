@@ -141,7 +141,7 @@ fn values_out_of_bounds_are_refused_with_the_bounds() {
     );
     check_body(
         "budget.deadline = \"0s\"",
-        &[r#" line 2, column 19: budget.deadline: found the text "0s", allowed is 1ms to 24h: use at least 1ms"#],
+        &[r#" line 2, column 19: budget.deadline: found the text "0s", allowed is 1ms to 1d: use at least 1ms"#],
     );
     check_body(
         "debugging.sampling_rate = 1.5",
@@ -274,7 +274,7 @@ fn the_operators_file_is_read_and_refused_alike() {
 fn the_reference_has_every_key() {
     let table = reference_markdown();
     assert_eq!(table.lines().count(), reference().count() + 2);
-    let row = "| `budget.deadline` | a duration | `5s` | 1ms to 24h | manifest, `defaults`, `extensions.<id>` | Wall time that one call may take, waiting included. |";
+    let row = "| `budget.deadline` | a duration | `5s` | 1ms to 1d | manifest, `defaults`, `extensions.<id>` | Wall time that one call may take, waiting included. |";
     assert!(table.lines().any(|line| line == row), "{table}");
 }
 

@@ -1,0 +1,260 @@
+//! Where stores are kept: in memory, or in a data directory that this host alone writes to.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use glasshouse_model::{Clock, Signal};
+use rustix::fs::FlockOperation;
+
+use crate::allowance::{Allowance, RingAllowance};
+use crate::header::FORMAT_VERSION;
+use crate::home::Home;
+use crate::keeper::Keeper;
+use crate::redact::Redactor;
+use crate::ring::{Bounds, DiskRing, Ring};
+use crate::store::{Store, StoreSettings};
+
+/// The folder of all extensions' folders.
+pub(crate) const EXTENSIONS: &str = "extensions";
+/// The file that says what a data directory is.
+const FORMAT: &str = "format";
+const FORMAT_NAME: &str = "glasshouse telemetry";
+/// The file that the host which writes to the directory holds locked.
+const LOCK: &str = "lock";
+
+/// How a [`Depot`] is set up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DepotSettings {
+    /// The folder that telemetry is kept in; `None` keeps it in memory.
+    pub data_dir: Option<PathBuf>,
+    /// Bytes on the disk that all extensions may have together.
+    pub data_limit: u64,
+    /// How often what is over its age is removed.
+    pub cleanup_interval: Duration,
+    /// How often what was recorded is made safe against the loss of power.
+    pub sync_interval: Duration,
+}
+
+impl Default for DepotSettings {
+    fn default() -> Self {
+        Self {
+            data_dir: None,
+            data_limit: 16 << 30,
+            cleanup_interval: Duration::from_secs(60),
+            sync_interval: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Why a data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataDirError {
+    /// Another host writes to it.
+    #[error("the data directory {path} is in use by another host{by}; stop that one, or use another directory", path = path.display())]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+        /// The other host's process, in words.
+        by: String,
+    },
+    /// It is of a version that this host does not know, or no data directory.
+    #[error("the data directory {path} is {found}; this glasshouse reads and writes format {FORMAT_VERSION}: use another directory, or another version of glasshouse", path = path.display())]
+    Format {
+        /// The directory.
+        path: PathBuf,
+        /// What it says that it is.
+        found: String,
+    },
+    /// The system refused.
+    #[error("cannot {doing} in the data directory {path}: {cause}", path = path.display())]
+    Io {
+        /// The directory, or the file in it.
+        path: PathBuf,
+        /// What was tried.
+        doing: &'static str,
+        /// What the system said.
+        cause: io::Error,
+    },
+}
+
+/// Keeps stores, and what has to be done for them in the background.
+pub struct Depot {
+    disk: Option<Arc<Disk>>,
+    keeper: Keeper,
+    clock: Arc<dyn Clock>,
+}
+
+/// A data directory that this host writes to.
+pub(crate) struct Disk {
+    root: PathBuf,
+    /// Locked as long as it is open.
+    _lock: File,
+    allowance: Arc<Allowance>,
+    failing: AtomicBool,
+    failure: Mutex<String>,
+}
+
+impl Disk {
+    /// Whether the last try to write failed, so that records go to memory.
+    pub(crate) fn is_failing(&self) -> bool {
+        self.failing.load(Ordering::Relaxed)
+    }
+
+    /// Notes that a file could not be made; said once until the disk works again.
+    #[cold]
+    pub(crate) fn note_failure(&self, error: &io::Error) {
+        if !self.failing.swap(true, Ordering::Relaxed) {
+            *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = error.to_string();
+            tracing::warn!(
+                data_dir = %self.root.display(),
+                "telemetry cannot be written to the disk, and goes on in memory until it can: {error}"
+            );
+        }
+    }
+
+    /// Tries whether the disk takes as much as a ring asks for at once.
+    pub(crate) fn try_again(&self) -> bool {
+        const TRIED_BYTES: u64 = 4 << 20;
+        let path = self.root.join("probe");
+        let tried = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path).and_then(|file| {
+            Ok(rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, TRIED_BYTES)?)
+        });
+        let _ = fs::remove_file(&path);
+        if tried.is_ok() && self.failing.swap(false, Ordering::Relaxed) {
+            tracing::info!(data_dir = %self.root.display(), "telemetry is written to the disk again");
+        }
+        tried.is_ok()
+    }
+}
+
+impl Depot {
+    /// Keeps stores in memory only.
+    pub fn in_memory(clock: Arc<dyn Clock>) -> Self {
+        let keeper = Keeper::start(None, &DepotSettings::default(), Arc::clone(&clock));
+        Self { disk: None, keeper, clock }
+    }
+
+    /// Opens the data directory, or makes it, if there is to be one.
+    pub fn open(settings: &DepotSettings, clock: Arc<dyn Clock>) -> Result<Self, DataDirError> {
+        let disk = settings.data_dir.as_deref().map(|root| Disk::open(root, settings.data_limit)).transpose()?.map(Arc::new);
+        let keeper = Keeper::start(disk.clone(), settings, Arc::clone(&clock));
+        Ok(Self { disk, keeper, clock })
+    }
+
+    /// The store of an extension: with what is in the data directory, or empty.
+    pub fn store(&self, extension: &str, settings: &StoreSettings, redactor: Arc<Redactor>) -> Result<Arc<Store>, DataDirError> {
+        let extension_allowance = Arc::new(Allowance::new(settings.disk_bytes));
+        let mut rings = Vec::with_capacity(Signal::COUNT);
+        for (signal, bounds) in Signal::ALL.iter().zip(&settings.bounds) {
+            rings.push(self.ring(extension, *signal, *bounds, &extension_allowance)?);
+        }
+        let Ok(rings) = <[Arc<Ring>; Signal::COUNT]>::try_from(rings) else { unreachable!("a ring for each signal") };
+        self.keeper.watch(&rings);
+        Ok(Store::with_rings(rings, settings, redactor))
+    }
+
+    fn ring(
+        &self,
+        extension: &str,
+        signal: Signal,
+        bounds: Bounds,
+        allowed: &Arc<Allowance>,
+    ) -> Result<Arc<Ring>, DataDirError> {
+        let Some(disk) = &self.disk else { return Ok(Ring::in_memory(bounds)) };
+        let folder = disk.root.join(EXTENSIONS).join(extension).join(signal.as_str());
+        let home = Home { folder, extension: extension.to_owned(), signal };
+        let found = home.open().map_err(|cause| DataDirError::Io {
+            path: home.folder.clone(),
+            doing: "read what is stored",
+            cause,
+        })?;
+        if found.damaged > 0 {
+            tracing::warn!(extension, signal = signal.as_str(), "stored telemetry is damaged in {} places; what is whole is kept", found.damaged);
+        }
+        let allowance = RingAllowance {
+            ring: Allowance::new(bounds.disk_bytes),
+            extension: Arc::clone(allowed),
+            host: Arc::clone(&disk.allowance),
+        };
+        let (disk, errands) = (Arc::clone(disk), self.keeper.errands());
+        Ok(Ring::on_disk(bounds, DiskRing::new(home, disk, allowance, errands, Arc::clone(&self.clock)), found))
+    }
+
+    /// Bytes on the disk that all stores take.
+    pub fn disk_bytes(&self) -> u64 {
+        self.disk.as_ref().map_or(0, |disk| disk.allowance.taken())
+    }
+
+    /// Why records go to memory although there is a data directory; `None` if they do not.
+    pub fn disk_failure(&self) -> Option<String> {
+        let disk = self.disk.as_ref().filter(|disk| disk.is_failing())?;
+        Some(disk.failure.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    /// Waits until all that is full is sealed and what is to go has gone, and all is safe against the loss of power.
+    pub fn settle(&self) {
+        self.keeper.settle();
+    }
+}
+
+impl Disk {
+    fn open(root: &Path, limit: u64) -> Result<Self, DataDirError> {
+        let io = |doing| move |cause| DataDirError::Io { path: root.to_owned(), doing, cause };
+        DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(io("make a folder"))?;
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(0o600);
+        let mut lock = options.open(root.join(LOCK)).map_err(io("open the lock"))?;
+        if let Err(error) = rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            if error != rustix::io::Errno::WOULDBLOCK {
+                return Err(io("lock")(error.into()));
+            }
+            let mut pid = String::new();
+            // Who it is, is only for the message.
+            let _ = lock.read_to_string(&mut pid);
+            let by = if pid.trim().is_empty() { String::new() } else { format!(" (process {})", pid.trim()) };
+            return Err(DataDirError::InUse { path: root.to_owned(), by });
+        }
+        check_format(root, true)?;
+        // Who holds it, is only for the message of one that is refused.
+        let _ = lock.set_len(0).and_then(|()| lock.write_all(format!("{}\n", std::process::id()).as_bytes()));
+        Ok(Self {
+            root: root.to_owned(),
+            _lock: lock,
+            allowance: Arc::new(Allowance::new(limit)),
+            failing: AtomicBool::new(false),
+            failure: Mutex::default(),
+        })
+    }
+}
+
+/// Checks that a folder is a data directory of the known version; an empty one may be made one.
+pub(crate) fn check_format(root: &Path, make: bool) -> Result<(), DataDirError> {
+    let path = root.join(FORMAT);
+    let io = |doing| move |cause| DataDirError::Io { path: root.to_owned(), doing, cause };
+    let wrong = |found: String| Err(DataDirError::Format { path: root.to_owned(), found });
+    let text = match fs::read_to_string(&path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let other = fs::read_dir(root).map_err(io("look"))?.flatten().any(|entry| entry.file_name() != LOCK);
+            if other || !make {
+                return wrong(format!("no data directory: it has no file \"{FORMAT}\""));
+            }
+            let part = root.join("format.part");
+            let made = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part);
+            return made
+                .and_then(|mut file| writeln!(file, "{FORMAT_NAME} {FORMAT_VERSION}"))
+                .and_then(|()| fs::rename(&part, &path))
+                .map_err(io("write"));
+        }
+        read => read.map_err(io("read"))?,
+    };
+    match text.trim().strip_prefix(FORMAT_NAME).map(|version| version.trim().parse::<u16>()) {
+        Some(Ok(FORMAT_VERSION)) => Ok(()),
+        Some(Ok(version)) => wrong(format!("of format {version}")),
+        _ => wrong("no data directory of glasshouse, or one whose file \"format\" is damaged".into()),
+    }
+}

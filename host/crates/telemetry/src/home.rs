@@ -1,0 +1,264 @@
+//! The folder that a ring's files lie in: their names, how they are made, and what is found in them at a start.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use glasshouse_model::Signal;
+use rustix::fs::FallocateFlags;
+
+use crate::frame::{Scan, guess_key};
+use crate::header::{BadHeader, FLAG_CONTINUED_IN_MEMORY, HEADER_BYTES, Header, Incarnation};
+use crate::sealed::{SealedFile, read_whole};
+use crate::segment::{OnDisk, Segment, SegmentFile};
+
+/// The ending of a file that a segment is mapped to.
+const OPEN: &str = "open";
+/// The ending of a sealed segment's file.
+const SEALED: &str = "sealed";
+/// The ending of a sealed segment's file that is being written.
+const PART: &str = "part";
+
+/// A ring's folder.
+#[derive(Clone, Debug)]
+pub(crate) struct Home {
+    pub(crate) folder: PathBuf,
+    pub(crate) extension: String,
+    pub(crate) signal: Signal,
+}
+
+/// The files of a ring by their names, oldest first.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Listing {
+    pub(crate) sealed: Vec<SealedFile>,
+    /// Number and path of each file that was mapped.
+    pub(crate) open: Vec<(u64, PathBuf)>,
+    /// What is left of writing a sealed file, and what another one has taken in.
+    leftovers: Vec<PathBuf>,
+}
+
+/// What a ring starts with.
+pub(crate) struct Found {
+    pub(crate) sealed: Vec<SealedFile>,
+    pub(crate) segments: Vec<Arc<Segment>>,
+    pub(crate) next_sequence: u64,
+    pub(crate) incarnation: Incarnation,
+    /// The number that the next file gets.
+    pub(crate) next_number: u64,
+    /// Runs of records that cannot be read.
+    pub(crate) damaged: u64,
+}
+
+/// What a file that was mapped holds.
+pub(crate) struct OpenFile {
+    pub(crate) header: Result<Header, BadHeader>,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) key: u32,
+}
+
+impl OpenFile {
+    /// Reads a file by its present length.
+    pub(crate) fn read(path: &Path) -> io::Result<Self> {
+        let bytes = read_whole(&File::open(path)?)?;
+        let header = Header::decode(&bytes);
+        let key = header.as_ref().map_or_else(
+            |_| guess_key(&bytes, HEADER_BYTES.min(bytes.len())).unwrap_or_default(),
+            |header| header.incarnation.key(),
+        );
+        Ok(Self { header, bytes, key })
+    }
+
+    /// Its records.
+    pub(crate) fn scan(&self) -> Scan<'_> {
+        Scan::new(&self.bytes, HEADER_BYTES.min(self.bytes.len()), 0, self.key)
+    }
+}
+
+impl Listing {
+    fn put_in_order(&mut self) {
+        // Of two that start alike, one continues the other: the longer one comes first, and the other is covered by it.
+        self.sealed.sort_by_key(|file| (file.first, u64::MAX - file.last));
+        let mut last = 0;
+        let leftovers = &mut self.leftovers;
+        self.sealed.retain(|file| {
+            let adds = file.last > last;
+            last = last.max(file.last);
+            if !adds {
+                leftovers.push(file.path.clone());
+            }
+            adds
+        });
+        // Its name tells where sequence numbers go on, so that it must be one of ours.
+        while self.sealed.last().is_some_and(|file| !file.holds_its_last()) {
+            self.sealed.pop();
+        }
+        self.open.sort();
+    }
+}
+
+impl Home {
+    /// Names of all files. A folder that is not there is empty.
+    pub(crate) fn list(&self) -> io::Result<Listing> {
+        /// A file that goes while it is looked at was continued by another one, which may not have been seen.
+        const TRIES: usize = 10;
+        let mut tries = 1;
+        loop {
+            match self.list_once() {
+                Err(error) if error.kind() == io::ErrorKind::NotFound && tries < TRIES => tries += 1,
+                listed => return listed,
+            }
+        }
+    }
+
+    fn list_once(&self) -> io::Result<Listing> {
+        let mut listing = Listing::default();
+        let entries = match fs::read_dir(&self.folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(listing),
+            Err(error) => return Err(error),
+        };
+        for entry in entries {
+            let path = entry?.path();
+            let name = path.file_name().and_then(|name| name.to_str());
+            let Some((stem, ending)) = name.and_then(|name| name.split_once('.')) else { continue };
+            match ending {
+                OPEN => listing.open.extend(stem.parse().ok().map(|number| (number, path.clone()))),
+                SEALED => {
+                    let Some((first, last)) = stem.split_once('-') else { continue };
+                    let (Ok(first), Ok(last)) = (first.parse(), last.parse()) else { continue };
+                    let metadata = fs::metadata(&path)?;
+                    let newest = metadata.modified().unwrap_or(UNIX_EPOCH).duration_since(UNIX_EPOCH);
+                    let newest = newest.map_or(0, |age| age.as_nanos() as i64);
+                    listing.sealed.push(SealedFile { path, first, last, bytes: metadata.len(), newest });
+                }
+                PART => listing.leftovers.push(path),
+                _ => {}
+            }
+        }
+        listing.put_in_order();
+        Ok(listing)
+    }
+
+    /// Finds what an earlier host left. Files without records are removed.
+    pub(crate) fn open(&self) -> io::Result<Found> {
+        let listing = self.list()?;
+        for path in &listing.leftovers {
+            fs::remove_file(path)?;
+        }
+        let mut found = Found {
+            next_sequence: listing.sealed.last().map_or(1, |file| file.last + 1),
+            incarnation: Incarnation::new(1),
+            next_number: listing.open.last().map_or(1, |(number, _)| number + 1),
+            sealed: listing.sealed,
+            segments: Vec::new(),
+            damaged: 0,
+        };
+        let mut newest_header = match found.sealed.last() {
+            Some(file) => read_header(&file.path),
+            None => Err(BadHeader::Empty),
+        };
+        // Whether records may have been lost after the newest that is found.
+        let mut tail_lost = false;
+        for (_, path) in listing.open {
+            let file = OpenFile::read(&path)?;
+            if file.bytes.iter().all(|byte| *byte == 0) {
+                // Made ahead, and never used.
+                fs::remove_file(&path)?;
+                continue;
+            }
+            if let Err(BadHeader::Version(version)) = file.header {
+                return Err(io::Error::other(format!("{}: a segment of format {version}", path.display())));
+            }
+            let mut scan = file.scan();
+            let frames: Vec<_> = scan.by_ref().filter(|frame| frame.sequence >= found.next_sequence).collect();
+            let truncated = file.header.as_ref().is_ok_and(|header| (file.bytes.len() as u64) < header.bytes);
+            let damaged = scan.damaged() || truncated || matches!(file.header, Err(BadHeader::Damaged));
+            found.damaged += u64::from(damaged);
+            tail_lost = truncated || file.bytes[scan.at().min(file.bytes.len())..].iter().any(|byte| *byte != 0);
+            let records = frames.iter().map(|frame| frame.parts(&file.bytes));
+            let on_disk = OnDisk { bytes: file.bytes.len() as u64, path: path.clone() };
+            newest_header = file.header.clone();
+            let Some(segment) = Segment::recovered(on_disk, file.key, records)? else {
+                fs::remove_file(&path)?;
+                continue;
+            };
+            found.next_sequence = frames.last().map_or(found.next_sequence, |frame| frame.sequence + 1);
+            found.segments.push(segment);
+        }
+        found.incarnation = match newest_header {
+            Ok(header) if header.flags & FLAG_CONTINUED_IN_MEMORY == 0 && !tail_lost => header.incarnation,
+            _ => Incarnation::new(found.next_sequence),
+        };
+        Ok(found)
+    }
+
+    /// Makes a file for a segment, with all of its bytes allocated.
+    pub(crate) fn make_file(&self, number: u64, bytes: usize) -> io::Result<SegmentFile> {
+        let path = self.folder.join(format!("{number:010}.{OPEN}"));
+        let file = self.create(&path)?;
+        let made = allocate(&file, bytes).and_then(|()| SegmentFile::new(&file, path.clone(), bytes));
+        if made.is_err() {
+            // What is left of it is empty, and removed at the next start.
+            let _ = fs::remove_file(&path);
+        }
+        made
+    }
+
+    /// Writes a sealed file, which is there as a whole or not at all.
+    pub(crate) fn write_sealed(&self, first: u64, last: u64, newest: i64, bytes: &[u8]) -> io::Result<SealedFile> {
+        let path = self.folder.join(format!("{first:020}-{last:020}.{SEALED}"));
+        let part = path.with_extension(PART);
+        let time = UNIX_EPOCH + Duration::from_nanos(newest.max(0) as u64);
+        let written = self
+            .create(&part)
+            .and_then(|mut file| {
+                file.write_all(bytes)?;
+                file.set_modified(time)?;
+                file.sync_data()
+            })
+            .and_then(|()| fs::rename(&part, &path));
+        if let Err(error) = written {
+            let _ = fs::remove_file(&part);
+            return Err(error);
+        }
+        Ok(SealedFile { path, first, last, bytes: bytes.len() as u64, newest })
+    }
+
+    /// Writes a file that holds no records, but says where sequence numbers go on.
+    pub(crate) fn write_marker(&self, header: &Header, now: i64) -> io::Result<SealedFile> {
+        let next = header.first_sequence;
+        self.write_sealed(next, next - 1, now, &header.encode())
+    }
+
+    /// Makes a file that only its owner can read, and its folder if that is not there.
+    fn create(&self, path: &Path) -> io::Result<File> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(true).mode(0o600);
+        match options.open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                DirBuilder::new().recursive(true).mode(0o700).create(&self.folder)?;
+                options.open(path)
+            }
+            opened => opened,
+        }
+    }
+}
+
+/// Allocates all bytes of a file, so that writing to its mapping never fails for want of room.
+fn allocate(file: &File, bytes: usize) -> io::Result<()> {
+    loop {
+        match rustix::fs::fallocate(file, FallocateFlags::empty(), 0, bytes as u64) {
+            Err(rustix::io::Errno::INTR) => {}
+            done => return done.map_err(io::Error::from),
+        }
+    }
+}
+
+fn read_header(path: &Path) -> Result<Header, BadHeader> {
+    let mut bytes = [0; HEADER_BYTES];
+    let read = File::open(path).and_then(|file| std::os::unix::fs::FileExt::read_exact_at(&file, &mut bytes, 0));
+    read.map_err(|_| BadHeader::Damaged).and_then(|()| Header::decode(&bytes))
+}

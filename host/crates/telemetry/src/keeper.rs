@@ -1,0 +1,235 @@
+//! The thread that does for all rings what no guest is to wait for: files made ahead, sealing and compression, cleanup, and
+//! the return to a disk that was full.
+
+use std::collections::VecDeque;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use glasshouse_model::Clock;
+
+use crate::depot::{DepotSettings, Disk};
+use crate::ring::Ring;
+
+/// Bytes of records that are sealed in a second, at most: compressing them takes about a fifth of a processor.
+const SEALED_PER_SECOND: f64 = 64.0 * 1024.0 * 1024.0;
+/// How often a disk that failed is tried again.
+const TRY_DISK_AGAIN: Duration = Duration::from_secs(1);
+/// How much lower than the guests' the keeper's priority is.
+const NICENESS: i32 = 5;
+
+/// What a ring asks the keeper for.
+pub(crate) enum Errand {
+    /// The file of its next segment.
+    Prepare(Weak<Ring>),
+    /// To seal what is full.
+    Seal(Weak<Ring>),
+    /// To say when everything that was asked for before is done.
+    Settle(Sender<()>),
+    Stop,
+}
+
+/// Takes errands. A ring asks for two things in each segment's life, so their number is bounded by the segments that wait.
+#[derive(Clone)]
+pub(crate) struct Errands(Sender<Errand>);
+
+impl Errands {
+    pub(crate) fn send(&self, errand: Errand) {
+        // Without a keeper the writer makes its files itself, and nothing is sealed: the host is ending.
+        let _ = self.0.send(errand);
+    }
+}
+
+type Watched = Arc<Mutex<Vec<Weak<Ring>>>>;
+
+/// The thread, and what it watches over.
+pub(crate) struct Keeper {
+    errands: Errands,
+    rings: Watched,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Keeper {
+    pub(crate) fn start(disk: Option<Arc<Disk>>, settings: &DepotSettings, clock: Arc<dyn Clock>) -> Self {
+        let (sender, errands) = channel();
+        let rings = Watched::default();
+        let work = Work {
+            errands,
+            rings: Arc::clone(&rings),
+            disk,
+            clock,
+            cleanup: Timer::new(settings.cleanup_interval),
+            sync: Timer::new(settings.sync_interval),
+            retry: Timer::new(TRY_DISK_AGAIN),
+            to_seal: VecDeque::new(),
+        };
+        // Without the thread, writers do all but sealing themselves.
+        let thread = std::thread::Builder::new().name("keeper".into()).spawn(move || work.run()).ok();
+        Self { errands: Errands(sender), rings, thread }
+    }
+
+    pub(crate) fn errands(&self) -> Errands {
+        self.errands.clone()
+    }
+
+    /// Looks after these rings until they are dropped.
+    pub(crate) fn watch(&self, rings: &[Arc<Ring>]) {
+        let mut watched = self.rings.lock().unwrap_or_else(PoisonError::into_inner);
+        watched.extend(rings.iter().map(Arc::downgrade));
+    }
+
+    /// Waits until all that was asked for is done.
+    pub(crate) fn settle(&self) {
+        let (done, settled) = channel();
+        self.errands.send(Errand::Settle(done));
+        // It fails only if the thread has ended.
+        let _ = settled.recv();
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.errands.send(Errand::Stop);
+        if let Some(thread) = self.thread.take() {
+            // What it had to say, it has said in the log.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Work {
+    errands: Receiver<Errand>,
+    rings: Watched,
+    disk: Option<Arc<Disk>>,
+    clock: Arc<dyn Clock>,
+    cleanup: Timer,
+    sync: Timer,
+    retry: Timer,
+    to_seal: VecDeque<Weak<Ring>>,
+}
+
+impl Work {
+    fn run(mut self) {
+        // Refused where the system does not let a thread lower itself.
+        let _ = rustix::process::nice(NICENESS);
+        let mut sealed_until = Instant::now();
+        loop {
+            let mut wake = [self.cleanup.due, self.sync.due, self.retry.due].into_iter().min().unwrap_or(self.cleanup.due);
+            if !self.to_seal.is_empty() {
+                wake = wake.min(sealed_until);
+            }
+            match self.errands.recv_timeout(wake.saturating_duration_since(Instant::now())) {
+                Ok(Errand::Prepare(ring)) => {
+                    if let Some(ring) = ring.upgrade() {
+                        ring.prepare();
+                    }
+                    continue;
+                }
+                Ok(Errand::Seal(ring)) => {
+                    self.to_seal.push_back(ring);
+                    continue;
+                }
+                Ok(Errand::Settle(done)) => {
+                    self.settle();
+                    // Whoever waited may have gone.
+                    let _ = done.send(());
+                    continue;
+                }
+                Ok(Errand::Stop) | Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if Instant::now() >= sealed_until
+                && let Some(bytes) = self.seal_next()
+            {
+                sealed_until = Instant::now() + Duration::from_secs_f64(bytes as f64 / SEALED_PER_SECOND);
+            }
+            self.look_around();
+        }
+        self.end();
+    }
+
+    /// Seals one segment; returns how many bytes it had.
+    fn seal_next(&mut self) -> Option<usize> {
+        let ring = self.to_seal.pop_front()?;
+        let sealed = ring.upgrade()?.seal_oldest();
+        if sealed.is_some() {
+            self.to_seal.push_front(ring);
+        }
+        sealed
+    }
+
+    fn look_around(&mut self) {
+        if self.cleanup.is_due() {
+            let now = self.clock.now().0;
+            self.for_each(|ring| ring.clean_up(now));
+        }
+        if self.sync.is_due() {
+            self.for_each(Ring::sync);
+        }
+        if self.retry.is_due()
+            && let Some(disk) = &self.disk
+            && disk.is_failing()
+            && disk.try_again()
+        {
+            self.for_each(Ring::return_to_disk);
+            let rings = self.rings.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            self.to_seal.extend(rings);
+        }
+    }
+
+    fn for_each(&self, act: impl Fn(&Ring)) {
+        let rings = {
+            let mut rings = self.rings.lock().unwrap_or_else(PoisonError::into_inner);
+            rings.retain(|ring| ring.strong_count() > 0);
+            rings.clone()
+        };
+        rings.iter().filter_map(Weak::upgrade).for_each(|ring| act(&ring));
+    }
+
+    fn settle(&mut self) {
+        while !self.to_seal.is_empty() {
+            self.seal_next();
+        }
+        let now = self.clock.now().0;
+        self.for_each(|ring| ring.clean_up(now));
+        self.for_each(Ring::sync);
+    }
+
+    /// What is in memory only goes to the disk, if that works; what is in files is safe where it is.
+    fn end(mut self) {
+        if let Some(disk) = &self.disk
+            && (!disk.is_failing() || disk.try_again())
+        {
+            self.for_each(Ring::return_to_disk);
+            let rings = self.rings.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            for ring in rings.iter().filter_map(Weak::upgrade) {
+                ring.seal_what_is_in_memory();
+            }
+        }
+        self.for_each(Ring::discard_spare);
+        self.to_seal.clear();
+    }
+}
+
+/// Something that is done from time to time.
+struct Timer {
+    period: Duration,
+    due: Instant,
+}
+
+impl Timer {
+    fn new(period: Duration) -> Self {
+        Self { period, due: Instant::now() + period }
+    }
+
+    /// Whether its time has come; the next one is a period away.
+    fn is_due(&mut self) -> bool {
+        let now = Instant::now();
+        let due = now >= self.due;
+        if due {
+            self.due = now + self.period;
+        }
+        due
+    }
+}

@@ -1,0 +1,238 @@
+//! Stores in a data directory: what outlives the host, what goes when, and who may write.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use glasshouse_model::Signal;
+
+use super::support::*;
+use crate::{DataDirError, Depot, DepotSettings, GapCause};
+
+#[test]
+fn what_was_stored_is_there_after_a_restart_in_order_and_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut next = 1;
+    for restart in 1..=5 {
+        let depot = depot(folder.path(), hand());
+        let store = store(&depot, |_| {});
+        assert_eq!(store.reader(Signal::Log).next_sequence(), next);
+        logs(&store, next..next + 3000);
+        next += 3000;
+        if restart % 2 == 0 {
+            depot.settle();
+        }
+        let expect: Vec<_> = (1..next).map(message).collect();
+        assert_eq!(difference(&messages(&store.reader(Signal::Log)), &expect), None);
+        assert_eq!(difference(&messages(&stored(folder.path())), &expect), None);
+    }
+    assert_eq!(difference(&messages(&stored(folder.path())), &(1..next).map(message).collect::<Vec<_>>()), None);
+    let latest = stored(folder.path()).latest(10);
+    assert_eq!(sequences(&latest), (next - 10..next).collect::<Vec<_>>());
+}
+
+#[test]
+fn many_restarts_with_few_records_leave_few_files() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for number in 1..=40 {
+        let depot = depot(folder.path(), hand());
+        let store = store(&depot, |_| {});
+        logs(&store, number..number + 1);
+        depot.settle();
+    }
+    assert_eq!(difference(&messages(&stored(folder.path())), &(1..=40).map(message).collect::<Vec<_>>()), None);
+    assert!(files(folder.path()).len() <= 3, "{:?}", files(folder.path()));
+}
+
+#[test]
+fn a_dropped_host_that_sealed_nothing_loses_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let depot = depot(folder.path(), hand());
+    let store = store(&depot, |_| {});
+    logs(&store, 1..20_000);
+    // What another process sees while the host runs, and while its keeper seals.
+    assert_eq!(difference(&messages(&stored(folder.path())), &(1..20_000).map(message).collect::<Vec<_>>()), None);
+}
+
+#[test]
+fn files_are_for_their_owner_only() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let depot = depot(&folder.path().join("data"), hand());
+    let store = store(&depot, |_| {});
+    logs(&store, 1..10_000);
+    depot.settle();
+    let mut folders = vec![folder.path().join("data")];
+    let mut seen = 0;
+    while let Some(next) = folders.pop() {
+        for entry in fs::read_dir(next).expect("a folder") {
+            let entry = entry.expect("an entry");
+            let mode = entry.metadata().expect("its metadata").permissions().mode() & 0o777;
+            let is_folder = entry.file_type().expect("its type").is_dir();
+            assert_eq!(mode, if is_folder { 0o700 } else { 0o600 }, "{}", entry.path().display());
+            seen += 1;
+            if is_folder {
+                folders.push(entry.path());
+            }
+        }
+    }
+    assert!(seen > 6);
+}
+
+#[test]
+fn a_second_host_is_refused_and_told_by_whom() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let first = depot(folder.path(), hand());
+    let settings = DepotSettings { data_dir: Some(folder.path().to_owned()), ..quiet() };
+    let refused = Depot::open(&settings, hand()).err().expect("it is refused");
+    let expect = format!(
+        "the data directory {} is in use by another host (process {}); stop that one, or use another directory",
+        folder.path().display(),
+        std::process::id()
+    );
+    assert_eq!(refused.to_string(), expect);
+    drop(first);
+    assert!(Depot::open(&settings, hand()).is_ok());
+}
+
+#[test]
+fn a_folder_of_another_format_or_purpose_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = DepotSettings { data_dir: Some(folder.path().to_owned()), ..quiet() };
+    let refusal = || match Depot::open(&settings, hand()).err() {
+        Some(DataDirError::Format { found, .. }) => found,
+        other => panic!("a refusal, and not {other:?}"),
+    };
+    fs::write(folder.path().join("thesis.tex"), "x").expect("a file");
+    assert_eq!(refusal(), "no data directory: it has no file \"format\"");
+    fs::write(folder.path().join("format"), "glasshouse telemetry 7\n").expect("a file");
+    assert_eq!(refusal(), "of format 7");
+    fs::write(folder.path().join("format"), "something else").expect("a file");
+    assert_eq!(refusal(), "no data directory of glasshouse, or one whose file \"format\" is damaged");
+    assert_eq!(fs::read_dir(folder.path()).expect("the folder").count(), 3, "nothing but the lock is made");
+}
+
+#[test]
+fn the_bounds_on_bytes_hold_for_a_ring_an_extension_and_a_host() {
+    let check = |change: fn(&mut crate::StoreSettings, &mut DepotSettings), most: u64| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut settings = DepotSettings { data_dir: Some(folder.path().to_owned()), ..quiet() };
+        let clock = hand();
+        let mut unused = crate::StoreSettings::new(&glasshouse_model::settings::Settings::default());
+        change(&mut unused, &mut settings);
+        let depot = depot_of(&settings, clock);
+        let store = store(&depot, |settings| change(settings, &mut DepotSettings::default()));
+        for start in (1..60_000).step_by(1000) {
+            logs(&store, start..start + 1000);
+            assert!(depot.disk_bytes() <= most, "{} of {most} bytes", depot.disk_bytes());
+            let on_disk: u64 = files(folder.path()).iter().filter_map(|file| fs::metadata(file).ok()).map(|it| it.len()).sum();
+            assert!(on_disk <= most, "{on_disk} bytes of files, {most} allowed");
+        }
+        depot.settle();
+        let reader = store.reader(Signal::Log);
+        let page = reader.page(1, 100_000);
+        let kept = sequences(&page.entries);
+        assert!(kept.len() > 100 && kept.len() < 60_000, "{} records", kept.len());
+        assert_eq!(kept, (*kept.first().expect("some")..60_001).collect::<Vec<_>>());
+        assert_eq!(page.gaps.iter().map(|gap| (gap.first, gap.last, gap.cause)).collect::<Vec<_>>(), [(
+            1,
+            kept[0] - 1,
+            GapCause::Evicted
+        )]);
+        assert_eq!((page.missed, reader.evicted()), (kept[0] - 1, kept[0] - 1));
+        assert_eq!(sequences(&stored(folder.path()).all()), kept);
+    };
+    check(|store, _| store.bounds[0].disk_bytes = 1 << 20, 1 << 20);
+    check(|store, _| store.disk_bytes = 1 << 20, 1 << 20);
+    check(|_, depot| depot.data_limit = 1 << 20, 1 << 20);
+}
+
+#[test]
+fn one_signal_never_evicts_another() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let depot = depot(folder.path(), hand());
+    let store = store(&depot, |settings| settings.disk_bytes = 1 << 20);
+    let head = crate::Head {
+        time: glasshouse_model::UnixNanos(START),
+        origin: glasshouse_model::Origin::Guest,
+        cut: false,
+        context: b"",
+    };
+    store.recorder().append(Signal::Alert, head, 4, b"an alert");
+    logs(&store, 1..60_000);
+    depot.settle();
+    assert_eq!(store.reader(Signal::Alert).all().len(), 1);
+    assert!(store.reader(Signal::Log).evicted() > 0);
+}
+
+#[test]
+fn what_is_over_its_age_goes_and_the_rest_stays() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let clock = hand();
+    let depot = depot(folder.path(), clock.clone());
+    let store = store(&depot, |settings| settings.bounds[0].age = Duration::from_secs(1));
+    logs(&store, 1..10_000);
+    depot.settle();
+    assert_eq!(store.reader(Signal::Log).evicted(), 0);
+    let now = START + 2_000_000_000;
+    clock.0.store(now, Ordering::Relaxed);
+    assert_eq!(log(&store, now, "young"), 10_000);
+    // The segment that is written to holds old records and a young one.
+    depot.settle();
+    let kept = messages(&store.reader(Signal::Log));
+    assert!(kept.len() < 9000 && kept.last().is_some_and(|last| last == "young"), "{} records", kept.len());
+    clock.0.store(now + 2_000_000_000, Ordering::Relaxed);
+    depot.settle();
+    assert_eq!(messages(&store.reader(Signal::Log)), Vec::<String>::new());
+    assert_eq!(depot.disk_bytes(), files(folder.path()).iter().map(|file| file.metadata().expect("it").len()).sum::<u64>());
+    drop(store);
+    drop(depot);
+    let depot = super::support::depot(folder.path(), clock);
+    let store = super::support::store(&depot, |_| {});
+    assert_eq!(store.reader(Signal::Log).page(1, 10).missed, 10_000, "what has gone is known to have been there");
+    assert_eq!(log(&store, now, "next"), 10_001);
+    depot.settle();
+    assert_eq!(messages(&stored(folder.path())), ["next"]);
+}
+
+#[test]
+fn a_cursor_goes_on_where_it_was_after_a_restart() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let cursor = {
+        let depot = depot(folder.path(), hand());
+        let store = store(&depot, |_| {});
+        logs(&store, 1..100);
+        store.reader(Signal::Log).cursor("markdown", 42)
+    };
+    assert_eq!(stored(folder.path()).resume(&cursor), (43, false));
+    let depot = depot(folder.path(), hand());
+    let store = store(&depot, |_| {});
+    assert_eq!(store.reader(Signal::Log).resume(&cursor), (43, false));
+    let elsewhere = Depot::in_memory(hand());
+    let other = super::support::store(&elsewhere, |_| {});
+    assert_eq!(other.reader(Signal::Log).resume(&cursor), (1, true), "another incarnation is read from its start");
+}
+
+#[test]
+fn following_another_process_gives_each_record_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let depot = depot(folder.path(), hand());
+    let store = store(&depot, |_| {});
+    let writer = {
+        let store = std::sync::Arc::clone(&store);
+        std::thread::spawn(move || logs(&store, 1..100_001))
+    };
+    let reader = stored(folder.path());
+    let mut next = 1;
+    while next <= 100_000 {
+        let page = reader.page(next, 7_000);
+        assert_eq!(page.gaps, [], "at {next}");
+        assert_eq!(sequences(&page.entries), (next..next + page.entries.len() as u64).collect::<Vec<_>>());
+        next = page.next_sequence;
+        if writer.is_finished() && page.entries.is_empty() {
+            break;
+        }
+    }
+    writer.join().expect("the writer ends");
+    assert_eq!(next, 100_001);
+}
