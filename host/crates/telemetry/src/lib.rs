@@ -5,12 +5,14 @@
 //! ring is over its bounds, and are counted.
 
 mod ledger;
+pub mod query;
 mod reader;
 mod ring;
 mod segment;
 mod store;
 
 pub use ledger::{Ledger, Usage};
+pub use query::{Needs, Order, Query, QueryError, TokenFilter, TokenFilterBuilder};
 pub use reader::{Body, Entry, Page, Reader};
 pub use ring::Bounds;
 pub use store::{Drop, Drops, Head, Recorder, Store, StoreSettings};
