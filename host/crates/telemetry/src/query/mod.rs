@@ -32,6 +32,7 @@
 //! - A query is bounded ([`QUERY_BYTES`], [`TERMS`], [`DEPTH`], [`REGEXES`], [`REGEX_BYTES`]), and no text makes it panic.
 
 mod ast;
+pub mod counts;
 mod error;
 mod eval;
 mod fields;
@@ -40,6 +41,7 @@ mod lexer;
 mod needle;
 mod needs;
 mod parse;
+pub mod patterns;
 mod record;
 mod required;
 #[cfg(test)]
