@@ -55,7 +55,7 @@ macro_rules! names {
             }
 
             /// Other names for it: those under which records are printed.
-            fn aliases(self) -> &'static [&'static str] {
+            pub(super) fn aliases(self) -> &'static [&'static str] {
                 match self { $(Self::$name => &[$($($alias),+)?]),+ }
             }
 

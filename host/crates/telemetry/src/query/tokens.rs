@@ -6,7 +6,7 @@
 //!
 //! A hash is FNV-1a of 64 bits (<http://www.isthe.com/chongo/tech/comp/fnv/>) of the lower-case word in UTF-8, and then
 //! the finaliser of MurmurHash3 (`fmix64`), since the filter uses the high bits too. Filters are stored, so none of this
-//! may change without [`VERSION`].
+//! may change without a new version of the filter.
 
 /// The version of what a word and its hash are; a filter of another version is not used.
 pub(super) const VERSION: u8 = 1;

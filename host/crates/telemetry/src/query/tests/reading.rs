@@ -115,6 +115,22 @@ fn hostile_queries_are_refused() {
     check("é".repeat(3000), "column 2049");
 }
 
+#[test]
+fn the_page_for_users_shows_queries_and_names_all_fields() {
+    let page = include_str!("../../../../../../docs/query.md");
+    let examples = page.split("## Examples").nth(1).and_then(|rest| rest.split("```").nth(1)).expect("examples");
+    let queries = examples.lines().skip(1).filter_map(|line| line.split("   ").next()).collect::<Vec<_>>();
+    assert!(queries.len() > 5);
+    for text in queries {
+        query(text);
+    }
+    for name in Known::ALL {
+        for name in std::iter::once(name.as_str()).chain(name.aliases().iter().copied()) {
+            assert!(page.contains(&format!("`{name}`")), "{name} is not in docs/query.md");
+        }
+    }
+}
+
 fn text() -> impl Strategy<Value = String> {
     prop_oneof!["[a-z]{1,8}", "\\PC{0,8}", "[\"\\\\\n\t\r ()a-z=~]{0,8}"]
 }

@@ -5,7 +5,7 @@ use glasshouse_model::{Digest, Failure, FailureKind, Frame, Span, SpanId, SpanKi
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use super::super::{LevelSet, TokenFilter, TokenFilterBuilder};
+use super::super::{Clauses, LevelSet, TokenFilter, TokenFilterBuilder, required};
 use super::*;
 
 /// Few parts, so that queries often match: in both cases, next to each other, and with odd letters among them.
@@ -159,11 +159,38 @@ fn excluded_by(query: &Query, record: &Stored, filter: &TokenFilter) -> Option<&
     .find_map(|(excluded, by)| excluded.then_some(by))
 }
 
+/// Whether the text has what is required of it.
+fn has(text: &str, (words, literals): &(Clauses<u64>, Clauses<Box<[u8]>>)) -> bool {
+    let found: Vec<u64> = super::super::tokens::of(text).collect();
+    let bytes = |literal: &[u8]| memchr::memmem::find(text.as_bytes(), literal).is_some();
+    words.iter().all(|clause| clause.iter().any(|hash| found.contains(hash)))
+        && literals.iter().all(|clause| clause.iter().any(|literal| bytes(literal)))
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_match_is_excluded(records in proptest::collection::vec(record(), 4), condition in condition()) {
+    fn a_text_that_matches_has_what_matching_needs(
+        texts in proptest::collection::vec(text(), 40),
+        part in text().prop_filter("empty", |part| !part.is_empty()),
+        pattern in pattern(),
+    ) {
+        let regex = super::super::regex(&pattern).expect("filtered above");
+        let needle = super::super::needle::Needle::new(&part);
+        for text in texts {
+            if regex.is_match(&text) {
+                prop_assert!(has(&text, &required::by_pattern(&pattern)), "{:?} matches {:?}", text, pattern);
+            }
+            if needle.is_in(&text) {
+                prop_assert!(has(&text, &required::by_part(&part)), "{:?} contains {:?}", text, part);
+            }
+            prop_assert!(has(&text, &required::by_text(&text)));
+        }
+    }
+
+    #[test]
+    fn no_match_is_excluded(records in proptest::collection::vec(record(), 10), condition in condition()) {
         let query = query(&condition);
         for record in &records {
             let mut builder = TokenFilterBuilder::new();
