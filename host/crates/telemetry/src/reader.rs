@@ -116,7 +116,7 @@ impl Reader {
         let from = from.max(1);
         let mut page = Page { next_sequence: from.max(view.oldest_sequence()), ..Page::default() };
         let mut expected = from;
-        let view = self.visit(view, from..u64::MAX, Order::OldestFirst, &Needs::default(), &mut |entry| {
+        let view = self.visit(view, from..u64::MAX, Order::OldestFirst, &Needs::nothing(), &mut |entry| {
             if page.entries.len() == limit {
                 return ControlFlow::Break(Stop::Enough);
             }
@@ -139,7 +139,7 @@ impl Reader {
 
     /// The newest `limit` records, oldest of them first.
     pub fn latest(&self, limit: usize) -> Vec<Entry> {
-        let mut entries = self.matching(1..u64::MAX, Order::NewestFirst, &Needs::default(), limit, |_| true);
+        let mut entries = self.matching(1..u64::MAX, Order::NewestFirst, &Needs::nothing(), limit, |_| true);
         entries.reverse();
         entries
     }
@@ -260,25 +260,12 @@ impl Page {
 impl Entry {
     /// The record's place, time, origin and context.
     pub fn envelope(&self) -> Envelope {
-        let context = self.frame.context(self.chunk.bytes());
-        Envelope {
-            sequence: self.frame.sequence,
-            time: UnixNanos(self.frame.time),
-            origin: origin_of(self.frame.flags),
-            cut: self.frame.flags & FLAG_CUT != 0,
-            context: if context.is_empty() { None } else { Context::decode(context).ok() },
-        }
+        envelope(&self.frame, self.chunk.bytes())
     }
 
     /// What it says.
     pub fn body(&self) -> Result<Body<'_>, Malformed> {
-        let body = self.frame.body(self.chunk.bytes());
-        match self.frame.kind {
-            KIND_SPAN => Span::decode(body).map(Body::Span),
-            KIND_INVOCATION => Invocation::decode(body).map(Body::Invocation),
-            KIND_FAILURE => Failure::decode(body).map(Body::Failure),
-            kind => wire::decode(kind, body).map(Body::Record),
-        }
+        body(&self.frame, self.chunk.bytes())
     }
 
     /// Who made it.
@@ -294,5 +281,28 @@ impl Entry {
     /// Its time.
     pub fn time(&self) -> UnixNanos {
         UnixNanos(self.frame.time)
+    }
+}
+
+/// What the host put around a record.
+pub(crate) fn envelope(frame: &Frame, bytes: &[u8]) -> Envelope {
+    let context = frame.context(bytes);
+    Envelope {
+        sequence: frame.sequence,
+        time: UnixNanos(frame.time),
+        origin: origin_of(frame.flags),
+        cut: frame.flags & FLAG_CUT != 0,
+        context: if context.is_empty() { None } else { Context::decode(context).ok() },
+    }
+}
+
+/// What a record says.
+pub(crate) fn body<'b>(frame: &Frame, bytes: &'b [u8]) -> Result<Body<'b>, Malformed> {
+    let body = frame.body(bytes);
+    match frame.kind {
+        KIND_SPAN => Span::decode(body).map(Body::Span),
+        KIND_INVOCATION => Invocation::decode(body).map(Body::Invocation),
+        KIND_FAILURE => Failure::decode(body).map(Body::Failure),
+        kind => wire::decode(kind, body).map(Body::Record),
     }
 }

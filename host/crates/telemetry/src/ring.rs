@@ -453,7 +453,7 @@ impl Ring {
         let header = || disk.header(first, shelf.incarnation, 0).encode().to_vec();
         let (continued, begin) = continued.map_or_else(|| (None, header()), |(file, bytes)| (Some(file), bytes));
         let mut packer = Packer::new(begin)?;
-        let newest = pack(&mut packer, segment)?.max(continued.map_or(i64::MIN, |file| file.newest));
+        let newest = pack(&mut packer, disk.home.signal, segment)?.max(continued.map_or(i64::MIN, |file| file.newest));
         let bytes = packer.finish();
         let written = bytes.len() as u64;
         while !disk.allowance.take(written) {

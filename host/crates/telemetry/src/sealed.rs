@@ -53,7 +53,7 @@ pub(crate) struct Summary {
     pub(crate) last: u64,
     pub(crate) oldest: i64,
     pub(crate) newest: i64,
-    /// A bit for each level of a log; all are set if there are other records.
+    /// The levels of its records, see `query::LevelSet`.
     pub(crate) levels: u8,
 }
 

@@ -5,9 +5,12 @@ use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use glasshouse_model::UnixNanos;
+
 use crate::frame::{Frame, frames};
 use crate::header::Incarnation;
-use crate::query::{Needs, Order};
+use crate::query::{LevelSet, Needs, Order, TokenFilter};
+use crate::pack::levels_of;
 use crate::reader::Entry;
 use crate::ring::Shelf;
 use crate::sealed::{Block, SealedFile, blocks};
@@ -63,7 +66,8 @@ impl View {
     /// Visits the records in these sequence numbers that could be what is looked for. What is in a file and, since that was
     /// made meanwhile, in a segment, too, is visited once.
     pub(crate) fn visit(&self, sequences: Sequences, order: Order, needs: &Needs, visit: Visit<'_>) -> Visited {
-        let sequences = sequences.start.max(self.oldest_by_count)..sequences.end.min(self.next_sequence);
+        let start = sequences.start.max(self.oldest_by_count).max(*needs.sequences.start());
+        let sequences = start..sequences.end.min(self.next_sequence).min(needs.sequences.end().saturating_add(1));
         let unsealed_from = self.segments.first().map_or(u64::MAX, |segment| segment.first_sequence());
         let sealed = Wanted { sequences: sequences.start..sequences.end.min(unsealed_from), needs };
         let unsealed = Wanted { sequences, needs };
@@ -154,10 +158,10 @@ impl Wanted<'_> {
         let Some(summary) = &block.summary else { return true };
         summary.last >= self.sequences.start
             && summary.first < self.sequences.end
-            && self.needs.since.is_none_or(|since| summary.newest >= since.0)
-            && self.needs.until.is_none_or(|until| summary.oldest < until.0)
-            && self.needs.may_have_levels(summary.levels)
-            && self.needs.may_have_tokens(block.filter)
+            && self.needs.time_meets(UnixNanos(summary.oldest), UnixNanos(summary.newest))
+            && self.needs.levels.meets(LevelSet::from_byte(summary.levels))
+            // A filter that cannot be read excludes nothing.
+            && TokenFilter::decode(block.filter).map_or(true, |filter| filter.might_match(self.needs))
     }
 
     fn visit_block(
@@ -181,7 +185,7 @@ impl Wanted<'_> {
         visit: Visit<'_>,
     ) -> Visited {
         let bytes = chunk.bytes();
-        if !self.needs.may_have_literals(bytes) {
+        if !self.needs.literals_meet(bytes) {
             return ControlFlow::Continue(());
         }
         self.visit_frames(chunk, frames(bytes), order, visit)
@@ -205,8 +209,7 @@ impl Wanted<'_> {
 
     fn may_be(&self, frame: &Frame, bytes: &[u8]) -> bool {
         self.sequences.contains(&frame.sequence)
-            && self.needs.since.is_none_or(|since| frame.time >= since.0)
-            && self.needs.until.is_none_or(|until| frame.time < until.0)
-            && self.needs.may_have_levels(crate::pack::levels_of(frame, bytes))
+            && self.needs.time_meets(UnixNanos(frame.time), UnixNanos(frame.time))
+            && self.needs.levels.meets(levels_of(frame, bytes))
     }
 }

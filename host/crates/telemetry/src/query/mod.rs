@@ -1,0 +1,163 @@
+//! The language in which records are asked for, the same for the command line, the API and `follow`.
+//!
+//! ```text
+//! level>=warning and message~"time ?out" and user="u1" and field.status>=500 since 15m limit 100
+//! ```
+//!
+//! # Grammar
+//!
+//! ```text
+//! query      = [ condition ] clause*
+//! condition  = all-of ( "or" all-of )*
+//! all-of     = one ( [ "and" ] one )*                  side by side means "and", which binds tighter than "or"
+//! one        = "not" one | "(" condition ")" | term
+//! term       = "has" field | field operator value | field "in" "(" value ( "," value )* ")" | text
+//! field      = NAME | "field." ( NAME | quoted )
+//! operator   = "=" | "!=" | "<" | "<=" | ">" | ">=" | "~" | "!~" | ":"
+//! value      = quoted | VALUE [ "ago" ]
+//! text       = quoted | NAME
+//! clause     = "since" time | "until" time | "limit" NUMBER | "newest" "first" | "oldest" "first"
+//! time       = DURATION [ "ago" ] | RFC-3339 | DATE | "now"
+//! quoted     = '"' ( character | '\"' | '\\' | '\n' | '\t' | '\r' )* '"'
+//! NAME       = characters other than white space and ( ) , " = ! < > ~ :
+//! VALUE      = characters other than white space and ( ) , "
+//! ```
+//!
+//! Keywords are recognised in either case. `docs/query.md` tells users what the words mean; in short:
+//!
+//! - A comparison is false of a record that has not the field, `!=` and `!~` included; `not user=u1` is true of it.
+//! - `=`, `~` and `in` mind the case, `:` (contains) and text on its own do not. Text on its own matches if each of its
+//!   words is, as a whole word, in one of the record's texts.
+//! - A number compares with a text that is written as a number, since labels are always text.
+//! - A query is bounded ([`QUERY_BYTES`], [`TERMS`], [`DEPTH`], [`REGEXES`], [`REGEX_BYTES`]), and no text makes it panic.
+
+mod ast;
+pub mod counts;
+mod error;
+mod eval;
+mod fields;
+mod filter;
+mod lexer;
+mod needle;
+mod needs;
+mod parse;
+pub mod patterns;
+mod record;
+mod required;
+#[cfg(test)]
+mod tests;
+pub mod tokens;
+mod values;
+
+use std::fmt;
+use std::sync::Arc;
+
+use glasshouse_model::{Envelope, Signal, UnixNanos};
+use regex::{Regex, RegexBuilder};
+
+pub use ast::Order;
+pub use error::QueryError;
+pub use filter::{FilterError, TokenFilter, TokenFilterBuilder};
+pub use needs::{Clauses, LevelSet, Needs, SignalSet};
+
+use crate::Body;
+use ast::{Ast, Condition};
+use eval::Matcher;
+use record::View;
+
+/// Bytes of a query's text: ten screens of it, and too little to be a burden.
+pub const QUERY_BYTES: usize = 4096;
+/// Terms of a query, each value of a list counted: enough to list a hundred ids.
+pub const TERMS: usize = 256;
+/// Brackets and `not` within each other: reading and running a query recurse that deeply.
+pub const DEPTH: usize = 32;
+/// Regular expressions of a query.
+pub const REGEXES: usize = 16;
+/// Bytes of memory of one compiled regular expression, and again of the states that it keeps while it runs.
+pub const REGEX_BYTES: usize = 1024 * 1024;
+/// The largest limit that a query can set.
+pub const LIMIT: usize = 100_000;
+
+/// A condition on records, with the order in which they are wanted, and how many. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Query(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
+    ast: Ast,
+    matcher: Matcher,
+    needs: Needs,
+}
+
+impl Query {
+    /// Reads a query. What it says to be so long ago is counted from `now`, once: following goes on from there.
+    ///
+    /// ```
+    /// # use glasshouse_model::UnixNanos;
+    /// # use glasshouse_telemetry::query::Query;
+    /// let query = Query::parse("level>=warning since 15m limit 100", UnixNanos(1_000_000_000_000)).expect("a query");
+    /// assert_eq!(query.limit(), Some(100));
+    /// let error = Query::parse("messge:timeout", UnixNanos(0)).expect_err("no such field");
+    /// assert!(error.to_string().ends_with("(did you mean \"message\"?)"));
+    /// ```
+    pub fn parse(text: &str, now: UnixNanos) -> Result<Self, QueryError> {
+        parse::parse(text, now).map(Self::new)
+    }
+
+    /// The query that matches every record.
+    pub fn all() -> Self {
+        Self::new(Ast { condition: Condition::All, since: None, until: None, limit: None, order: None })
+    }
+
+    fn new(ast: Ast) -> Self {
+        let (matcher, needs) = (Matcher::new(&ast.condition), Needs::of(&ast));
+        Self(Arc::new(Parts { ast, matcher, needs }))
+    }
+
+    /// Whether the record matches. Takes some tens of nanoseconds for comparisons, more for text and patterns.
+    #[inline]
+    pub fn matches(&self, signal: Signal, extension: &str, envelope: &Envelope, body: &Body<'_>) -> bool {
+        let Parts { ast, matcher, needs } = &*self.0;
+        needs.signals.contains(signal)
+            && ast.since.is_none_or(|since| envelope.time >= since)
+            && ast.until.is_none_or(|until| envelope.time < until)
+            && matcher.matches(View { signal, extension, envelope, body })
+    }
+
+    /// What a run of records must have for any of them to match.
+    pub fn needs(&self) -> &Needs {
+        &self.0.needs
+    }
+
+    /// How many records are wanted at most, from 1 to [`LIMIT`], if the query says so.
+    pub fn limit(&self) -> Option<usize> {
+        self.0.ast.limit
+    }
+
+    /// In which order the records are wanted; the limit counts from its start.
+    pub fn order(&self) -> Order {
+        self.0.ast.order.unwrap_or_default()
+    }
+
+    /// The order that the query's text gives, if it does.
+    pub fn given_order(&self) -> Option<Order> {
+        self.0.ast.order
+    }
+}
+
+impl fmt::Display for Query {
+    /// Text that says the same, with absolute times.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.ast.fmt(f)
+    }
+}
+
+/// Compiles a regular expression within bounds. The error is in a few words for a person.
+fn regex(pattern: &str) -> Result<Regex, String> {
+    RegexBuilder::new(pattern).size_limit(REGEX_BYTES).dfa_size_limit(REGEX_BYTES).build().map_err(
+        |error| match error {
+            regex::Error::CompiledTooBig(_) => "it takes too much memory: use smaller repetitions".to_owned(),
+            error => error.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned(),
+        },
+    )
+}
