@@ -6,11 +6,13 @@
 
 mod ledger;
 mod reader;
+mod redact;
 mod ring;
 mod segment;
 mod store;
 
 pub use ledger::{Ledger, Usage};
 pub use reader::{Body, Entry, Page, Reader};
+pub use redact::{MARKER, RedactionError, Redactor};
 pub use ring::Bounds;
 pub use store::{Drop, Drops, Head, Recorder, Store, StoreSettings};

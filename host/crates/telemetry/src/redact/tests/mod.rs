@@ -1,0 +1,1 @@
+//! Promises of redaction as a whole.
