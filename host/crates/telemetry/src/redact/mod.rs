@@ -15,6 +15,7 @@
 
 mod card;
 mod cues;
+mod gate;
 mod names;
 mod prefilter;
 mod record;

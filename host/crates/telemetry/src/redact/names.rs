@@ -101,6 +101,8 @@ const ABOUT: &[&str] = &[
 ];
 /// The same of names whose last word is `at` or `in`.
 const ABOUT_TIME: &[&str] = &["changed", "created", "expires", "issued", "rotated", "updated"];
+/// Ends of files' names, which a line number may follow.
+const SOURCES: &[&str] = &["rs", "js", "ts", "py", "go", "html", "wasm"];
 /// Words that make one name together, at most: `social-security-number` is three.
 const WORDS: usize = 5;
 
@@ -155,7 +157,7 @@ fn is_about(words: &[&str]) -> bool {
     let is_in = |word: &str, list: &[&str]| list.iter().any(|other| word.eq_ignore_ascii_case(other));
     match words {
         [.., before, last] if is_in(last, &["at", "in"]) => is_in(before, ABOUT_TIME),
-        [_, .., last] => is_in(last, ABOUT),
+        [_, .., last] => is_in(last, ABOUT) || is_in(last, SOURCES),
         _ => false,
     }
 }

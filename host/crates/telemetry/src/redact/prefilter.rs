@@ -11,8 +11,9 @@ use std::sync::LazyLock;
 use aho_corasick::packed::{self, Searcher};
 use aho_corasick::{AhoCorasick, Span};
 
-use super::card;
 use super::cues::{CUES, Cue, CueKind};
+use super::gate::{Gate, lowered};
+use super::{card, shapes};
 
 /// Bytes that are searched at a time: nearly all logs fit, and clearing so many costs a few nanoseconds.
 const CHUNK: usize = 320;
@@ -32,6 +33,7 @@ static BUILT_IN: LazyLock<Finder> = LazyLock::new(|| {
 /// Searches for cues: the built-in ones and those from settings.
 #[derive(Debug)]
 pub(super) struct Prefilter {
+    gate: Gate,
     built_in: &'static Finder,
     /// For the words of names, and the starts of patterns, from the settings.
     further: Option<Finder>,
@@ -64,20 +66,19 @@ impl Prefilter {
         // Of cues that start alike only one would be found.
         shortest.dedup_by(|cue, shorter| cue.starts_with(shorter));
         let further = (!shortest.is_empty()).then(|| Finder::new(&shortest));
-        Self { built_in: &BUILT_IN, further, always, email }
+        Self { gate: Gate::new(), built_in: &BUILT_IN, further, always, email }
     }
 
     /// Whether the bytes could hold a secret.
     #[inline]
     pub(super) fn is_suspect(&self, bytes: &[u8]) -> bool {
         self.always
-            || self.scan(bytes, |_| true)
+            || self.gate.opens(bytes, self.further.as_ref()) && self.scan(bytes, |_| true)
             || card::could_hold(bytes)
-            || self.email && memchr::memchr(b'@', bytes).is_some()
+            || self.email && shapes::could_hold_email(bytes)
     }
 
     /// Gives the hits of each search in the order of their starts, until `stop` says so; tells whether it did.
-    #[inline]
     pub(super) fn scan(&self, bytes: &[u8], mut stop: impl FnMut(Hit) -> bool) -> bool {
         let mut buffer = [0; CHUNK];
         let mut at = 0;
@@ -126,14 +127,9 @@ impl Prefilter {
     }
 }
 
-/// The cue as it is searched for.
-fn lowered(cue: &[u8]) -> Vec<u8> {
-    cue.iter().map(|byte| byte | 0x20).collect()
-}
-
 /// A search for several byte strings at once, none of which starts with another.
 #[derive(Debug)]
-enum Finder {
+pub(super) enum Finder {
     Simd(Searcher),
     /// Where the processor lacks what the SIMD search needs, or the strings are too many for it.
     Automaton(AhoCorasick),
@@ -142,7 +138,7 @@ enum Finder {
 }
 
 impl Finder {
-    fn new(cues: &[Vec<u8>]) -> Self {
+    pub(super) fn new(cues: &[Vec<u8>]) -> Self {
         if let Some(searcher) = packed::Config::new().builder().extend(cues).build() {
             return Self::Simd(searcher);
         }
@@ -151,7 +147,7 @@ impl Finder {
 
     /// The index, start and end of the first string that starts at `from` or later.
     #[inline]
-    fn find(&self, bytes: &[u8], from: usize) -> Option<(usize, usize, usize)> {
+    pub(super) fn find(&self, bytes: &[u8], from: usize) -> Option<(usize, usize, usize)> {
         let span = Span { start: from, end: bytes.len() };
         match self {
             Self::Simd(searcher) => searcher.find_in(bytes, span).map(|m| (m.pattern().as_usize(), m.start(), m.end())),

@@ -69,23 +69,27 @@ impl Pass<'_> {
     }
 
     fn fields<'a>(&mut self, fields: Fields<'a>) -> Vec<OwnField<'a>> {
-        fields.iter().map(|field| OwnField { value: self.value(&field), name: self.name(field.name) }).collect()
+        fields.iter().map(|field| self.field(&field)).collect()
     }
 
-    fn value<'a>(&mut self, field: &Field<'a>) -> OwnValue<'a> {
+    fn field<'a>(&mut self, field: &Field<'a>) -> OwnField<'a> {
+        let name = self.name(field.name);
         let has_content = match field.value {
             Value::Text(text) => !text.is_empty() && text != MARKER,
             Value::Integer(_) | Value::Float(_) => true,
             Value::Boolean(_) => false,
         };
-        if has_content && self.redactor.is_secret_name(field.name) {
+        // The name as it will be stored counts too: its words may be others.
+        let is_secret = |name: &str| self.redactor.is_secret_name(name);
+        let value = if has_content && (is_secret(field.name) || is_secret(&name)) {
             self.changed = true;
-            return OwnValue::Text(Cow::Borrowed(MARKER));
-        }
-        match field.value {
-            Value::Text(text) => OwnValue::Text(self.text(text, limits::TEXT_BYTES)),
-            other => OwnValue::Other(other),
-        }
+            OwnValue::Text(Cow::Borrowed(MARKER))
+        } else if let Value::Text(text) = field.value {
+            OwnValue::Text(self.text(text, limits::TEXT_BYTES))
+        } else {
+            OwnValue::Other(field.value)
+        };
+        OwnField { name, value }
     }
 
     fn signal(&mut self, record: Record<'_>, clean: &mut Vec<u8>) {

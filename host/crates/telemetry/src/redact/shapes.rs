@@ -3,12 +3,13 @@
 use std::ops::Range;
 
 use super::cues::{CREDENTIALS, Class, URL_BYTES, starts_like};
+use super::gate::{RUN, has_run};
 
 /// Characters before `@` and after it (RFC 5321, 4.5.3.1; host names of mail are far shorter than allowed).
 const EMAIL_REACH: usize = 64;
 /// Bytes between the start of a line `-----BEGIN` and its words `PRIVATE KEY`.
 const PEM_REACH: usize = 40;
-/// Characters of each part of a JSON web token, at least: `{"alg":"x"}` is longer.
+/// Characters of the second part of a JSON web token, at least.
 const JWT_PART: usize = 8;
 
 fn word_before(bytes: &[u8], start: usize) -> bool {
@@ -59,7 +60,8 @@ pub(super) fn token(
         return None;
     }
     *followed = run(bytes, prefix_end, class);
-    looks_random(&bytes[prefix_end..*followed]).then_some(start..*followed)
+    let found = start..*followed;
+    (looks_random(&bytes[prefix_end..found.end]) && has_run(&bytes[found.clone()])).then_some(found)
 }
 
 /// A JSON web token (RFC 7519), signed or not; its last part may be cut off.
@@ -69,7 +71,7 @@ pub(super) fn jwt(bytes: &[u8], start: usize, runs: &mut Runs) -> Option<Range<u
     }
     let header = run(bytes, start, Class::Word);
     runs.jwt = header;
-    if header - start < JWT_PART || bytes.get(header) != Some(&b'.') {
+    if header - start < RUN || bytes.get(header) != Some(&b'.') {
         return None;
     }
     let mut end = run(bytes, header + 1, Class::Word);
@@ -139,12 +141,22 @@ pub(super) fn url_password(bytes: &[u8], at: usize) -> Option<Range<usize>> {
     (end > colon).then_some(at + colon..at + end)
 }
 
+/// Whether bytes could hold an e-mail address; that `@` is also a byte of many numbers makes it look twice.
+pub(super) fn could_hold_email(bytes: &[u8]) -> bool {
+    memchr::memchr_iter(b'@', bytes).any(|at| {
+        let before = at.checked_sub(1).map(|before| bytes[before]);
+        before.is_some_and(is_email) && bytes.get(at + 1).is_some_and(|byte| is_email(*byte))
+    })
+}
+
+fn is_email(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'%' | b'+' | b'-') || byte >= 0x80
+}
+
 /// An e-mail address around an `@`.
 pub(super) fn email(bytes: &[u8], at: usize) -> Option<Range<usize>> {
-    let local =
-        |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'%' | b'+' | b'-') || *byte >= 0x80;
     let domain = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-') || *byte >= 0x80;
-    let mut start = at - bytes[..at].iter().rev().take(EMAIL_REACH).take_while(|byte| local(byte)).count();
+    let mut start = at - bytes[..at].iter().rev().take(EMAIL_REACH).take_while(|byte| is_email(**byte)).count();
     while start < at && bytes[start] & 0xc0 == 0x80 {
         start += 1;
     }
