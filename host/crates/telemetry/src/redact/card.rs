@@ -12,7 +12,9 @@ const GROUPS: &[&[usize]] = &[&[4, 4, 4, 4, 3], &[4, 4, 4, 4], &[4, 6, 5], &[4, 
 pub(super) fn could_hold(bytes: &[u8]) -> bool {
     let mut at = *DIGITS.start() - 1;
     while at < bytes.len() {
-        if is_part(bytes[at]) && digits_around(bytes, at) >= *DIGITS.start() {
+        // Inside of a card number, a separator follows a digit.
+        let is_part = bytes[at].is_ascii_digit() || is_separator(bytes[at]) && bytes[at - 1].is_ascii_digit();
+        if is_part && digits_around(bytes, at) >= *DIGITS.start() {
             return true;
         }
         at += *DIGITS.start();
@@ -21,8 +23,8 @@ pub(super) fn could_hold(bytes: &[u8]) -> bool {
 }
 
 #[inline]
-fn is_part(byte: u8) -> bool {
-    byte.is_ascii_digit() || matches!(byte, b' ' | b'-')
+fn is_separator(byte: u8) -> bool {
+    matches!(byte, b' ' | b'-')
 }
 
 /// Digits around a place, as many as are needed, set apart by at most one separator each.
@@ -77,7 +79,7 @@ fn card_at(bytes: &[u8], start: usize, length: usize) -> Option<usize> {
         let end = start + length;
         return (ends_at(bytes, end) && is_card(&bytes[start..end])).then_some(end);
     }
-    let separator = bytes.get(start + length).copied().filter(|byte| matches!(byte, b' ' | b'-'))?;
+    let separator = bytes.get(start + length).copied().filter(|byte| is_separator(*byte))?;
     GROUPS.iter().find_map(|groups| {
         let mut at = start;
         for (index, group) in groups.iter().enumerate() {

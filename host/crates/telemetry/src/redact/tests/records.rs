@@ -39,7 +39,7 @@ fn fields(name: &str) -> [Field<'_>; 5] {
 
 const CLEAN: [Value<'static>; 4] = [Value::Text("ada"), Value::Text(MARKER), Value::Text(MARKER), Value::Boolean(true)];
 
-fn first_values<'a>(fields: wire::Fields<'a>) -> Vec<Value<'a>> {
+fn first_values(fields: wire::Fields<'_>) -> Vec<Value<'_>> {
     fields.iter().map(|field| field.value).take(CLEAN.len()).collect()
 }
 
