@@ -110,8 +110,8 @@ impl Redactor {
         if self.enabled { record::redact(self, kind, body) } else { None }
     }
 
-    /// The same for text by itself: the host's logs, lines of standard output. The text may get longer, by at most
-    /// twice its length and a few bytes.
+    /// The same for text by itself: the host's logs, lines of standard output. The text may get up to
+    /// four times as long, where it consists of short secrets.
     pub fn redact_text<'t>(&self, text: &'t str) -> Cow<'t, str> {
         self.text_within(text, usize::MAX).map_or(Cow::Borrowed(text), Cow::Owned)
     }
