@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ipnet::IpNet;
+use regex::{Regex, RegexBuilder};
 
 use crate::Level;
 pub use crate::retention::{Retention, SignalRetention};
@@ -17,6 +18,8 @@ pub struct Settings {
     pub debugging: Debugging,
     /// How much of its telemetry is kept in a data directory.
     pub retention: Retention,
+    /// What of its telemetry is never stored.
+    pub redaction: Redaction,
     /// What it may do: granted by the operator and requested by its manifest.
     pub permissions: Permissions,
     /// What `init` gets.
@@ -110,6 +113,56 @@ impl Default for Debugging {
             sampling_rate: 1.0,
             profiling_overhead_limit: 5.0,
         }
+    }
+}
+
+/// What is replaced in an extension's telemetry before it is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Redaction {
+    /// Whether anything is.
+    pub enabled: bool,
+    /// Whether e-mail addresses are.
+    pub email: bool,
+    /// Names of fields whose values are, beside the built-in ones.
+    pub fields: Vec<String>,
+    /// Regular expressions whose matches are, beside the built-in patterns; see [`Redaction::compile`].
+    pub patterns: Vec<String>,
+    /// Names of fields whose values are kept, whatever the other names say.
+    pub keep_fields: Vec<String>,
+}
+
+impl Default for Redaction {
+    fn default() -> Self {
+        Self { enabled: true, email: false, fields: Vec::new(), patterns: Vec::new(), keep_fields: Vec::new() }
+    }
+}
+
+impl Redaction {
+    /// Patterns that one source, the operator or a manifest, may give: all of them are tried on suspect text.
+    pub const PATTERNS: usize = 16;
+    /// Bytes that a compiled pattern may take, and again the cache of its automaton. A manifest is the guest's.
+    pub const PATTERN_BYTES: usize = 128 * 1024;
+
+    /// Compiles a pattern within its bound; the error is a sentence about what is wrong with it.
+    pub fn compile(pattern: &str) -> Result<Regex, String> {
+        let compiled = RegexBuilder::new(pattern)
+            .size_limit(Self::PATTERN_BYTES)
+            .dfa_size_limit(Self::PATTERN_BYTES)
+            .build()
+            .map_err(|error| match error {
+                regex::Error::CompiledTooBig(_) => {
+                    "it takes too much memory: repeat less, and write [0-9A-Za-z_] for \\w".to_owned()
+                }
+                other => {
+                    let text = other.to_string();
+                    let cause = text.lines().last().unwrap_or_default();
+                    cause.strip_prefix("error: ").unwrap_or(cause).to_owned()
+                }
+            })?;
+        if compiled.is_match("") {
+            return Err("it matches the empty text, and so any: require a character, such as x+ for x*".to_owned());
+        }
+        Ok(compiled)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Where stores are kept: in memory, or in a data directory that this host alone writes to.
 
+use std::collections::HashMap;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -8,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use glasshouse_model::settings::{Redaction, Settings};
 use glasshouse_model::{Clock, Signal};
 use rustix::fs::FlockOperation;
 
@@ -15,7 +17,7 @@ use crate::allowance::{Allowance, RingAllowance};
 use crate::header::FORMAT_VERSION;
 use crate::home::Home;
 use crate::keeper::Keeper;
-use crate::redact::Redactor;
+use crate::redact::{RedactionError, Redactor};
 use crate::ring::{Bounds, DiskRing, Ring};
 use crate::store::{Store, StoreSettings};
 
@@ -82,11 +84,24 @@ pub enum DataDirError {
     },
 }
 
+/// Why there is no store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// What is in the data directory cannot be read.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
+    /// A rule of redaction is none.
+    #[error(transparent)]
+    Redaction(#[from] RedactionError),
+}
+
 /// Keeps stores, and what has to be done for them in the background.
 pub struct Depot {
     disk: Option<Arc<Disk>>,
     keeper: Keeper,
     clock: Arc<dyn Clock>,
+    /// Shared by the extensions that have the same rules.
+    redactors: Mutex<HashMap<Redaction, Arc<Redactor>>>,
 }
 
 /// A data directory that this host writes to.
@@ -136,26 +151,55 @@ impl Depot {
     /// Keeps stores in memory only.
     pub fn in_memory(clock: Arc<dyn Clock>) -> Self {
         let keeper = Keeper::start(None, &DepotSettings::default(), Arc::clone(&clock));
-        Self { disk: None, keeper, clock }
+        Self { disk: None, keeper, clock, redactors: Mutex::default() }
     }
 
     /// Opens the data directory, or makes it, if there is to be one.
     pub fn open(settings: &DepotSettings, clock: Arc<dyn Clock>) -> Result<Self, DataDirError> {
         let disk = settings.data_dir.as_deref().map(|root| Disk::open(root, settings.data_limit)).transpose()?.map(Arc::new);
         let keeper = Keeper::start(disk.clone(), settings, Arc::clone(&clock));
-        Ok(Self { disk, keeper, clock })
+        Ok(Self { disk, keeper, clock, redactors: Mutex::default() })
     }
 
-    /// The store of an extension: with what is in the data directory, or empty.
-    pub fn store(&self, extension: &str, settings: &StoreSettings, redactor: Arc<Redactor>) -> Result<Arc<Store>, DataDirError> {
-        let extension_allowance = Arc::new(Allowance::new(settings.disk_bytes));
+    /// The store of an extension: with what is in the data directory, or empty. Where that cannot be read, or the rules of
+    /// redaction are no rules, the extension has no store.
+    pub fn store(&self, extension: &str, settings: &Settings) -> Result<Arc<Store>, StoreError> {
+        let redactor = self.redactor(&settings.redaction)?;
+        Ok(self.store_of(extension, &StoreSettings::new(settings), redactor)?)
+    }
+
+    /// A store in memory, whatever there is on the disk.
+    pub fn store_in_memory(&self, settings: &Settings) -> Arc<Store> {
+        let settings = StoreSettings::new(settings);
+        let store = Store::new(&settings, Arc::default());
+        self.keeper.watch(store.rings());
+        store
+    }
+
+    pub(crate) fn store_of(
+        &self,
+        extension: &str,
+        settings: &StoreSettings,
+        redactor: Arc<Redactor>,
+    ) -> Result<Arc<Store>, DataDirError> {
+        let allowed = Arc::new(Allowance::new(settings.disk_bytes));
         let mut rings = Vec::with_capacity(Signal::COUNT);
         for (signal, bounds) in Signal::ALL.iter().zip(&settings.bounds) {
-            rings.push(self.ring(extension, *signal, *bounds, &extension_allowance)?);
+            rings.push(self.ring(extension, *signal, *bounds, &allowed)?);
         }
         let Ok(rings) = <[Arc<Ring>; Signal::COUNT]>::try_from(rings) else { unreachable!("a ring for each signal") };
         self.keeper.watch(&rings);
         Ok(Store::with_rings(rings, settings, redactor))
+    }
+
+    fn redactor(&self, rules: &Redaction) -> Result<Arc<Redactor>, RedactionError> {
+        let mut redactors = self.redactors.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(redactor) = redactors.get(rules) {
+            return Ok(Arc::clone(redactor));
+        }
+        let redactor = Arc::new(Redactor::new(rules)?);
+        redactors.insert(rules.clone(), Arc::clone(&redactor));
+        Ok(redactor)
     }
 
     fn ring(

@@ -28,10 +28,11 @@ mod view;
 mod tests;
 
 pub use cursor::{Cursor, InvalidCursor};
-pub use depot::{DataDirError, Depot, DepotSettings};
+pub use depot::{DataDirError, Depot, DepotSettings, StoreError};
 pub use ledger::{Ledger, Usage};
 pub use query::{Needs, Order, Query, QueryError};
 pub use reader::{Body, Entry, Gap, GapCause, Page, Reader};
+pub use redact::{MARKER, RedactionError, Redactor};
 pub use ring::Bounds;
 pub use store::{Drop, Drops, Head, Recorder, Store, StoreSettings};
 pub use stored::DataDir;

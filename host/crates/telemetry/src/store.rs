@@ -164,6 +164,10 @@ impl Store {
         drops
     }
 
+    pub(crate) fn rings(&self) -> &[Arc<Ring>] {
+        &self.rings
+    }
+
     pub(crate) fn ring(&self, signal: Signal) -> &Ring {
         &self.rings[signal as usize]
     }

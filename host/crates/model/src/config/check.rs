@@ -2,6 +2,7 @@
 
 use std::path::{Component, Path};
 
+use crate::settings::Redaction;
 use crate::text::visible;
 
 /// Characters of a topic.
@@ -73,6 +74,22 @@ pub(super) fn variable(text: &str) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("\"{}\" is not the name of an environment variable", visible(text, 80)))
+}
+
+/// The name of a field.
+pub(super) fn field_name(text: &str) -> Result<(), String> {
+    let has_word = text.chars().any(char::is_alphanumeric);
+    if has_word && text.len() <= crate::limits::NAME_BYTES && !text.chars().any(char::is_control) {
+        return Ok(());
+    }
+    let most = crate::limits::NAME_BYTES;
+    Err(format!("\"{}\" is not the name of a field: use letters or digits, {most} bytes at most", visible(text, 80)))
+}
+
+/// A regular expression.
+pub(super) fn pattern(text: &str) -> Result<(), String> {
+    let refused = |cause| format!("the pattern \"{}\" is refused: {cause}", visible(text, 80));
+    Redaction::compile(text).map(|_| ()).map_err(refused)
 }
 
 /// The path under which a guest sees a folder.

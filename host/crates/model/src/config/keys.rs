@@ -40,8 +40,10 @@ pub(super) enum Cap {
     Free,
     /// Down only.
     AtMost,
-    /// Up only.
+    /// Up only; a switch: on only.
     AtLeast,
+    /// Its items are added to the operator's.
+    Adds,
 }
 
 /// Where a value goes.
@@ -64,6 +66,7 @@ pub(super) enum Target<'a> {
     Size(&'a mut u64),
     Level(&'a mut Level),
     Path(&'a mut Option<PathBuf>),
+    Texts(&'a mut Vec<String>),
 }
 
 impl Target<'_> {
@@ -78,6 +81,7 @@ impl Target<'_> {
             (Self::Duration(field), Value::Duration(value)) => *field = *value,
             (Self::Level(field), Value::Level(value)) => *field = *value,
             (Self::Path(field), Value::Path(value)) => *field = Some(value.clone()),
+            (Self::Texts(field), Value::Texts(value)) => field.clone_from(value),
             (target, value) => debug_assert!(false, "{target:?} takes no {value:?}"),
         }
     }
@@ -94,6 +98,7 @@ impl Target<'_> {
             Self::Size(field) => Value::Size(*field),
             Self::Level(field) => Value::Level(*field),
             Self::Path(field) => Value::Path(field.clone().unwrap_or_default()),
+            Self::Texts(field) => Value::Texts(field.clone()),
         }
     }
 }
@@ -114,6 +119,12 @@ impl Key {
     const fn setting(mut self, cap: Cap, slot: for<'a> fn(&'a mut Settings) -> Target<'a>) -> Self {
         self.scopes = EVERYWHERE;
         self.cap = cap;
+        self.slot = Slot::Settings(slot);
+        self
+    }
+
+    const fn setting_of_operator(mut self, slot: for<'a> fn(&'a mut Settings) -> Target<'a>) -> Self {
+        self.scopes = &[Scope::Defaults, Scope::Extension];
         self.slot = Slot::Settings(slot);
         self
     }
@@ -348,6 +359,36 @@ pub(super) static KEYS: &[Key] = &[
     key("retention.invocations_age", KEPT_AGE, "7d", "How long its invocations are kept, about.")
         .setting(Cap::AtMost, |all| Target::Duration(&mut all.retention.signals[5].age)),
     key(
+        "redaction.enabled",
+        SWITCH,
+        "true",
+        "Whether secrets in its telemetry are replaced before storage; a manifest may only switch it on.",
+    )
+    .setting(Cap::AtLeast, |all| Target::Switch(&mut all.redaction.enabled)),
+    key("redaction.email", SWITCH, "false", "Whether e-mail addresses are replaced; a manifest may only switch it on.")
+        .setting(Cap::AtLeast, |all| Target::Switch(&mut all.redaction.email)),
+    key(
+        "redaction.fields",
+        Kind::Texts(check::field_name),
+        NONE,
+        "Names of fields whose values are replaced, beside the built-in ones; a manifest's are added.",
+    )
+    .setting(Cap::Adds, |all| Target::Texts(&mut all.redaction.fields)),
+    key(
+        "redaction.patterns",
+        Kind::Patterns,
+        NONE,
+        "Regular expressions whose matches are replaced, beside the built-in patterns; a manifest's are added.",
+    )
+    .setting(Cap::Adds, |all| Target::Texts(&mut all.redaction.patterns)),
+    key(
+        "redaction.keep_fields",
+        Kind::Texts(check::field_name),
+        NONE,
+        "Names of fields whose values are not replaced for their names.",
+    )
+    .setting_of_operator(|all| Target::Texts(&mut all.redaction.keep_fields)),
+    key(
         "config",
         Kind::Free,
         "{}",
@@ -405,7 +446,7 @@ mod tests {
                 Slot::Elsewhere => continue,
             };
             assert_eq!(default.to_string(), key.default, "{}", key.path);
-            if !key.default.is_empty() {
+            if !key.default.is_empty() && !matches!(default, Value::Texts(_)) {
                 assert_eq!(from_text(&key.kind, key.default), Ok(default), "{}", key.path);
             }
         }
@@ -419,6 +460,7 @@ mod tests {
                 (Kind::Switch, default) => Value::Switch(default == "false"),
                 (Kind::Level, _) => Value::Level(Level::Critical),
                 (Kind::Path, _) => Value::Path("elsewhere".into()),
+                (Kind::Texts(_) | Kind::Patterns, _) => Value::Texts(vec!["other".into()]),
                 (kind, _) => match kind.bounds() {
                     Some((_, most)) if most.to_string() != key.default => most,
                     Some((least, _)) => least,

@@ -31,7 +31,9 @@ fn split(path: &str) -> (&str, &str) {
 /// All keys and sections of a scope.
 pub(super) fn known(scope: Scope) -> impl Iterator<Item = &'static str> {
     let keys = KEYS.iter().filter(move |key| key.scopes.contains(&scope)).map(|key| key.path);
-    let sections = ["budget", "debugging", "permissions"].into_iter().filter(move |section| is_section(scope, section));
+    let sections = ["budget", "debugging", "permissions", "redaction"]
+        .into_iter()
+        .filter(move |section| is_section(scope, section));
     keys.chain(sections)
 }
 

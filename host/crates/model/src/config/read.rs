@@ -6,6 +6,7 @@ use serde_json::Value as Json;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::check;
 use super::document::Document;
 use super::error::{ConfigError, Place, Problems};
 use super::folder;
@@ -14,7 +15,7 @@ use super::layer::{Entry, Layer, Origin};
 use super::nearest::{hint, is_section, known, nearest};
 use super::value::{Kind, Refusal, Value, check_text, from_text};
 use crate::Blame;
-use crate::settings::NetworkAccess;
+use crate::settings::{NetworkAccess, Redaction};
 use crate::text::visible;
 
 /// Bytes of a configuration file. Real ones are below a tenth of it, and a manifest is the guest's.
@@ -103,6 +104,9 @@ impl<'t> Reader<'t> {
                 self.key(section, key, name.span().start, given, layer);
             } else if !is_section(scope, &path) {
                 self.problem(name.span().start, || {
+                    if scope == Scope::Manifest && find(Scope::Extension, &path).is_some() {
+                        return format!("unknown key \"{path}\": only the operator may set it");
+                    }
                     let proposal = nearest(&path, known(scope));
                     format!("unknown key \"{shown}{}\"{}", visible(&path, 80), hint(shown, proposal))
                 });
@@ -144,14 +148,15 @@ impl<'t> Reader<'t> {
                     reader.checked(section, key, item, access.map(|access| access.map_err(|error| error.to_string())))
                 })
                 .map(Value::Network),
-            Kind::Texts(check) => self
+            Kind::Texts(_) | Kind::Patterns => self
                 .list(section, key, given, |reader, item| {
                     let text = item.get_ref().as_str();
+                    let check = if let Kind::Texts(check) = key.kind { check } else { check::pattern };
                     reader.checked(
                         section,
                         key,
                         item,
-                        text.map(|text| check_text(text, *check).map(|()| text.to_owned())),
+                        text.map(|text| check_text(text, check).map(|()| text.to_owned())),
                     )
                 })
                 .map(Value::Texts),
@@ -189,7 +194,7 @@ impl<'t> Reader<'t> {
 
     /// Reads a value that a variable or flag gives as bare text.
     pub(super) fn bare(&mut self, section: Section<'_>, key: &'static Key, layer: &mut Layer) {
-        if matches!(key.kind, Kind::Free | Kind::Files | Kind::Network | Kind::Texts(_)) {
+        if matches!(key.kind, Kind::Free | Kind::Files | Kind::Network | Kind::Texts(_) | Kind::Patterns) {
             match DeValue::parse(self.text) {
                 Ok(given) => self.key(section, key, 0, &given, layer),
                 Err(error) => {
@@ -229,9 +234,10 @@ impl<'t> Reader<'t> {
             self.wrong_kind(section, key, given);
             return None;
         };
-        if items.len() > ITEMS {
+        let most = if matches!(key.kind, Kind::Patterns) { Redaction::PATTERNS } else { ITEMS };
+        if items.len() > most {
             let (shown, path, found) = (section.shown, key.path, items.len());
-            self.problem(given.span().start, || format!("{shown}{path}: found {found} items, allowed are {ITEMS}"));
+            self.problem(given.span().start, || format!("{shown}{path}: found {found} items, allowed are {most}"));
             return None;
         }
         let values: Vec<_> = items.iter().filter_map(|given| item(self, given)).collect();

@@ -171,6 +171,9 @@ fn effective(
         return (operator.unwrap_or(asked).clone(), None);
     }
     let limit = operator.unwrap_or(&built_in);
+    if let (Cap::Adds, Value::Texts(own), Value::Texts(added)) = (key.cap, &limit.value, &asked.value) {
+        return sum(own, added, limit, asked);
+    }
     let (value, by) = (&asked.value, limit.origin.as_limit(id.as_str(), key.path));
     let stricter = match (key.cap, order(value, &limit.value)) {
         (Cap::AtMost, order) => order.is_lt(),
@@ -187,11 +190,23 @@ fn effective(
     }
 }
 
+/// The operator's items and those that the manifest adds.
+fn sum(own: &[String], added: &[String], operator: &Entry, manifest: &Entry) -> (Entry, Option<String>) {
+    let new: Vec<_> = added.iter().filter(|item| !own.contains(item)).cloned().collect();
+    if new.is_empty() {
+        return (operator.clone(), None);
+    }
+    let note = (!own.is_empty()).then(|| format!("{} added to those of {}", new.len(), operator.origin));
+    let value = Value::Texts(own.iter().cloned().chain(new).collect());
+    (Entry { value, origin: manifest.origin.clone() }, note)
+}
+
 /// The order of two values of one kind that has an order.
 fn order(a: &Value, b: &Value) -> std::cmp::Ordering {
     match (a, b) {
         (Value::Integer(a), Value::Integer(b)) | (Value::Size(a), Value::Size(b)) => a.cmp(b),
         (Value::Duration(a), Value::Duration(b)) => a.cmp(b),
+        (Value::Switch(a), Value::Switch(b)) => a.cmp(b),
         _ => std::cmp::Ordering::Equal,
     }
 }

@@ -23,6 +23,7 @@ pub(super) enum Kind {
     Path,
     Text(Check),
     Texts(Check),
+    Patterns,
     Files,
     Network,
     Free,
@@ -44,6 +45,7 @@ impl Kind {
             Self::Path => "a path",
             Self::Text(_) => "a text",
             Self::Texts(_) => "a list of texts",
+            Self::Patterns => "a list of regular expressions",
             Self::Files => "a list of folders",
             Self::Network => "a list of addresses and names",
             Self::Free => "a table",
@@ -56,6 +58,7 @@ impl Kind {
             Self::Files => Some(r#"[{ host = "docs", guest = "/docs", access = "read" }]"#),
             Self::Network => Some(r#"["10.0.0.0/8:443", "example.com:443"]"#),
             Self::Texts(_) => Some(r#"["one", "two"]"#),
+            Self::Patterns => Some("['acct-[0-9]{8}']"),
             Self::Text(_) | Self::Path => Some("\"some text\""),
             _ => None,
         }
@@ -173,7 +176,7 @@ pub(super) fn from_text(kind: &Kind, text: &str) -> Result<Value, Refusal> {
             check_text(text, *check).map_err(Refusal::Other)?;
             Value::Text(text.into())
         }
-        Kind::Texts(_) | Kind::Files | Kind::Network | Kind::Free => return Err(Refusal::Kind),
+        Kind::Texts(_) | Kind::Patterns | Kind::Files | Kind::Network | Kind::Free => return Err(Refusal::Kind),
     };
     check_bounds(kind, value)
 }

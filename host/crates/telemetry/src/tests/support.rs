@@ -9,7 +9,6 @@ use glasshouse_model::settings::Settings;
 use glasshouse_model::wire::{self, Log};
 use glasshouse_model::{Clock, Level, Origin, Signal, UnixNanos};
 
-use crate::redact::Redactor;
 use crate::{DataDir, Depot, DepotSettings, Entry, Head, Reader, Store, StoreSettings};
 
 /// A clock that stands still until it is set.
@@ -51,7 +50,7 @@ pub(super) fn store(depot: &Depot, change: impl FnOnce(&mut StoreSettings)) -> A
     // A file that a test has written anew has the present time, and not that of the test's clock.
     settings.bounds.iter_mut().for_each(|bounds| bounds.age = Duration::MAX);
     change(&mut settings);
-    depot.store("markdown", &settings, Arc::new(Redactor::default())).expect("a store")
+    depot.store_of("markdown", &settings, Arc::default()).expect("a store")
 }
 
 /// Stores a log; returns its sequence number.

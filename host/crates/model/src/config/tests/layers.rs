@@ -106,6 +106,38 @@ fn no_manifest_is_laxer_than_the_operator() {
 }
 
 #[test]
+fn a_manifest_may_only_make_redaction_stricter() {
+    let off = layers("[defaults.redaction]\nenabled = false", &[], &[]);
+    let enabled = "redaction.enabled";
+    check("", &off, enabled, "false; glasshouse.toml line 2 (defaults)");
+    check(
+        "redaction.enabled = false",
+        &Layers::default(),
+        enabled,
+        "true; built-in; manifest asked false, kept by the built-in limit",
+    );
+    check(
+        "redaction.enabled = true",
+        &off,
+        enabled,
+        "true; manifest line 2; stricter than false by defaults.redaction.enabled in glasshouse.toml line 2",
+    );
+    check("redaction.email = true", &Layers::default(), "redaction.email", "true; manifest line 2");
+
+    let operator = layers("[defaults.redaction]\nfields = [\"badge\"]\nkeep_fields = [\"pin\"]", &[], &[]);
+    let asks = "redaction.fields = [\"badge\", \"patient_no\"]";
+    check(asks, &Layers::default(), "redaction.fields", "[badge, patient_no]; manifest line 2");
+    check(
+        asks,
+        &operator,
+        "redaction.fields",
+        "[badge, patient_no]; manifest line 2; 1 added to those of glasshouse.toml line 2 (defaults)",
+    );
+    check("redaction.fields = []", &operator, "redaction.fields", "[badge]; glasshouse.toml line 2 (defaults)");
+    assert_eq!(resolve(asks, &operator).settings.redaction.keep_fields, ["pin"]);
+}
+
+#[test]
 fn the_operator_decides_how_an_extension_is_watched_and_else_its_manifest() {
     let asks = "debugging.log_level = \"error\"";
     check(asks, &Layers::default(), "debugging.log_level", "error; manifest line 2");
@@ -160,7 +192,8 @@ fn every_key_of_an_extension_is_shown_once() {
     let expect: Vec<_> = reference()
         .map(Key::path)
         .filter(|path| {
-            *path == "enabled" || ["permissions.", "budget.", "debugging.", "retention."].iter().any(|s| path.starts_with(s))
+            *path == "enabled"
+                || ["permissions.", "budget.", "debugging.", "retention.", "redaction."].iter().any(|s| path.starts_with(s))
         })
         .collect();
     assert_eq!(shown, expect);

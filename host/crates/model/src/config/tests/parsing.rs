@@ -92,7 +92,11 @@ fn unknown_keys_are_refused_with_the_nearest_known_one() {
         &[r#" line 2, column 50: unknown key "permissions.files.acess" (did you mean "permissions.files.access"?)"#],
     );
     // Keys of the operator have no place in a manifest.
-    check_body("enabled = true", &[r#" line 2, column 1: unknown key "enabled""#]);
+    check_body("enabled = true", &[r#" line 2, column 1: unknown key "enabled": only the operator may set it"#]);
+    check_body(
+        "redaction.keep_fields = [\"token\"]",
+        &[r#" line 2, column 11: unknown key "redaction.keep_fields": only the operator may set it"#],
+    );
 }
 
 #[test]
@@ -211,6 +215,36 @@ fn folders_say_what_they_lack() {
         &[
             r#" line 2, column 24: permissions.network: "300.0.0.1" is not a place on the network: it is neither an address, nor a block such as 10.0.0.0/8, nor a host name in ASCII"#,
             r#" line 2, column 37: permissions.network: found the integer 4 in the list, expected a text, as in ["10.0.0.0/8:443", "example.com:443"]"#,
+        ],
+    );
+}
+
+#[test]
+fn patterns_are_refused_with_their_place_and_the_cause() {
+    check_body(
+        "[redaction]\npatterns = [\n  'acct-[0-9]{8}',\n  'acct-[0-9',\n]",
+        &[r#" line 5, column 3: redaction.patterns: the pattern "acct-[0-9" is refused: unclosed character class"#],
+    );
+    check_body(
+        "redaction.patterns = ['x*']",
+        &[
+            r#" line 2, column 23: redaction.patterns: the pattern "x*" is refused: it matches the empty text, and so any: require a character, such as x+ for x*"#,
+        ],
+    );
+    check_body(
+        r"redaction.patterns = ['\w{1000}']",
+        &[
+            r#" line 2, column 23: redaction.patterns: the pattern "\w{1000}" is refused: it takes too much memory: repeat less, and write [0-9A-Za-z_] for \w"#,
+        ],
+    );
+    check_body(
+        &format!("redaction.patterns = [{}]", "'x',".repeat(17)),
+        &[" line 2, column 22: redaction.patterns: found 17 items, allowed are 16"],
+    );
+    check_body(
+        "redaction.fields = [\"--\"]",
+        &[
+            r#" line 2, column 21: redaction.fields: "--" is not the name of a field: use letters or digits, 256 bytes at most"#,
         ],
     );
 }
