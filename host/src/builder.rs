@@ -8,6 +8,7 @@ use glasshouse_model::config::{Layers, OperatorConfig};
 use glasshouse_model::{Clock, ExtensionId};
 use glasshouse_runtime::wasmtime::{self, component::Linker};
 use glasshouse_runtime::{EmbedderData, LinkerHook, RuntimeSettings, State};
+use glasshouse_telemetry::{Depot, DepotSettings};
 
 use crate::discover::{self, Candidate, absolute};
 use crate::plan::Plan;
@@ -25,6 +26,7 @@ pub struct HostBuilder {
     environment: Vec<(String, String)>,
     overrides: Vec<String>,
     cache: CacheFolder,
+    data_dir: Option<PathBuf>,
     pub(crate) clock: Option<Arc<dyn Clock>>,
     pub(crate) imports: Vec<LinkerHook>,
     pub(crate) embedder_data: Option<EmbedderData>,
@@ -98,6 +100,13 @@ impl HostBuilder {
     /// Keeps no compiled components where the configuration names no folder for them.
     pub fn without_cache(mut self) -> Self {
         self.cache = CacheFolder::None;
+        self
+    }
+
+    /// Keeps telemetry in this folder, whatever the configuration says of it, so that it outlives the host; in memory only
+    /// without either. It is made, and readable by this user only.
+    pub fn data_dir(mut self, path: impl Into<PathBuf>) -> Self {
+        self.data_dir = Some(path.into());
         self
     }
 
@@ -178,7 +187,7 @@ impl HostBuilder {
     }
 
     /// The runtime's settings, as far as they are the builder's and the configuration's to say.
-    pub(crate) fn runtime_settings(self, plan: &Plan) -> RuntimeSettings {
+    pub(crate) fn runtime_settings(self, plan: &Plan) -> Result<RuntimeSettings, HostError> {
         let configured = &plan.host.settings;
         let cache_folder = match (&configured.cache_dir, self.cache) {
             (Some(folder), _) => Some(folder.clone()),
@@ -196,7 +205,14 @@ impl HostBuilder {
         if let Some(embedder_data) = self.embedder_data {
             settings.embedder_data = embedder_data;
         }
-        settings
+        let depot = DepotSettings {
+            data_dir: self.data_dir.or_else(|| configured.data_dir.clone()),
+            data_limit: configured.data_limit,
+            cleanup_interval: configured.cleanup_interval,
+            sync_interval: configured.sync_interval,
+        };
+        settings.depot = Some(Depot::open(&depot, Arc::clone(&settings.clock))?);
+        Ok(settings)
     }
 }
 

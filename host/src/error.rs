@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use glasshouse_model::config::ConfigError;
 use glasshouse_runtime::RuntimeError;
+use glasshouse_telemetry::DataDirError;
 
 /// Why a host could not be started.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +40,9 @@ pub enum HostError {
     /// The engine could not be set up.
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    DataDir(#[from] DataDirError),
     /// Reading the configuration and the extensions' manifests broke off.
     #[error("reading the configuration broke off: {0}")]
     Interrupted(String),

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use crate::plan::Planned;
 use crate::records::{
-    AlertRecord, ErrorRecord, Errors, InvocationRecord, LogRecord, MetricRecord, Records, SpanRecord,
+    AlertRecord, ErrorRecord, Errors, InvocationRecord, LogRecord, MetricRecord, Record, Records, SpanRecord,
 };
 
 /// A handle of an extension. Cheap to clone; it does not keep the host running.
@@ -119,12 +119,12 @@ impl Extension {
 
     /// Its logs.
     pub fn logs(&self) -> Records<LogRecord> {
-        Records::new(self.reader(Signal::Log))
+        self.records(Signal::Log)
     }
 
     /// Its metric samples.
     pub fn metrics(&self) -> Records<MetricRecord> {
-        Records::new(self.reader(Signal::Metric))
+        self.records(Signal::Metric)
     }
 
     /// Its errors: those that it reported, and its failures with their stacks.
@@ -134,17 +134,17 @@ impl Extension {
 
     /// Its spans.
     pub fn spans(&self) -> Records<SpanRecord> {
-        Records::new(self.reader(Signal::Span))
+        self.records(Signal::Span)
     }
 
     /// Its alerts.
     pub fn alerts(&self) -> Records<AlertRecord> {
-        Records::new(self.reader(Signal::Alert))
+        self.records(Signal::Alert)
     }
 
     /// Its invocations, with what each of them cost.
     pub fn invocations(&self) -> Records<InvocationRecord> {
-        Records::new(self.reader(Signal::Invocation))
+        self.records(Signal::Invocation)
     }
 
     /// Reads one of its signals as it is stored.
@@ -162,7 +162,11 @@ impl Extension {
         failure.frames.iter().map(|frame| named(&frame.function)).collect()
     }
 
+    fn records<T: Record>(&self, signal: Signal) -> Records<T> {
+        Records::new(self.reader(signal), self.id().as_str())
+    }
+
     pub(crate) fn raw_errors(&self) -> Records<ErrorRecord> {
-        Records::new(self.reader(Signal::Error))
+        self.records(Signal::Error)
     }
 }

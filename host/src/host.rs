@@ -31,7 +31,7 @@ impl Host {
                 tracing::warn!(extension = %id, "the configuration speaks of an extension that is not there");
             }
         }
-        let runtime = Arc::new(Runtime::new(builder.runtime_settings(&plan))?);
+        let runtime = Arc::new(Runtime::new(builder.runtime_settings(&plan)?)?);
         let mut extensions = BTreeMap::new();
         for planned in plan.extensions.iter().filter(|planned| planned.resolved.enabled) {
             for denied in &planned.resolved.grant.denied {

@@ -33,15 +33,17 @@ mod extension;
 mod host;
 mod plan;
 pub mod records;
+mod stored;
 
 pub use builder::HostBuilder;
 pub use error::HostError;
 pub use extension::Extension;
 pub use host::Host;
 pub use plan::{EffectiveConfig, Plan, Planned};
+pub use stored::{Stored, StoredExtension};
 
 pub use glasshouse_model::config::{self, ConfigError, Grant, Manifest, Setting};
-pub use glasshouse_model::settings::{Budget, Debugging, Permissions, Settings};
+pub use glasshouse_model::settings::{Budget, Debugging, Permissions, Redaction, Retention, Settings};
 pub use glasshouse_model::{
     Blame, Clock, Context, Digest, ExtensionId, Failure, FailureKind, Instrument, Level, Outcome, Severity, Signal,
     SpanId, SpanKind, SpanStatus, TraceId, UnixNanos, limits, text,
@@ -50,4 +52,7 @@ pub use glasshouse_runtime::{
     CallError, Check, ComponentInfo, EmbedderCall, EmbedderData, Event, HandlerError, Health, HostFault, Inspection,
     LinkerHook, LoadError, Reply, SourceFrame, State, Status, SystemClock, Trigger, inspect, wasmtime,
 };
-pub use glasshouse_telemetry::{Drop as DropCause, Drops, Reader, Usage};
+pub use glasshouse_telemetry::{
+    Cursor, DataDirError, Drop as DropCause, Drops, Entry, Gap, GapCause, InvalidCursor, Order, Page, Query, QueryError, Reader,
+    Redactor, Usage, query,
+};

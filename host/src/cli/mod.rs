@@ -8,6 +8,7 @@ mod list;
 mod new;
 mod payload;
 mod progress;
+mod records;
 mod run;
 mod signals;
 
@@ -62,6 +63,12 @@ enum Verb {
     Config(config::Config),
     New(new::New),
     Build(build::Build),
+    Logs(records::Logs),
+    Errors(records::Errors),
+    Metrics(records::Metrics),
+    Traces(records::Traces),
+    Alerts(records::Alerts),
+    Invocations(records::Invocations),
 }
 
 /// What the operator says.
@@ -76,6 +83,11 @@ pub(crate) struct Operator {
 }
 
 impl Operator {
+    /// What holds for the host itself.
+    fn host_settings(&self) -> Result<glasshouse::config::HostSettings, glasshouse::HostError> {
+        Ok(self.builder().plan()?.host.settings)
+    }
+
     /// A host with this configuration, and with what the environment says.
     fn builder(&self) -> HostBuilder {
         let variables =
@@ -126,6 +138,12 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Verb::Config(verb) => verb.run(cli.format),
         Verb::New(verb) => verb.run(cli.format),
         Verb::Build(verb) => verb.run(cli.format),
+        Verb::Logs(verb) => verb.run(cli.format),
+        Verb::Errors(verb) => verb.run(cli.format),
+        Verb::Metrics(verb) => verb.run(cli.format),
+        Verb::Traces(verb) => verb.run(cli.format),
+        Verb::Alerts(verb) => verb.run(cli.format),
+        Verb::Invocations(verb) => verb.run(cli.format),
     }
 }
 

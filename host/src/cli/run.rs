@@ -48,6 +48,9 @@ pub(crate) struct Run {
     plugin_dir: PathBuf,
     #[command(flatten)]
     operator: Operator,
+    /// Keep telemetry in this folder, so that it outlives the host; as host.data_dir in the configuration
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
     /// Events to pass to the extensions, as JSON lines; - stands for standard input
     #[arg(long, value_name = "FILE")]
     feed: Option<PathBuf>,
@@ -70,7 +73,11 @@ impl Run {
             Some(path) => Some(File::create(path).with_context(|| format!("writing {}", path.display()))?),
             None => None,
         };
-        let host = self.operator.builder().plugin_dir(&self.plugin_dir).start().await?;
+        let mut builder = self.operator.builder().plugin_dir(&self.plugin_dir);
+        if let Some(folder) = &self.data_dir {
+            builder = builder.data_dir(folder);
+        }
+        let host = builder.start().await?;
 
         let mut lanes = Lanes::new(&host, &stop);
         let worked = tokio::select! {

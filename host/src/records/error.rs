@@ -90,6 +90,12 @@ impl Errors {
     }
 }
 
+impl StackFrame {
+    fn named(function: &str) -> Self {
+        Self { function: function.to_owned(), source: None, inlined: false }
+    }
+}
+
 impl From<SourceFrame> for StackFrame {
     fn from(frame: SourceFrame) -> Self {
         let source = frame.location.map(|(file, line)| SourceLine { file, line });
@@ -124,7 +130,8 @@ impl FromStore for ErrorRecord {
                     handled: false,
                     call: Some(failure.call.clone()),
                     source: failure.location.clone().map(|(file, line)| SourceLine { file, line }),
-                    stack: Vec::new(),
+                    // Its source lines take the component's file to find.
+                    stack: failure.frames.iter().map(|frame| StackFrame::named(&frame.function)).collect(),
                     guest_stack: String::new(),
                     fields: FieldList(evidence.map(|(name, value)| (name, FieldValue::Integer(value))).collect()),
                     advice: Some(failure.kind.advice()),

@@ -14,7 +14,7 @@ use std::marker::PhantomData;
 
 use glasshouse_model::wire::{self, Fields};
 use glasshouse_model::{Envelope, Origin, SpanId, TraceId, UnixNanos};
-use glasshouse_telemetry::{Body, Entry, Reader};
+use glasshouse_telemetry::{Body, Cursor, Entry, Query, Reader};
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 
@@ -44,6 +44,7 @@ pub(crate) mod sealed {
 #[derive(Clone)]
 pub struct Records<T> {
     reader: Reader,
+    extension: String,
     kind: PhantomData<fn() -> T>,
 }
 
@@ -52,7 +53,7 @@ pub struct Records<T> {
 pub struct RecordPage<T> {
     /// The records, oldest first.
     pub records: Vec<T>,
-    /// Records that were asked for and had been evicted.
+    /// Records that were asked for and are not there any more.
     pub missed: u64,
     /// Records that could not be read back.
     pub unreadable: u64,
@@ -61,8 +62,28 @@ pub struct RecordPage<T> {
 }
 
 impl<T: Record> Records<T> {
-    pub(crate) fn new(reader: Reader) -> Self {
-        Self { reader, kind: PhantomData }
+    pub(crate) fn new(reader: Reader, extension: &str) -> Self {
+        Self { reader, extension: extension.to_owned(), kind: PhantomData }
+    }
+
+    /// The records that a query asks for, in its order, and as many as it says, or else as `limit` does.
+    pub fn search(&self, query: &Query, limit: usize) -> Vec<T> {
+        self.reader.search(&self.extension, query, limit).iter().filter_map(record).collect()
+    }
+
+    /// A record and up to so many before and after it, oldest first; none if it is not there any more.
+    pub fn around(&self, sequence: u64, before: usize, after: usize) -> Vec<T> {
+        self.reader.around(sequence, before, after).iter().filter_map(record).collect()
+    }
+
+    /// The place after a record, to go on from later.
+    pub fn cursor(&self, sequence: u64) -> Cursor {
+        self.reader.cursor(&self.extension, sequence)
+    }
+
+    /// As they are stored.
+    pub fn reader(&self) -> &Reader {
+        &self.reader
     }
 
     /// The newest `limit` records, oldest of them first.
@@ -93,7 +114,8 @@ impl<T: Record> Records<T> {
     }
 }
 
-fn record<T: Record>(entry: &Entry) -> Option<T> {
+/// An entry as a record of a kind; `None` if it is of another, or does not decode.
+pub fn record<T: Record>(entry: &Entry) -> Option<T> {
     T::from_store(entry.envelope().into(), entry.body().ok()?)
 }
 

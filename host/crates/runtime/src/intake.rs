@@ -76,7 +76,9 @@ impl Intake {
 
     pub(crate) fn set_context(&mut self, context: Context) {
         self.context_bytes.clear();
-        context.encode(&mut self.context_bytes);
+        // What is passed on to others is left as it is; what is stored is not.
+        let redacted = self.recorder.redactor().redact_context(&context);
+        redacted.as_ref().unwrap_or(&context).encode(&mut self.context_bytes);
         self.context = context;
     }
 

@@ -33,7 +33,7 @@ use std::time::Duration;
 
 use glasshouse_model::settings::Settings;
 use glasshouse_model::{Clock, ExtensionId, Failure};
-use glasshouse_telemetry::{Store, StoreSettings};
+use glasshouse_telemetry::Depot;
 use tokio::sync::{mpsc, watch};
 use wasmtime::Engine;
 use wasmtime::component::Linker;
@@ -70,6 +70,8 @@ pub struct RuntimeSettings {
     pub compile_threads: usize,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
+    /// What keeps telemetry; `None` keeps it in memory.
+    pub depot: Option<Depot>,
     /// An embedder's additions to what components can import.
     pub linker_hooks: Vec<LinkerHook>,
     /// Makes an embedder's data for each instance.
@@ -82,6 +84,7 @@ impl Default for RuntimeSettings {
             cache_folder: None,
             compile_threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             clock: Arc::new(SystemClock::new()),
+            depot: None,
             linker_hooks: Vec::new(),
             embedder_data: Arc::new(|_| Box::new(()) as Box<dyn Any + Send>),
         }
@@ -118,6 +121,7 @@ pub struct Runtime {
     loader: Arc<Loader>,
     registry: Arc<Registry>,
     clock: Arc<dyn Clock>,
+    depot: Depot,
     embedder_data: EmbedderData,
     phase: watch::Sender<Phase>,
     traffic: Arc<Traffic>,
@@ -141,6 +145,7 @@ impl Runtime {
             engine,
             linker: Arc::new(linker),
             registry: Arc::default(),
+            depot: settings.depot.unwrap_or_else(|| Depot::in_memory(Arc::clone(&settings.clock))),
             clock: settings.clock,
             embedder_data: settings.embedder_data,
             phase: watch::Sender::new(Phase::Running),
@@ -198,11 +203,15 @@ impl Runtime {
 
     /// A new extension's handle and the other end of its mailbox.
     fn handle(&self, spec: ExtensionSpec) -> (Extension, mpsc::Receiver<Message>) {
+        let store = self.depot.store(spec.id.as_str(), &spec.settings).unwrap_or_else(|error| {
+            tracing::error!(extension = %spec.id, "its telemetry is kept in memory only: {error}");
+            self.depot.store_in_memory(&spec.settings)
+        });
         let (sender, mailbox) = Mailbox::new(spec.settings.budget.mailbox, Arc::clone(&self.traffic));
         let extension = Extension::new(Shared {
             id: spec.id,
             subscriptions: spec.subscriptions,
-            store: Store::new(&StoreSettings::from_debugging(&spec.settings.debugging)),
+            store,
             settings: spec.settings,
             clock: Arc::clone(&self.clock),
             mailbox: sender,
@@ -222,6 +231,11 @@ impl Runtime {
     /// All extensions, by id.
     pub fn extensions(&self) -> Vec<Extension> {
         self.registry.all()
+    }
+
+    /// What keeps the extensions' telemetry.
+    pub fn depot(&self) -> &Depot {
+        &self.depot
     }
 
     /// The engine, for an embedder that compiles or inspects components itself.

@@ -234,7 +234,7 @@ impl Sandbox {
         let state = self.store.data();
         let (component, limiter) = (blueprint.component, &state.limiter);
         let circumstances = || Circumstances { call: self.name.clone(), component, budget, limiter, panic };
-        let answer = match ended {
+        let mut answer = match ended {
             Ended::Finished(Ok((live, answer))) => {
                 // One whose `init` refused is never called.
                 self.instance = (!matches!(answer, Answer::Failed(_))).then_some(live);
@@ -246,6 +246,11 @@ impl Sandbox {
             }
             Ended::Cancelled => Answer::Cancelled,
         };
+        if let Answer::Failed(failure) = &mut answer {
+            // It is told in replies, listings and the host's own log, too.
+            let redacted = blueprint.recorder.redactor().redact_text(&failure.message).into_owned();
+            failure.message = redacted;
+        }
         let cost = Cost {
             fuel: fuel - fuel_left.min(fuel),
             cpu_nanos: measured.cpu_nanos,

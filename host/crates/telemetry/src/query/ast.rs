@@ -28,6 +28,23 @@ pub(super) enum Condition {
     In(Field, Vec<Literal>),
 }
 
+/// The condition that both of these hold.
+pub(super) fn both(one: &Condition, other: &Condition) -> Condition {
+    let mut parts = Vec::new();
+    for condition in [one, other] {
+        match condition {
+            Condition::All => {}
+            Condition::And(inner) => parts.extend(inner.iter().cloned()),
+            single => parts.push(single.clone()),
+        }
+    }
+    match parts.len() {
+        0 => Condition::All,
+        1 => parts.remove(0),
+        _ => Condition::And(parts),
+    }
+}
+
 /// How a field is compared with a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Operator {

@@ -139,6 +139,18 @@ impl Query {
         self.0.ast.order.unwrap_or_default()
     }
 
+    /// The query for what both match, with the limit and the order of this one, or else of the other.
+    pub fn and(&self, other: &Self) -> Self {
+        let (ast, with) = (&self.0.ast, &other.0.ast);
+        Self::new(Ast {
+            condition: ast::both(&ast.condition, &with.condition),
+            since: ast.since.max(with.since),
+            until: ast.until.into_iter().chain(with.until).min(),
+            limit: ast.limit.or(with.limit),
+            order: ast.order.or(with.order),
+        })
+    }
+
     /// The order that the query's text gives, if it does.
     pub fn given_order(&self) -> Option<Order> {
         self.0.ast.order

@@ -1,0 +1,242 @@
+//! `glasshouse logs`, `errors`, `metrics`, `traces`, `alerts`, `invocations`: what is in a data directory, whether its host
+//! runs, has stopped or was killed.
+
+mod digest;
+mod follow;
+mod lines;
+mod select;
+mod show;
+
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use glasshouse::records::{
+    AlertRecord, ErrorRecord, InvocationRecord, LogRecord, MetricRecord, SpanRecord,
+};
+use glasshouse::{Cursor, Level, Severity, Signal};
+
+use super::{Exit, Format};
+use select::{Conditions, Selection};
+
+const QUERIES: &str = "\
+Filters, and what `search` takes, are one language (docs/query.md):
+  level>=warning and message~\"time ?out\" and user=u1 and field.status>=500 since 15m limit 100";
+
+const LOGS: &str = "\
+Examples:
+  glasshouse logs show --data-dir data --level warning
+  glasshouse logs search --data-dir data --extension-id access-log 'malformed since 1h'
+  glasshouse logs follow --data-dir data --format json
+  glasshouse logs patterns --data-dir data 'level>=warning since 1d'
+  glasshouse logs around --data-dir data 5f0c1d2e.2a.logs.markdown";
+
+/// Show, search and follow logs
+#[derive(Args, Debug)]
+#[command(after_help = LOGS, after_long_help = format!("{LOGS}\n\n{QUERIES}"))]
+pub(crate) struct Logs {
+    #[command(subcommand)]
+    what: LogsVerb,
+}
+
+#[derive(Debug, Subcommand)]
+enum LogsVerb {
+    /// The newest logs
+    Show(ShowLogs),
+    /// The newest logs that a query asks for
+    Search(Search),
+    /// The newest logs, and then each new one
+    Follow(Follow),
+    /// The logs before and after one of them
+    Around(Around),
+    /// How many logs of each level there were over time
+    Counts(Counts),
+    /// Logs that say the same but for numbers and ids, counted
+    Patterns(Patterns),
+}
+
+#[derive(Args, Debug)]
+struct ShowLogs {
+    #[command(flatten)]
+    selection: Selection,
+    /// The least level
+    #[arg(long, value_name = "LEVEL")]
+    level: Option<Level>,
+    /// Go on with each new one
+    #[arg(long)]
+    follow: bool,
+    /// Only what this query asks for
+    #[arg(value_name = "QUERY")]
+    query: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+struct Search {
+    #[command(flatten)]
+    selection: Selection,
+    /// What to look for
+    #[arg(value_name = "QUERY", required = true)]
+    query: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+struct Follow {
+    #[command(flatten)]
+    selection: Selection,
+    /// Start after this record, as `--format json` has told it
+    #[arg(long, value_name = "CURSOR")]
+    after: Option<Cursor>,
+    /// Only what this query asks for
+    #[arg(value_name = "QUERY")]
+    query: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+struct Around {
+    #[command(flatten)]
+    place: select::Place,
+    /// The record, as `--format json` has told it
+    cursor: Cursor,
+    /// How many before it
+    #[arg(long, default_value_t = 10)]
+    before: usize,
+    /// How many after it
+    #[arg(long, default_value_t = 10)]
+    after: usize,
+}
+
+#[derive(Args, Debug)]
+struct Counts {
+    #[command(flatten)]
+    selection: Selection,
+    /// How long each row is; by the time that the logs span if left out
+    #[arg(long, value_name = "DURATION", value_parser = select::duration)]
+    bucket: Option<Duration>,
+    /// Only what this query asks for
+    #[arg(value_name = "QUERY")]
+    query: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+struct Patterns {
+    #[command(flatten)]
+    selection: Selection,
+    /// Only what this query asks for
+    #[arg(value_name = "QUERY")]
+    query: Vec<String>,
+}
+
+impl Logs {
+    pub(crate) fn run(self, format: Format) -> Result<Exit> {
+        match self.what {
+            LogsVerb::Show(ShowLogs { selection, level, follow, query }) => {
+                let conditions = Conditions { level, ..Conditions::new(&query) };
+                let chosen = selection.chosen(&conditions)?;
+                if follow {
+                    follow::follow::<LogRecord>(&chosen, Signal::Log, None, format)
+                } else {
+                    show::show::<LogRecord>(&chosen, Signal::Log, format)
+                }
+            }
+            LogsVerb::Search(Search { selection, query }) => {
+                show::show::<LogRecord>(&selection.chosen(&Conditions::new(&query))?, Signal::Log, format)
+            }
+            LogsVerb::Follow(Follow { selection, after, query }) => {
+                follow::follow::<LogRecord>(&selection.chosen(&Conditions::new(&query))?, Signal::Log, after, format)
+            }
+            LogsVerb::Around(Around { place, cursor, before, after }) => {
+                show::around::<LogRecord>(&place.open()?, &cursor, before, after, format)
+            }
+            LogsVerb::Counts(Counts { selection, bucket, query }) => {
+                digest::counts(&selection.chosen(&Conditions::new(&query))?, bucket, format)
+            }
+            LogsVerb::Patterns(Patterns { selection, query }) => {
+                digest::patterns(&selection.chosen(&Conditions::new(&query))?, format)
+            }
+        }
+        .map(|()| Exit::Ok)
+    }
+}
+
+macro_rules! shown {
+    ($(#[$meta:meta])* $verb:ident, $inner:ident, $args:ident, $record:ty, $signal:expr, $example:literal,
+        $($(#[$option_meta:meta])* $option:ident: $kind:ty),*) => {
+        $(#[$meta])*
+        #[derive(Args, Debug)]
+        #[command(after_help = concat!("Examples:\n", $example))]
+        pub(crate) struct $verb {
+            #[command(subcommand)]
+            what: $inner,
+        }
+
+        #[derive(Debug, Subcommand)]
+        enum $inner {
+            /// The newest ones
+            Show($args),
+            /// The newest ones, and then each new one
+            Follow(Follow),
+        }
+
+        #[derive(Args, Debug)]
+        struct $args {
+            #[command(flatten)]
+            selection: Selection,
+            $($(#[$option_meta])* $option: Option<$kind>,)*
+            /// Only what this query asks for
+            #[arg(value_name = "QUERY")]
+            query: Vec<String>,
+        }
+
+        impl $verb {
+            pub(crate) fn run(self, format: Format) -> Result<Exit> {
+                match self.what {
+                    $inner::Show($args { selection, query, $($option),* }) => {
+                        let conditions = Conditions { $($option,)* ..Conditions::new(&query) };
+                        show::show::<$record>(&selection.chosen(&conditions)?, $signal, format)
+                    }
+                    $inner::Follow(Follow { selection, after, query }) => {
+                        let chosen = selection.chosen(&Conditions::new(&query))?;
+                        follow::follow::<$record>(&chosen, $signal, after, format)
+                    }
+                }
+                .map(|()| Exit::Ok)
+            }
+        }
+    };
+}
+
+shown!(
+    /// Show and follow errors: those that extensions reported, and their failures
+    Errors, ErrorsVerb, ErrorsShow, ErrorRecord, Signal::Error,
+    "  glasshouse errors show --data-dir data\n  glasshouse errors show --data-dir data 'blame=guest and kind~\"^breach\" since 1d'",
+);
+
+shown!(
+    /// Show and follow metric samples
+    Metrics, MetricsVerb, MetricsShow, MetricRecord, Signal::Metric,
+    "  glasshouse metrics show --data-dir data --hours 2 'name=requests and field.status=500'",
+    /// Those of the last so many hours
+    #[arg(long, value_name = "N")]
+    hours: u32
+);
+
+shown!(
+    /// Show and follow the spans of traces
+    Traces, TracesVerb, TracesShow, SpanRecord, Signal::Span,
+    "  glasshouse traces show --data-dir data 'duration>100ms since 1h'",
+);
+
+shown!(
+    /// Show and follow alerts
+    Alerts, AlertsVerb, AlertsShow, AlertRecord, Signal::Alert,
+    "  glasshouse alerts show --data-dir data --severity high",
+    /// The least severity
+    #[arg(long, value_name = "SEVERITY")]
+    severity: Severity
+);
+
+shown!(
+    /// Show and follow invocations: each call of an extension, with its cost and outcome
+    Invocations, InvocationsVerb, InvocationsShow, InvocationRecord, Signal::Invocation,
+    "  glasshouse invocations show --data-dir data 'outcome!=ok or duration>1s'",
+);

@@ -1,0 +1,120 @@
+//! Which records are meant: the data directory, the extensions, the query.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use clap::Args;
+use glasshouse::{Level, Query, Severity, Stored, StoredExtension, SystemClock};
+
+use super::super::{Operator, UsageError};
+
+/// Records that are shown where nobody says otherwise.
+const LIMIT: usize = 100;
+
+/// Where records are.
+#[derive(Args, Debug)]
+pub(super) struct Place {
+    /// The folder that a host keeps telemetry in; host.data_dir of the configuration if left out
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    #[command(flatten)]
+    operator: Operator,
+}
+
+impl Place {
+    pub(super) fn open(&self) -> Result<Stored> {
+        let folder = match &self.data_dir {
+            Some(folder) => folder.clone(),
+            None => self.operator.host_settings()?.data_dir.ok_or_else(|| {
+                UsageError("name the data directory with --data-dir, or as host.data_dir in the --config".into())
+            })?,
+        };
+        Stored::open(&folder).with_context(|| "a host keeps its telemetry only if it has a data directory")
+    }
+}
+
+/// Which records are meant.
+#[derive(Args, Debug)]
+pub(super) struct Selection {
+    #[command(flatten)]
+    place: Place,
+    /// Only those of this extension; may be given several times
+    #[arg(long = "extension-id", value_name = "ID")]
+    extensions: Vec<String>,
+    /// At most so many
+    #[arg(long, value_name = "N")]
+    limit: Option<usize>,
+}
+
+/// What records must be, as options and as a query.
+#[derive(Debug, Default)]
+pub(super) struct Conditions {
+    query: String,
+    pub(super) level: Option<Level>,
+    pub(super) severity: Option<Severity>,
+    pub(super) hours: Option<u32>,
+}
+
+impl Conditions {
+    pub(super) fn new(query: &[String]) -> Self {
+        Self { query: query.join(" "), ..Self::default() }
+    }
+
+    fn query(&self) -> Result<Query> {
+        use glasshouse::Clock as _;
+        let now = SystemClock::new().now();
+        let parse = |text: &str| Query::parse(text, now).map_err(|error| UsageError(error.to_string()));
+        let mut query = parse(&self.query)?;
+        let options = [
+            self.level.map(|level| format!("level>={level}")),
+            self.severity.map(|severity| format!("severity>={severity}")),
+            self.hours.map(|hours| format!("since {hours}h")),
+        ];
+        for option in options.into_iter().flatten() {
+            query = query.and(&parse(&option)?);
+        }
+        Ok(query)
+    }
+}
+
+/// What was chosen.
+pub(super) struct Chosen {
+    pub(super) stored: Stored,
+    /// Those that were named; all if empty.
+    named: Vec<String>,
+    pub(super) query: Query,
+    pub(super) limit: usize,
+}
+
+impl Selection {
+    pub(super) fn chosen(self, conditions: &Conditions) -> Result<Chosen> {
+        let query = conditions.query()?;
+        let stored = self.place.open()?;
+        if !self.extensions.is_empty() {
+            let known = stored.extensions()?;
+            if let Some(unknown) = self.extensions.iter().find(|id| known.iter().all(|known| known.id() != *id)) {
+                let known: Vec<_> = known.iter().map(StoredExtension::id).collect();
+                let known = if known.is_empty() { "nothing is".into() } else { format!("there are {}", known.join(", ")) };
+                return Err(UsageError(format!("nothing is stored of an extension \"{unknown}\"; {known}")).into());
+            }
+        }
+        let limit = self.limit.or(query.limit()).unwrap_or(LIMIT);
+        Ok(Chosen { stored, named: self.extensions, query, limit })
+    }
+}
+
+impl Chosen {
+    /// The extensions that are meant and there.
+    pub(super) fn extensions(&self) -> Result<Vec<StoredExtension>> {
+        if self.named.is_empty() {
+            return Ok(self.stored.extensions()?);
+        }
+        Ok(self.named.iter().map(|id| self.stored.extension(id)).collect())
+    }
+}
+
+/// A duration on the command line, as in a query: `90s`, `1h30m`.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    glasshouse::query::duration(text).ok_or_else(|| format!("\"{text}\" is no duration, such as 90s, 15m or 1d"))
+}

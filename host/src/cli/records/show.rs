@@ -1,0 +1,127 @@
+//! The newest records of all extensions that were chosen, by time.
+
+use anyhow::{Result, bail};
+use glasshouse::records::{Record, Records, record};
+use glasshouse::{Cursor, Entry, Order, Query, Signal, Stored};
+
+use super::lines::Shown;
+use super::select::Chosen;
+use crate::cli::Format;
+use crate::output::{self, Paint};
+
+/// A record of some extension.
+pub(super) struct Found {
+    pub(super) extension: usize,
+    pub(super) entry: Entry,
+}
+
+/// Shows what was chosen, in the order of the query, or else with the newest last, as a terminal is read.
+pub(super) fn show<T: Record + Shown>(chosen: &Chosen, signal: Signal, format: Format) -> Result<()> {
+    let extensions = chosen.extensions()?;
+    let mut found = find(chosen, signal, &chosen.query)?;
+    if chosen.query.given_order().is_none() {
+        found.reverse();
+    }
+    let printer = Printer::new(format, extensions.len() > 1);
+    for Found { extension, entry } in &found {
+        let extension = &extensions[*extension];
+        if let Some(record) = record::<T>(entry) {
+            let records = Records::<T>::from_reader(extension.reader(signal), extension.id());
+            printer.print(extension.id(), || records.cursor(entry.sequence()), &record)?;
+        }
+    }
+    if found.is_empty() {
+        output::note("nothing is stored that fits");
+    } else if found.len() == chosen.limit && chosen.query.limit().is_none() {
+        output::note(format_args!("these are {}; --limit shows more", chosen.limit));
+    }
+    Ok(())
+}
+
+/// The first records in the query's order, of all extensions by time.
+pub(super) fn find(chosen: &Chosen, signal: Signal, query: &Query) -> Result<Vec<Found>> {
+    let mut found = Vec::new();
+    for (index, extension) in chosen.extensions()?.iter().enumerate() {
+        let entries = extension.reader(signal).search(extension.id(), query, chosen.limit);
+        found.extend(entries.into_iter().map(|entry| Found { extension: index, entry }));
+    }
+    // Records of one extension stay in the order of their sequence numbers where the clock stood still or went back.
+    match query.order() {
+        Order::OldestFirst => found.sort_by_key(|found| found.entry.time()),
+        Order::NewestFirst => found.sort_by_key(|found| std::cmp::Reverse(found.entry.time())),
+    }
+    found.truncate(chosen.limit);
+    Ok(found)
+}
+
+/// Shows a record with those before and after it.
+pub(super) fn around<T: Record + Shown>(
+    stored: &Stored,
+    cursor: &Cursor,
+    before: usize,
+    after: usize,
+    format: Format,
+) -> Result<()> {
+    let extension = stored.extension(&cursor.extension);
+    let records = Records::<T>::from_reader(extension.reader(cursor.signal), extension.id());
+    let entries = records.reader().around(cursor.sequence, before, after);
+    if entries.is_empty() {
+        bail!("the record is not there any more: it was over the bounds of [retention], or was damaged");
+    }
+    let printer = Printer::new(format, false);
+    for entry in &entries {
+        if let Some(record) = record::<T>(entry) {
+            printer.print(extension.id(), || records.cursor(entry.sequence()), &record)?;
+        }
+    }
+    Ok(())
+}
+
+/// Prints records one by one.
+pub(super) struct Printer {
+    format: Format,
+    /// Whether lines say whose they are.
+    several: bool,
+    paint: Paint,
+}
+
+impl Printer {
+    pub(super) fn new(format: Format, several: bool) -> Self {
+        Self { format, several, paint: Paint::stdout() }
+    }
+
+    pub(super) fn print<T: Shown>(
+        &self,
+        extension: &str,
+        cursor: impl FnOnce() -> Cursor,
+        record: &T,
+    ) -> std::io::Result<()> {
+        #[derive(serde::Serialize)]
+        struct Line<'a, T> {
+            extension: &'a str,
+            cursor: String,
+            #[serde(flatten)]
+            record: &'a T,
+        }
+        match self.format {
+            Format::Json => output::json(&Line { extension, cursor: cursor().to_string(), record }),
+            Format::Table if self.several => {
+                output::line(format_args!("{} {}", self.paint.bold(extension), record.line(self.paint)))
+            }
+            Format::Table => output::line(record.line(self.paint)),
+        }
+    }
+
+    /// Says that records are missing.
+    pub(super) fn print_gap(&self, extension: &str, missed: u64, why: &str) -> std::io::Result<()> {
+        match self.format {
+            Format::Json => output::json(&serde_json::json!({
+                "extension": extension, "gap": {"missed": missed, "cause": why},
+            })),
+            Format::Table => {
+                let text = format!("{extension}: {missed} records are missing here: {why}");
+                output::line(self.paint.yellow(&text))
+            }
+        }
+    }
+}

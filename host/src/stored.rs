@@ -1,0 +1,82 @@
+//! What extensions did under a host that has stopped, or crashed, or runs elsewhere: read from its data directory.
+
+use std::path::Path;
+
+use glasshouse_model::Signal;
+use glasshouse_telemetry::{DataDir, DataDirError, Reader};
+
+use crate::records::{AlertRecord, ErrorRecord, InvocationRecord, LogRecord, MetricRecord, Records, SpanRecord};
+
+/// The telemetry in a data directory. Reading it does not disturb a host that writes to it.
+#[derive(Clone, Debug)]
+pub struct Stored(DataDir);
+
+/// The telemetry of one extension in a data directory.
+#[derive(Clone, Debug)]
+pub struct StoredExtension {
+    id: String,
+    dir: DataDir,
+}
+
+impl Stored {
+    /// Opens a data directory.
+    pub fn open(path: &Path) -> Result<Self, DataDirError> {
+        DataDir::open(path).map(Self)
+    }
+
+    /// The extensions that something is stored of, by id.
+    pub fn extensions(&self) -> Result<Vec<StoredExtension>, DataDirError> {
+        Ok(self.0.extensions()?.into_iter().map(|id| self.extension(&id)).collect())
+    }
+
+    /// One extension; nothing is stored of one that is unknown.
+    pub fn extension(&self, id: &str) -> StoredExtension {
+        StoredExtension { id: id.to_owned(), dir: self.0.clone() }
+    }
+}
+
+impl StoredExtension {
+    /// Its id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Its logs.
+    pub fn logs(&self) -> Records<LogRecord> {
+        self.records(Signal::Log)
+    }
+
+    /// Its metric samples.
+    pub fn metrics(&self) -> Records<MetricRecord> {
+        self.records(Signal::Metric)
+    }
+
+    /// Its errors. The stacks of failures are told by function, without source lines.
+    pub fn errors(&self) -> Records<ErrorRecord> {
+        self.records(Signal::Error)
+    }
+
+    /// Its spans.
+    pub fn spans(&self) -> Records<SpanRecord> {
+        self.records(Signal::Span)
+    }
+
+    /// Its alerts.
+    pub fn alerts(&self) -> Records<AlertRecord> {
+        self.records(Signal::Alert)
+    }
+
+    /// Its invocations, with what each of them cost.
+    pub fn invocations(&self) -> Records<InvocationRecord> {
+        self.records(Signal::Invocation)
+    }
+
+    /// Reads one of its signals as it is stored.
+    pub fn reader(&self, signal: Signal) -> Reader {
+        self.dir.reader(&self.id, signal)
+    }
+
+    fn records<T: crate::records::Record>(&self, signal: Signal) -> Records<T> {
+        Records::new(self.reader(signal), &self.id)
+    }
+}
