@@ -1,7 +1,7 @@
 //! Compiled components on disk: keyed by the component's digest and the engine, trusted only if their own digest fits.
 #![expect(unsafe_code, reason = "loading precompiled code is unsafe by nature; see `Cache::load` for why it is sound")]
 
-use std::fs::{self, DirBuilder, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -48,22 +48,21 @@ impl Cache {
     }
 
     /// The compiled component, if there is an undamaged one for this engine. A damaged one is removed.
-    pub(crate) fn load(&self, engine: &Engine, component: &Digest) -> Option<Component> {
+    pub(crate) fn load(&self, engine: &Engine, component: &Digest, digester: &mut Digester) -> Option<Component> {
         let artefact = self.artefact(component);
+        let mut file = File::open(&artefact).ok()?;
         let expected = fs::read(digest_of(&artefact)).ok()?;
-        let (found, _) = digest_file(&artefact).ok()?;
+        let (found, _) = digester.digest(&mut file).ok()?;
         if expected != found.0 {
             tracing::warn!(artefact = %artefact.display(), "a compiled component is damaged; it is compiled anew");
             remove(&artefact);
             return None;
         }
+        mark_as_used(&artefact, &file);
         // SAFETY: the file is what `Engine::precompile_component` gave a host of this user: its digest, which was
         // written after it, fits, and nobody else can write to the folder.
         match unsafe { Component::deserialize_file(engine, &artefact) } {
-            Ok(component) => {
-                mark_as_used(&artefact);
-                Some(component)
-            }
+            Ok(component) => Some(component),
             Err(error) => {
                 tracing::warn!(artefact = %artefact.display(), "a compiled component does not load; it is compiled anew: {error:#}");
                 remove(&artefact);
@@ -134,25 +133,34 @@ pub(crate) fn just_compiled(engine: &Engine, code: &[u8]) -> wasmtime::Result<Co
     unsafe { Component::deserialize(engine, code) }
 }
 
-/// A file's digest and size, without holding the file in memory: memory for all of it costs as much as the digest.
-pub(crate) fn digest_file(path: &Path) -> io::Result<(Digest, u64)> {
-    let mut file = fs::File::open(path)?;
-    let mut hasher = blake3::Hasher::new();
-    let mut buffer = vec![0; READ_BYTES];
-    loop {
-        match file.read(&mut buffer) {
-            Ok(0) => return Ok((Digest(*hasher.finalize().as_bytes()), hasher.count())),
-            Ok(bytes) => {
-                hasher.update(&buffer[..bytes]);
+/// Takes digests of files without holding them in memory: memory for all of a file costs as much as its digest.
+pub(crate) struct Digester(Vec<u8>);
+
+impl Digester {
+    pub(crate) fn new() -> Self {
+        Self(vec![0; READ_BYTES])
+    }
+
+    /// The digest and the size of what is left to read of a file.
+    pub(crate) fn digest(&mut self, file: &mut File) -> io::Result<(Digest, u64)> {
+        let mut hasher = blake3::Hasher::new();
+        loop {
+            match file.read(&mut self.0) {
+                Ok(0) => return Ok((Digest(*hasher.finalize().as_bytes()), hasher.count())),
+                Ok(bytes) => {
+                    hasher.update(&self.0[..bytes]);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
         }
     }
 }
 
-fn mark_as_used(artefact: &Path) {
-    let aged = fs::metadata(artefact)
+/// Renews the mark of use of an artefact, open as `file`, if it is old.
+fn mark_as_used(artefact: &Path, file: &File) {
+    let aged = file
+        .metadata()
         .and_then(|metadata| metadata.modified())
         .is_ok_and(|used| used.elapsed().is_ok_and(|age| age > USE_MARK_AGE));
     if aged && let Ok(file) = OpenOptions::new().append(true).open(artefact) {
@@ -191,11 +199,11 @@ mod tests {
         let engine = crate::engine::engine().expect("an engine");
         let component = Digest([7; 32]);
         let cache = Cache::open(&folder.path().join("deep/cache"), 1).expect("a cache");
-        assert!(cache.load(&engine, &component).is_none());
+        assert!(cache.load(&engine, &component, &mut Digester::new()).is_none());
         cache.store(&component, &compiled(&engine));
-        assert!(cache.load(&engine, &component).is_some());
+        assert!(cache.load(&engine, &component, &mut Digester::new()).is_some());
         let other = Cache::open(&folder.path().join("deep/cache"), 2).expect("a cache");
-        assert!(other.load(&engine, &component).is_none());
+        assert!(other.load(&engine, &component, &mut Digester::new()).is_none());
     }
 
     #[test]
@@ -214,7 +222,7 @@ mod tests {
             let mut bytes = fs::read(&artefact).expect("the artefact");
             damage(&mut bytes);
             fs::write(&artefact, bytes).expect("damaging it");
-            assert!(cache.load(&engine, &component).is_none());
+            assert!(cache.load(&engine, &component, &mut Digester::new()).is_none());
             assert!(!artefact.exists());
         }
     }
