@@ -1,5 +1,8 @@
 //! Compiled components on disk: keyed by the component's digest and the engine, trusted only if their own digest fits.
-#![expect(unsafe_code, reason = "loading precompiled code is unsafe by nature; see `Cache::load` for why it is sound")]
+#![expect(
+    unsafe_code,
+    reason = "loading precompiled code, and mapping it to check it, are unsafe by nature; see `Cache::load` for why it is sound"
+)]
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, Read as _, Write as _};
@@ -8,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use glasshouse_model::Digest;
+use rustix::mm::{MapFlags, ProtFlags};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
@@ -48,11 +52,11 @@ impl Cache {
     }
 
     /// The compiled component, if there is an undamaged one for this engine. A damaged one is removed.
-    pub(crate) fn load(&self, engine: &Engine, component: &Digest, digester: &mut Digester) -> Option<Component> {
+    pub(crate) fn load(&self, engine: &Engine, component: &Digest) -> Option<Component> {
         let artefact = self.artefact(component);
-        let mut file = File::open(&artefact).ok()?;
+        let file = File::open(&artefact).ok()?;
         let expected = fs::read(digest_of(&artefact)).ok()?;
-        let (found, _) = digester.digest(&mut file).ok()?;
+        let found = digest_mapped(&file).ok()?;
         if expected != found.0 {
             tracing::warn!(artefact = %artefact.display(), "a compiled component is damaged; it is compiled anew");
             remove(&artefact);
@@ -133,28 +137,39 @@ pub(crate) fn just_compiled(engine: &Engine, code: &[u8]) -> wasmtime::Result<Co
     unsafe { Component::deserialize(engine, code) }
 }
 
-/// Takes digests of files without holding them in memory: memory for all of a file costs as much as its digest.
-pub(crate) struct Digester(Vec<u8>);
-
-impl Digester {
-    pub(crate) fn new() -> Self {
-        Self(vec![0; READ_BYTES])
-    }
-
-    /// The digest and the size of what is left to read of a file.
-    pub(crate) fn digest(&mut self, file: &mut File) -> io::Result<(Digest, u64)> {
-        let mut hasher = blake3::Hasher::new();
-        loop {
-            match file.read(&mut self.0) {
-                Ok(0) => return Ok((Digest(*hasher.finalize().as_bytes()), hasher.count())),
-                Ok(bytes) => {
-                    hasher.update(&self.0[..bytes]);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+/// A file's digest and size, without holding the file in memory: memory for all of it costs as much as the digest. What
+/// is read is anybody's file, so it is copied piece by piece: a mapped one that gets shorter would end the host.
+pub(crate) fn digest_file(path: &Path) -> io::Result<(Digest, u64)> {
+    let mut file = File::open(path)?;
+    let mut hasher = blake3::Hasher::new();
+    let mut buffer = vec![0; READ_BYTES];
+    loop {
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok((Digest(*hasher.finalize().as_bytes()), hasher.count())),
+            Ok(bytes) => {
+                hasher.update(&buffer[..bytes]);
             }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
     }
+}
+
+/// An artefact's digest, taken where its bytes lie in the system's cache: copying them costs half as much again.
+fn digest_mapped(artefact: &File) -> io::Result<Digest> {
+    let length = usize::try_from(artefact.metadata()?.len()).map_err(io::Error::other)?;
+    if length == 0 {
+        return Ok(Digest(*blake3::hash(&[]).as_bytes()));
+    }
+    let flags = MapFlags::PRIVATE | MapFlags::POPULATE;
+    // SAFETY: the system chooses a free address.
+    let start = unsafe { rustix::mm::mmap(std::ptr::null_mut(), length, ProtFlags::READ, flags, artefact, 0)? };
+    // SAFETY: `length` bytes are mapped there until the end of this function. Only this user can write to the folder, and
+    // hosts never change an artefact: they put another in its place. (The code itself is mapped in the same trust.)
+    let digest = blake3::hash(unsafe { std::slice::from_raw_parts(start.cast::<u8>(), length) });
+    // SAFETY: it is the mapping made above, which nothing refers to any more.
+    unsafe { rustix::mm::munmap(start, length)? };
+    Ok(Digest(*digest.as_bytes()))
 }
 
 /// Renews the mark of use of an artefact, open as `file`, if it is old.
@@ -199,11 +214,11 @@ mod tests {
         let engine = crate::engine::engine().expect("an engine");
         let component = Digest([7; 32]);
         let cache = Cache::open(&folder.path().join("deep/cache"), 1).expect("a cache");
-        assert!(cache.load(&engine, &component, &mut Digester::new()).is_none());
+        assert!(cache.load(&engine, &component).is_none());
         cache.store(&component, &compiled(&engine));
-        assert!(cache.load(&engine, &component, &mut Digester::new()).is_some());
+        assert!(cache.load(&engine, &component).is_some());
         let other = Cache::open(&folder.path().join("deep/cache"), 2).expect("a cache");
-        assert!(other.load(&engine, &component, &mut Digester::new()).is_none());
+        assert!(other.load(&engine, &component).is_none());
     }
 
     #[test]
@@ -222,7 +237,7 @@ mod tests {
             let mut bytes = fs::read(&artefact).expect("the artefact");
             damage(&mut bytes);
             fs::write(&artefact, bytes).expect("damaging it");
-            assert!(cache.load(&engine, &component, &mut Digester::new()).is_none());
+            assert!(cache.load(&engine, &component).is_none());
             assert!(!artefact.exists());
         }
     }

@@ -1,6 +1,5 @@
 //! From a component file to code that can be instantiated, without delaying anybody else.
 
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -10,7 +9,7 @@ use wasmparser::{Parser, Payload};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use crate::cache::{Cache, Digester, just_compiled};
+use crate::cache::{Cache, digest_file, just_compiled};
 
 /// Bytes of the largest component file that is read. The largest real ones (interpreters with their library) are 30 MB.
 const COMPONENT_BYTES: u64 = 256 * 1024 * 1024;
@@ -108,10 +107,8 @@ impl Loader {
         check_size(path)?;
         let unreadable = |cause| LoadError::Unreadable { path: path.to_owned(), cause };
         if let Some(cache) = &self.cache {
-            let mut digester = Digester::new();
-            let (digest, file_bytes) =
-                File::open(path).and_then(|mut file| digester.digest(&mut file)).map_err(unreadable)?;
-            if let Some(component) = cache.load(&self.engine, &digest, &mut digester) {
+            let (digest, file_bytes) = digest_file(path).map_err(unreadable)?;
+            if let Some(component) = cache.load(&self.engine, &digest) {
                 return Ok(Found::Compiled(Loaded { component, digest, file_bytes, compiled: false }));
             }
         }
@@ -152,7 +149,7 @@ impl Loader {
         if let Some(cache) = &self.cache {
             cache.store(digest, &code);
             // What is mapped from the file takes no memory of its own until it is used.
-            if let Some(component) = cache.load(&self.engine, digest, &mut Digester::new()) {
+            if let Some(component) = cache.load(&self.engine, digest) {
                 return Ok(component);
             }
         }
