@@ -277,7 +277,7 @@ const EMBEDDED: &str = r#"(component
 /// Calls `work` in a host whose `save` fails with an error, as often as it may fail and once more.
 async fn fail_in_an_import(
     error: impl Fn() -> wasmtime::Error + Send + Sync + 'static,
-) -> (Extension, Vec<Result<(), CallError>>) {
+) -> (House, Extension, Vec<Result<(), CallError>>) {
     let error = std::sync::Arc::new(error);
     let house = House::with(move |settings| {
         settings.linker_hooks.push(Box::new(move |linker| {
@@ -303,13 +303,13 @@ async fn fail_in_an_import(
         );
         ended.push(work.await);
     }
-    (extension, ended)
+    (house, extension, ended)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_fault_of_the_host_in_an_import_is_not_held_against_the_guest() {
     let fault = || wasmtime::Error::new(HostFault("the disk is full".into())).context("saving");
-    let (extension, ended) = fail_in_an_import(fault).await;
+    let (_house, extension, ended) = fail_in_an_import(fault).await;
     for ended in &ended {
         let Err(CallError::Failed(failure)) = ended else { panic!("{ended:?}") };
         assert_eq!((failure.kind, failure.message.as_str()), (FailureKind::Internal, "the disk is full"));
@@ -322,7 +322,7 @@ async fn a_fault_of_the_host_in_an_import_is_not_held_against_the_guest() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn any_other_error_of_an_import_is_the_guests_own_and_ends_in_quarantine() {
-    let (extension, mut ended) = fail_in_an_import(|| wasmtime::Error::msg("no such shelf")).await;
+    let (_house, extension, mut ended) = fail_in_an_import(|| wasmtime::Error::msg("no such shelf")).await;
     let last = ended.pop().expect("there is a last call");
     assert!(matches!(last, Err(CallError::Unavailable(_))), "{last:?}");
     for ended in ended {

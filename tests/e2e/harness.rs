@@ -183,6 +183,10 @@ impl Log {
         self.envelope.context.as_ref().expect("the log belongs to an invocation")
     }
 
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
+        self.fields.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str())
+    }
+
     pub(crate) fn user(&self) -> Option<&str> {
         self.context().user.as_deref()
     }

@@ -104,7 +104,7 @@ async fn what_the_operator_did_not_grant_is_denied_and_a_security_event() {
     let denied = logs_with(&caller, "denied");
     let targets: Vec<_> = denied.iter().map(|log| log.fields.clone()).collect();
     let fields = |permission: &str, target: &str| {
-        [("event", "permission.denied"), ("permission", permission), ("target", target)]
+        [("event", "permission.denied"), ("permission", permission), ("operation", permission), ("target", target)]
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .to_vec()
     };

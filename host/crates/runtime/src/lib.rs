@@ -7,6 +7,7 @@ mod bindings;
 mod cache;
 mod clock;
 mod demangle;
+mod denials;
 mod engine;
 mod extension;
 mod failure;
@@ -290,7 +291,7 @@ impl Assembler {
         let first = tokio::task::spawn_blocking(move || {
             let found = self.loader.find(&extension.shared().path).map_err(|error| error.to_string())?;
             Ok::<_, String>(match found {
-                Found::Compiled(loaded) => Begun::Done(self.plan(&extension, loaded)?),
+                Found::Compiled(loaded) => Begun::Done(self.plan(&extension, &loaded)?),
                 Found::Component(source) => Begun::ToCompile(self, extension, source),
             })
         });
@@ -301,13 +302,13 @@ impl Assembler {
             };
             let path = &extension.shared().path;
             let loaded = assembler.loader.compile(path, source).await.map_err(|error| error.to_string())?;
-            let last = tokio::task::spawn_blocking(move || assembler.plan(&extension, loaded));
+            let last = tokio::task::spawn_blocking(move || assembler.plan(&extension, &loaded));
             last.await.map_err(|error| error.to_string())?
         }
     }
 
     /// Looks up names and links; blocks while it does.
-    fn plan(self, extension: &Extension, loaded: Loaded) -> Result<Assembled, String> {
+    fn plan(self, extension: &Extension, loaded: &Loaded) -> Result<Assembled, String> {
         let shared = extension.shared();
         let reachable = Reachable::resolve(&shared.settings.permissions.network).map_err(|error| error.to_string())?;
         let link = |error: wasmtime::Error| inspect::link_error(&error);

@@ -18,6 +18,7 @@ use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
 
 use crate::bindings::exports::glasshouse::extension::{collector, handler, health, lifecycle};
+use crate::denials::Denials;
 use crate::engine::YIELD_FUEL;
 use crate::extension::{Event, HandlerError, Reply, Trigger};
 use crate::failure::{Circumstances, classify, ends_like_a_panic};
@@ -152,7 +153,8 @@ impl Blueprint {
     pub(crate) async fn build(self: &Arc<Self>, phase: watch::Receiver<Phase>) -> Result<Sandbox, BuildError> {
         let stdio = Stdio::new(self.recorder.clone(), Arc::clone(&self.clock));
         let permissions = &self.settings.permissions;
-        let wasi = wasi(permissions, &self.reachable, &stdio, &self.component)?;
+        let denials = Denials::default();
+        let wasi = wasi(permissions, &self.reachable, &stdio, &denials, &self.component)?;
         let state = State::new(StateParts {
             id: self.id.clone(),
             recorder: self.recorder.clone(),
@@ -162,6 +164,7 @@ impl Blueprint {
             neighbours: self.neighbours.clone(),
             reachable: Arc::clone(&self.reachable),
             wasi,
+            denials,
             embedder: (self.embedder_data)(&self.id),
         });
         let mut store = Store::new(self.pre.engine(), state);
