@@ -21,7 +21,7 @@ use crate::bindings::exports::glasshouse::extension::{collector, handler, health
 use crate::denials::Denials;
 use crate::engine::YIELD_FUEL;
 use crate::extension::{Event, HandlerError, Reply, Trigger};
-use crate::failure::{Circumstances, classify, ends_like_a_panic};
+use crate::failure::{Circumstances, classify, ends_like_a_panic, or_host_fault};
 use crate::grants::{GrantError, Reachable, wasi};
 use crate::health::Check;
 use crate::intake::Intake;
@@ -121,7 +121,8 @@ impl Answer {
                 FailureKind::FuelBreach
                 | FailureKind::DeadlineBreach
                 | FailureKind::MemoryBreach
-                | FailureKind::HostDataBreach => Outcome::Breached,
+                | FailureKind::HostDataBreach
+                | FailureKind::ResourceBreach => Outcome::Breached,
                 _ => Outcome::Trapped,
             },
         }
@@ -316,7 +317,7 @@ async fn perform(
     let live = if let Some(live) = live {
         live
     } else {
-        let instance = blueprint.pre.instantiate_async(&mut *store).await?;
+        let instance = blueprint.pre.instantiate_async(&mut *store).await.map_err(or_host_fault)?;
         let exports = &blueprint.exports;
         macro_rules! load {
             ($interface:ident) => {
