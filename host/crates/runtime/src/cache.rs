@@ -1,17 +1,13 @@
 //! Compiled components on disk: keyed by the component's digest and the engine, trusted only if their own digest fits.
-#![expect(
-    unsafe_code,
-    reason = "loading precompiled code, and mapping it to check it, are unsafe by nature; see `Cache::load` for why it is sound"
-)]
+#![expect(unsafe_code, reason = "loading precompiled code is unsafe by nature; see `Cache::load` for why it is sound")]
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use glasshouse_model::Digest;
-use rustix::mm::{MapFlags, ProtFlags};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
@@ -54,19 +50,20 @@ impl Cache {
     /// The compiled component, if there is an undamaged one for this engine. A damaged one is removed.
     pub(crate) fn load(&self, engine: &Engine, component: &Digest) -> Option<Component> {
         let artefact = self.artefact(component);
-        let file = File::open(&artefact).ok()?;
         let expected = fs::read(digest_of(&artefact)).ok()?;
-        let found = digest_mapped(&file).ok()?;
+        let (found, _) = digest_file(&artefact).ok()?;
         if expected != found.0 {
             tracing::warn!(artefact = %artefact.display(), "a compiled component is damaged; it is compiled anew");
             remove(&artefact);
             return None;
         }
-        mark_as_used(&artefact, &file);
         // SAFETY: the file is what `Engine::precompile_component` gave a host of this user: its digest, which was
         // written after it, fits, and nobody else can write to the folder.
         match unsafe { Component::deserialize_file(engine, &artefact) } {
-            Ok(component) => Some(component),
+            Ok(component) => {
+                mark_as_used(&artefact);
+                Some(component)
+            }
             Err(error) => {
                 tracing::warn!(artefact = %artefact.display(), "a compiled component does not load; it is compiled anew: {error:#}");
                 remove(&artefact);
@@ -137,10 +134,9 @@ pub(crate) fn just_compiled(engine: &Engine, code: &[u8]) -> wasmtime::Result<Co
     unsafe { Component::deserialize(engine, code) }
 }
 
-/// A file's digest and size, without holding the file in memory: memory for all of it costs as much as the digest. What
-/// is read is anybody's file, so it is copied piece by piece: a mapped one that gets shorter would end the host.
+/// A file's digest and size, without holding the file in memory: memory for all of it costs as much as the digest.
 pub(crate) fn digest_file(path: &Path) -> io::Result<(Digest, u64)> {
-    let mut file = File::open(path)?;
+    let mut file = fs::File::open(path)?;
     let mut hasher = blake3::Hasher::new();
     let mut buffer = vec![0; READ_BYTES];
     loop {
@@ -155,27 +151,8 @@ pub(crate) fn digest_file(path: &Path) -> io::Result<(Digest, u64)> {
     }
 }
 
-/// An artefact's digest, taken where its bytes lie in the system's cache: copying them costs half as much again.
-fn digest_mapped(artefact: &File) -> io::Result<Digest> {
-    let length = usize::try_from(artefact.metadata()?.len()).map_err(io::Error::other)?;
-    if length == 0 {
-        return Ok(Digest(*blake3::hash(&[]).as_bytes()));
-    }
-    let flags = MapFlags::PRIVATE | MapFlags::POPULATE;
-    // SAFETY: the system chooses a free address.
-    let start = unsafe { rustix::mm::mmap(std::ptr::null_mut(), length, ProtFlags::READ, flags, artefact, 0)? };
-    // SAFETY: `length` bytes are mapped there until the end of this function. Only this user can write to the folder, and
-    // hosts never change an artefact: they put another in its place. (The code itself is mapped in the same trust.)
-    let digest = blake3::hash(unsafe { std::slice::from_raw_parts(start.cast::<u8>(), length) });
-    // SAFETY: it is the mapping made above, which nothing refers to any more.
-    unsafe { rustix::mm::munmap(start, length)? };
-    Ok(Digest(*digest.as_bytes()))
-}
-
-/// Renews the mark of use of an artefact, open as `file`, if it is old.
-fn mark_as_used(artefact: &Path, file: &File) {
-    let aged = file
-        .metadata()
+fn mark_as_used(artefact: &Path) {
+    let aged = fs::metadata(artefact)
         .and_then(|metadata| metadata.modified())
         .is_ok_and(|used| used.elapsed().is_ok_and(|age| age > USE_MARK_AGE));
     if aged && let Ok(file) = OpenOptions::new().append(true).open(artefact) {
