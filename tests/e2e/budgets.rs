@@ -330,3 +330,23 @@ async fn an_error_that_an_extension_answers_is_no_failure() {
     assert_eq!((usage.failures, usage.answered_errors, usage.errors()), (0, 5, 5));
     assert!(failures(&extension).is_empty());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn too_many_memories_or_tables_or_too_large_ones_are_a_breach_that_says_so() {
+    let house = House::new();
+    let neighbour = house.ready("neighbour").await;
+    for (id, core, instances, expected) in [
+        ("instances", "", 101, "needs 101 core instances; an instance may have 100"),
+        ("memories", "(memory 0)", 17, "needs 17 memories; an instance may have 16"),
+        ("tables", "(table 0 funcref) (table 0 funcref)", 51, "needs 102 tables; an instance may have 100"),
+        ("table", "(table 1000001 funcref)", 1, "needs larger tables than an instance may have"),
+    ] {
+        let instances = "(core instance (instantiate $m))".repeat(instances);
+        let text = format!("(component (core module $m {core}) {instances})");
+        let file = scratch(&format!("many-{id}.wasm"), &wat::parse_str(text).expect("it assembles"));
+        let cause = beside(&neighbour, house.refused(id, &file)).await;
+        assert!(cause.starts_with(&format!("breach.resources: {expected}")), "{id}: {cause}");
+        let extension = house.runtime.extension(id).expect("it is listed");
+        assert_eq!(invocations(&extension), [("init".to_owned(), Outcome::Breached)]);
+    }
+}

@@ -1,7 +1,7 @@
 //! Guests that crash: the call ends with a typed outcome, the record says what happened, and everything goes on.
 
-use glasshouse_model::{Failure, FailureKind, Level, Outcome, SpanStatus};
-use glasshouse_runtime::{CallError, Extension, Status};
+use glasshouse_model::{Blame, Failure, FailureKind, Level, Outcome, SpanStatus};
+use glasshouse_runtime::{CallError, Extension, HostFault, Status, wasmtime};
 use glasshouse_telemetry::Drop;
 use serde_json::json;
 
@@ -262,4 +262,72 @@ async fn a_failure_that_nobody_can_place_keeps_its_functions() {
     assert!(frames.iter().all(|frame| frame.location.is_none()));
     assert!(frames.iter().any(|frame| frame.function.contains("boil")));
     assert!(logs(&extension).iter().all(|log| log.level < Level::Error));
+}
+
+/// A component whose `work` calls an embedder's import.
+const EMBEDDED: &str = r#"(component
+    (import "test:embedder/store@1.0.0" (instance $store (export "save" (func))))
+    (core func $save (canon lower (func $store "save")))
+    (core module $m
+        (import "store" "save" (func $save))
+        (func $work (export "work") call $save))
+    (core instance $i (instantiate $m (with "store" (instance (export "save" (func $save))))))
+    (func (export "work") (canon lift (core func $i "work"))))"#;
+
+/// Calls `work` in a host whose `save` fails with an error, as often as it may fail and once more.
+async fn fail_in_an_import(
+    error: impl Fn() -> wasmtime::Error + Send + Sync + 'static,
+) -> (House, Extension, Vec<Result<(), CallError>>) {
+    let error = std::sync::Arc::new(error);
+    let house = House::with(move |settings| {
+        settings.linker_hooks.push(Box::new(move |linker| {
+            let error = std::sync::Arc::clone(&error);
+            linker
+                .instance("test:embedder/store@1.0.0")?
+                .func_wrap("save", move |_, ()| -> wasmtime::Result<()> { Err(error()) })
+        }));
+    });
+    let component = scratch("embedded.wasm", &wat::parse_str(EMBEDDED).expect("it assembles"));
+    let extension = house.start("embedded", &component, |_| {});
+    assert_eq!(extension.loaded().await, Status::Ready);
+    let mut ended = Vec::new();
+    for _ in 0..=extension.settings().budget.failures_in_a_row {
+        let work = extension.call_exports(
+            "work",
+            Box::new(|store, instance| {
+                Box::pin(async move {
+                    let work = instance.get_typed_func::<(), ()>(&mut *store, "work")?;
+                    work.call_async(store, ()).await
+                })
+            }),
+        );
+        ended.push(work.await);
+    }
+    (house, extension, ended)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fault_of_the_host_in_an_import_is_not_held_against_the_guest() {
+    let fault = || wasmtime::Error::new(HostFault("the disk is full".into())).context("saving");
+    let (_house, extension, ended) = fail_in_an_import(fault).await;
+    for ended in &ended {
+        let Err(CallError::Failed(failure)) = ended else { panic!("{ended:?}") };
+        assert_eq!((failure.kind, failure.message.as_str()), (FailureKind::Internal, "the disk is full"));
+        assert_eq!(failure.kind.blame(), Blame::Host);
+        assert!(failure.frames.iter().any(|frame| frame.function == "work"), "{:?}", failure.frames);
+    }
+    assert_eq!(failures(&extension).len(), ended.len());
+    assert_eq!(extension.status(), Status::Ready);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn any_other_error_of_an_import_is_the_guests_own_and_ends_in_quarantine() {
+    let (_house, extension, mut ended) = fail_in_an_import(|| wasmtime::Error::msg("no such shelf")).await;
+    let last = ended.pop().expect("there is a last call");
+    assert!(matches!(last, Err(CallError::Unavailable(_))), "{last:?}");
+    for ended in ended {
+        let Err(CallError::Failed(failure)) = ended else { panic!("{ended:?}") };
+        assert_eq!((failure.kind, failure.message.as_str()), (FailureKind::InvalidInterfaceUse, "no such shelf"));
+    }
+    assert!(matches!(extension.status(), Status::Quarantined { .. }), "{:?}", extension.status());
 }

@@ -59,13 +59,18 @@ impl House {
 
     /// A host with another cache, or with none.
     pub(crate) fn with_cache(cache_folder: Option<PathBuf>) -> Self {
+        Self::with(|settings| settings.cache_folder = cache_folder)
+    }
+
+    /// A host whose own settings differ from the tests' in some way; it keeps no compiled components unless told so.
+    pub(crate) fn with(change: impl FnOnce(&mut RuntimeSettings)) -> Self {
         let clock = Arc::new(StillClock::default());
-        let settings = RuntimeSettings {
-            cache_folder,
+        let mut settings = RuntimeSettings {
             compile_threads: 2,
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             ..RuntimeSettings::default()
         };
+        change(&mut settings);
         Self { runtime: Runtime::new(settings).expect("the engine is set up"), clock }
     }
 
@@ -176,6 +181,10 @@ pub(crate) struct Log {
 impl Log {
     pub(crate) fn context(&self) -> &Context {
         self.envelope.context.as_ref().expect("the log belongs to an invocation")
+    }
+
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
+        self.fields.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str())
     }
 
     pub(crate) fn user(&self) -> Option<&str> {

@@ -1,10 +1,14 @@
 //! Extensions that call and publish to each other: only as granted, with the context passed on, and never in circles.
 
-use glasshouse_model::Level;
+use glasshouse_model::{Level, Origin, Outcome, limits};
 use glasshouse_runtime::{CallError, Extension, ExtensionSpec, Status, Trigger};
+use glasshouse_telemetry::Drop;
 use serde_json::json;
 
-use crate::harness::{House, ask, beside, call, event, guest, invocation_envelopes, logs, logs_with, on_behalf};
+use crate::harness::{
+    House, LONG, ask, beside, call, dropped, event, guest, invocation_envelopes, invocations, logs, logs_with,
+    on_behalf,
+};
 
 fn may_do_all(spec: &mut ExtensionSpec) {
     spec.settings.permissions.call = vec!["*".to_owned()];
@@ -76,7 +80,7 @@ async fn a_neighbour_that_never_replies_is_an_answer_and_not_the_callers_own_bre
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_nest_only_so_deep() {
     let house = House::new();
-    let depth = glasshouse_model::limits::CALL_DEPTH + 1;
+    let depth = limits::CALL_DEPTH + 1;
     let mut target = json!({"extension": "neighbour", "event": "count"});
     let mut first = None;
     for level in (0..depth).rev() {
@@ -100,7 +104,7 @@ async fn what_the_operator_did_not_grant_is_denied_and_a_security_event() {
     let denied = logs_with(&caller, "denied");
     let targets: Vec<_> = denied.iter().map(|log| log.fields.clone()).collect();
     let fields = |permission: &str, target: &str| {
-        [("event", "permission.denied"), ("permission", permission), ("target", target)]
+        [("event", "permission.denied"), ("permission", permission), ("operation", permission), ("target", target)]
             .map(|(name, value)| (name.to_owned(), value.to_owned()))
             .to_vec()
     };
@@ -144,6 +148,91 @@ async fn what_is_published_reaches_all_who_subscribe_and_nobody_else() {
     assert_eq!(ask(&all, "heard", "").await, r#"["news.sport","news.weather"]"#);
     assert_eq!(ask(&none, "heard", "").await, "[]");
     assert!(logs_with(&all, "heard").iter().all(|log| log.user() == Some("ada")));
+}
+
+/// Starts a gossip under a name, that subscribes to a topic and may do all.
+async fn gossip(house: &House, id: &str, topic: &str) -> Extension {
+    let extension = house.start(id, &guest("gossip"), |spec| {
+        spec.subscriptions = vec![topic.to_owned()];
+        spec.settings.permissions.call = vec!["*".to_owned()];
+        spec.settings.permissions.publish = vec!["*".to_owned()];
+    });
+    assert_eq!(extension.loaded().await, Status::Ready);
+    extension
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_waits_for_a_published_event_so_who_hears_of_it_may_call_its_publisher() {
+    let house = House::new();
+    let first = gossip(&house, "first", "none").await;
+    let second = gossip(&house, "second", "ask.*").await;
+    assert_eq!(ask(&first, "publish", "\"ask.first\"").await, "\"published\"");
+    // The event is in the mailbox before this call is.
+    assert_eq!(ask(&second, "answers", "").await, r#"["replied []"]"#);
+    let called = invocation_envelopes(&first, "handle:heard").pop().expect("it was called");
+    let published = invocation_envelopes(&first, "handle:publish").pop().expect("it has published");
+    let trace = |envelope: glasshouse_model::Envelope| envelope.context.expect("it has a context").trace_id;
+    assert_eq!(trace(called), trace(published), "it is still the same piece of work");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_that_answer_events_come_to_an_end_that_is_counted_and_told() {
+    let house = House::new();
+    let neighbour = house.ready("neighbour").await;
+    let echo = gossip(&house, "echo", "rumour").await;
+    let heard = beside(&neighbour, async {
+        assert_eq!(ask(&echo, "publish", "\"rumour\"").await, "\"published\"");
+        let mut heard = String::new();
+        // Each event is in the mailbox before the next call is, so that there are more calls than could be needed.
+        for _ in 0..3 * limits::CALL_DEPTH {
+            heard = ask(&echo, "heard", "").await;
+        }
+        heard
+    })
+    .await;
+    assert_eq!(heard, json!(vec!["rumour"; limits::CALL_DEPTH - 1]).to_string());
+    assert_eq!(dropped(&echo, Drop::Undelivered), 1);
+    let told = logs_with(&echo, "events have answered events too often");
+    assert_eq!(told.len(), 1);
+    assert_eq!((told[0].level, told[0].envelope.origin), (Level::Warning, Origin::Host));
+    assert_eq!(ask(&echo, "publish", "\"other\"").await, "\"published\"", "a call from outside starts anew");
+    assert_eq!(dropped(&echo, Drop::Undelivered), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_drains_lets_extensions_at_work_call_each_other_and_hear_of_events() {
+    let house = House::new();
+    let sleeper = house.ready("sleeper").await;
+    let neighbour = house.ready("neighbour").await;
+    let caller = caller(&house, "caller", may_do_all).await;
+    let listener = self::caller(&house, "listener", |spec| spec.subscriptions = vec!["news.*".to_owned()]).await;
+    let nap = json!({"extension": "sleeper", "event": "nap", "payload": "200"});
+    let echo = json!({"extension": "neighbour", "event": "echo", "payload": "late"});
+    let shutdown = async {
+        house.runtime.shutdown(LONG).await;
+        assert_eq!(caller.status(), Status::Stopped);
+    };
+    // `join!` polls in order: all three wait in the mailbox, or are at the nap, when the host starts to drain; so the
+    // neighbour is called, and the event published, by a host that takes no more work from outside.
+    let (napped, echoed, published, late, ()) = tokio::join!(
+        told(&caller, nap),
+        told(&caller, echo),
+        ask(&caller, "publish", "\"news.today\""),
+        async {
+            // The phase is not seen from here; a call is turned away as soon as the host drains.
+            tokio::task::yield_now().await;
+            call(&neighbour, "echo", "outside").await
+        },
+        shutdown
+    );
+    assert_eq!((napped.as_str(), echoed.as_str()), ("replied 200", "replied late"));
+    assert_eq!(published, "\"published\"");
+    assert!(matches!(late, Err(CallError::Cancelled)), "{late:?}");
+    assert_eq!(logs_with(&listener, "heard").len(), 1);
+    assert_eq!(invocation_envelopes(&neighbour, "handle:echo").len(), 1);
+    for extension in [&sleeper, &neighbour, &caller, &listener] {
+        assert_eq!(invocations(extension).last(), Some(&("shutdown".to_owned(), Outcome::Ok)));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

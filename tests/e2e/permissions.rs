@@ -4,11 +4,11 @@ use std::fs;
 use std::path::Path;
 
 use glasshouse_model::settings::FileAccess;
-use glasshouse_model::{FailureKind, Level};
+use glasshouse_model::{FailureKind, Level, Origin};
 use glasshouse_runtime::{CallError, Extension};
 use serde_json::json;
 
-use crate::harness::{House, ask, call, event, fail, guest, logs_with, on_behalf};
+use crate::harness::{House, Log, ask, call, event, fail, guest, logs, logs_with, on_behalf};
 
 /// A folder within a granted one.
 fn access(root: &Path, host: &Path, guest: &str, write: bool) -> FileAccess {
@@ -32,6 +32,21 @@ async fn write(extension: &Extension, path: &str) -> String {
     ask(extension, "write", json!({"path": path, "text": "was here"}).to_string()).await
 }
 
+/// The security events so far: permission, operation and what was tried.
+fn denied(extension: &Extension) -> Vec<(String, String, String)> {
+    let told = logs(extension).into_iter().filter(|log| log.field("event") == Some("permission.denied"));
+    let told = told.inspect(|log| {
+        assert_eq!((log.level, log.envelope.origin), (Level::Warning, Origin::Host), "{log:?}");
+    });
+    let field = |log: &Log, name| log.field(name).unwrap_or_default().to_owned();
+    told.map(|log| (field(&log, "permission"), field(&log, "operation"), field(&log, "target"))).collect()
+}
+
+/// A security event as it should be.
+fn denial(permission: &str, operation: &str, target: &str) -> (String, String, String) {
+    (permission.to_owned(), operation.to_owned(), target.to_owned())
+}
+
 fn refused(answer: &str) -> bool {
     answer.starts_with("\"refused: ")
 }
@@ -46,6 +61,8 @@ async fn without_grants_there_are_no_files_and_no_variables() {
         assert!(refused(&read(&extension, path).await), "{path}");
     }
     assert!(refused(&write(&extension, "/tmp/glasshouse-trespasser").await));
+    // The guest's C library knows that there is no folder, and there is no asking for one variable: no trace of either.
+    assert_eq!(denied(&extension), []);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -86,6 +103,10 @@ async fn a_granted_folder_has_no_way_out() {
     ] {
         assert!(refused(&read(&extension, path).await), "{path}");
     }
+    // What is not there is not denied, and "/secret" is in no folder that the guest's C library would ask the host for.
+    let ways_out =
+        ["/data/../secret", "/data/deep/../../secret", "/data/../inside/note", "/data/link", "/data/absolute"];
+    assert_eq!(denied(&extension), ways_out.map(|path| denial("files", "open-at", path)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -99,11 +120,57 @@ async fn a_folder_is_written_to_only_if_that_is_granted() {
     }
     assert_eq!(fs::read_to_string(folder.path().join("note")).expect("the file is there"), "as it was");
     assert!(!folder.path().join("new").exists());
+    assert!(refused(&ask(&reader, "rename", r#"["/data/note", "/data/away"]"#).await));
+    let [new, note] = ["/data/new", "/data/note"].map(|path| denial("files", "open-at", path));
+    assert_eq!(denied(&reader), [new, note, denial("files", "rename-at", "/data/note to /data/away")]);
 
     let house = House::new();
     let writer = with_folder(&house, folder.path(), true).await;
     assert_eq!(write(&writer, "/data/note").await, "\"written\"");
     assert_eq!(fs::read_to_string(folder.path().join("note")).expect("the file is there"), "was here");
+    assert_eq!(denied(&writer), []);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guest_that_goes_on_trying_what_is_denied_fills_no_log_and_every_use_is_counted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let house = House::new();
+    let extension = with_folder(&house, folder.path(), false).await;
+    for _ in 0..2 {
+        assert_eq!(ask(&extension, "read-often", r#"["/data/../secret", 500]"#).await, "500");
+    }
+    let told = denied(&extension);
+    assert_eq!(told.len(), 2 * 17, "each call: sixteen uses, and one record of the rest");
+    let rest: Vec<_> = logs_with(&extension, "more uses in the same call").into_iter().collect();
+    assert_eq!(rest.iter().map(|log| log.field("count")).collect::<Vec<_>>(), [Some("484"); 2]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_any_address_there_is_no_socket_and_that_is_told() {
+    let house = House::new();
+    let extension = house.ready("trespasser").await;
+    assert!(refused(&ask(&extension, "connect", "\"127.0.0.1:9\"").await));
+    assert!(refused(&ask(&extension, "send", "\"127.0.0.1:9\"").await));
+    assert!(refused(&ask(&extension, "connect", "\"glasshouse.invalid:80\"").await));
+    let [tcp, udp] =
+        ["create-tcp-socket", "create-udp-socket"].map(|operation| denial("network", operation, "any IPv4 address"));
+    assert_eq!(denied(&extension), [tcp, udp, denial("network", "resolve-addresses", "glasshouse.invalid")]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_datagram_goes_to_granted_addresses_only() {
+    let peer = std::net::UdpSocket::bind("127.0.0.1:0").expect("a socket");
+    let address = peer.local_addr().expect("it has an address");
+    let house = House::new();
+    let extension = house
+        .ready_with("trespasser", |spec| {
+            spec.settings.permissions.network = vec![address.to_string().parse().expect("an address")];
+        })
+        .await;
+    assert_eq!(ask(&extension, "send", json!(address.to_string()).to_string()).await, "\"sent\"");
+    assert_eq!(denied(&extension), []);
+    assert!(refused(&ask(&extension, "send", "\"127.0.0.2:9\"").await));
+    assert_eq!(denied(&extension), [denial("network", "udp-send", "127.0.0.2:9")]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -159,5 +226,5 @@ async fn an_address_that_is_not_granted_is_refused_and_told_with_the_context_of_
     assert!(refused(&answer), "{answer}");
     let told = logs_with(&extension, "denied").pop().expect("it is told");
     assert_eq!((told.level, told.user()), (Level::Warning, Some("ada")));
-    assert!(told.fields.contains(&("target".to_owned(), "127.0.0.1:9".to_owned())), "{told:?}");
+    assert_eq!(denied(&extension), [denial("network", "tcp-connect", "127.0.0.1:9")]);
 }

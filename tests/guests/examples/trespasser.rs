@@ -37,6 +37,20 @@ impl Trespasser {
         fs::read_to_string(path).unwrap_or_else(|error| format!("refused: {error}"))
     }
 
+    /// Reads a file so many times; tells how often it was refused.
+    #[event("read-often")]
+    fn read_often(&mut self, what: (String, u32)) -> usize {
+        let (path, times) = what;
+        (0..times).filter(|_| fs::read_to_string(&path).is_err()).count()
+    }
+
+    /// Renames a file, or tells why it cannot.
+    #[event]
+    fn rename(&mut self, paths: (String, String)) -> String {
+        let renamed = fs::rename(paths.0, paths.1);
+        renamed.map_or_else(|error| format!("refused: {error}"), |()| "renamed".to_owned())
+    }
+
     /// Moves what is at a path away and puts a link in its place: a path, and where the link leads.
     #[event]
     fn plant(&mut self, link: (String, String)) -> String {
@@ -52,6 +66,13 @@ impl Trespasser {
     fn connect(&mut self, address: String) -> String {
         let connected = std::net::TcpStream::connect(address);
         connected.map_or_else(|error| format!("refused: {error}"), |_| "connected".to_owned())
+    }
+
+    /// Sends a datagram to an address, or tells why it cannot.
+    #[event]
+    fn send(&mut self, address: String) -> String {
+        let sent = std::net::UdpSocket::bind("0.0.0.0:0").and_then(|socket| socket.send_to(b"ping", address));
+        sent.map_or_else(|error| format!("refused: {error}"), |_| "sent".to_owned())
     }
 
     /// Fails, so that the instance is made anew.

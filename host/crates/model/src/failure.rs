@@ -49,6 +49,8 @@ glasshouse_wire::byte_enum! {
         Exit = 13 "exit",
         /// The host failed.
         Internal = 14 "internal",
+        /// More core instances, memories or tables than an instance may have, or larger tables.
+        ResourceBreach = 15 "breach.resources",
     }
 }
 
@@ -71,6 +73,9 @@ impl FailureKind {
             Self::DeadlineBreach => "raise budget.deadline, or make the call do less or wait less",
             Self::MemoryBreach => "raise budget.memory, or make the extension hold less",
             Self::HostDataBreach => "pass less data in one host call, or raise budget.host_data_per_call",
+            Self::ResourceBreach => {
+                "build the extension from fewer core modules, memories and tables, or from smaller tables"
+            }
             Self::InitRefused => "check the extension's [config], and what its message says",
             Self::Exit => "return from the export instead of calling exit",
             Self::Internal => "report it to the host's maintainers, with the host's own log",

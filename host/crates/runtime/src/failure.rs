@@ -2,7 +2,9 @@
 
 use glasshouse_model::settings::Budget;
 use glasshouse_model::{Digest, Failure, FailureKind, Frame, text};
-use wasmtime::{Trap, WasmBacktrace};
+use rustix::io::Errno;
+use wasmtime::error::OutOfMemory;
+use wasmtime::{ResourceLimiter as _, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use crate::demangle::demangled;
@@ -33,6 +35,36 @@ pub(crate) fn ends_like_a_panic(error: &wasmtime::Error) -> bool {
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct HostFault(pub String);
+
+/// An error in making an instance, as a [`HostFault`] if it is that the system has no more memory, address space or mappings
+/// for it: the budget bounds what the guest may take of these, and other extensions have their share.
+pub(crate) fn or_host_fault(error: wasmtime::Error) -> wasmtime::Error {
+    // A start function runs guest code, which has a stack, and its imports may fail for reasons of their own.
+    let by_guest = error.is::<WasmBacktrace>() || error.is::<Trap>();
+    let cause = error.root_cause();
+    if !by_guest && (cause.is::<Errno>() || cause.is::<std::io::Error>() || cause.is::<OutOfMemory>()) {
+        return wasmtime::Error::new(HostFault(format!("cannot make an instance: {error:#}")));
+    }
+    error
+}
+
+/// What an error says of more core instances, memories or tables than an instance may have, or of larger tables; wasmtime
+/// keeps its type to itself.
+fn resource_breach(message: &str, limiter: &Limiter) -> Option<(String, Vec<(&'static str, u64)>)> {
+    if message.starts_with("table minimum size") {
+        return Some(("needs larger tables than an instance may have".to_owned(), vec![]));
+    }
+    let (what, count) = message.strip_prefix("resource limit exceeded: ")?.split_once(" count too high at ")?;
+    let (what, limit) = match what {
+        "instance" => ("core instances", limiter.instances()),
+        "memory" => ("memories", limiter.memories()),
+        "table" => ("tables", limiter.tables()),
+        _ => return None,
+    };
+    let wanted = count.parse().ok()?;
+    let evidence = vec![("wanted", wanted), ("limit", limit as u64)];
+    Some((format!("needs {wanted} {what}; an instance may have {limit}"), evidence))
+}
 
 /// Classifies an error that ended a call.
 pub(crate) fn classify(error: &wasmtime::Error, at: Circumstances<'_>) -> Failure {
@@ -69,6 +101,8 @@ pub(crate) fn classify(error: &wasmtime::Error, at: Circumstances<'_>) -> Failur
             } else if message.contains("fuel allocated for hostcalls has been exhausted") {
                 let message = format!("passed more than {} in one host call", text::bytes(budget.host_data_per_call));
                 (FailureKind::HostDataBreach, message, vec![("host_data_per_call_bytes", budget.host_data_per_call)])
+            } else if let Some((message, evidence)) = resource_breach(&message, at.limiter) {
+                (FailureKind::ResourceBreach, message, evidence)
             } else {
                 (FailureKind::InvalidInterfaceUse, message, vec![])
             }
@@ -159,4 +193,22 @@ fn recursing(frames: &[Frame]) -> Option<&str> {
     }
     let (function, count) = counts.into_iter().max_by_key(|(_, count)| *count)?;
     (count >= RECURSION_FRAMES).then_some(function)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_instance_that_the_system_has_no_room_for_is_the_hosts_fault_and_any_other_error_is_not() {
+        let check = |error: wasmtime::Error, expect: Option<&str>| {
+            let error = or_host_fault(error);
+            assert_eq!(error.downcast_ref::<HostFault>().map(|fault| fault.0.as_str()), expect, "{error:#}");
+        };
+        let full = || wasmtime::Error::new(Errno::NOMEM).context("mmap failed to reserve 0x100000000 bytes");
+        let told = format!("cannot make an instance: mmap failed to reserve 0x100000000 bytes: {}", Errno::NOMEM);
+        check(full(), Some(&told));
+        check(wasmtime::Error::msg("resource limit exceeded: memory count too high at 17"), None);
+        check(full().context(Trap::UnreachableCodeReached), None);
+    }
 }

@@ -8,15 +8,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use glasshouse_model::Digest;
-use glasshouse_model::Level;
 use glasshouse_model::settings::{FileAccess, NetworkAccess, NetworkHost, Permissions};
-use glasshouse_model::wire::{Field, Value};
 use ipnet::IpNet;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 use rustix::io::Errno;
 use wasmtime_wasi::sockets::SocketAddrUse;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder};
 
+use crate::denials::{Denials, Denied, DeniedBy};
 use crate::stdio::{Stdio, Stream};
 
 /// Random bytes that a guest gets at once; `getrandom` asks for 256 at most.
@@ -100,11 +99,13 @@ impl Reachable {
     }
 }
 
-/// Makes an instance's WASI context.
+/// Makes an instance's WASI context. What a guest does with files and sockets that it was not granted is denied, and told.
+/// Variables cannot be denied: a guest gets all that were granted to it at once, and never asks for one by its name.
 pub(crate) fn wasi(
     permissions: &Permissions,
     reachable: &Arc<Reachable>,
     stdio: &Stdio,
+    denials: &Denials,
     component: &Digest,
 ) -> Result<WasiCtx, GrantError> {
     let mut builder = WasiCtxBuilder::new();
@@ -134,22 +135,29 @@ pub(crate) fn wasi(
     }
     let networked = !permissions.network.is_empty();
     builder.allow_tcp(networked).allow_udp(networked);
-    let (reachable, stdio) = (Arc::clone(reachable), stdio.clone());
+    let (reachable, stdio, denials) = (Arc::clone(reachable), stdio.clone(), denials.clone());
     builder.socket_addr_check(move |address, use_| {
         let allowed = reachable.allows(address, use_);
-        if !allowed {
+        if !allowed && let Some(operation) = operation(use_) {
             let target = address.to_string();
-            let fields = [
-                Field { name: "event", value: Value::Text("permission.denied") },
-                Field { name: "permission", value: Value::Text("network") },
-                Field { name: "target", value: Value::Text(&target) },
-            ];
-            let message = "denied: the operator has not granted this address";
-            stdio.host_log(Level::Warning, message, &fields);
+            let denied = Denied { by: DeniedBy::Grants, permission: "network", operation, target: &target };
+            denials.tell(denied, |level, message, fields| stdio.host_log(level, message, fields));
         }
         Box::pin(std::future::ready(allowed))
     });
     Ok(builder.build())
+}
+
+/// What a guest does with an address. What others send to it is none of its doing.
+fn operation(use_: SocketAddrUse) -> Option<&'static str> {
+    match use_ {
+        SocketAddrUse::TcpConnect => Some("tcp-connect"),
+        SocketAddrUse::TcpBind => Some("tcp-bind"),
+        SocketAddrUse::TcpListen => Some("tcp-listen"),
+        SocketAddrUse::UdpBind => Some("udp-bind"),
+        SocketAddrUse::UdpSend => Some("udp-send"),
+        SocketAddrUse::TcpAccept | SocketAddrUse::UdpReceive => None,
+    }
 }
 
 /// Opens a granted folder. The way to its root is the operator's; from there on symbolic links are followed only as long as

@@ -7,6 +7,7 @@ mod bindings;
 mod cache;
 mod clock;
 mod demangle;
+mod denials;
 mod engine;
 mod extension;
 mod failure;
@@ -54,7 +55,7 @@ pub use wasmtime;
 use cache::Cache;
 use extension::Shared;
 use grants::Reachable;
-use loader::Loader;
+use loader::{Found, Loaded, Loader, Source};
 use mailbox::{Mailbox, Message, Traffic};
 use meter::Phase;
 use neighbours::{Neighbours, Registry};
@@ -161,12 +162,11 @@ impl Runtime {
     /// Outside of a tokio runtime.
     pub fn start(&self, spec: ExtensionSpec) -> Result<Extension, RuntimeError> {
         let assembler = self.assembler(&spec);
-        self.spawn(spec, move |extension: Extension| async move { assembler.assemble(&extension).await })
+        self.spawn(spec, move |extension| assembler.assemble(extension))
     }
 
     fn assembler(&self, spec: &ExtensionSpec) -> Assembler {
         Assembler {
-            path: spec.component.clone(),
             loader: Arc::clone(&self.loader),
             linker: Arc::clone(&self.linker),
             neighbours: Neighbours::new(&self.registry, spec.settings.permissions.clone()),
@@ -181,7 +181,7 @@ impl Runtime {
 
     fn spawn<F>(&self, spec: ExtensionSpec, load: impl FnOnce(Extension) -> F) -> Result<Extension, RuntimeError>
     where
-        F: Future<Output = Result<(Arc<Blueprint>, ComponentInfo), String>> + Send + 'static,
+        F: Future<Output = Result<Assembled, String>> + Send + 'static,
     {
         let (extension, mailbox) = self.handle(spec);
         let recorder = extension.shared().store.recorder();
@@ -288,27 +288,43 @@ impl Runtime {
 
 /// What is needed to load an extension's component and to plan its instances.
 struct Assembler {
-    path: PathBuf,
     loader: Arc<Loader>,
     linker: Arc<Linker<State>>,
     neighbours: Neighbours,
     embedder_data: EmbedderData,
 }
 
+/// An extension that is about to be served.
+type Assembled = (Arc<Blueprint>, ComponentInfo);
+
 impl Assembler {
-    async fn assemble(self, extension: &Extension) -> Result<(Arc<Blueprint>, ComponentInfo), String> {
-        let loaded = self.loader.load(&self.path).await.map_err(|error| error.to_string())?;
+    /// Starts to load at once; what is returned waits for the end of it. All that waits for the disk or for a name server
+    /// is done on a blocking thread, and all that a start with a warm cache takes in one go there, since each hand-over
+    /// between threads costs 30 µs on a quiet machine, and on a busy one the wait for a processor.
+    fn assemble(self, extension: Extension) -> impl Future<Output = Result<Assembled, String>> + Send + 'static {
+        let first = tokio::task::spawn_blocking(move || {
+            let found = self.loader.find(&extension.shared().path).map_err(|error| error.to_string())?;
+            Ok::<_, String>(match found {
+                Found::Compiled(loaded) => Begun::Done(self.plan(&extension, &loaded)?),
+                Found::Component(source) => Begun::ToCompile(self, extension, source),
+            })
+        });
+        async move {
+            let (assembler, extension, source) = match first.await.map_err(|error| error.to_string())?? {
+                Begun::Done(assembled) => return Ok(assembled),
+                Begun::ToCompile(assembler, extension, source) => (assembler, extension, source),
+            };
+            let path = &extension.shared().path;
+            let loaded = assembler.loader.compile(path, source).await.map_err(|error| error.to_string())?;
+            let last = tokio::task::spawn_blocking(move || assembler.plan(&extension, &loaded));
+            last.await.map_err(|error| error.to_string())?
+        }
+    }
+
+    /// Looks up names and links; blocks while it does.
+    fn plan(self, extension: &Extension, loaded: &Loaded) -> Result<Assembled, String> {
         let shared = extension.shared();
-        let network = shared.settings.permissions.network.clone();
-        // Only looking up names blocks.
-        let reachable = if network.is_empty() {
-            Reachable::default()
-        } else {
-            tokio::task::spawn_blocking(move || Reachable::resolve(&network))
-                .await
-                .map_err(|error| error.to_string())?
-                .map_err(|error| error.to_string())?
-        };
+        let reachable = Reachable::resolve(&shared.settings.permissions.network).map_err(|error| error.to_string())?;
         let link = |error: wasmtime::Error| inspect::link_error(&error);
         let pre = self.linker.instantiate_pre(&loaded.component).map_err(link)?;
         let exports = Exports::find(&pre).map_err(link)?;
@@ -327,4 +343,10 @@ impl Assembler {
         let info = ComponentInfo { digest: loaded.digest, file_bytes: loaded.file_bytes, compiled: loaded.compiled };
         Ok((Arc::new(blueprint), info))
     }
+}
+
+/// How far loading came on its first blocking thread.
+enum Begun {
+    Done(Assembled),
+    ToCompile(Assembler, Extension, Source),
 }

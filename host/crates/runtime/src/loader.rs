@@ -30,11 +30,18 @@ pub(crate) struct Loaded {
 }
 
 /// What is found at a component's path.
-enum Found {
+pub(crate) enum Found {
     /// What was compiled before.
     Compiled(Loaded),
-    /// The file's bytes, their digest, and how many of them are code.
-    Component { bytes: Vec<u8>, digest: Digest, code: u64 },
+    /// What has to be compiled.
+    Component(Source),
+}
+
+/// A file that is to be compiled: its bytes, their digest, and how many of them are code.
+pub(crate) struct Source {
+    bytes: Vec<u8>,
+    digest: Digest,
+    code: u64,
 }
 
 /// Why a component file cannot be used.
@@ -95,29 +102,8 @@ impl Loader {
         Arc::new(Self { engine, cache, small: Semaphore::new(compile_threads.max(1)), large: Semaphore::new(1) })
     }
 
-    /// Loads a component: from the cache if it is there, else by compiling it on a thread of its own.
-    pub(crate) async fn load(self: &Arc<Self>, path: &Path) -> Result<Loaded, LoadError> {
-        let owned = path.to_owned();
-        let loader = Arc::clone(self);
-        let found = tokio::task::spawn_blocking(move || loader.find(&owned))
-            .await
-            .map_err(|error| LoadError::Host { path: path.to_owned(), cause: error.to_string() })??;
-        let (bytes, digest, code) = match found {
-            Found::Compiled(loaded) => return Ok(loaded),
-            Found::Component { bytes, digest, code } => (bytes, digest, code),
-        };
-        let file_bytes = bytes.len() as u64;
-        if let Some(what) = not_a_component(&bytes) {
-            return Err(LoadError::NotAComponent { path: path.to_owned(), what });
-        }
-        let lane = if code < LARGE_CODE_BYTES { &self.small } else { &self.large };
-        let _turn = lane.acquire().await;
-        let component = self.compile(path, bytes, digest).await?;
-        Ok(Loaded { component, digest, file_bytes, compiled: true })
-    }
-
-    /// Takes a component from the cache, or else reads it.
-    fn find(&self, path: &Path) -> Result<Found, LoadError> {
+    /// Takes a component from the cache, or else reads it. Blocks while it does.
+    pub(crate) fn find(&self, path: &Path) -> Result<Found, LoadError> {
         check_size(path)?;
         let unreadable = |cause| LoadError::Unreadable { path: path.to_owned(), cause };
         if let Some(cache) = &self.cache {
@@ -127,12 +113,19 @@ impl Loader {
             }
         }
         let bytes = std::fs::read(path).map_err(unreadable)?;
+        if let Some(what) = not_a_component(&bytes) {
+            return Err(LoadError::NotAComponent { path: path.to_owned(), what });
+        }
         let digest = Digest(*blake3::hash(&bytes).as_bytes());
-        Ok(Found::Component { code: code_bytes(&bytes), bytes, digest })
+        Ok(Found::Component(Source { code: code_bytes(&bytes), bytes, digest }))
     }
 
-    /// Compiles on a thread of low priority that ends with the work.
-    async fn compile(self: &Arc<Self>, path: &Path, bytes: Vec<u8>, digest: Digest) -> Result<Component, LoadError> {
+    /// Compiles on a thread of low priority that ends with the work, once its lane is free.
+    pub(crate) async fn compile(self: &Arc<Self>, path: &Path, source: Source) -> Result<Loaded, LoadError> {
+        let Source { bytes, digest, code } = source;
+        let file_bytes = bytes.len() as u64;
+        let lane = if code < LARGE_CODE_BYTES { &self.small } else { &self.large };
+        let _turn = lane.acquire().await;
         let host = |cause: String| LoadError::Host { path: path.to_owned(), cause };
         let (done, result) = oneshot::channel();
         let loader = Arc::clone(self);
@@ -146,7 +139,9 @@ impl Loader {
             })
             .map_err(|error| host(format!("no thread: {error}")))?;
         let compiled = result.await.map_err(|_| host("the compiler panicked".into()))?;
-        compiled.map_err(|error| LoadError::Invalid { path: path.to_owned(), cause: format!("{error:#}") })
+        let component =
+            compiled.map_err(|error| LoadError::Invalid { path: path.to_owned(), cause: format!("{error:#}") })?;
+        Ok(Loaded { component, digest, file_bytes, compiled: true })
     }
 
     fn compile_now(&self, bytes: &[u8], digest: &Digest) -> wasmtime::Result<Component> {

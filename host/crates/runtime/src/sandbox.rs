@@ -18,9 +18,10 @@ use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
 
 use crate::bindings::exports::glasshouse::extension::{collector, handler, health, lifecycle};
+use crate::denials::Denials;
 use crate::engine::YIELD_FUEL;
 use crate::extension::{Event, HandlerError, Reply, Trigger};
-use crate::failure::{Circumstances, classify, ends_like_a_panic};
+use crate::failure::{Circumstances, classify, ends_like_a_panic, or_host_fault};
 use crate::grants::{GrantError, Reachable, wasi};
 use crate::health::Check;
 use crate::intake::Intake;
@@ -120,7 +121,8 @@ impl Answer {
                 FailureKind::FuelBreach
                 | FailureKind::DeadlineBreach
                 | FailureKind::MemoryBreach
-                | FailureKind::HostDataBreach => Outcome::Breached,
+                | FailureKind::HostDataBreach
+                | FailureKind::ResourceBreach => Outcome::Breached,
                 _ => Outcome::Trapped,
             },
         }
@@ -152,7 +154,8 @@ impl Blueprint {
     pub(crate) async fn build(self: &Arc<Self>, phase: watch::Receiver<Phase>) -> Result<Sandbox, BuildError> {
         let stdio = Stdio::new(self.recorder.clone(), Arc::clone(&self.clock));
         let permissions = &self.settings.permissions;
-        let wasi = wasi(permissions, &self.reachable, &stdio, &self.component)?;
+        let denials = Denials::default();
+        let wasi = wasi(permissions, &self.reachable, &stdio, &denials, &self.component)?;
         let state = State::new(StateParts {
             id: self.id.clone(),
             recorder: self.recorder.clone(),
@@ -162,6 +165,7 @@ impl Blueprint {
             neighbours: self.neighbours.clone(),
             reachable: Arc::clone(&self.reachable),
             wasi,
+            denials,
             embedder: (self.embedder_data)(&self.id),
         });
         let mut store = Store::new(self.pre.engine(), state);
@@ -318,7 +322,7 @@ async fn perform(
     let live = if let Some(live) = live {
         live
     } else {
-        let instance = blueprint.pre.instantiate_async(&mut *store).await?;
+        let instance = blueprint.pre.instantiate_async(&mut *store).await.map_err(or_host_fault)?;
         let exports = &blueprint.exports;
         macro_rules! load {
             ($interface:ident) => {

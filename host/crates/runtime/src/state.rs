@@ -7,11 +7,14 @@ use glasshouse_model::settings::Budget;
 use glasshouse_model::{Clock, Context, ExtensionId};
 use glasshouse_telemetry::Recorder;
 use wasmtime::component::ResourceTable;
+use wasmtime_wasi::filesystem::WasiFilesystemCtxView;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
+use crate::denials::{Denials, Denied, DeniedBy};
 use crate::extension::Trigger;
 use crate::grants::Reachable;
 use crate::host::context::Scopes;
+use crate::host::files::{Files, Folders};
 use crate::host::spans::Spans;
 use crate::intake::Intake;
 use crate::limiter::Limiter;
@@ -51,6 +54,8 @@ pub struct State {
     pub(crate) reachable: Arc<Reachable>,
     pub(crate) table: ResourceTable,
     wasi: WasiCtx,
+    folders: Folders,
+    denials: Denials,
     embedder: Box<dyn Any + Send>,
 }
 
@@ -64,6 +69,7 @@ pub(crate) struct StateParts {
     pub(crate) neighbours: Neighbours,
     pub(crate) reachable: Arc<Reachable>,
     pub(crate) wasi: WasiCtx,
+    pub(crate) denials: Denials,
     pub(crate) embedder: Box<dyn Any + Send>,
 }
 
@@ -85,6 +91,8 @@ impl State {
             reachable: parts.reachable,
             table,
             wasi: parts.wasi,
+            folders: Folders::default(),
+            denials: parts.denials,
             embedder: parts.embedder,
         }
     }
@@ -128,6 +136,22 @@ impl State {
         }
     }
 
+    /// A use of something that was not granted is a security event.
+    pub(crate) fn denied(&self, permission: &str, operation: &str, target: &str) {
+        let denied = Denied { by: DeniedBy::Grants, permission, operation, target };
+        self.denials.tell(denied, |level, message, fields| self.intake.host_log(level, message, fields));
+    }
+
+    /// The file system, watched for what it denies.
+    pub(crate) fn files(&mut self) -> Files<'_> {
+        Files {
+            inner: WasiFilesystemCtxView { ctx: self.wasi.filesystem(), table: &mut self.table },
+            folders: &mut self.folders,
+            intake: &mut self.intake,
+            denials: &self.denials,
+        }
+    }
+
     /// Starts an invocation: whose work it is, and a clean slate.
     pub(crate) fn begin_invocation(&mut self, trigger: Trigger, budget: &Budget, deadline_at: u64) {
         let context = trigger.context();
@@ -144,6 +168,7 @@ impl State {
     pub(crate) fn end_invocation(&mut self, fuel_left: u64) {
         while self.spans.end_innermost(&mut self.intake, fuel_left) {}
         self.stdio.flush();
+        self.denials.end_invocation(|level, message, fields| self.intake.host_log(level, message, fields));
         self.intake.end_invocation();
     }
 

@@ -26,7 +26,7 @@ impl wit::Host for State {
             return Ok(Err(wit::PublishError::InvalidTopic));
         }
         if !self.neighbours.may_publish(&topic) {
-            self.denied("publish", &topic);
+            self.denied("publish", "publish", &topic);
             return Ok(Err(wit::PublishError::Denied));
         }
         self.charge(payload.len())?;
@@ -51,7 +51,7 @@ impl wit::Host for State {
         event: wit::Event,
     ) -> wasmtime::Result<Result<wit::Reply, wit::CallError>> {
         if !self.neighbours.may_call(&extension) {
-            self.denied("call", &extension);
+            self.denied("call", "call", &extension);
             return Ok(Err(wit::CallError::Denied));
         }
         let Some(target) = self.neighbours.find(&extension) else {
@@ -81,18 +81,6 @@ impl State {
     fn patience(&self) -> Duration {
         let left = self.deadline_at.saturating_sub(self.intake.clock().monotonic_nanos());
         Duration::from_nanos(left / 10 * 9)
-    }
-
-    /// A use of something that was not granted is a security event.
-    pub(crate) fn denied(&self, what: &str, target: &str) {
-        use glasshouse_model::wire::{Field, Value};
-        let fields = [
-            Field { name: "event", value: Value::Text("permission.denied") },
-            Field { name: "permission", value: Value::Text(what) },
-            Field { name: "target", value: Value::Text(glasshouse_model::text::cut(target, 256)) },
-        ];
-        let level = Level::Warning;
-        self.intake.host_log(level, &format!("denied: the operator has not granted this {what}"), &fields);
     }
 }
 

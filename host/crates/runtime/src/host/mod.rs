@@ -3,5 +3,7 @@
 pub(crate) mod context;
 pub(crate) mod debugging;
 pub(crate) mod events;
+pub(crate) mod files;
 pub(crate) mod names;
+pub(crate) mod sockets;
 pub(crate) mod spans;

@@ -49,7 +49,7 @@ fn resolve(
 ) -> wasmtime::Result<(Result<Resource<Addresses>, ErrorCode>,)> {
     let state = store.data_mut();
     let Some(addresses) = state.reachable.addresses(&name) else {
-        state.denied("name lookup", &name);
+        state.denied("network", "resolve-addresses", &name);
         return Ok((Err(ErrorCode::NameUnresolvable),));
     };
     Ok((Ok(state.table.push(Addresses(addresses.into_iter()))?),))
