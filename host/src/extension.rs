@@ -163,7 +163,7 @@ impl Extension {
     }
 
     fn records<T: Record>(&self, signal: Signal) -> Records<T> {
-        Records::new(self.reader(signal), self.id().as_str())
+        Records::from_reader(self.reader(signal), self.id().as_str())
     }
 
     pub(crate) fn raw_errors(&self) -> Records<ErrorRecord> {

@@ -77,6 +77,6 @@ impl StoredExtension {
     }
 
     fn records<T: crate::records::Record>(&self, signal: Signal) -> Records<T> {
-        Records::new(self.reader(signal), &self.id)
+        Records::from_reader(self.reader(signal), &self.id)
     }
 }

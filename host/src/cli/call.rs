@@ -324,7 +324,7 @@ pub(crate) fn log_line(log: &LogRecord, paint: Paint) -> String {
     line
 }
 
-fn field_text(name: &str, value: &FieldValue) -> String {
+pub(crate) fn field_text(name: &str, value: &FieldValue) -> String {
     let name = visible(name, 60);
     match value {
         FieldValue::Text(text) if text.contains(' ') || text.is_empty() => {

@@ -62,7 +62,8 @@ pub struct RecordPage<T> {
 }
 
 impl<T: Record> Records<T> {
-    pub(crate) fn new(reader: Reader, extension: &str) -> Self {
+    /// Records of this extension, by a reader of the signal that they are of.
+    pub fn from_reader(reader: Reader, extension: &str) -> Self {
         Self { reader, extension: extension.to_owned(), kind: PhantomData }
     }
 

@@ -37,9 +37,9 @@ pub struct Usage {
     pub memory_bytes: u64,
     /// The most linear memory that any instance has had.
     pub memory_peak_bytes: u64,
-    /// Records of each signal that were ever stored.
+    /// Records of each signal that were stored since the start of this host.
     pub stored: [u64; Signal::COUNT],
-    /// Records of each signal that were stored and had to go.
+    /// Records of each signal that were stored, by this host or one before it, and had to go.
     pub evicted: [u64; Signal::COUNT],
     /// Records that were never stored.
     pub dropped: u64,

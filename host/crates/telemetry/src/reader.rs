@@ -206,7 +206,11 @@ impl Reader {
 
     /// The place after the record with this sequence number, to go on from later, also after a restart of the host.
     pub fn cursor(&self, extension: &str, sequence: u64) -> Cursor {
-        let incarnation = self.view().incarnation.name();
+        let incarnation = match &self.source {
+            Source::Store(store) => store.ring(self.signal).shelf().incarnation,
+            Source::Stored(ring) => ring.incarnation(),
+        };
+        let incarnation = incarnation.name();
         Cursor { incarnation, extension: extension.to_owned(), signal: self.signal, sequence }
     }
 

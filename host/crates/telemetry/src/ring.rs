@@ -50,8 +50,8 @@ pub(crate) struct Ring {
     next_sequence: AtomicU64,
     /// Taken by writers (the guest's adapters and the extension's supervisor) and, for moments, by the keeper.
     writer: Mutex<Writer>,
-    /// Places in which stored records were found damaged at the start.
-    damaged: u64,
+    /// The sequence number of the first record of this host.
+    started_at: u64,
     /// The sequence number up to which records are safe against the loss of power.
     synced: AtomicU64,
     /// Whether the bounds left no room for its last segment.
@@ -125,7 +125,7 @@ impl DiskRing {
 impl Ring {
     /// An empty ring in memory.
     pub(crate) fn in_memory(bounds: Bounds) -> Arc<Self> {
-        Self::new(bounds, None, Vec::new(), Vec::new(), 1, Incarnation::new(1), 0, 0)
+        Self::new(bounds, None, Vec::new(), Vec::new(), 1, Incarnation::new(1), 0)
     }
 
     /// A ring in files, with what was found of it.
@@ -134,9 +134,9 @@ impl Ring {
         let open_bytes = found.segments.iter().filter_map(|segment| segment.file()).map(|file| file.bytes);
         disk.allowance.take_anyway(sealed_bytes.chain(open_bytes).sum());
         let errands = disk.errands.clone();
-        let Found { sealed, segments, next_sequence, incarnation, next_number, damaged } = found;
+        let Found { sealed, segments, next_sequence, incarnation, next_number, damaged: _ } = found;
         let unsealed = !segments.is_empty();
-        let ring = Self::new(bounds, Some(disk), sealed, segments, next_sequence, incarnation, next_number, damaged);
+        let ring = Self::new(bounds, Some(disk), sealed, segments, next_sequence, incarnation, next_number);
         if unsealed {
             errands.send(Errand::Seal(ring.me.clone()));
         }
@@ -152,7 +152,6 @@ impl Ring {
         next_sequence: u64,
         incarnation: Incarnation,
         next_number: u64,
-        damaged: u64,
     ) -> Arc<Self> {
         let shelf = Shelf { sealed: Arc::new(sealed), segments, incarnation };
         Arc::new_cyclic(|me| Self {
@@ -161,7 +160,7 @@ impl Ring {
             shelf: ArcSwap::from_pointee(shelf),
             next_sequence: AtomicU64::new(next_sequence),
             writer: Mutex::new(Writer { next_bytes: SEGMENT_BYTES, next_number, ..Writer::default() }),
-            damaged,
+            started_at: next_sequence,
             synced: AtomicU64::new(next_sequence),
             has_no_room: AtomicBool::new(false),
             me: me.clone(),
@@ -370,19 +369,15 @@ impl Ring {
         if self.disk.is_some() { 1 } else { next.saturating_sub(self.bounds.records as u64).max(1) }
     }
 
-    /// Bytes of memory that the ring holds, and of its files that are mapped.
+    /// Bytes of memory that the ring holds.
+    #[cfg(test)]
     pub(crate) fn bytes(&self) -> usize {
         self.shelf.load().segments.iter().map(|segment| segment.capacity()).sum()
     }
 
-    /// Bytes of its files.
-    pub(crate) fn disk_bytes(&self) -> u64 {
-        self.disk.as_ref().map_or(0, |disk| disk.allowance.ring.taken())
-    }
-
-    /// Places in which stored records were found damaged at the start.
-    pub(crate) fn damaged(&self) -> u64 {
-        self.damaged
+    /// Records that were stored since the start of this host.
+    pub(crate) fn stored_now(&self) -> u64 {
+        self.next_sequence() - self.started_at
     }
 }
 

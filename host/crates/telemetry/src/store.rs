@@ -148,7 +148,7 @@ impl Store {
     pub fn usage(&self) -> Usage {
         let mut usage = self.ledger.usage();
         for (index, ring) in self.rings.iter().enumerate() {
-            usage.stored[index] = ring.next_sequence() - 1;
+            usage.stored[index] = ring.stored_now();
             usage.evicted[index] = ring.oldest_sequence() - 1;
         }
         usage.dropped = self.drops.iter().map(|count| count.load(Ordering::Relaxed)).sum();

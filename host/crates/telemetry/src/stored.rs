@@ -48,7 +48,7 @@ impl DataDir {
     pub fn reader(&self, extension: &str, signal: Signal) -> Reader {
         let folder = self.root.join(EXTENSIONS).join(extension).join(signal.as_str());
         let home = Home { folder, extension: extension.to_owned(), signal };
-        Reader::of_stored(Arc::new(StoredRing { home, copies: Mutex::default() }), signal)
+        Reader::of_stored(Arc::new(StoredRing { home, copies: Mutex::default(), incarnation: Mutex::default() }), signal)
     }
 }
 
@@ -57,6 +57,8 @@ pub(crate) struct StoredRing {
     home: Home,
     /// What was read of the files that may still grow, by number.
     copies: Mutex<BTreeMap<u64, Copy>>,
+    /// The incarnation that was found last.
+    incarnation: Mutex<Option<Incarnation>>,
 }
 
 /// A copy of the records of a file that may still grow.
@@ -84,7 +86,15 @@ impl StoredRing {
                 break;
             }
         }
-        view_of(listing, &copies)
+        let view = view_of(listing, &copies);
+        *self.incarnation.lock().unwrap_or_else(PoisonError::into_inner) = Some(view.incarnation);
+        view
+    }
+
+    /// The incarnation, as of the last view.
+    pub(crate) fn incarnation(&self) -> Incarnation {
+        let known = *self.incarnation.lock().unwrap_or_else(PoisonError::into_inner);
+        known.unwrap_or_else(|| self.view().incarnation)
     }
 }
 

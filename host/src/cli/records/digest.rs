@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use glasshouse::query::{Collapser, Counts, Place};
+use glasshouse::query::counts::Counts;
+use glasshouse::query::patterns::{Collapser, Place};
 use glasshouse::records::{LogRecord, record};
 use glasshouse::text::{count, visible};
 use glasshouse::{Level, Query, Signal, UnixNanos};
@@ -45,12 +46,12 @@ pub(super) fn counts(chosen: &Chosen, bucket: Option<Duration>, format: Format) 
             Format::Json => {
                 let levels: serde_json::Map<_, _> = Level::ALL
                     .iter()
-                    .map(|level| (level.as_str().to_owned(), row.of_level(*level).into()))
+                    .map(|level| (level.as_str().to_owned(), row.counts.of(*level).into()))
                     .collect();
                 output::json(&serde_json::json!({"from": row.start.to_string(), "counts": levels}))?;
             }
             Format::Table => {
-                let cells = Level::ALL.iter().map(|level| row.of_level(*level)).map(|number| match number {
+                let cells = Level::ALL.iter().map(|level| row.counts.of(*level)).map(|number| match number {
                     0 => String::new(),
                     number => count(number),
                 });

@@ -50,7 +50,7 @@ pub(super) struct Selection {
 /// What records must be, as options and as a query.
 #[derive(Debug, Default)]
 pub(super) struct Conditions {
-    query: String,
+    pub(super) query: String,
     pub(super) level: Option<Level>,
     pub(super) severity: Option<Severity>,
     pub(super) hours: Option<u32>,

@@ -223,7 +223,7 @@ impl wit::HostMeter for State {
 mod tests {
     use std::sync::Arc;
 
-    use glasshouse_model::settings::Debugging;
+    use glasshouse_model::settings::Settings;
     use glasshouse_model::{Signal, limits};
     use glasshouse_telemetry::{Body, Store, StoreSettings};
 
@@ -232,7 +232,7 @@ mod tests {
 
     /// The sample that a meter leaves behind: name and number of labels, and whether it was cut.
     fn check(name: &str, labels: &[Field<'_>], expect: (&str, usize, bool)) {
-        let store = Store::new(&StoreSettings::from_debugging(&Debugging::default()));
+        let store = Store::new(&StoreSettings::new(&Settings::default()), Arc::default());
         let intake = Intake::new(store.recorder(), Arc::new(SystemClock::new()));
         let meter = Meter::new(Instrument::Counter, name, "", labels);
         assert!(meter.tail.len() <= limits::RECORD_BYTES, "a meter keeps {} bytes", meter.tail.len());

@@ -299,7 +299,7 @@ mod tests {
     use std::sync::Arc;
 
     use glasshouse_model::Envelope;
-    use glasshouse_model::settings::Debugging;
+    use glasshouse_model::settings::{Debugging, Settings};
     use glasshouse_telemetry::{Body, Store, StoreSettings};
 
     use super::*;
@@ -315,8 +315,8 @@ mod tests {
 
     impl Bench {
         fn new() -> Self {
-            let settings = Debugging { tracing_enabled: true, ..Debugging::default() };
-            let store = Store::new(&StoreSettings::from_debugging(&settings));
+            let debugging = Debugging { tracing_enabled: true, ..Debugging::default() };
+            let store = Store::new(&StoreSettings::new(&Settings { debugging, ..Settings::default() }), Arc::default());
             let mut intake = Intake::new(store.recorder(), Arc::new(SystemClock::new()));
             intake.set_context(Context { span_id: ROOT, ..Context::default() });
             Self { store, intake, spans: Spans::default() }

@@ -50,6 +50,7 @@ pub mod tokens;
 mod values;
 
 use std::fmt;
+use std::time::Duration;
 use std::sync::Arc;
 
 use glasshouse_model::{Envelope, Signal, UnixNanos};
@@ -162,6 +163,11 @@ impl fmt::Display for Query {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.ast.fmt(f)
     }
+}
+
+/// A duration as queries have it: `90s`, `1h30m`.
+pub fn duration(text: &str) -> Option<Duration> {
+    values::duration(text).map(Duration::from_nanos)
 }
 
 /// Compiles a regular expression within bounds. The error is in a few words for a person.
