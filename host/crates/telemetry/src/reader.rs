@@ -7,7 +7,7 @@ use glasshouse_model::wire::{self, Malformed, Record};
 use glasshouse_model::{Context, Envelope, Failure, Invocation, Origin, Signal, Span, UnixNanos};
 
 use crate::segment::{Frame, Segment};
-use crate::store::{FLAG_CUT, Store, origin_of};
+use crate::store::{FLAG_BATCHED, FLAG_CUT, Store, origin_of};
 
 /// Reads one signal of one extension. Cheap to clone; what it returns stays readable after it is evicted.
 #[derive(Clone)]
@@ -110,6 +110,7 @@ impl Entry {
             time: UnixNanos(self.frame.time),
             origin: origin_of(self.frame.flags),
             cut: self.frame.flags & FLAG_CUT != 0,
+            batched: self.frame.flags & FLAG_BATCHED != 0,
             context: if context.is_empty() { None } else { Context::decode(context).ok() },
         }
     }
