@@ -271,7 +271,7 @@ async fn a_time_that_cannot_be_is_corrected_by_what_the_host_knows() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_start_function_that_shares_and_traps_loses_nothing_either() {
     let batch = forged(9, &[None]);
-    let text: String = batch.iter().map(|byte| format!("\\{byte:02x}")).collect();
+    let text = batch.iter().fold(String::new(), |text, byte| format!("{text}\\{byte:02x}"));
     let bytes = batch.len();
     let component = format!(
         r#"(component

@@ -74,7 +74,7 @@ impl Batched {
             "spin" => loop {
                 black_box(());
             },
-            "sleep" => std::thread::sleep(std::time::Duration::from_secs(3600)),
+            "sleep" => std::thread::sleep(std::time::Duration::from_hours(1)),
             "exit" => std::process::exit(7),
             "warning" => {
                 warning!("alone");
