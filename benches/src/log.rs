@@ -15,14 +15,20 @@ const TIMES: u32 = 10_000;
 
 pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
     let mut ours = house.instance("bench-sdk")?;
+    let mut gathering = house.instance("bench-sdk")?;
+    house.tokio.block_on(async { gathering.handle(times("batch", 1)).await.map(drop) })?;
     let mut encoded = any(house.tokio.block_on(Guest::start(house.runtime.engine(), &house.guest("bench-bare"))))?;
     let mut at_site = any(house.tokio.block_on(Guest::start(house.runtime.engine(), &house.guest("bench-bare"))))?;
     let mut typed = any(house.tokio.block_on(Guest::start(house.runtime.engine(), &house.guest("bench-bare"))))?;
     let native = tracing::Dispatch::new(tracing_subscriber::fmt().json().with_writer(io::sink).finish());
 
     let stored = ours.extension().clone();
+    let gathered = gathering.extension().clone();
     let our_side: Side<'_> = Box::new(|| {
         cpu(TIMES, || house.tokio.block_on(async { Ok(ours.handle(times("log", TIMES)).await.map(drop)?) }))
+    });
+    let gathering_side: Side<'_> = Box::new(|| {
+        cpu(TIMES, || house.tokio.block_on(async { Ok(gathering.handle(times("log", TIMES)).await.map(drop)?) }))
     });
     let encoded_side: Side<'_> = Box::new(|| cpu(TIMES, || any(house.tokio.block_on(encoded.emit(TIMES)))));
     let at_site_side: Side<'_> = Box::new(|| cpu(TIMES, || any(house.tokio.block_on(at_site.emit_at_site(TIMES)))));
@@ -35,12 +41,14 @@ pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
             })
         })
     });
-    let [sdk, bytes, prefixed, bindgen, native] =
-        plan.run([our_side, encoded_side, at_site_side, typed_side, native_side])?;
+    let [sdk, batched, bytes, prefixed, bindgen, native] =
+        plan.run([our_side, gathering_side, encoded_side, at_site_side, typed_side, native_side])?;
 
-    let logs = stored.usage().stored[Signal::Log as usize];
     let expected = u64::from(TIMES) * u64::from(plan.repeats + 1);
-    ensure!(logs == expected, "{logs} logs were stored, not {expected}");
+    for extension in [&stored, &gathered] {
+        let logs = extension.usage().stored[Signal::Log as usize];
+        ensure!(logs == expected, "{logs} logs were stored, not {expected}");
+    }
     same_bytes(&stored, encoded.store.data().bytes / expected)?;
     same_bytes(&stored, at_site.store.data().bytes / expected)?;
 
@@ -49,7 +57,14 @@ pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
         sdk.against(&bytes, "log", what, "bare wasmtime, the same bytes as list<u8>, counted", Some(1.5)),
         sdk.against(&prefixed, "log", what, "bare wasmtime, as above, encoded in the SDK's way", None),
         sdk.against(&bindgen, "log", what, "bare wasmtime, typed call by bindgen, dropped", Some(0.5)),
-        sdk.against(&native, "log", what, "native tracing, JSON layer to a sink", None),
+        sdk.against(&native, "log", what, "native tracing, JSON layer to a sink", Some(0.25)),
+        batched.against(
+            &native,
+            "log",
+            "the same, gathered in batches",
+            "native tracing, JSON layer to a sink",
+            Some(0.125),
+        ),
     ])
 }
 

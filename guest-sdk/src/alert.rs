@@ -2,7 +2,7 @@
 
 use glasshouse_wire::{self as wire, Severity};
 
-use crate::log;
+use crate::{batch, log};
 
 /// Begins an alert; [`raise`](Alert::raise) sends it. `kind` is what makes two alerts of an extension the same.
 ///
@@ -52,6 +52,7 @@ impl<'a> Alert<'a> {
 
     /// Sends it.
     pub fn raise(self) {
+        batch::flush();
         log::send(wire::KIND_ALERT, |body| wire::write_alert(body, &self.0));
     }
 }

@@ -1,6 +1,6 @@
 //! Whose work the current invocation is. The host puts it on every record, so an extension never repeats it.
 
-use crate::backend;
+use crate::{backend, batch};
 
 /// The context in force.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -63,6 +63,7 @@ impl<'a> Scope<'a> {
 
     /// Puts it in force until the guard is dropped. What was not changed keeps the outer value.
     pub fn enter(self) -> Guard {
+        batch::flush();
         Guard { _scope: backend::Scope::enter(self.correlation_id, self.user, self.tenant) }
     }
 }
@@ -72,4 +73,10 @@ impl<'a> Scope<'a> {
 #[must_use = "the context is in force until the guard is dropped: bind it to a name, and not to `_`"]
 pub struct Guard {
     _scope: backend::Scope,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        batch::flush();
+    }
 }

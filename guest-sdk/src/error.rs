@@ -6,7 +6,7 @@ use std::panic::Location;
 
 use glasshouse_wire::{self as wire, Field, Source};
 
-use crate::{ToValue, log};
+use crate::{ToValue, batch, log};
 
 /// Causes past this depth are left out: a chain that goes on this long runs in a circle.
 const MAX_CAUSES: usize = 32;
@@ -98,6 +98,7 @@ impl<'a> ErrorReport<'a> {
 
     /// Sends it.
     pub fn send(&self) {
+        batch::flush();
         log::send(wire::KIND_ERROR, |body| wire::write_error(body, &self.error, &self.fields));
     }
 }

@@ -2,12 +2,13 @@
 
 use std::fmt;
 
-use crate::{Error, FromPayload, IntoPayload, backend};
+use crate::{Error, FromPayload, IntoPayload, backend, batch};
 
 /// Queues an event for every extension that subscribes to `topic`, and gives its id at once. The payload is a serde
 /// type, sent as JSON, or a [`Payload`](crate::Payload).
 pub fn publish(topic: &str, payload: impl IntoPayload) -> Result<String, PublishError> {
     let payload = payload.into_payload().map_err(|error| PublishError::Payload(error.to_string()))?;
+    batch::flush();
     backend::publish(topic, &payload)
 }
 
@@ -22,6 +23,7 @@ pub fn publish(topic: &str, payload: impl IntoPayload) -> Result<String, Publish
 /// ```
 pub fn call<R: FromPayload>(extension: &str, event: &str, payload: impl IntoPayload) -> Result<R, CallError> {
     let payload = payload.into_payload().map_err(|error| CallError::Payload(error.to_string()))?;
+    batch::flush();
     R::from_payload(backend::call(extension, event, &payload)?).map_err(CallError::InvalidReply)
 }
 

@@ -26,7 +26,7 @@
 //! - Logs: [`trace!`], [`debug!`], [`info!`], [`warning!`], [`error!`], [`critical!`].
 //! - Metrics: [`counter`], [`gauge`], [`histogram`]. Spans: [`span!`], [`in_span`], [`Span`]. Alerts: [`alert`].
 //!   Errors: [`record_error`], [`record_exception`], [`ErrorReport`].
-//! - [`context`]: whose work this is. [`events`]: work passed on to other extensions.
+//! - [`batch`]: logs gathered, for an extension that writes very many. [`context`]: whose work this is. [`events`]: work passed on to other extensions.
 //! - `testing`, on native targets: run an extension in a unit test and look at what it recorded.
 //!
 //! On native targets everything compiles and runs without a host; what is recorded outside `testing` is discarded.
@@ -37,6 +37,7 @@ pub mod bindings;
 
 mod alert;
 mod backend;
+pub mod batch;
 mod bridge;
 pub mod context;
 mod error;

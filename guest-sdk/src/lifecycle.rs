@@ -89,6 +89,7 @@ mod exports {
     use std::marker::PhantomData;
 
     use super::{Error, Extension, Payload};
+    use crate::batch::FlushAtEnd;
     use crate::bindings::exports::glasshouse::extension::{collector, handler, health, lifecycle};
     use crate::{Status, bridge, log};
 
@@ -99,6 +100,7 @@ mod exports {
 
     /// Runs one invocation. A host that calls something else first gets an extension started without configuration.
     fn invoke<E: Extension, T>(call: impl FnOnce(&mut E) -> T) -> Result<T, String> {
+        let _flush = FlushAtEnd;
         log::forget_threshold();
         E::state().with_borrow_mut(|state| {
             if state.is_none() {
@@ -118,6 +120,7 @@ mod exports {
 
     impl<E: Extension> lifecycle::Guest for Exports<E> {
         fn init(config: String) -> Result<(), String> {
+            let _flush = FlushAtEnd;
             log::forget_threshold();
             let extension = start::<E>(&config)?;
             E::state().set(Some(extension));
@@ -125,6 +128,7 @@ mod exports {
         }
 
         fn shutdown() {
+            let _flush = FlushAtEnd;
             log::forget_threshold();
             if let Some(mut extension) = E::state().take() {
                 extension.shutdown();

@@ -6,6 +6,7 @@ use std::fmt;
 use glasshouse_wire::{self as wire, Field, Level};
 
 use crate::backend;
+use crate::batch::{self, Batch};
 
 /// A buffer that one large record made this big is given back rather than kept.
 const BUFFER_KEPT_BYTES: usize = 64 * 1024;
@@ -38,7 +39,7 @@ pub(crate) fn forget_threshold() {
     THRESHOLD.set(UNKNOWN);
 }
 
-/// Sends one log: the prefix of its place in the source, the message unless that is literal and thus in the prefix, and
+/// Sends or gathers one log: the prefix of its place in the source, the message unless that is literal and thus in the prefix, and
 /// the fields.
 #[doc(hidden)]
 #[inline]
@@ -46,29 +47,85 @@ pub fn write(prefix: &[u8], is_literal: bool, message: fmt::Arguments<'_>, field
     if is_literal { write_literal(prefix, fields) } else { write_formatted(prefix, message, fields) }
 }
 
+/// Nothing of the author's runs while such a log is written, so it is gathered where it is written.
 fn write_literal(prefix: &[u8], fields: &[Field<'_>]) {
-    send_batch(|buffer| wire::write_log_at(buffer, prefix, fields));
+    if let Some(batch) = batch::current() {
+        if is_gathered(prefix) {
+            let time = batch.time();
+            if batch.gather(|room| wire::write_log_record(room, prefix, time, fields)) {
+                return;
+            }
+        }
+        batch.flush();
+    }
+    encode(|buffer| wire::write_log_at(buffer, prefix, fields), backend::emit);
 }
 
+/// To format the message runs code of the author's, which may log or trap, so such a log is gathered once it is whole.
 fn write_formatted(prefix: &[u8], message: fmt::Arguments<'_>, fields: &[Field<'_>]) {
-    send_batch(|buffer| wire::write_formatted_log_at(buffer, prefix, message, fields));
+    let batch = batch::current();
+    let gathered = is_gathered(prefix);
+    let time = batch.filter(|_| gathered).and_then(Batch::time);
+    encode(
+        |buffer| wire::write_formatted_log_at(buffer, prefix, time, message, fields),
+        |encoded| send_encoded(batch, gathered, encoded),
+    );
 }
 
-/// Encodes one record into the reused buffer and sends it. The buffer is taken out meanwhile: a `Display` of the
-/// message that logs by itself gets one of its own.
+/// Sends or gathers one log of a level, which `write_body` writes with the time that it is given.
+pub(crate) fn send_log(level: Level, write_body: impl FnOnce(&mut Vec<u8>, Option<i64>)) {
+    let batch = batch::current();
+    let gathered = Batch::takes(level);
+    let time = batch.filter(|_| gathered).and_then(Batch::time);
+    encode(
+        |buffer| {
+            wire::begin_batch(buffer);
+            wire::record(buffer, wire::KIND_LOG, |body| write_body(body, time));
+            buffer
+        },
+        |encoded| send_encoded(batch, gathered, encoded),
+    );
+}
+
+/// Encodes one record that is no log, and sends it.
 #[inline]
 pub(crate) fn send(kind: u8, write_body: impl FnOnce(&mut Vec<u8>)) {
-    send_batch(|buffer| {
-        wire::begin_batch(buffer);
-        wire::record(buffer, kind, write_body);
-        buffer
-    });
+    encode(
+        |buffer| {
+            wire::begin_batch(buffer);
+            wire::record(buffer, kind, write_body);
+            buffer
+        },
+        backend::emit,
+    );
 }
 
+fn is_gathered(prefix: &[u8]) -> bool {
+    wire::prefix_level(prefix).is_some_and(Batch::takes)
+}
+
+/// Gathers a log that was encoded as one to cross alone, or sends it after what was gathered before it.
+fn send_encoded(batch: Option<&Batch>, gathered: bool, encoded: &[u8]) {
+    if let Some(batch) = batch {
+        let record = encoded.get(1..).unwrap_or_default();
+        let copy = |room: &mut [u8]| {
+            room.get_mut(..record.len())?.copy_from_slice(record);
+            Some(record.len())
+        };
+        if gathered && batch.gather(copy) {
+            return;
+        }
+        batch.flush();
+    }
+    backend::emit(encoded);
+}
+
+/// Encodes into the reused buffer. The buffer is taken out meanwhile: a `Display` of a message that logs by itself gets one
+/// of its own.
 #[inline]
-fn send_batch(write_batch: impl FnOnce(&mut Vec<u8>) -> &[u8]) {
+fn encode(write: impl FnOnce(&mut Vec<u8>) -> &[u8], act: impl FnOnce(&[u8])) {
     let mut buffer = BUFFER.take();
-    backend::emit(write_batch(&mut buffer));
+    act(write(&mut buffer));
     if buffer.capacity() <= BUFFER_KEPT_BYTES {
         BUFFER.set(buffer);
     }

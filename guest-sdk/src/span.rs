@@ -2,7 +2,7 @@
 
 use glasshouse_wire::Field;
 
-use crate::{ToValue, backend};
+use crate::{ToValue, backend, batch};
 
 /// What a span stands for, as in OpenTelemetry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -28,12 +28,17 @@ pub struct Span(backend::Span);
 impl Span {
     /// Starts a span.
     pub fn start(name: &str, kind: SpanKind, fields: &[Field<'_>]) -> Self {
+        batch::flush();
         Self(backend::Span::start(name, kind, fields))
     }
 
     /// Adds a field; the last value of a name counts.
     pub fn set_field(&self, name: &str, value: impl ToValue) {
-        self.0.set_field(&Field { name, value: value.to_value() });
+        self.set(&Field { name, value: value.to_value() });
+    }
+
+    pub(crate) fn set(&self, field: &Field<'_>) {
+        self.0.set_field(field);
     }
 
     /// Adds a timed event.
@@ -44,6 +49,12 @@ impl Span {
     /// Marks the span as failed, with the reason.
     pub fn fail(&self, reason: &str) {
         self.0.fail(reason);
+    }
+}
+
+impl Drop for Span {
+    fn drop(&mut self) {
+        batch::flush();
     }
 }
 

@@ -53,6 +53,6 @@ pub use glasshouse_runtime::{
     LinkerHook, LoadError, Reply, SourceFrame, State, Status, SystemClock, Trigger, inspect, wasmtime,
 };
 pub use glasshouse_telemetry::{
-    Cursor, DataDirError, Drop as DropCause, Drops, Entry, Gap, GapCause, InvalidCursor, Order, Page, Query, QueryError, Reader,
-    Redactor, Usage, query,
+    Cursor, DataDirError, Drop as DropCause, Drops, Entry, Gap, GapCause, InvalidCursor, Order, Page, Query,
+    QueryError, Reader, Redactor, Usage, query,
 };

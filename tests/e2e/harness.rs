@@ -174,6 +174,8 @@ pub(crate) struct Log {
     pub(crate) message: String,
     /// The source file and line, where the guest gave them.
     pub(crate) source: Option<(String, u32)>,
+    /// The time that the guest gave it.
+    pub(crate) time: Option<i64>,
     /// Names and values, as text.
     pub(crate) fields: Vec<(String, String)>,
 }
@@ -218,6 +220,7 @@ pub(crate) fn logs(extension: &Extension) -> Vec<Log> {
             target: log.target.to_owned(),
             message: log.message.to_owned(),
             source: log.source.map(|source| (source.file.to_owned(), source.line)),
+            time: log.time,
             fields: fields.iter().map(|field| (field.name.to_owned(), value(field.value))).collect(),
         }),
         _ => None,

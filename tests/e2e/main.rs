@@ -2,6 +2,7 @@
 
 mod harness;
 
+mod batches;
 mod budgets;
 mod failures;
 mod life_cycle;

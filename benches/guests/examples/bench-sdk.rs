@@ -2,6 +2,7 @@
 
 use std::hint::black_box;
 
+use glasshouse_sdk::batch::{self, LogTime};
 use glasshouse_sdk::{Meter, counter, extension, info, span};
 
 /// The extension.
@@ -30,6 +31,12 @@ impl Bench {
                 cached = black_box(true),
             );
         }
+    }
+
+    /// Gathers the logs of the later calls.
+    #[event]
+    fn batch(&mut self) {
+        batch::start(LogTime::OfReceipt);
     }
 
     /// Starts and ends spans with two fields.

@@ -11,6 +11,9 @@ pub(crate) fn emit(batch: &[u8]) {
     collector::with(|collector| collector.emit(batch));
 }
 
+/// Nobody looks at it: a call that fails natively is a test that fails.
+pub(crate) fn share_batch(_committed: &[u64], _batch: &[u8]) {}
+
 /// Without a test that says otherwise, everything is logged, so that a test runs the code that does it.
 pub(crate) fn log_threshold() -> Level {
     collector::with(|collector| collector.threshold()).unwrap_or(Level::Trace)

@@ -12,6 +12,10 @@ pub(crate) fn emit(batch: &[u8]) {
     debugging::emit(batch);
 }
 
+pub(crate) fn share_batch(committed: &[u64], batch: &[u8]) {
+    debugging::share_batch(committed, batch);
+}
+
 pub(crate) fn log_threshold() -> Level {
     match debugging::log_threshold() {
         debugging::Level::Trace => Level::Trace,

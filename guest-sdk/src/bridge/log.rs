@@ -27,8 +27,10 @@ impl Log for Bridge {
         }
         let source = record.file().zip(record.line()).map(|(file, line)| Source { file, line });
         let level = level(record.level());
-        let log = wire::Log { level, target: record.target(), message: "", source, time: None };
-        crate::log::send(wire::KIND_LOG, |body| wire::write_log(body, &log, *record.args(), &[]));
+        crate::log::send_log(level, |body, time| {
+            let log = wire::Log { level, target: record.target(), message: "", source, time };
+            wire::write_log(body, &log, *record.args(), &[]);
+        });
     }
 
     fn flush(&self) {}

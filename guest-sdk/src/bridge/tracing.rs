@@ -10,7 +10,7 @@ use tracing_core::field::Visit;
 use tracing_core::span::{Attributes, Id, Record};
 use tracing_core::{Event, Interest, Metadata, Subscriber};
 
-use crate::{SpanKind, ToValue, backend};
+use crate::{Span, SpanKind, ToValue};
 
 /// An event or span of `tracing` has at most this many fields, by its own limit.
 const MAX_FIELDS: usize = 32;
@@ -20,7 +20,7 @@ pub(super) struct Bridge;
 
 /// A span and how many handles it has.
 struct Open {
-    span: backend::Span,
+    span: Span,
     handles: usize,
 }
 
@@ -57,10 +57,8 @@ impl Subscriber for Bridge {
 
     fn new_span(&self, attributes: &Attributes<'_>) -> Id {
         let name = attributes.metadata().name();
-        let span = collect(
-            |visitor| attributes.record(visitor),
-            |_, fields| backend::Span::start(name, SpanKind::Internal, fields),
-        );
+        let span =
+            collect(|visitor| attributes.record(visitor), |_, fields| Span::start(name, SpanKind::Internal, fields));
         SPANS.with_borrow_mut(|spans| {
             let open = Some(Open { span, handles: 1 });
             let slot = if let Some(free) = spans.iter().position(Option::is_none) {
@@ -81,7 +79,7 @@ impl Subscriber for Bridge {
                 with_open(id, |open| {
                     for field in fields {
                         if let Some(open) = open {
-                            open.span.set_field(field);
+                            open.span.set(field);
                         }
                     }
                 });
@@ -95,11 +93,12 @@ impl Subscriber for Bridge {
         let metadata = event.metadata();
         let source = metadata.file().zip(metadata.line()).map(|(file, line)| Source { file, line });
         let level = level(*metadata.level());
-        let log = wire::Log { level, target: metadata.target(), message: "", source, time: None };
+        let target = metadata.target();
         collect(
             |visitor| event.record(visitor),
             |message, fields| {
-                crate::log::send(wire::KIND_LOG, |body| {
+                crate::log::send_log(level, |body, time| {
+                    let log = wire::Log { level, target, message: "", source, time };
                     wire::write_log(body, &log, format_args!("{message}"), fields);
                 });
             },

@@ -70,11 +70,17 @@ impl Collector {
         self.answer.clone()
     }
 
+    /// How many logs have arrived.
+    #[cfg(test)]
+    pub(crate) fn logs(&self) -> usize {
+        self.recorded.logs.len()
+    }
+
     /// # Panics
     ///
     /// If the bytes are malformed: the encoder is ours.
     pub(crate) fn emit(&mut self, batch: &[u8]) {
-        for record in records(batch).expect("the SDK sends batches of the present version") {
+        for record in records(batch).expect("the SDK sends batches of a version that there is") {
             let (kind, body) = record.expect("the SDK sends whole records");
             self.keep(decode(kind, body).expect("the SDK sends well-formed records"));
         }

@@ -31,6 +31,7 @@ use std::rc::Rc;
 
 use glasshouse_wire::{Instrument, Level, Severity};
 
+use crate::batch::{self, FlushAtEnd};
 use crate::events::{CallError, PublishError};
 use crate::{Check, Error, Extension, Payload, SpanKind, bridge, log};
 
@@ -200,8 +201,10 @@ impl Host {
     pub fn run<T>(self, work: impl FnOnce() -> T) -> (T, Recorded) {
         bridge::install();
         log::forget_threshold();
+        batch::stop();
         let before = collector::begin(self.threshold, self.answer, self.refusal);
         let result = work();
+        batch::stop();
         let recorded = collector::end(before);
         log::forget_threshold();
         (result, recorded)
@@ -215,38 +218,45 @@ pub struct Instance<E>(E);
 impl<E: Extension> Instance<E> {
     /// Starts it with its configuration, a JSON object.
     pub fn start(config: &str) -> Result<Self, String> {
+        let _flush = FlushAtEnd;
         log::forget_threshold();
         E::init(config).map(Self)
     }
 
     /// Lets it handle an event.
     pub fn handle(&mut self, event: &str, payload: Payload) -> Result<Payload, Error> {
+        let _flush = FlushAtEnd;
         log::forget_threshold();
         self.0.handle(event, payload)
     }
 
     /// Lets it record its metrics.
     pub fn collect(&mut self) {
+        let _flush = FlushAtEnd;
         self.0.collect();
     }
 
     /// Lets it check its health.
     pub fn health(&mut self) -> Vec<Check> {
+        let _flush = FlushAtEnd;
         self.0.health()
     }
 
     /// Takes its state.
     pub fn save(&mut self) -> Option<Vec<u8>> {
+        let _flush = FlushAtEnd;
         self.0.save()
     }
 
     /// Gives it the state of a predecessor.
     pub fn restore(&mut self, state: Vec<u8>) -> Result<(), String> {
+        let _flush = FlushAtEnd;
         self.0.restore(state)
     }
 
     /// Shuts it down.
     pub fn shutdown(mut self) {
+        let _flush = FlushAtEnd;
         self.0.shutdown();
     }
 

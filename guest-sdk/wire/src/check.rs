@@ -9,6 +9,19 @@ pub struct LogSummary {
     pub level: Level,
     /// How many fields it has.
     pub fields: u32,
+    /// Unix nanoseconds by the guest's clock, if it gave one.
+    pub time: Option<i64>,
+}
+
+/// Where the time stands in the body of a log that has one: after level and flags.
+const TIME_AT: std::ops::Range<usize> = 2..10;
+
+/// Sets the time of a log's body that has one.
+pub fn set_log_time(body: &mut [u8], time: i64) {
+    let has_time = body.get(1).is_some_and(|flags| flags & FLAG_TIME != 0);
+    if let Some(place) = body.get_mut(TIME_AT).filter(|_| has_time) {
+        place.copy_from_slice(&time.to_le_bytes());
+    }
 }
 
 /// Validates a log's body, and accepts exactly what [`decode`](crate::decode) accepts.
@@ -20,9 +33,7 @@ pub fn check_log(body: &[u8]) -> Result<LogSummary, Malformed> {
     if flags & !(FLAG_TIME | FLAG_SOURCE) != 0 {
         return Err(Malformed("unknown flag bits"));
     }
-    if flags & FLAG_TIME != 0 {
-        reader.take(8)?;
-    }
+    let time = if flags & FLAG_TIME == 0 { None } else { Some(reader.integer()?) };
     skip_text(&mut reader)?;
     if flags & FLAG_SOURCE != 0 {
         skip_text(&mut reader)?;
@@ -42,7 +53,7 @@ pub fn check_log(body: &[u8]) -> Result<LogSummary, Malformed> {
         }
     }
     if reader.rest().is_empty() {
-        Ok(LogSummary { level, fields })
+        Ok(LogSummary { level, fields, time })
     } else {
         Err(Malformed("bytes left over after a record"))
     }

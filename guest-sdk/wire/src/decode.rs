@@ -2,7 +2,8 @@
 
 use crate::{
     Alert, Error, FLAG_HANDLED, FLAG_METRIC, FLAG_SOURCE, FLAG_THRESHOLD, FLAG_TIME, FLAG_VALUE, Field, Instrument,
-    KIND_ALERT, KIND_ERROR, KIND_LOG, KIND_METRIC, Level, Log, Metric, Record, Severity, Source, VERSION, Value,
+    KIND_ALERT, KIND_ERROR, KIND_LOG, KIND_METRIC, Level, Log, Metric, Record, Severity, Source, VERSION,
+    VERSION_BATCHED, Value,
 };
 
 /// Why bytes are not a record, in a few words for a person.
@@ -17,11 +18,15 @@ impl std::fmt::Display for Malformed {
 
 impl std::error::Error for Malformed {}
 
-/// Reads the version byte of a batch and gives its records.
+/// Reads the head of a batch and gives its records.
 #[inline]
 pub fn records(batch: &[u8]) -> Result<Records<'_>, Malformed> {
     match batch.split_first() {
-        Some((&VERSION, rest)) => Ok(Records { reader: Reader { bytes: rest } }),
+        Some((&VERSION, rest)) => Ok(Records { serial: None, reader: Reader { bytes: rest } }),
+        Some((&VERSION_BATCHED, rest)) => {
+            let (serial, rest) = rest.split_first_chunk().ok_or(Malformed("the batch ends in its serial number"))?;
+            Ok(Records { serial: Some(u32::from_le_bytes(*serial)), reader: Reader { bytes: rest } })
+        }
         Some(_) => Err(Malformed("unknown version of the record format")),
         None => Err(Malformed("empty batch: the version byte is missing")),
     }
@@ -30,7 +35,15 @@ pub fn records(batch: &[u8]) -> Result<Records<'_>, Malformed> {
 /// The raw records of a batch: kind and body. It ends after the first malformed one.
 #[derive(Clone, Debug)]
 pub struct Records<'a> {
+    serial: Option<u32>,
     reader: Reader<'a>,
+}
+
+impl Records<'_> {
+    /// The serial number of a batch of gathered records; `None` for records that were made just now.
+    pub fn serial(&self) -> Option<u32> {
+        self.serial
+    }
 }
 
 impl<'a> Iterator for Records<'a> {

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use crate::{
-    Alert, Error, FLAG_HANDLED, FLAG_METRIC, FLAG_SOURCE, FLAG_THRESHOLD, FLAG_TIME, FLAG_VALUE, Field, Level, Log,
-    Metric, RECORD_HEADER_BYTES, Source, VERSION, Value,
+    Alert, BATCHED_HEAD_BYTES, Error, FLAG_HANDLED, FLAG_METRIC, FLAG_SOURCE, FLAG_THRESHOLD, FLAG_TIME, FLAG_VALUE,
+    Field, Level, Log, Metric, RECORD_HEADER_BYTES, Source, VERSION, VERSION_BATCHED, Value,
 };
 
 /// Starts a batch: empties the buffer and writes the version byte.
@@ -12,6 +12,13 @@ use crate::{
 pub fn begin_batch(buffer: &mut Vec<u8>) {
     buffer.clear();
     buffer.push(VERSION);
+}
+
+/// The head of a batch of gathered records.
+#[inline]
+pub const fn batched_head(serial: u32) -> [u8; BATCHED_HEAD_BYTES] {
+    let serial = serial.to_le_bytes();
+    [VERSION_BATCHED, serial[0], serial[1], serial[2], serial[3]]
 }
 
 /// Writes one record: its header, and the body that `write_body` appends.

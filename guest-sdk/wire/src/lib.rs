@@ -1,11 +1,12 @@
 //! The records that cross from an extension to its host in `debugging.emit`: one encoder, one validating decoder.
 //!
-//! # Format, version 1
+//! # Format, versions 1 and 2
 //!
 //! All integers are little-endian. A batch is what one `emit` call carries:
 //!
 //! ```text
-//! batch   = version:u8(=1) record*
+//! batch   = 1:u8 record*                   records that were made just now
+//!         | 2:u8 serial:u32 record*        records that were gathered, and are marked as batched
 //! record  = kind:u8 length:u32 body[length]
 //! kind    = 1 log | 2 metric | 3 error | 4 alert          (64 and above are the host's own, refused from guests)
 //! log     = level:u8 flags:u8 [time:i64 if flags&1] target:str [file:str line:varint if flags&2] message:str fields
@@ -22,21 +23,30 @@
 //! `level` counts from trace = 0 to critical = 5, `instrument` is counter = 0, gauge = 1, histogram = 2, `severity`
 //! is low = 0 to critical = 3, and `time` is Unix nanoseconds by the guest's clock. Bytes left over in a body, unknown
 //! kinds, unset enum values and unknown flag bits are malformed. A new version of the format gets a new version byte.
+//!
+//! `serial` tells the batches of an instance apart: each has another than the one before it. A guest that shares its batch
+//! with the host (`debugging.share-batch`) is read after a trap, and by the serial number the host knows whether `emit` took
+//! the batch before. The time of a log in a batch of version 2 is clamped by the host between the flush before and receipt.
 
 mod check;
 mod decode;
 mod encode;
 mod site;
 
-pub use check::{LogSummary, check_log};
+pub use check::{LogSummary, check_log, set_log_time};
 pub use decode::{FieldIter, Fields, Malformed, Reader, Records, decode, records};
 pub use encode::{
-    begin_batch, put_fields, put_str, put_varint, record, write_alert, write_error, write_log, write_metric,
+    batched_head, begin_batch, put_fields, put_str, put_varint, record, write_alert, write_error, write_log,
+    write_metric,
 };
-pub use site::{LogSite, write_formatted_log_at, write_log_at};
+pub use site::{LogSite, prefix_level, write_formatted_log_at, write_log_at, write_log_record};
 
-/// The version byte that a batch starts with.
+/// The version byte that a batch of records starts with that were made just now.
 pub const VERSION: u8 = 1;
+/// The version byte that a batch of gathered records starts with.
+pub const VERSION_BATCHED: u8 = 2;
+/// The bytes of a batch of gathered records before its first record: version and serial number.
+pub const BATCHED_HEAD_BYTES: usize = 5;
 /// The bytes of a record before its body: kind and length.
 pub const RECORD_HEADER_BYTES: usize = 5;
 

@@ -8,10 +8,12 @@
 use std::fmt;
 
 use crate::encode::{put_fields, put_message};
-use crate::{FLAG_SOURCE, Field, KIND_LOG, Level, RECORD_HEADER_BYTES, VERSION, Value};
+use crate::{FLAG_SOURCE, FLAG_TIME, Field, KIND_LOG, Level, RECORD_HEADER_BYTES, VERSION, Value};
 
 /// Bytes before the log's own: the version, and the record's header, whose length is filled in later.
 const HEAD_BYTES: usize = 1 + RECORD_HEADER_BYTES;
+/// Where a prefix parts for the time of the log: after its level and its flags.
+const TIME_AT: usize = HEAD_BYTES + 2;
 
 /// A place in the source that logs. Its [`prefix`](Self::prefix) is the start of a batch of one log, up to the message,
 /// or up to the fields if the message is a literal.
@@ -133,15 +135,24 @@ pub fn write_log_at<'b>(buffer: &'b mut Vec<u8>, prefix: &[u8], fields: &[Field<
     &buffer[..length]
 }
 
-/// The same, of a log whose message is formatted.
+/// The same, of a log whose message is formatted, with the time by the guest's clock if it gives one.
 pub fn write_formatted_log_at<'b>(
     buffer: &'b mut Vec<u8>,
     prefix: &[u8],
+    time: Option<i64>,
     message: fmt::Arguments<'_>,
     fields: &[Field<'_>],
 ) -> &'b [u8] {
     buffer.clear();
-    buffer.extend_from_slice(prefix);
+    match (time, prefix.split_at_checked(TIME_AT)) {
+        (Some(time), Some((head, rest))) => {
+            buffer.extend_from_slice(head);
+            buffer[TIME_AT - 1] |= FLAG_TIME;
+            buffer.extend_from_slice(&time.to_le_bytes());
+            buffer.extend_from_slice(rest);
+        }
+        _ => buffer.extend_from_slice(prefix),
+    }
     put_message(buffer, message);
     put_fields(buffer, fields);
     let length = buffer.len();
@@ -154,30 +165,42 @@ fn set_length(batch: &mut [u8], batch_bytes: usize) {
     batch[2..HEAD_BYTES].copy_from_slice(&length.to_le_bytes());
 }
 
+/// The level of the logs of a place, by its prefix.
+#[inline]
+pub fn prefix_level(prefix: &[u8]) -> Option<Level> {
+    Level::from_byte(*prefix.get(HEAD_BYTES)?)
+}
+
+/// Writes a log whose message is a literal, and thus in the prefix of its [`LogSite`], as one more record of a batch: to
+/// the start of `room`, which what was gathered before it left. Gives the bytes that it took; without room enough, `None`,
+/// and what is in `room` means nothing.
+pub fn write_log_record(room: &mut [u8], prefix: &[u8], time: Option<i64>, fields: &[Field<'_>]) -> Option<usize> {
+    let record = prefix.get(1..)?;
+    let mut left = Room(&mut *room);
+    match time {
+        None => left.take(record.len())?.copy_from_slice(record),
+        Some(time) => {
+            let (head, rest) = record.split_at_checked(TIME_AT - 1)?;
+            let place = left.take(head.len())?;
+            place.copy_from_slice(head);
+            *place.last_mut()? |= FLAG_TIME;
+            left.put(time.to_le_bytes())?;
+            left.take(rest.len())?.copy_from_slice(rest);
+        }
+    }
+    left.put_fields(fields)?;
+    let left = left.0.len();
+    let bytes = room.len() - left;
+    room[1..RECORD_HEADER_BYTES].copy_from_slice(&((bytes - RECORD_HEADER_BYTES) as u32).to_le_bytes());
+    Some(bytes)
+}
+
 /// Writes the log if there is room for it, and gives the number of bytes that are left.
 fn try_write(buffer: &mut [u8], prefix: &[u8], fields: &[Field<'_>]) -> Option<usize> {
     let (place, room) = buffer.split_at_mut_checked(prefix.len())?;
     place.copy_from_slice(prefix);
     let mut room = Room(room);
-    room.put_varint(fields.len() as u32)?;
-    for field in fields {
-        room.put_str(field.name)?;
-        match field.value {
-            Value::Text(text) => {
-                room.put([0])?;
-                room.put_str(text)?;
-            }
-            Value::Integer(number) => {
-                room.put([1])?;
-                room.put(number.to_le_bytes())?;
-            }
-            Value::Float(number) => {
-                room.put([2])?;
-                room.put(number.to_le_bytes())?;
-            }
-            Value::Boolean(truth) => room.put([if truth { 4 } else { 3 }])?,
-        }
-    }
+    room.put_fields(fields)?;
     Some(room.0.len())
 }
 
@@ -213,6 +236,30 @@ impl<'b> Room<'b> {
     fn put_str(&mut self, text: &str) -> Option<()> {
         self.put_varint(text.len() as u32)?;
         copy(self.take(text.len())?, text.as_bytes());
+        Some(())
+    }
+
+    #[inline(always)]
+    fn put_fields(&mut self, fields: &[Field<'_>]) -> Option<()> {
+        self.put_varint(fields.len() as u32)?;
+        for field in fields {
+            self.put_str(field.name)?;
+            match field.value {
+                Value::Text(text) => {
+                    self.put([0])?;
+                    self.put_str(text)?;
+                }
+                Value::Integer(number) => {
+                    self.put([1])?;
+                    self.put(number.to_le_bytes())?;
+                }
+                Value::Float(number) => {
+                    self.put([2])?;
+                    self.put(number.to_le_bytes())?;
+                }
+                Value::Boolean(truth) => self.put([if truth { 4 } else { 3 }])?,
+            }
+        }
         Some(())
     }
 }

@@ -1,10 +1,11 @@
 //! What is encoded is decoded as it was, and no bytes make the decoder panic or read on past their end.
 
 use glasshouse_wire::{
-    Alert, Error, Field, Fields, Instrument, KIND_ALERT, KIND_ERROR, KIND_LOG, KIND_METRIC, Level, Log, LogSite,
-    LogSummary, Malformed, Metric, RECORD_HEADER_BYTES, Record, Severity, Source, VERSION, Value, begin_batch,
-    check_log, decode, put_varint, record, records, write_alert, write_error, write_formatted_log_at, write_log,
-    write_log_at, write_metric,
+    Alert, BATCHED_HEAD_BYTES, Error, Field, Fields, Instrument, KIND_ALERT, KIND_ERROR, KIND_LOG, KIND_METRIC, Level,
+    Log, LogSite, LogSummary, Malformed, Metric, RECORD_HEADER_BYTES, Record, Severity, Source, VERSION,
+    VERSION_BATCHED, Value, batched_head, begin_batch, check_log, decode, prefix_level, put_varint, record, records,
+    set_log_time, write_alert, write_error, write_formatted_log_at, write_log, write_log_at, write_log_record,
+    write_metric,
 };
 use proptest::collection::vec;
 use proptest::option::of;
@@ -218,9 +219,11 @@ proptest! {
     #[test]
     fn arbitrary_bytes_do_not_panic(bytes in vec(any::<u8>(), 0..200)) {
         let _ = read(&bytes);
-        let mut versioned = vec![VERSION];
-        versioned.extend_from_slice(&bytes);
-        let _ = read(&versioned);
+        for version in [VERSION, VERSION_BATCHED] {
+            let mut versioned = vec![version];
+            versioned.extend_from_slice(&bytes);
+            let _ = read(&versioned);
+        }
         for kind in 0..=5 {
             let _ = decode(kind, &bytes).map(apart);
         }
@@ -257,6 +260,58 @@ proptest! {
     }
 
     #[test]
+    fn gathered_records_are_the_same_behind_a_serial_number(
+        sent in vec(sent(), 0..5),
+        serial in any::<u32>(),
+        cut in 0..BATCHED_HEAD_BYTES,
+    ) {
+        let now = batch(&sent);
+        let mut gathered = batched_head(serial).to_vec();
+        gathered.extend_from_slice(&now[1..]);
+        let found = records(&gathered).expect("the head is whole");
+        prop_assert_eq!(found.serial(), Some(serial));
+        prop_assert!(found.eq(records(&now).expect("the head is whole")));
+        prop_assert_eq!(records(&now).expect("the head is whole").serial(), None);
+        prop_assert!(records(&gathered[..cut]).is_err());
+    }
+
+    #[test]
+    fn a_log_with_a_time_gets_another_and_stays_what_it_was_else(sent in sent(), time in any::<i64>()) {
+        let batch = batch(&[sent]);
+        let (kind, body) = records(&batch).expect("the head is whole").next().expect("one").expect("it is whole");
+        let mut changed = body.to_vec();
+        if kind == KIND_LOG {
+            set_log_time(&mut changed, time);
+        }
+        let (before, after) = (decode(kind, body).map(apart)?, decode(kind, &changed).map(apart)?);
+        let expected = match before.0 {
+            Record::Log(log, none) => Record::Log(Log { time: log.time.map(|_| time), ..log }, none),
+            other => other,
+        };
+        prop_assert_eq!(after, (expected, before.1));
+    }
+
+    #[test]
+    fn a_log_at_its_site_is_written_into_room_that_is_enough_and_no_other(
+        fields in vec((text(), value()), 0..6),
+        time in of(any::<i64>()),
+    ) {
+        let fields = borrow(&fields);
+        let source = Some(Source { file: GATHERED.file, line: GATHERED.line });
+        let log = Log { level: GATHERED.level, target: GATHERED.target, message: "", source, time };
+        let mut expected = Vec::new();
+        record(&mut expected, KIND_LOG, |body| write_log(body, &log, format_args!("kept back"), &fields));
+        let mut room = vec![0xaa; expected.len() + 3];
+        let bytes = write_log_record(&mut room, &GATHERED_PREFIX, time, &fields);
+        prop_assert_eq!(bytes, Some(expected.len()));
+        prop_assert_eq!(&room[..expected.len()], &expected);
+        prop_assert_eq!(&room[expected.len()..], &[0xaa; 3]);
+        for less in [0, expected.len() / 2, expected.len() - 1] {
+            prop_assert_eq!(write_log_record(&mut room[..less], &GATHERED_PREFIX, time, &fields), None);
+        }
+    }
+
+    #[test]
     fn a_body_cut_anywhere_or_with_bytes_left_over_is_malformed(sent in sent(), cut in any::<prop::sample::Index>()) {
         let batch = batch(&[sent]);
         let mut records = records(&batch).expect("a batch begins with its version");
@@ -268,10 +323,14 @@ proptest! {
     }
 }
 
+const GATHERED: LogSite =
+    LogSite { level: Level::Debug, target: "house", file: "src/b.rs", line: 7, message: "kept back" };
+static GATHERED_PREFIX: [u8; GATHERED.prefix_bytes()] = GATHERED.prefix();
+
 /// What the check of a log finds, by way of decoding it.
 fn summary(body: &[u8]) -> Result<LogSummary, Malformed> {
     match decode(KIND_LOG, body)? {
-        Record::Log(log, fields) => Ok(LogSummary { level: log.level, fields: fields.len() as u32 }),
+        Record::Log(log, fields) => Ok(LogSummary { level: log.level, fields: fields.len() as u32, time: log.time }),
         other => panic!("a log was decoded as {other:?}"),
     }
 }
@@ -294,7 +353,8 @@ fn each_malformation_is_told_apart() {
     check(&[0, 0, 0xff, 0xff, 0xff, 0xff, 0x0f], "the record ends too early");
     assert_eq!(decode(64, &[]), Err(Malformed("unknown kind of record")));
     assert_eq!(read(&[]), Err(Malformed("empty batch: the version byte is missing")));
-    assert_eq!(read(&[VERSION + 1]), Err(Malformed("unknown version of the record format")));
+    assert_eq!(read(&[VERSION_BATCHED + 1]), Err(Malformed("unknown version of the record format")));
+    assert_eq!(read(&[VERSION_BATCHED, 1, 2, 3]), Err(Malformed("the batch ends in its serial number")));
     assert_eq!(read(&[VERSION]), Ok(0));
 }
 
@@ -355,8 +415,12 @@ fn a_log_is_the_same_with_its_site_encoded_before() {
     let mut buffer = b"what was here before".to_vec();
     assert_eq!(write_log_at(&mut buffer, &literal, &fields), expect(format_args!("broken \u{e9}")));
     let left = 3;
-    let sent = write_formatted_log_at(&mut buffer, &formatted, format_args!("{left} left"), &fields);
+    let sent = write_formatted_log_at(&mut buffer, &formatted, None, format_args!("{left} left"), &fields).to_vec();
     assert_eq!(sent, expect(format_args!("{left} left")));
+    let timed = write_formatted_log_at(&mut buffer, &formatted, Some(-5), format_args!("{left} left"), &fields);
+    let (kind, body) = records(timed).expect("a batch").next().expect("a record").expect("it is whole");
+    assert_eq!(check_log(body).map(|log| (kind, log.time)), Ok((KIND_LOG, Some(-5))));
+    assert_eq!((prefix_level(&literal), prefix_level(&[1, 1])), (Some(Level::Error), None));
 }
 
 #[test]

@@ -24,7 +24,7 @@ pub struct LogRecord {
     /// Where it was made, if known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<SourceLine>,
-    /// The time by the guest's clock, if it gave one.
+    /// The time by the guest's clock, if it gave one; of a batched log within what the host knows of it.
     #[serde(serialize_with = "time", skip_serializing_if = "Option::is_none")]
     pub guest_time: Option<UnixNanos>,
     /// Its fields.

@@ -133,6 +133,9 @@ pub struct Head {
     pub origin: Origin,
     /// Whether the host cut text or left out fields that were over the limits.
     pub cut: bool,
+    /// Whether the extension gathered it and sent it later, with others: it was made before `time`. Shown only where it is so.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub batched: bool,
     /// Whose work it is; `None` outside of any invocation.
     #[serde(flatten)]
     pub context: Option<ContextRecord>,
@@ -166,7 +169,14 @@ impl From<Envelope> for Head {
             user: context.user,
             tenant: context.tenant,
         });
-        Self { sequence: envelope.sequence, time: envelope.time, origin: envelope.origin, cut: envelope.cut, context }
+        Self {
+            sequence: envelope.sequence,
+            time: envelope.time,
+            origin: envelope.origin,
+            cut: envelope.cut,
+            batched: envelope.batched,
+            context,
+        }
     }
 }
 
@@ -258,12 +268,21 @@ mod tests {
     #[test]
     fn a_head_is_flat_and_readable() {
         let context = glasshouse_model::Context { user: Some("ada".into()), ..Default::default() };
-        let envelope =
-            Envelope { sequence: 1, time: UnixNanos(1), origin: Origin::Guest, cut: false, context: Some(context) };
-        let head = serde_json::to_value(Head::from(envelope)).expect("JSON");
+        let mut envelope = Envelope {
+            sequence: 1,
+            time: UnixNanos(1),
+            origin: Origin::Guest,
+            cut: false,
+            batched: false,
+            context: Some(context),
+        };
+        let head = serde_json::to_value(Head::from(envelope.clone())).expect("JSON");
         assert_eq!(head["time"], "1970-01-01T00:00:00.000000001Z");
         assert_eq!(head["trace_id"], "0".repeat(32));
         assert_eq!(head["correlation_id"], "0".repeat(32));
         assert_eq!((head["user"].as_str(), head.get("tenant")), (Some("ada"), None));
+        assert_eq!(head.get("batched"), None);
+        envelope.batched = true;
+        assert_eq!(serde_json::to_value(Head::from(envelope)).expect("JSON")["batched"], true);
     }
 }

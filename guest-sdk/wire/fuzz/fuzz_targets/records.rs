@@ -2,13 +2,14 @@
 #![no_main]
 
 use glasshouse_wire::{
-    Field, Fields, KIND_ALERT, KIND_ERROR, KIND_LOG, KIND_METRIC, Record, decode, records, write_alert, write_error,
-    write_log, write_metric,
+    Field, Fields, KIND_ALERT, KIND_ERROR, KIND_LOG, KIND_METRIC, Record, VERSION_BATCHED, decode, records,
+    write_alert, write_error, write_log, write_metric,
 };
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
     let Ok(batch) = records(bytes) else { return };
+    assert_eq!(batch.serial().is_some(), bytes[0] == VERSION_BATCHED);
     for (kind, body) in batch.flatten() {
         let Ok(record) = decode(kind, body) else { continue };
         let mut again = Vec::new();

@@ -32,6 +32,8 @@ pub struct Envelope {
     pub origin: Origin,
     /// Whether the host cut text or left out fields that were over the limits.
     pub cut: bool,
+    /// Whether the guest gathered it and sent it later, with others.
+    pub batched: bool,
     /// Whose work it is; `None` outside of any invocation.
     pub context: Option<Context>,
 }

@@ -8,7 +8,7 @@ use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, WasmBacktraceDetails};
 
 use crate::bindings::Extension;
-use crate::host::{debugging, files, names, sockets};
+use crate::host::{batch, debugging, files, names, sockets};
 use crate::state::State;
 
 /// Fuel between two yields of a guest to its neighbours: some 50 µs of work. With 100,000 a spinner hardly changes its
@@ -37,6 +37,7 @@ pub(crate) fn linker(engine: &Engine, hooks: &[LinkerHook]) -> wasmtime::Result<
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     Extension::add_to_linker::<_, State>(&mut linker, |state| state)?;
     debugging::add_emit(&mut linker)?;
+    batch::add(&mut linker)?;
     files::add(&mut linker)?;
     sockets::add(&mut linker)?;
     names::add(&mut linker)?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use glasshouse_model::text::cut;
 use glasshouse_model::wire::{self, Alert, Error, Field, Fields, Log, Metric, Record, Source, Value};
-use glasshouse_model::{Clock, Context, Level, Origin, Signal, limits};
+use glasshouse_model::{Clock, Context, Level, Origin, Signal, UnixNanos, limits};
 use glasshouse_telemetry::{Drop, Head, Recorder};
 
 /// What a guest said of its panic, kept until the trap that follows it.
@@ -28,11 +28,38 @@ pub(crate) struct Intake {
     context_bytes: Vec<u8>,
     panic: RefCell<Option<PanicReport>>,
     malformed: Cell<u64>,
+    /// When the present invocation began, in `Clock::monotonic_nanos`.
+    began_at: Cell<u64>,
+    /// When the guest last sent gathered records in this invocation.
+    flushed_at: Cell<Option<UnixNanos>>,
+    /// The serial number of the last batch of gathered records.
+    last_serial: Cell<Option<u32>>,
     /// Bytes taken since the guest last yielded, with an allowance for each record.
     taken: Cell<usize>,
 }
 
-/// Bytes of one batch; the SDK sends a record at a time, of 32 KiB at most.
+/// How a record came.
+#[derive(Clone, Copy)]
+enum Arrival {
+    /// When it was made.
+    AtOnce,
+    /// Later, with others that were made since the ones before them came.
+    Batched { since: UnixNanos, receipt: UnixNanos },
+}
+
+impl Arrival {
+    /// What the host makes of the time that a guest gave a record, if that cannot be.
+    fn corrected(self, time: Option<i64>) -> Option<i64> {
+        match (self, time) {
+            (Self::Batched { since, receipt }, Some(time)) => {
+                Some(time.max(since.0).min(receipt.0)).filter(|possible| *possible != time)
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Bytes of one batch; the SDK sends a record at a time, of 32 KiB at most, or gathers 16 KiB.
 const BATCH_BYTES: usize = 256 * 1024;
 /// What taking a record costs beyond its bytes, as so many bytes.
 const RECORD_COST: usize = 64;
@@ -54,6 +81,9 @@ impl Intake {
             context_bytes: Vec::new(),
             panic: RefCell::default(),
             malformed: Cell::new(0),
+            began_at: Cell::new(0),
+            flushed_at: Cell::new(None),
+            last_serial: Cell::new(None),
             taken: Cell::new(0),
         }
     }
@@ -89,6 +119,38 @@ impl Intake {
         }
     }
 
+    /// Begins an invocation at a time in `Clock::monotonic_nanos`.
+    pub(crate) fn begin_invocation(&self, began_at: u64) {
+        self.began_at.set(began_at);
+        self.flushed_at.set(None);
+    }
+
+    /// Takes the batch that a guest had gathered and not sent when its call ended, unless it was sent after all.
+    #[cold]
+    pub(crate) fn recover(&self, tail: Result<Option<&[u8]>, wire::Malformed>) {
+        let tail = match tail {
+            Ok(Some(tail)) => tail,
+            Ok(None) => return,
+            Err(malformed) => return self.refuse(malformed),
+        };
+        match wire::records(tail).map(|records| records.serial()) {
+            Ok(None) => self.refuse(wire::Malformed("a shared batch has no serial number")),
+            Ok(serial) if serial == self.last_serial.get() => {}
+            Ok(_) | Err(_) => self.emit(tail),
+        }
+    }
+
+    /// Notes that gathered records came.
+    fn note_flush(&self, serial: u32) -> Arrival {
+        self.last_serial.set(Some(serial));
+        let receipt = self.clock.now();
+        let since = self.flushed_at.replace(Some(receipt)).unwrap_or_else(|| {
+            let elapsed = self.clock.monotonic_nanos().saturating_sub(self.began_at.get());
+            UnixNanos(receipt.0.saturating_sub_unsigned(elapsed))
+        });
+        Arrival::Batched { since, receipt }
+    }
+
     /// Takes a batch in the wire format.
     #[inline]
     pub(crate) fn emit(&self, batch: &[u8]) {
@@ -100,6 +162,7 @@ impl Intake {
             Ok(records) => records,
             Err(malformed) => return self.refuse(malformed),
         };
+        let arrival = records.serial().map_or(Arrival::AtOnce, |serial| self.note_flush(serial));
         for record in records {
             self.note_work(RECORD_COST);
             if let Ok((wire::KIND_LOG, body)) = record
@@ -108,7 +171,8 @@ impl Intake {
                 match wire::check_log(body) {
                     Ok(log) if log.fields as usize <= limits::FIELDS => {
                         if self.recorder.admit_log(log.level) {
-                            self.store(Signal::Log, Origin::Guest, wire::KIND_LOG, body, false);
+                            let body = with_time(body, arrival.corrected(log.time));
+                            self.store(arrival, Signal::Log, wire::KIND_LOG, &body, false);
                         }
                         continue;
                     }
@@ -119,7 +183,7 @@ impl Intake {
             }
             let decoded = record.and_then(|(kind, body)| Ok((kind, body, wire::decode(kind, body)?)));
             match decoded {
-                Ok((kind, body, record)) => self.take(kind, body, &record),
+                Ok((kind, body, record)) => self.take(arrival, kind, body, &record),
                 Err(malformed) => return self.refuse(malformed),
             }
         }
@@ -129,7 +193,7 @@ impl Intake {
     pub(crate) fn take_encoded(&self, kind: u8, body: &[u8]) {
         self.note_work(RECORD_COST + body.len());
         match wire::decode(kind, body) {
-            Ok(record) => self.take(kind, body, &record),
+            Ok(record) => self.take(Arrival::AtOnce, kind, body, &record),
             Err(malformed) => self.refuse(malformed),
         }
     }
@@ -140,7 +204,7 @@ impl Intake {
         match wire::decode(wire::KIND_METRIC, body) {
             Ok(record) => {
                 if let Some(signal) = self.recorder.admit(&record) {
-                    self.store(signal, Origin::Guest, wire::KIND_METRIC, body, cut);
+                    self.store(Arrival::AtOnce, signal, wire::KIND_METRIC, body, cut);
                 }
             }
             Err(malformed) => self.refuse(malformed),
@@ -163,7 +227,7 @@ impl Intake {
     }
 
     #[inline]
-    fn take(&self, kind: u8, body: &[u8], record: &Record<'_>) {
+    fn take(&self, arrival: Arrival, kind: u8, body: &[u8], record: &Record<'_>) {
         if let Record::Error(error, _) = record
             && error.kind == PANIC_KIND
             && !error.handled
@@ -171,16 +235,23 @@ impl Intake {
             return self.note_panic(error, body, record);
         }
         let Some(signal) = self.recorder.admit(record) else { return };
-        if fits(record, body.len()) {
-            self.store(signal, Origin::Guest, kind, body, false);
-        } else {
-            self.store(signal, Origin::Guest, kind, &cut_to_limits(record), true);
-        }
+        let cut = !fits(record, body.len());
+        let body = if cut { Cow::Owned(cut_to_limits(record)) } else { Cow::Borrowed(body) };
+        let time = if let Record::Log(log, _) = record { log.time } else { None };
+        let body = match arrival.corrected(time) {
+            None => body,
+            corrected => Cow::Owned(with_time(&body, corrected).into_owned()),
+        };
+        self.store(arrival, signal, kind, &body, cut);
     }
 
     #[inline]
-    fn store(&self, signal: Signal, origin: Origin, kind: u8, body: &[u8], cut: bool) {
-        let head = Head { time: self.clock.now(), origin, cut, context: &self.context_bytes };
+    fn store(&self, arrival: Arrival, signal: Signal, kind: u8, body: &[u8], cut: bool) {
+        let (time, batched) = match arrival {
+            Arrival::AtOnce => (self.clock.now(), false),
+            Arrival::Batched { receipt, .. } => (receipt, true),
+        };
+        let head = Head { time, origin: Origin::Guest, cut, batched, context: &self.context_bytes };
         self.recorder.append(signal, head, kind, body);
     }
 
@@ -199,7 +270,7 @@ impl Intake {
     fn store_panic(&self, report: Option<PanicReport>) {
         if let Some(report) = report {
             if self.recorder.is_enabled(Signal::Error) {
-                self.store(Signal::Error, Origin::Guest, wire::KIND_ERROR, &report.body, report.cut);
+                self.store(Arrival::AtOnce, Signal::Error, wire::KIND_ERROR, &report.body, report.cut);
             } else {
                 self.recorder.dropped(Drop::Off);
             }
@@ -244,7 +315,7 @@ impl Intake {
         let Some(signal) = recorder.admit(&Record::Log(log, Fields::EMPTY)) else { return };
         let mut body = Vec::with_capacity(line.len() + 16);
         wire::write_log(&mut body, &log, format_args!("{line}"), &[]);
-        let head = Head { time: clock.now(), origin: Origin::Stdio, cut, context };
+        let head = Head { time: clock.now(), origin: Origin::Stdio, cut, batched: false, context };
         recorder.append(signal, head, wire::KIND_LOG, &body);
     }
 }
@@ -261,8 +332,17 @@ pub(crate) fn host_log(
     let log = Log { level, target: "glasshouse", message, source: None, time: None };
     let mut body = Vec::with_capacity(256);
     wire::write_log(&mut body, &log, format_args!("{}", cut(message, limits::MESSAGE_BYTES)), fields);
-    let head = Head { time: clock.now(), origin: Origin::Host, cut: false, context };
+    let head = Head { time: clock.now(), origin: Origin::Host, cut: false, batched: false, context };
     recorder.append(Signal::Log, head, wire::KIND_LOG, &body);
+}
+
+/// A log's body, with another time if that is to be.
+#[inline]
+fn with_time(body: &[u8], time: Option<i64>) -> Cow<'_, [u8]> {
+    let Some(time) = time else { return Cow::Borrowed(body) };
+    let mut body = body.to_owned();
+    wire::set_log_time(&mut body, time);
+    Cow::Owned(body)
 }
 
 /// An encoded sample within the limits, and whether something was cut off for that.
@@ -376,4 +456,106 @@ fn cut_fields(fields: Fields<'_>, mut bytes: usize) -> Vec<Field<'_>> {
 /// Text without the bytes that are not UTF-8.
 pub(crate) fn lossy(bytes: &[u8]) -> Cow<'_, str> {
     String::from_utf8_lossy(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use glasshouse_model::settings::Settings;
+    use glasshouse_telemetry::{Body, Store, StoreSettings};
+
+    use super::*;
+
+    /// Is at the nanosecond that it is set to.
+    #[derive(Debug, Default)]
+    struct SetClock(AtomicU64);
+
+    impl Clock for SetClock {
+        fn now(&self) -> UnixNanos {
+            UnixNanos(self.monotonic_nanos() as i64)
+        }
+
+        fn monotonic_nanos(&self) -> u64 {
+            self.0.load(Ordering::Relaxed)
+        }
+    }
+
+    /// A log of one field, or of more fields than are kept, with a time.
+    fn log(time: i64, fields: usize) -> Vec<u8> {
+        let log = Log { level: Level::Info, target: "", message: "", source: None, time: Some(time) };
+        let fields = vec![Field { name: "field", value: Value::Boolean(true) }; fields];
+        let mut bytes = Vec::new();
+        wire::record(&mut bytes, wire::KIND_LOG, |body| wire::write_log(body, &log, format_args!("m"), &fields));
+        bytes
+    }
+
+    #[test]
+    fn the_time_of_a_gathered_log_is_between_the_batch_before_and_receipt() {
+        let store = Store::new(&StoreSettings::new(&Settings::default()), Arc::default());
+        let clock = Arc::new(SetClock::default());
+        let intake = Intake::new(store.recorder(), Arc::clone(&clock) as Arc<dyn Clock>);
+        // Sends logs of some times at a time; gives what is stored of them: the time of receipt, theirs, and the marks.
+        let check = |at: u64, head: &[u8], times: &[i64], expect: &[i64]| {
+            for fields in [1, limits::FIELDS + 1] {
+                clock.0.store(at, Ordering::Relaxed);
+                let before = store.reader(Signal::Log).stored();
+                let records: Vec<_> = times.iter().flat_map(|time| log(*time, fields)).collect();
+                intake.emit(&[head, &records].concat());
+                let entries = store.reader(Signal::Log).page(before + 1, 100).entries;
+                let found: Vec<_> = entries
+                    .iter()
+                    .map(|entry| {
+                        let envelope = entry.envelope();
+                        assert_eq!(envelope.time, UnixNanos(at as i64));
+                        assert_eq!((envelope.batched, envelope.cut), (head.len() > 1, fields > 1));
+                        let Ok(Body::Record(Record::Log(log, stored))) = entry.body() else { panic!("no log") };
+                        assert_eq!(stored.len(), fields.min(limits::FIELDS));
+                        log.time.expect("it has a time")
+                    })
+                    .collect();
+                assert_eq!(found, expect);
+                // The second round is to see what the first one saw.
+                intake.flushed_at.set(None);
+            }
+        };
+        let batched = |serial| wire::batched_head(serial);
+        intake.begin_invocation(100);
+        check(200, &batched(1), &[i64::MIN, 99, 150, 201, i64::MAX], &[100, 100, 150, 200, 200]);
+        check(200, &[wire::VERSION], &[i64::MIN, 99, i64::MAX], &[i64::MIN, 99, i64::MAX]);
+        intake.flushed_at.set(Some(UnixNanos(180)));
+        clock.0.store(250, Ordering::Relaxed);
+        intake.emit(&[&batched(2)[..], &log(170, 1), &log(190, 1), &log(300, 1)].concat());
+        clock.0.store(260, Ordering::Relaxed);
+        intake.emit(&[&batched(3)[..], &log(190, 1)].concat());
+        let times: Vec<_> = store
+            .reader(Signal::Log)
+            .latest(4)
+            .iter()
+            .map(|entry| match entry.body() {
+                Ok(Body::Record(Record::Log(log, _))) => log.time,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(times, [Some(180), Some(190), Some(250), Some(250)]);
+        intake.begin_invocation(400);
+        clock.0.store(500, Ordering::Relaxed);
+        check(500, &batched(4), &[300], &[400]);
+    }
+
+    #[test]
+    fn a_batch_is_recovered_once() {
+        let store = Store::new(&StoreSettings::new(&Settings::default()), Arc::default());
+        let intake = Intake::new(store.recorder(), Arc::new(SetClock::default()));
+        let batch = |serial| [&wire::batched_head(serial)[..], &log(0, 1)].concat();
+        let check = |act: &dyn Fn(), stored: u64| {
+            act();
+            assert_eq!(store.reader(Signal::Log).stored(), stored);
+        };
+        check(&|| intake.recover(Ok(None)), 0);
+        check(&|| intake.emit(&batch(0)), 1);
+        check(&|| intake.recover(Ok(Some(&batch(0)))), 1);
+        check(&|| intake.recover(Ok(Some(&batch(1)))), 2);
+        check(&|| intake.recover(Ok(Some(&batch(1)))), 2);
+    }
 }

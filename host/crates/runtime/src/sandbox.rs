@@ -220,14 +220,18 @@ impl Sandbox {
         };
         self.name.clear();
         name_job(&mut self.name, &job);
-        let deadline_at = blueprint.clock.monotonic_nanos().saturating_add(deadline.as_nanos() as u64);
-        self.store.data_mut().begin_invocation(trigger, budget, deadline_at);
+        let began_at = blueprint.clock.monotonic_nanos();
+        self.store.data_mut().begin_invocation(trigger, budget, began_at, deadline);
         let fuel = if self.store.set_fuel(budget.fuel_per_call).is_ok() { budget.fuel_per_call } else { 0 };
         let live = self.instance.take();
         let call = perform(blueprint, &mut self.store, live, job);
         let (ended, measured) = run(call, deadline, &*blueprint.clock, &mut self.phase).await;
 
         let fuel_left = self.store.get_fuel().unwrap_or_default();
+        let goes_on = matches!(&ended, Ended::Finished(Ok((_, answer))) if !matches!(answer, Answer::Failed(_)));
+        if !goes_on && recover_batch(&self.store) {
+            tokio::task::yield_now().await;
+        }
         let state = self.store.data_mut();
         let panic = match &ended {
             Ended::Finished(Err(error)) if ends_like_a_panic(error) => state.intake.take_panic(),
@@ -290,9 +294,20 @@ impl Sandbox {
     }
 }
 
+/// Takes what the guest had gathered and not sent from its memory, in the context in which the call ended; the instance is
+/// never entered again. Tells whether that was so much work that the neighbours are to run.
+fn recover_batch(store: &Store<State>) -> bool {
+    let state = store.data();
+    if let Some(shared) = &state.shared_batch {
+        state.intake.recover(shared.tail(store));
+    }
+    state.intake.is_yield_due()
+}
+
 /// What stands around a record that the host makes of an invocation.
 fn head(intake: &Intake, cut: bool) -> Head<'_> {
-    Head { time: intake.clock().now(), origin: Origin::Host, cut, context: intake.context_bytes() }
+    let (time, context) = (intake.clock().now(), intake.context_bytes());
+    Head { time, origin: Origin::Host, cut, batched: false, context }
 }
 
 /// An invocation's name: the export, and for `handle` the event.

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::sync::Arc;
+use std::time::Duration;
 
 use glasshouse_model::settings::Budget;
 use glasshouse_model::{Clock, Context, ExtensionId};
@@ -13,6 +14,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use crate::denials::{Denials, Denied, DeniedBy};
 use crate::extension::Trigger;
 use crate::grants::Reachable;
+use crate::host::batch::SharedBatch;
 use crate::host::context::Scopes;
 use crate::host::files::{Files, Folders};
 use crate::host::spans::Spans;
@@ -48,6 +50,8 @@ pub struct State {
     pub(crate) deadline_at: u64,
     /// What the present invocation may still pass through calls that cannot yield to the neighbours, in bytes.
     data_left: u64,
+    /// Where the guest gathers records.
+    pub(crate) shared_batch: Option<SharedBatch>,
     pub(crate) limiter: Limiter,
     pub(crate) stdio: Stdio,
     pub(crate) neighbours: Neighbours,
@@ -85,6 +89,7 @@ impl State {
             trigger: Trigger::default(),
             deadline_at: 0,
             data_left: 0,
+            shared_batch: None,
             limiter: parts.limiter,
             stdio: parts.stdio,
             neighbours: parts.neighbours,
@@ -152,11 +157,12 @@ impl State {
         }
     }
 
-    /// Starts an invocation: whose work it is, and a clean slate.
-    pub(crate) fn begin_invocation(&mut self, trigger: Trigger, budget: &Budget, deadline_at: u64) {
+    /// Starts an invocation: whose work it is, and a clean slate. `began_at` is in `Clock::monotonic_nanos`.
+    pub(crate) fn begin_invocation(&mut self, trigger: Trigger, budget: &Budget, began_at: u64, deadline: Duration) {
         let context = trigger.context();
         self.trigger = trigger;
-        self.deadline_at = deadline_at;
+        self.deadline_at = began_at.saturating_add(deadline.as_nanos() as u64);
+        self.intake.begin_invocation(began_at);
         self.data_left = budget.host_data_per_call.saturating_mul(CALLS_WORTH_OF_DATA);
         self.intake.set_context(context);
         self.stdio.set_context(self.intake.context_bytes());

@@ -54,7 +54,8 @@ mod tests {
     fn a_cursor_is_read_as_it_was_written_and_nothing_else_is_one() {
         let cursor = Cursor { incarnation: 7, extension: "a-b".into(), signal: Signal::Span, sequence: u64::MAX };
         assert_eq!(cursor.to_string().parse(), Ok(cursor));
-        for text in ["", "1", "00000007.1.spans", "00000007.1.spans.", "00000007.1.moods.a", "0000007.1.spans.a", "…"] {
+        for text in ["", "1", "00000007.1.spans", "00000007.1.spans.", "00000007.1.moods.a", "0000007.1.spans.a", "…"]
+        {
             assert!(text.parse::<Cursor>().is_err(), "{text}");
         }
     }

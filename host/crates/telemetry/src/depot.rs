@@ -136,9 +136,10 @@ impl Disk {
     pub(crate) fn try_again(&self) -> bool {
         const TRIED_BYTES: u64 = 4 << 20;
         let path = self.root.join("probe");
-        let tried = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path).and_then(|file| {
-            Ok(rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, TRIED_BYTES)?)
-        });
+        let tried =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path).and_then(|file| {
+                Ok(rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, TRIED_BYTES)?)
+            });
         let _ = fs::remove_file(&path);
         if tried.is_ok() && self.failing.swap(false, Ordering::Relaxed) {
             tracing::info!(data_dir = %self.root.display(), "telemetry is written to the disk again");
@@ -156,7 +157,8 @@ impl Depot {
 
     /// Opens the data directory, or makes it, if there is to be one.
     pub fn open(settings: &DepotSettings, clock: Arc<dyn Clock>) -> Result<Self, DataDirError> {
-        let disk = settings.data_dir.as_deref().map(|root| Disk::open(root, settings.data_limit)).transpose()?.map(Arc::new);
+        let disk =
+            settings.data_dir.as_deref().map(|root| Disk::open(root, settings.data_limit)).transpose()?.map(Arc::new);
         let keeper = Keeper::start(disk.clone(), settings, Arc::clone(&clock));
         Ok(Self { disk, keeper, clock, redactors: Mutex::default() })
     }
@@ -218,7 +220,12 @@ impl Depot {
             cause,
         })?;
         if found.damaged > 0 {
-            tracing::warn!(extension, signal = signal.as_str(), "stored telemetry is damaged in {} places; what is whole is kept", found.damaged);
+            tracing::warn!(
+                extension,
+                signal = signal.as_str(),
+                "stored telemetry is damaged in {} places; what is whole is kept",
+                found.damaged
+            );
         }
         let allowance = RingAllowance {
             ring: Allowance::new(bounds.disk_bytes),

@@ -115,7 +115,8 @@ impl Work {
         let _ = rustix::process::nice(NICENESS);
         let mut sealed_until = Instant::now();
         loop {
-            let mut wake = [self.cleanup.due, self.sync.due, self.retry.due].into_iter().min().unwrap_or(self.cleanup.due);
+            let mut wake =
+                [self.cleanup.due, self.sync.due, self.retry.due].into_iter().min().unwrap_or(self.cleanup.due);
             if !self.to_seal.is_empty() {
                 wake = wake.min(sealed_until);
             }

@@ -10,7 +10,7 @@ use glasshouse_model::{Context, Envelope, Failure, Invocation, Origin, Signal, S
 use crate::cursor::Cursor;
 use crate::frame::Frame;
 use crate::query::{Needs, Order, Query};
-use crate::store::{FLAG_CUT, Store, origin_of};
+use crate::store::{FLAG_BATCHED, FLAG_CUT, Store, origin_of};
 use crate::stored::StoredRing;
 use crate::view::{Chunk, Sequences, Stop, View, Visit};
 
@@ -296,6 +296,7 @@ pub(crate) fn envelope(frame: &Frame, bytes: &[u8]) -> Envelope {
         time: UnixNanos(frame.time),
         origin: origin_of(frame.flags),
         cut: frame.flags & FLAG_CUT != 0,
+        batched: frame.flags & FLAG_BATCHED != 0,
         context: if context.is_empty() { None } else { Context::decode(context).ok() },
     }
 }

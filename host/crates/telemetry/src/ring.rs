@@ -518,7 +518,8 @@ impl Ring {
             let is_over = |shelf: &Shelf| disk.allowance.ring.is_exceeded() || shelf.sealed.first().is_some_and(is_old);
             // What others have too much of costs this ring one file at a time.
             let mut again = disk.allowance.is_exceeded();
-            while (again || is_over(&shelf)) && self.retire_oldest(disk, &mut shelf, writer.current_segment().as_ref()) {
+            while (again || is_over(&shelf)) && self.retire_oldest(disk, &mut shelf, writer.current_segment().as_ref())
+            {
                 again = false;
             }
         }

@@ -58,7 +58,13 @@ impl Segment {
         let encoded = header.encode();
         // SAFETY: the mapping is larger than a header (see `SegmentFile::new`), and nobody else knows of it yet.
         unsafe { std::slice::from_raw_parts_mut(memory.as_mut_ptr(), HEADER_BYTES) }.copy_from_slice(&encoded);
-        Self::begin(memory, HEADER_BYTES, header.first_sequence, header.incarnation.key(), Some(OnDisk { bytes: size, path }))
+        Self::begin(
+            memory,
+            HEADER_BYTES,
+            header.first_sequence,
+            header.incarnation.key(),
+            Some(OnDisk { bytes: size, path }),
+        )
     }
 
     fn begin(

@@ -15,6 +15,7 @@ use crate::{Ledger, Usage};
 
 const ORIGIN_BITS: u8 = 0b11;
 pub(crate) const FLAG_CUT: u8 = 0b100;
+pub(crate) const FLAG_BATCHED: u8 = 0b1000;
 
 pub(crate) fn origin_of(flags: u8) -> Origin {
     Origin::from_byte(flags & ORIGIN_BITS).unwrap_or(Origin::Host)
@@ -186,6 +187,8 @@ pub struct Head<'a> {
     pub origin: Origin,
     /// Whether something was cut off.
     pub cut: bool,
+    /// Whether the guest gathered it and sent it later, with others.
+    pub batched: bool,
     /// The context, encoded; empty outside of any invocation.
     pub context: &'a [u8],
 }
@@ -196,7 +199,8 @@ impl Recorder {
     #[inline]
     pub fn append(&self, signal: Signal, head: Head<'_>, kind: u8, body: &[u8]) -> u64 {
         debug_assert!(head.context.len() <= MAX_CONTEXT_BYTES, "contexts are bounded where they are made");
-        let flags = head.origin as u8 | if head.cut { FLAG_CUT } else { 0 };
+        let flags =
+            head.origin as u8 | if head.cut { FLAG_CUT } else { 0 } | if head.batched { FLAG_BATCHED } else { 0 };
         let parts = FrameParts { sequence: 0, time: head.time.0, kind, flags, context: head.context, body };
         let sequence = if self.0.redactor.is_suspect(body) {
             self.append_redacted(signal, parts)

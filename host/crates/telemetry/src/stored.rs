@@ -48,7 +48,10 @@ impl DataDir {
     pub fn reader(&self, extension: &str, signal: Signal) -> Reader {
         let folder = self.root.join(EXTENSIONS).join(extension).join(signal.as_str());
         let home = Home { folder, extension: extension.to_owned(), signal };
-        Reader::of_stored(Arc::new(StoredRing { home, copies: Mutex::default(), incarnation: Mutex::default() }), signal)
+        Reader::of_stored(
+            Arc::new(StoredRing { home, copies: Mutex::default(), incarnation: Mutex::default() }),
+            signal,
+        )
     }
 }
 

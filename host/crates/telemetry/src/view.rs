@@ -9,8 +9,8 @@ use glasshouse_model::UnixNanos;
 
 use crate::frame::{Frame, frames};
 use crate::header::Incarnation;
-use crate::query::{LevelSet, Needs, Order, TokenFilter};
 use crate::pack::levels_of;
+use crate::query::{LevelSet, Needs, Order, TokenFilter};
 use crate::reader::Entry;
 use crate::ring::Shelf;
 use crate::sealed::{Block, SealedFile, blocks};
@@ -104,12 +104,7 @@ struct Wanted<'n> {
 }
 
 impl Wanted<'_> {
-    fn visit_segments(
-        &self,
-        segments: &[Arc<Segment>],
-        order: Order,
-        visit: Visit<'_>,
-    ) -> Visited {
+    fn visit_segments(&self, segments: &[Arc<Segment>], order: Order, visit: Visit<'_>) -> Visited {
         let one = |(index, segment): (usize, &Arc<Segment>)| {
             let end = segments.get(index + 1).map_or(u64::MAX, |next| next.first_sequence());
             if end <= self.sequences.start || segment.first_sequence() >= self.sequences.end {
@@ -123,19 +118,16 @@ impl Wanted<'_> {
         }
     }
 
-    fn visit_file(
-        &self,
-        file: &SealedFile,
-        order: Order,
-        visit: Visit<'_>,
-    ) -> Visited {
+    fn visit_file(&self, file: &SealedFile, order: Order, visit: Visit<'_>) -> Visited {
         let is_old = self.needs.since.is_some_and(|since| file.newest < since.0);
         if file.last < self.sequences.start || file.first >= self.sequences.end || is_old {
             return ControlFlow::Continue(());
         }
         let bytes = match file.read() {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return ControlFlow::Break(Stop::Gone(file.clone())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return ControlFlow::Break(Stop::Gone(file.clone()));
+            }
             Err(error) => {
                 tracing::warn!(file = %file.path.display(), "stored telemetry cannot be read: {error}");
                 return ControlFlow::Continue(());
@@ -164,12 +156,7 @@ impl Wanted<'_> {
             && TokenFilter::decode(block.filter).map_or(true, |filter| filter.might_match(self.needs))
     }
 
-    fn visit_block(
-        &self,
-        block: &Block<'_>,
-        order: Order,
-        visit: Visit<'_>,
-    ) -> Visited {
+    fn visit_block(&self, block: &Block<'_>, order: Order, visit: Visit<'_>) -> Visited {
         let raw = Arc::new(block.unpack());
         if block.summary.is_some() {
             return self.visit_chunk(&Chunk::Block(raw), order, visit);
@@ -178,12 +165,7 @@ impl Wanted<'_> {
         self.visit_frames(&Chunk::Block(Arc::clone(&raw)), found.into_iter(), order, visit)
     }
 
-    fn visit_chunk(
-        &self,
-        chunk: &Chunk,
-        order: Order,
-        visit: Visit<'_>,
-    ) -> Visited {
+    fn visit_chunk(&self, chunk: &Chunk, order: Order, visit: Visit<'_>) -> Visited {
         let bytes = chunk.bytes();
         if !self.needs.literals_meet(bytes) {
             return ControlFlow::Continue(());
@@ -203,7 +185,9 @@ impl Wanted<'_> {
         let entry = |frame| Entry { chunk: chunk.clone(), frame };
         match order {
             Order::OldestFirst => wanted.try_for_each(|frame| visit(entry(frame))),
-            Order::NewestFirst => wanted.collect::<Vec<_>>().into_iter().rev().try_for_each(|frame| visit(entry(frame))),
+            Order::NewestFirst => {
+                wanted.collect::<Vec<_>>().into_iter().rev().try_for_each(|frame| visit(entry(frame)))
+            }
         }
     }
 

@@ -44,10 +44,8 @@ pub(super) fn counts(chosen: &Chosen, bucket: Option<Duration>, format: Format) 
     for row in counts.rows() {
         match format {
             Format::Json => {
-                let levels: serde_json::Map<_, _> = Level::ALL
-                    .iter()
-                    .map(|level| (level.as_str().to_owned(), row.counts.of(*level).into()))
-                    .collect();
+                let levels: serde_json::Map<_, _> =
+                    Level::ALL.iter().map(|level| (level.as_str().to_owned(), row.counts.of(*level).into())).collect();
                 output::json(&serde_json::json!({"from": row.start.to_string(), "counts": levels}))?;
             }
             Format::Table => {
@@ -73,12 +71,8 @@ pub(super) fn patterns(chosen: &Chosen, format: Format) -> Result<()> {
         collapser.add(Some(log.level), &log.message, Place { sequence: log.head.sequence, time: log.head.time });
     }
     let patterns = collapser.finish();
-    let mut table = Table::new(&[
-        ("count", Align::Right),
-        ("level", Align::Left),
-        ("last", Align::Left),
-        ("message", Align::Left),
-    ]);
+    let mut table =
+        Table::new(&[("count", Align::Right), ("level", Align::Left), ("last", Align::Left), ("message", Align::Left)]);
     for row in patterns.rows.iter().take(chosen.limit) {
         let level = row.level.map_or("", Level::as_str);
         match format {

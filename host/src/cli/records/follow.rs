@@ -43,7 +43,11 @@ pub(super) fn follow<T: Record + Shown>(
             let mut from = Followed::<T>::new(extension, signal);
             let (next, lost) = from.records.reader().resume(cursor);
             if lost {
-                printer.print_gap(&cursor.extension, 0, "an earlier host's memory was lost, with what was not yet on the disk")?;
+                printer.print_gap(
+                    &cursor.extension,
+                    0,
+                    "an earlier host's memory was lost, with what was not yet on the disk",
+                )?;
             }
             from.next = next;
             followed.insert(cursor.extension.clone(), from);
@@ -111,9 +115,9 @@ impl<T: Record + Shown> Followed<T> {
             printer.print_gap(self.extension.id(), gap.last - gap.first + 1, gap.cause.as_str())?;
         }
         for entry in &page.entries {
-            let matches = entry.body().is_ok_and(|body| {
-                chosen.query.matches(reader.signal(), self.extension.id(), &entry.envelope(), &body)
-            });
+            let matches = entry
+                .body()
+                .is_ok_and(|body| chosen.query.matches(reader.signal(), self.extension.id(), &entry.envelope(), &body));
             if matches && let Some(record) = record::<T>(entry) {
                 printer.print(self.extension.id(), || self.records.cursor(entry.sequence()), &record)?;
             }

@@ -25,7 +25,8 @@ impl Shown for LogRecord {
 
 impl Shown for ErrorRecord {
     fn line(&self, paint: Paint) -> String {
-        let mut line = format!("{} {} {}", time(self.head.time, paint), paint.red(&self.kind), visible(&self.message, 400));
+        let mut line =
+            format!("{} {} {}", time(self.head.time, paint), paint.red(&self.kind), visible(&self.message, 400));
         if let Some(call) = &self.call {
             let _ = write!(line, " {}", paint.dim(&format!("in {}", visible(call, 80))));
         }
@@ -46,8 +47,13 @@ impl Shown for ErrorRecord {
 impl Shown for MetricRecord {
     fn line(&self, paint: Paint) -> String {
         let unit = if self.unit.is_empty() { String::new() } else { format!(" {}", visible(&self.unit, 20)) };
-        let mut line =
-            format!("{} {:<9} {} {}{unit}", time(self.head.time, paint), self.instrument, visible(&self.name, 80), self.value);
+        let mut line = format!(
+            "{} {:<9} {} {}{unit}",
+            time(self.head.time, paint),
+            self.instrument,
+            visible(&self.name, 80),
+            self.value
+        );
         for (name, value) in &self.labels.0 {
             let _ = write!(line, " {}", field_text(name, value));
         }

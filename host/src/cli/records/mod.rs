@@ -11,9 +11,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use glasshouse::records::{
-    AlertRecord, ErrorRecord, InvocationRecord, LogRecord, MetricRecord, SpanRecord,
-};
+use glasshouse::records::{AlertRecord, ErrorRecord, InvocationRecord, LogRecord, MetricRecord, SpanRecord};
 use glasshouse::{Cursor, Level, Severity, Signal};
 
 use super::{Exit, Format};

@@ -95,7 +95,8 @@ impl Selection {
             let known = stored.extensions()?;
             if let Some(unknown) = self.extensions.iter().find(|id| known.iter().all(|known| known.id() != *id)) {
                 let known: Vec<_> = known.iter().map(StoredExtension::id).collect();
-                let known = if known.is_empty() { "nothing is".into() } else { format!("there are {}", known.join(", ")) };
+                let known =
+                    if known.is_empty() { "nothing is".into() } else { format!("there are {}", known.join(", ")) };
                 return Err(UsageError(format!("nothing is stored of an extension \"{unknown}\"; {known}")).into());
             }
         }

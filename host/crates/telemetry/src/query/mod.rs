@@ -50,8 +50,8 @@ pub mod tokens;
 mod values;
 
 use std::fmt;
-use std::time::Duration;
 use std::sync::Arc;
+use std::time::Duration;
 
 use glasshouse_model::{Envelope, Signal, UnixNanos};
 use regex::{Regex, RegexBuilder};

@@ -25,11 +25,13 @@ fn left_behind() -> tempfile::TempDir {
 #[test]
 fn damage_anywhere_loses_only_what_it_touches() {
     let folder = left_behind();
-    let originals: Vec<_> = files(folder.path()).into_iter().map(|path| (fs::read(&path).expect("a file"), path)).collect();
+    let originals: Vec<_> =
+        files(folder.path()).into_iter().map(|path| (fs::read(&path).expect("a file"), path)).collect();
     assert!(originals.iter().any(|(_, path)| path.extension().is_some_and(|ending| ending == "sealed")));
     assert!(originals.iter().any(|(_, path)| path.extension().is_some_and(|ending| ending == "open")));
     let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig { cases: 60, ..ProptestConfig::default() });
-    let damage = (any::<prop::sample::Index>(), any::<prop::sample::Index>(), prop::collection::vec(any::<u8>(), 1..200));
+    let damage =
+        (any::<prop::sample::Index>(), any::<prop::sample::Index>(), prop::collection::vec(any::<u8>(), 1..200));
     let restore = || originals.iter().for_each(|(bytes, path)| fs::write(path, bytes).expect("a file"));
     let run = runner.run(&damage, |(file, at, garbage)| {
         restore();
@@ -64,7 +66,10 @@ fn damage_anywhere_loses_only_what_it_touches() {
     depot.settle();
     let after = store.reader(Signal::Log).all();
     assert_eq!(after.len(), before + 1);
-    assert_eq!(after.last().map(|entry| (entry.sequence(), message_of(entry))), Some((sequence, "after the damage".into())));
+    assert_eq!(
+        after.last().map(|entry| (entry.sequence(), message_of(entry))),
+        Some((sequence, "after the damage".into()))
+    );
 }
 
 #[test]
@@ -116,7 +121,8 @@ fn empty_and_foreign_files_are_no_records() {
 #[test]
 fn a_half_written_sealed_file_is_written_again() {
     let folder = left_behind();
-    let sealed = files(folder.path()).into_iter().find(|path| path.extension().is_some_and(|ending| ending == "sealed"));
+    let sealed =
+        files(folder.path()).into_iter().find(|path| path.extension().is_some_and(|ending| ending == "sealed"));
     let part = sealed.expect("a sealed file").with_extension("part");
     fs::write(&part, "half").expect("a file");
     let depot = depot(folder.path(), hand());

@@ -125,7 +125,8 @@ fn the_bounds_on_bytes_hold_for_a_ring_an_extension_and_a_host() {
         for start in (1..60_000).step_by(1000) {
             logs(&store, start..start + 1000);
             assert!(depot.disk_bytes() <= most, "{} of {most} bytes", depot.disk_bytes());
-            let on_disk: u64 = files(folder.path()).iter().filter_map(|file| fs::metadata(file).ok()).map(|it| it.len()).sum();
+            let on_disk: u64 =
+                files(folder.path()).iter().filter_map(|file| fs::metadata(file).ok()).map(|it| it.len()).sum();
             assert!(on_disk <= most, "{on_disk} bytes of files, {most} allowed");
         }
         depot.settle();
@@ -134,11 +135,10 @@ fn the_bounds_on_bytes_hold_for_a_ring_an_extension_and_a_host() {
         let kept = sequences(&page.entries);
         assert!(kept.len() > 100 && kept.len() < 60_000, "{} records", kept.len());
         assert_eq!(kept, (*kept.first().expect("some")..60_001).collect::<Vec<_>>());
-        assert_eq!(page.gaps.iter().map(|gap| (gap.first, gap.last, gap.cause)).collect::<Vec<_>>(), [(
-            1,
-            kept[0] - 1,
-            GapCause::Evicted
-        )]);
+        assert_eq!(
+            page.gaps.iter().map(|gap| (gap.first, gap.last, gap.cause)).collect::<Vec<_>>(),
+            [(1, kept[0] - 1, GapCause::Evicted)]
+        );
         assert_eq!((page.missed, reader.evicted()), (kept[0] - 1, kept[0] - 1));
         assert_eq!(sequences(&stored(folder.path()).all()), kept);
     };
@@ -156,6 +156,7 @@ fn one_signal_never_evicts_another() {
         time: glasshouse_model::UnixNanos(START),
         origin: glasshouse_model::Origin::Guest,
         cut: false,
+        batched: false,
         context: b"",
     };
     store.recorder().append(Signal::Alert, head, 4, b"an alert");
@@ -184,7 +185,10 @@ fn what_is_over_its_age_goes_and_the_rest_stays() {
     clock.0.store(now + 2_000_000_000, Ordering::Relaxed);
     depot.settle();
     assert_eq!(messages(&store.reader(Signal::Log)), Vec::<String>::new());
-    assert_eq!(depot.disk_bytes(), files(folder.path()).iter().map(|file| file.metadata().expect("it").len()).sum::<u64>());
+    assert_eq!(
+        depot.disk_bytes(),
+        files(folder.path()).iter().map(|file| file.metadata().expect("it").len()).sum::<u64>()
+    );
     drop(store);
     drop(depot);
     let depot = super::support::depot(folder.path(), clock);

@@ -58,7 +58,7 @@ pub(super) fn log(store: &Arc<Store>, time: i64, message: &str) -> u64 {
     let mut body = Vec::new();
     let log = Log { level: Level::Info, target: "test", message, source: None, time: None };
     wire::write_log(&mut body, &log, format_args!("{message}"), &[]);
-    let head = Head { time: UnixNanos(time), origin: Origin::Guest, cut: false, context: b"" };
+    let head = Head { time: UnixNanos(time), origin: Origin::Guest, cut: false, batched: false, context: b"" };
     store.recorder().append(Signal::Log, head, wire::KIND_LOG, &body)
 }
 

@@ -193,7 +193,9 @@ fn every_key_of_an_extension_is_shown_once() {
         .map(Key::path)
         .filter(|path| {
             *path == "enabled"
-                || ["permissions.", "budget.", "debugging.", "retention.", "redaction."].iter().any(|s| path.starts_with(s))
+                || ["permissions.", "budget.", "debugging.", "retention.", "redaction."]
+                    .iter()
+                    .any(|s| path.starts_with(s))
         })
         .collect();
     assert_eq!(shown, expect);

@@ -40,7 +40,7 @@ impl Stored {
 }
 
 fn envelope(context: Option<Context>) -> Envelope {
-    Envelope { sequence: 17, time: NOW, origin: Origin::Guest, cut: false, context }
+    Envelope { sequence: 17, time: NOW, origin: Origin::Guest, cut: false, batched: false, context }
 }
 
 fn context() -> Context {
