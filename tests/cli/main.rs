@@ -3,6 +3,9 @@
 mod harness;
 
 mod author;
+mod data_dir;
+mod follow;
+mod kill;
 mod operator;
 mod run;
 mod stop;
