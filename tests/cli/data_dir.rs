@@ -61,7 +61,7 @@ fn a_full_disk_stops_no_call_and_all_records_are_there_once_it_has_room_again() 
     wait_for("calls after that", || (replies.count() as u64 == CALLS + 10).then_some(()));
     host.interrupt();
     assert_eq!(host.code_within(std::time::Duration::from_secs(30)), Some(0));
-    let told = told.to_the_end();
+    let told = told.all_of_them();
     assert_eq!(told.iter().filter(|line| line.contains("cannot be written")).count(), 1, "it is said once: {told:?}");
     for signal in [Signal::Log, Signal::Metric, Signal::Invocation] {
         assert_eq!(echoes(&place, signal), (1..=CALLS + 10).collect::<Vec<_>>(), "{signal}");
@@ -72,8 +72,8 @@ fn a_full_disk_stops_no_call_and_all_records_are_there_once_it_has_room_again() 
 fn a_disk_that_stays_full_leaves_the_logs_in_the_summary() {
     let place = Place::with_plugins(&["neighbour"]);
     place.glasshouse(&["call", "plugins/neighbour.wasm", "--event", "count"]).expect_code(0);
-    let feed: String = (1..=4000).map(|number| format!("{}\n", echo(number))).collect();
-    place.write("feed.jsonl", &feed);
+    let feed: Vec<_> = (1..=4000).map(|number| echo(number).to_string()).collect();
+    place.write("feed.jsonl", &feed.join("\n"));
     let arguments = ["run", "plugins", "--data-dir", "data", "--feed", "feed.jsonl", "--exit-when-done"];
     let ended = crate::harness::end(&mut on_a_full_disk(&place, &arguments)).expect_code(0);
     assert_eq!(ended.json_lines().len(), 4000);

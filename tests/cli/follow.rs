@@ -45,7 +45,7 @@ fn a_follower_that_is_cut_off_and_comes_back_sees_what_a_query_sees() {
         let enough = fastrand::usize(1..BURST as usize / 5);
         wait_for("some of the burst", || (lines.count() > enough).then_some(()));
         follower.kill();
-        seen.extend(lines.to_the_end());
+        seen.extend(lines.all_of_them());
         let last: Value = serde_json::from_str(seen.last().expect("some")).expect("it is JSON");
         let cursor = last["cursor"].as_str().expect("each has a cursor").to_owned();
         follower = place.start(&[&FOLLOW[..], &["--after", &cursor]].concat());
@@ -55,7 +55,7 @@ fn a_follower_that_is_cut_off_and_comes_back_sees_what_a_query_sees() {
     let total = stored(&place);
     wait_for("all to be seen", || (seen.len() + lines.count() >= total as usize).then_some(()));
     follower.kill();
-    seen.extend(lines.to_the_end());
+    seen.extend(lines.all_of_them());
     let sequences: Vec<_> = json_lines(&seen.join("\n")).iter().map(|line| line["sequence"].as_u64()).collect();
     assert!(sequences.iter().copied().eq((1..=total).map(Some)), "in order and once: {} of {total}", seen.len());
     let show = ["logs", "show", "--data-dir", "data", "--limit", "1000000", "--format", "json", "oldest first"];

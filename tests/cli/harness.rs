@@ -15,7 +15,7 @@ const GUESTS_VARIABLE: &str = "GLASSHOUSE_GUESTS";
 /// How often a process is asked whether it has ended.
 const LOOK: Duration = Duration::from_millis(10);
 /// How long is waited for what takes a moment: compiling a guest may come first, on a machine with much to do.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The component file of a guest.
 pub(crate) fn guest(name: &str) -> PathBuf {
@@ -192,7 +192,7 @@ impl Lines {
     }
 
     /// All of them, once the process has ended.
-    pub(crate) fn to_the_end(self) -> Vec<String> {
+    pub(crate) fn all_of_them(self) -> Vec<String> {
         self.reader.join().expect("it reads to the end");
         std::mem::take(&mut *self.lines.lock().expect("nobody panics with it"))
     }
