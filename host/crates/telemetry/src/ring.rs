@@ -17,13 +17,15 @@ use crate::header::{HEADER_BYTES, Header, Incarnation};
 use crate::home::{Found, Home};
 use crate::keeper::{Errand, Errands};
 use crate::sealed::SealedFile;
-use crate::segment::{Segment, SegmentFile, SegmentWriter};
+use crate::segment::{OnDisk, Segment, SegmentFile, SegmentWriter};
 
 /// Bytes of a segment in memory, and of the first one in a file: large enough that making one is rare, small enough that
 /// a thousand idle extensions cost little.
 pub(crate) const SEGMENT_BYTES: usize = 64 * 1024;
 /// Each further segment of a ring in files is twice as large, up to so many bytes: a busy ring makes few files.
 const LARGEST_SEGMENT_BYTES: usize = 1024 * 1024;
+/// Files are a multiple of it.
+const PAGE: usize = 4096;
 /// A ring has room for so many of its largest segments, at least, so that retiring one leaves most.
 const SEGMENTS_AT_LEAST: u64 = 16;
 
@@ -97,6 +99,10 @@ pub(crate) struct DiskRing {
     clock: Arc<dyn Clock>,
 }
 
+/// What was taken from the shelf, and the file that it leaves on the disk.
+#[must_use = "its file is to be removed"]
+struct Retired(Option<OnDisk>);
+
 impl DiskRing {
     pub(crate) fn new(
         home: Home,
@@ -106,6 +112,21 @@ impl DiskRing {
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self { home, disk, allowance, errands, clock }
+    }
+
+    /// Removes what is off the shelf from the disk.
+    fn remove(&self, retired: &Retired) {
+        if let Some(file) = &retired.0 {
+            // One that is gone already, or that cannot be removed, is looked for again at the next start.
+            let _ = fs::remove_file(&file.path);
+            self.allowance.give_back(file.bytes);
+        }
+    }
+
+    /// Removes a file that was made ahead and is not used.
+    fn discard(&self, file: &SegmentFile) {
+        let bytes = (file.capacity() + HEADER_BYTES) as u64;
+        self.remove(&Retired(Some(OnDisk { path: file.path().to_owned(), bytes })));
     }
 
     fn header(&self, first_sequence: u64, incarnation: Incarnation, bytes: u64) -> Header {
@@ -236,9 +257,9 @@ impl Ring {
             if spare.capacity() >= record {
                 return Some(spare);
             }
-            discard(disk, &spare);
+            disk.discard(&spare);
         }
-        let made = self.make_file(disk, writer, shelf, None, record);
+        let made = self.make_file(disk, writer, shelf, record);
         made.inspect_err(|error| self.note_failure(disk, error)).ok()
     }
 
@@ -259,28 +280,27 @@ impl Ring {
         disk: &DiskRing,
         writer: &mut Writer,
         shelf: &mut Shelf,
-        keep: Option<&Arc<Segment>>,
         record: usize,
     ) -> io::Result<SegmentFile> {
-        const PAGE: usize = 4096;
         let bytes = writer.next_bytes.max((record + HEADER_BYTES).next_multiple_of(PAGE));
         while !disk.allowance.take(bytes as u64) {
-            if !self.retire_oldest(disk, shelf, keep) {
-                return Err(no_room());
-            }
+            let retired = self.retire_oldest(shelf, None).ok_or_else(no_room)?;
+            disk.remove(&retired);
         }
-        let number = writer.next_number;
-        writer.next_number += 1;
+        let number = self.next_number(writer);
         let made = disk.home.make_file(number, bytes);
-        match &made {
-            Ok(_) => {
-                let largest = (self.bounds.disk_bytes / SEGMENTS_AT_LEAST) as usize;
-                let largest = largest.clamp(SEGMENT_BYTES, LARGEST_SEGMENT_BYTES);
-                writer.next_bytes = (2 * writer.next_bytes).min(largest);
-            }
-            Err(_) => disk.allowance.give_back(bytes as u64),
+        if made.is_err() {
+            disk.allowance.give_back(bytes as u64);
         }
         made
+    }
+
+    /// The number of the next file; the one after it is to be larger, up to a part of what the ring may have.
+    fn next_number(&self, writer: &mut Writer) -> u64 {
+        let largest = (self.bounds.disk_bytes / SEGMENTS_AT_LEAST) as usize;
+        writer.next_bytes = (2 * writer.next_bytes).min(largest.clamp(SEGMENT_BYTES, LARGEST_SEGMENT_BYTES));
+        writer.next_number += 1;
+        writer.next_number - 1
     }
 
     /// Starts a segment in memory, and retires those that the bounds no longer allow. The memory of a retired one is used
@@ -296,7 +316,11 @@ impl Ring {
                 let in_memory = shelf.segments.iter().filter(|segment| segment.is_in_memory_only());
                 in_memory.map(|segment| segment.capacity()).sum::<usize>()
             };
-            while capacity + memory(shelf) > self.bounds.bytes && self.retire_oldest(disk, shelf, None) {}
+            while capacity + memory(shelf) > self.bounds.bytes
+                && let Some(retired) = self.retire_oldest(shelf, None)
+            {
+                disk.remove(&retired);
+            }
             return Segment::anonymous(parts.sequence, capacity, key);
         }
         let oldest_wanted = (parts.sequence + 1).saturating_sub(self.bounds.records as u64);
@@ -320,30 +344,24 @@ impl Ring {
         }
     }
 
-    /// Takes the oldest file, or segment, from the shelf, and then from the disk, so that a reader who finds it gone finds it
-    /// off the shelf, too; `false` if there is none but the one to keep.
-    fn retire_oldest(&self, disk: &DiskRing, shelf: &mut Shelf, keep: Option<&Arc<Segment>>) -> bool {
-        let (path, bytes) = if shelf.sealed.is_empty() {
-            let is_kept = |segment: &Arc<Segment>| keep.is_some_and(|keep| Arc::ptr_eq(keep, segment));
-            if shelf.segments.first().is_none_or(is_kept) {
-                return false;
-            }
-            let segment = shelf.segments.remove(0);
-            segment.file().map(|file| (file.path.clone(), file.bytes)).unzip()
+    /// Takes the oldest file, or segment, from the shelf; `None` if there is none but the one to keep. Its file is to be
+    /// removed then, and not before: a reader who finds it gone finds it off the shelf, too.
+    fn retire_oldest(&self, shelf: &mut Shelf, keep: Option<&Arc<Segment>>) -> Option<Retired> {
+        let retired = if shelf.sealed.is_empty() {
+            let is_kept = |segment: &&Arc<Segment>| keep.is_some_and(|keep| Arc::ptr_eq(keep, segment));
+            shelf.segments.first().filter(|segment| !is_kept(segment))?;
+            Retired(shelf.segments.remove(0).file().cloned())
         } else {
             let mut sealed = shelf.sealed.to_vec();
             let file = sealed.remove(0);
             if file.is_marker() && sealed.is_empty() {
-                return false;
+                return None;
             }
             shelf.sealed = Arc::new(sealed);
-            (Some(file.path), Some(file.bytes))
+            Retired(Some(OnDisk { path: file.path, bytes: file.bytes }))
         };
         self.shelf.store(Arc::new(shelf.clone()));
-        if let (Some(path), Some(bytes)) = (path, bytes) {
-            remove(disk, &path, bytes);
-        }
-        true
+        Some(retired)
     }
 
     /// What there is now, for readers.
@@ -398,16 +416,6 @@ fn is_no_room(error: &io::Error) -> bool {
 #[derive(Debug, thiserror::Error)]
 #[error("its bounds on bytes, or the host's, leave no room for another segment on the disk")]
 struct NoRoom;
-
-fn discard(disk: &DiskRing, file: &SegmentFile) {
-    remove(disk, file.path(), (file.capacity() + HEADER_BYTES) as u64);
-}
-
-fn remove(disk: &DiskRing, path: &std::path::Path, bytes: u64) {
-    // One that is gone already, or that cannot be removed, is looked for again at the next start.
-    let _ = fs::remove_file(path);
-    disk.allowance.give_back(bytes);
-}
 
 #[cfg(test)]
 mod tests;

@@ -4,42 +4,62 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::{fs, io};
 
-use super::{DiskRing, Ring, Shelf, discard, no_room, remove};
-use crate::header::Header;
+use super::{DiskRing, Retired, Ring, Shelf, no_room};
+use crate::header::{FLAG_CONTINUED_IN_MEMORY, Header};
 use crate::keeper::Errand;
 use crate::pack::pack;
 use crate::sealed::{Packer, SealedFile};
-use crate::segment::Segment;
+use crate::segment::{OnDisk, Segment};
 
 /// A sealed file of fewer bytes is continued by the next segment, so that many starts do not leave many small files.
 const CONTINUED_BELOW_BYTES: u64 = 64 * 1024;
 
 impl Ring {
-    /// Makes the file of the next segment, so that the writer need not.
+    /// Makes the file of the next segment, so that the writer need not. The writer is held up for as long as it takes to
+    /// look at the shelf.
     pub(crate) fn prepare(&self) {
         let Some(disk) = self.disk.as_ref().filter(|disk| !disk.disk.is_failing()) else { return };
-        let mut writer = self.lock();
-        if writer.spare.is_some() {
-            return;
+        let bytes = {
+            let writer = self.lock();
+            if writer.spare.is_some() {
+                return;
+            }
+            writer.next_bytes
+        };
+        if let Err(error) = self.make_room(disk, bytes as u64) {
+            return self.note_failure(disk, &error);
         }
-        let mut shelf = Shelf::clone(&self.shelf.load());
-        let keep = writer.current_segment();
-        let made = self.make_file(disk, &mut writer, &mut shelf, keep.as_ref(), 0);
-        let next_number = writer.next_number;
-        drop(writer);
-        match made {
+        let number = self.next_number(&mut self.lock());
+        match disk.home.make_file(number, bytes) {
             Ok(file) => {
                 file.populate();
                 let mut writer = self.lock();
-                if writer.next_number == next_number {
+                if writer.next_number == number + 1 && writer.spare.is_none() {
                     writer.spare = Some(file);
                 } else {
                     // The writer could not wait, and files are used in the order of their numbers.
-                    discard(disk, &file);
+                    drop(writer);
+                    disk.discard(&file);
                 }
             }
-            Err(error) => self.note_failure(disk, &error),
+            Err(error) => {
+                disk.allowance.give_back(bytes as u64);
+                self.note_failure(disk, &error);
+            }
         }
+    }
+
+    /// Takes so many bytes of what is allowed, after the oldest files have gone as far as that asks for it.
+    fn make_room(&self, disk: &DiskRing, bytes: u64) -> io::Result<()> {
+        while !disk.allowance.take(bytes) {
+            let retired = {
+                let writer = self.lock();
+                let mut shelf = Shelf::clone(&self.shelf.load());
+                self.retire_oldest(&mut shelf, writer.current_segment().as_ref())
+            };
+            disk.remove(&retired.ok_or_else(no_room)?);
+        }
+        Ok(())
     }
 
     /// Writes the oldest full segment to a sealed file. Returns how many bytes it had; `None` if there is none.
@@ -71,18 +91,14 @@ impl Ring {
             Header::decode(&bytes).is_ok().then_some((file, bytes))
         });
         let header = || disk.header(first, shelf.incarnation, 0).encode().to_vec();
-        let (continued, begin) = continued.map_or_else(|| (None, header()), |(file, bytes)| (Some(file), bytes));
+        let (continued, mut begin) = continued.map_or_else(|| (None, header()), |(file, bytes)| (Some(file), bytes));
+        let goes_on_in_memory = shelf.segments.get(1).is_some_and(|next| next.is_in_memory_only());
+        begin[Header::FLAGS_AT] = if goes_on_in_memory { FLAG_CONTINUED_IN_MEMORY } else { 0 };
         let mut packer = Packer::new(begin)?;
         let newest = pack(&mut packer, disk.home.signal, segment)?.max(continued.map_or(i64::MIN, |file| file.newest));
         let bytes = packer.finish();
         let written = bytes.len() as u64;
-        while !disk.allowance.take(written) {
-            let writer = self.lock();
-            let mut shelf = Shelf::clone(&self.shelf.load());
-            if !self.retire_oldest(disk, &mut shelf, writer.current_segment().as_ref()) {
-                return Err(no_room());
-            }
-        }
+        self.make_room(disk, written)?;
         let first = continued.map_or(first, |file| file.first);
         match disk.home.write_sealed(first, last, newest, &bytes) {
             Ok(file) => self.replace(disk, segment, continued, Some(file)),
@@ -123,12 +139,9 @@ impl Ring {
         shelf.sealed = Arc::new(sealed);
         self.shelf.store(Arc::new(shelf));
         drop(writer);
-        if let Some(continued) = continued {
-            remove(disk, &continued.path, continued.bytes);
-        }
-        if let Some(file) = segment.file() {
-            remove(disk, &file.path, file.bytes);
-        }
+        let continued = continued.map(|file| OnDisk { path: file.path.clone(), bytes: file.bytes });
+        disk.remove(&Retired(continued));
+        disk.remove(&Retired(segment.file().cloned()));
         Ok(())
     }
 
@@ -138,33 +151,40 @@ impl Ring {
         let mut writer = self.lock();
         let mut shelf = Shelf::clone(&self.shelf.load());
         let is_old = |segment: &Segment| segment.frames().last().is_some_and(|frame| frame.time < oldest_wanted);
+        let mut retired = Vec::new();
         if let Some(disk) = &self.disk {
+            let too_much = |bytes: u64| disk.allowance.ring.is_exceeded_without(bytes);
             let is_old = |file: &SealedFile| file.newest < oldest_wanted;
-            let is_over = |shelf: &Shelf| disk.allowance.ring.is_exceeded() || shelf.sealed.first().is_some_and(is_old);
             // What others have too much of costs this ring one file at a time.
             let mut again = disk.allowance.is_exceeded();
-            while (again || is_over(&shelf)) && self.retire_oldest(disk, &mut shelf, writer.current_segment().as_ref())
+            let mut going = 0;
+            while (again || too_much(going) || shelf.sealed.first().is_some_and(is_old))
+                && let Some(gone) = self.retire_oldest(&mut shelf, writer.current_segment().as_ref())
             {
                 again = false;
+                going += gone.0.as_ref().map_or(0, |file| file.bytes);
+                retired.push(gone);
             }
         }
-        let is_empty = |shelf: &Shelf| shelf.sealed.iter().all(SealedFile::is_marker);
-        while is_empty(&shelf) && shelf.segments.first().is_some_and(|oldest| is_old(oldest)) {
-            let oldest = Arc::clone(&shelf.segments[0]);
+        while shelf.sealed.iter().all(SealedFile::is_marker)
+            && shelf.segments.first().is_some_and(|oldest| is_old(oldest))
+        {
+            let oldest = shelf.segments.remove(0);
             if writer.is_current(&oldest) {
                 writer.current = None;
             }
-            shelf.segments.remove(0);
-            self.shelf.store(Arc::new(shelf.clone()));
-            if let (Some(disk), Some(file)) = (&self.disk, oldest.file()) {
-                remove(disk, &file.path, file.bytes);
-            }
+            retired.push(Retired(oldest.file().cloned()));
         }
         if let Some(disk) = &self.disk {
             self.mark_end(disk, &mut shelf, now);
         }
         self.shelf.store(Arc::new(shelf));
         drop(writer);
+        if let Some(disk) = &self.disk {
+            for retired in &retired {
+                disk.remove(retired);
+            }
+        }
         if let Some(disk) = &self.disk
             && self.has_no_room.swap(false, Ordering::Relaxed)
         {
@@ -218,7 +238,7 @@ impl Ring {
     /// Removes the file that was made for the next segment.
     pub(crate) fn discard_spare(&self) {
         if let (Some(disk), Some(spare)) = (&self.disk, self.lock().spare.take()) {
-            discard(disk, &spare);
+            disk.discard(&spare);
         }
     }
 }

@@ -109,7 +109,7 @@ fn a_folder_of_another_format_or_purpose_is_refused() {
     assert_eq!(refusal(), "of format 7");
     fs::write(folder.path().join("format"), "something else").expect("a file");
     assert_eq!(refusal(), "no data directory of glasshouse, or one whose file \"format\" is damaged");
-    assert_eq!(fs::read_dir(folder.path()).expect("the folder").count(), 3, "nothing but the lock is made");
+    assert_eq!(fs::read_dir(folder.path()).expect("the folder").count(), 2, "nothing is made");
 }
 
 #[test]
