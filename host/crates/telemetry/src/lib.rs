@@ -9,6 +9,8 @@ mod allowance;
 mod cursor;
 mod depot;
 mod frame;
+#[doc(hidden)]
+pub mod fuzzing;
 mod header;
 mod home;
 mod keeper;

@@ -144,7 +144,8 @@ fn refresh(copies: &mut BTreeMap<u64, Copy>, number: u64, path: &Path) -> io::Re
         copies.remove(&number);
     }
     drop(file);
-    let file = OpenFile::read(path)?;
+    let hint = copies.range(..number).next_back().map(|(_, before)| before.key);
+    let file = OpenFile::read(path, hint)?;
     let first = match &file.header {
         Ok(header) => header.first_sequence,
         // Made ahead, and not used yet.
