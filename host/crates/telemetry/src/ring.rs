@@ -57,6 +57,8 @@ pub(crate) struct Ring {
     synced: AtomicU64,
     /// Whether the bounds left no room for its last segment.
     has_no_room: AtomicBool,
+    /// Whether the keeper was asked to seal, and has not begun.
+    seal_asked: AtomicBool,
     me: Weak<Ring>,
 }
 
@@ -153,12 +155,11 @@ impl Ring {
         let sealed_bytes = found.sealed.iter().map(|file| file.bytes);
         let open_bytes = found.segments.iter().filter_map(|segment| segment.file()).map(|file| file.bytes);
         disk.allowance.take_anyway(sealed_bytes.chain(open_bytes).sum());
-        let errands = disk.errands.clone();
         let Found { sealed, segments, next_sequence, incarnation, next_number, damaged: _ } = found;
         let unsealed = !segments.is_empty();
         let ring = Self::new(bounds, Some(disk), sealed, segments, next_sequence, incarnation, next_number);
         if unsealed {
-            errands.send(Errand::Seal(ring.me.clone()));
+            ring.ask_to_seal();
         }
         ring
     }
@@ -182,6 +183,7 @@ impl Ring {
             started_at: next_sequence,
             synced: AtomicU64::new(next_sequence),
             has_no_room: AtomicBool::new(false),
+            seal_asked: AtomicBool::new(false),
             me: me.clone(),
         })
     }
@@ -240,12 +242,19 @@ impl Ring {
         writer.current = Some(current);
         shelf.segments.push(segment);
         self.shelf.store(Arc::new(shelf));
+        if had_segments {
+            self.ask_to_seal();
+        }
+        true
+    }
+
+    /// Asks the keeper to seal what is full, unless it was asked already.
+    pub(crate) fn ask_to_seal(&self) {
         if let Some(disk) = &self.disk
-            && had_segments
+            && !self.seal_asked.swap(true, Ordering::Relaxed)
         {
             disk.errands.send(Errand::Seal(self.me.clone()));
         }
-        true
     }
 
     /// The spare file, or a new one.

@@ -6,7 +6,6 @@ use std::{fs, io};
 
 use super::{DiskRing, Retired, Ring, Shelf, no_room};
 use crate::header::{FLAG_CONTINUED_IN_MEMORY, Header};
-use crate::keeper::Errand;
 use crate::pack::pack;
 use crate::sealed::{Packer, SealedFile};
 use crate::segment::{OnDisk, Segment};
@@ -185,11 +184,8 @@ impl Ring {
                 disk.remove(retired);
             }
         }
-        if let Some(disk) = &self.disk
-            && self.has_no_room.swap(false, Ordering::Relaxed)
-        {
+        if self.has_no_room.swap(false, Ordering::Relaxed) {
             self.return_to_disk();
-            disk.errands.send(Errand::Seal(self.me.clone()));
         }
     }
 
@@ -215,6 +211,13 @@ impl Ring {
         if self.disk.is_some() && writer.current_segment().is_some_and(|segment| segment.is_in_memory_only()) {
             writer.current = None;
         }
+        drop(writer);
+        self.ask_to_seal();
+    }
+
+    /// Notes that the keeper begins to seal.
+    pub(crate) fn take_errand(&self) {
+        self.seal_asked.store(false, Ordering::Relaxed);
     }
 
     /// Waits until what is recorded so far is on the disk.
