@@ -30,6 +30,14 @@ fn the_newest_records_are_kept_exactly_and_the_rest_is_evicted() {
 }
 
 #[test]
+fn an_empty_ring_takes_no_memory() {
+    let ring = Ring::in_memory(bounds(100, usize::MAX));
+    assert_eq!((ring.bytes(), ring.oldest_sequence(), ring.next_sequence()), (0, 1, 1));
+    append(&ring, b"first");
+    assert_eq!(ring.bytes(), SEGMENT_BYTES);
+}
+
+#[test]
 fn what_a_reader_holds_is_not_overwritten() {
     let ring = Ring::in_memory(bounds(100, usize::MAX));
     append(&ring, b"held");
