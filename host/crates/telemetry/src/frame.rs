@@ -50,10 +50,12 @@ impl FrameParts<'_> {
         let (head, rest) = place.split_at_mut(HEAD_BYTES);
         head[8..16].copy_from_slice(&self.sequence.to_le_bytes());
         head[16..24].copy_from_slice(&self.time.to_le_bytes());
-        head[24] = self.kind;
-        head[25] = self.flags;
-        head[26..28].copy_from_slice(&(self.context.len() as u16).to_le_bytes());
-        rest[..self.context.len()].copy_from_slice(self.context);
+        let [low, high] = (self.context.len() as u16).to_le_bytes();
+        head[24..28].copy_from_slice(&[self.kind, self.flags, low, high]);
+        // Copying nothing is a call, too.
+        if !self.context.is_empty() {
+            rest[..self.context.len()].copy_from_slice(self.context);
+        }
         rest[self.context.len()..][..self.body.len()].copy_from_slice(self.body);
         let checksum = digest(&place[CHECKED_AT..self.len()]) ^ key;
         place[4..8].copy_from_slice(&checksum.to_le_bytes());

@@ -28,7 +28,7 @@ static SAMPLES: LazyLock<(Vec<u8>, Vec<u8>)> = LazyLock::new(|| {
     };
     for sequence in 1..=100 {
         let body = vec![sequence as u8; sequence as usize * 3];
-        writer.append(FrameParts { sequence, time: 5, kind: 65, flags: 2, context: b"context", body: &body });
+        writer.append(&FrameParts { sequence, time: 5, kind: 65, flags: 2, context: b"context", body: &body });
     }
     let open = [&header.encode(), segment.bytes()].concat();
     let sealed = Packer::new(header.encode().to_vec()).and_then(|mut packer| {

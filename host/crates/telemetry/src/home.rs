@@ -121,15 +121,17 @@ impl Home {
             Err(error) => return Err(error),
         };
         for entry in entries {
-            let path = entry?.path();
-            let name = path.file_name().and_then(|name| name.to_str());
-            let Some((stem, ending)) = name.and_then(|name| name.split_once('.')) else { continue };
+            let entry = entry?;
+            let name = entry.file_name();
+            let Some((stem, ending)) = name.to_str().and_then(|name| name.split_once('.')) else { continue };
+            let path = entry.path();
             match ending {
                 OPEN => listing.open.extend(stem.parse().ok().map(|number| (number, path.clone()))),
                 SEALED => {
                     let Some((first, last)) = stem.split_once('-') else { continue };
                     let (Ok(first), Ok(last)) = (first.parse(), last.parse()) else { continue };
-                    let metadata = fs::metadata(&path)?;
+                    // Looked for in the open folder: its path need not be gone through again.
+                    let metadata = entry.metadata()?;
                     let newest = metadata.modified().unwrap_or(UNIX_EPOCH).duration_since(UNIX_EPOCH);
                     let newest = newest.map_or(0, |age| age.as_nanos() as i64);
                     listing.sealed.push(SealedFile { path, first, last, bytes: metadata.len(), newest });

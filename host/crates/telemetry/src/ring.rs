@@ -188,6 +188,7 @@ impl Ring {
         })
     }
 
+    #[inline]
     fn lock(&self) -> MutexGuard<'_, Writer> {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -198,11 +199,11 @@ impl Ring {
     pub(crate) fn append(&self, mut parts: FrameParts<'_>) -> u64 {
         let mut writer = self.lock();
         parts.sequence = self.next_sequence.load(Ordering::Relaxed);
-        let fitted = writer.current.as_mut().is_some_and(|current| current.append(parts));
-        if !fitted && !self.start_segment(&mut writer, parts) {
+        let fitted = writer.current.as_mut().is_some_and(|current| current.append(&parts));
+        if !fitted && !self.start_segment(&mut writer, &parts) {
             return 0;
         }
-        if !writer.asked && writer.current.as_ref().is_some_and(SegmentWriter::is_half_full) {
+        if !writer.asked && writer.current.as_ref().is_some_and(SegmentWriter::is_well_begun) {
             self.ask_for_spare(&mut writer);
         }
         self.next_sequence.store(parts.sequence + 1, Ordering::Release);
@@ -221,7 +222,7 @@ impl Ring {
 
     /// Starts a segment with this record: in a file, or else in memory.
     #[cold]
-    fn start_segment(&self, writer: &mut Writer, parts: FrameParts<'_>) -> bool {
+    fn start_segment(&self, writer: &mut Writer, parts: &FrameParts<'_>) -> bool {
         writer.asked = false;
         let mut shelf = Shelf::clone(&self.shelf.load());
         let had_segments = !shelf.segments.is_empty();
@@ -314,7 +315,7 @@ impl Ring {
 
     /// Starts a segment in memory, and retires those that the bounds no longer allow. The memory of a retired one is used
     /// again if no reader holds it: fresh memory costs a page fault every few records.
-    fn start_in_memory(&self, shelf: &mut Shelf, parts: FrameParts<'_>) -> io::Result<(Arc<Segment>, SegmentWriter)> {
+    fn start_in_memory(&self, shelf: &mut Shelf, parts: &FrameParts<'_>) -> io::Result<(Arc<Segment>, SegmentWriter)> {
         let key = shelf.incarnation.key();
         let capacity = SEGMENT_BYTES.max(parts.padded_len());
         if let Some(disk) = &self.disk {

@@ -143,22 +143,25 @@ fn refresh(copies: &mut BTreeMap<u64, Copy>, number: u64, path: &Path) -> io::Re
         }
         copies.remove(&number);
     }
-    drop(file);
-    let hint = copies.range(..number).next_back().map(|(_, before)| before.key);
-    let file = OpenFile::read(path, hint)?;
-    let first = match &file.header {
-        Ok(header) => header.first_sequence,
+    let mut header = [0; HEADER_BYTES];
+    let read = file.read_exact_at(&mut header, 0).map_err(|_| BadHeader::Damaged);
+    let (header, first, key, length) = match read.and_then(|()| Header::decode(&header)) {
         // Made ahead, and not used yet.
         Err(BadHeader::Empty) => return Ok(()),
-        Err(_) => match file.scan().next() {
-            Some(frame) => frame.sequence,
-            None => return Ok(()),
-        },
+        Ok(header) => {
+            let (first, key) = (header.first_sequence, header.incarnation.key());
+            (Ok(header), first, key, file.metadata()?.len() as usize)
+        }
+        Err(_) => {
+            let hint = copies.range(..number).next_back().map(|(_, before)| before.key);
+            let whole = OpenFile::read(path, hint)?;
+            let Some(frame) = whole.scan().next() else { return Ok(()) };
+            (whole.header.clone(), frame.sequence, whole.key, whole.bytes.len())
+        }
     };
-    let (_, writer) = Segment::anonymous(first, file.bytes.len().max(HEADER_BYTES), file.key)?;
-    let (header, key) = (file.header, file.key);
+    let (_, writer) = Segment::anonymous(first, length.max(HEADER_BYTES), key)?;
     let mut copy = Copy { writer, header, key, at: HEADER_BYTES, next_sequence: first };
-    copy.extend(&File::open(path)?)?;
+    copy.extend(&file)?;
     copies.insert(number, copy);
     Ok(())
 }
@@ -182,7 +185,7 @@ impl Copy {
             }
             let holds_more = end < bytes.len() && bytes[end..].iter().any(|byte| *byte != 0);
             for frame in &found {
-                self.writer.append(frame.parts(&bytes));
+                self.writer.append(&frame.parts(&bytes));
                 self.next_sequence = frame.sequence + 1;
             }
             self.at += end;
