@@ -3,6 +3,11 @@
 mod harness;
 
 mod author;
+mod damage;
+mod data_dir;
+mod follow;
+mod kill;
 mod operator;
+mod records;
 mod run;
 mod stop;

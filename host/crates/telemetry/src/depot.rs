@@ -142,7 +142,8 @@ impl Disk {
             });
         let _ = fs::remove_file(&path);
         if tried.is_ok() && self.failing.swap(false, Ordering::Relaxed) {
-            tracing::info!(data_dir = %self.root.display(), "telemetry is written to the disk again");
+            // As loud as the failure: whoever was told of that waits for this.
+            tracing::warn!(data_dir = %self.root.display(), "telemetry is written to the disk again");
         }
         tried.is_ok()
     }

@@ -73,7 +73,8 @@ impl OpenFile {
 
     /// Its records.
     pub(crate) fn scan(&self) -> Scan<'_> {
-        Scan::new(&self.bytes, HEADER_BYTES.min(self.bytes.len()), 0, self.key)
+        let first = self.header.as_ref().map_or(0, |header| header.first_sequence);
+        Scan::new(&self.bytes, HEADER_BYTES.min(self.bytes.len()), first, self.key)
     }
 }
 
@@ -180,7 +181,8 @@ impl Home {
             let truncated = file.header.as_ref().is_ok_and(|header| (file.bytes.len() as u64) < header.bytes);
             let damaged = scan.damaged() || truncated || matches!(file.header, Err(BadHeader::Damaged));
             found.damaged += u64::from(damaged);
-            tail_lost = truncated || file.bytes[scan.at().min(file.bytes.len())..].iter().any(|byte| *byte != 0);
+            let mut rest = file.bytes[scan.at().min(file.bytes.len())..].iter();
+            tail_lost = truncated || (rest.any(|byte| *byte != 0) && !scan.ends_unfinished());
             let records = frames.iter().map(|frame| frame.parts(&file.bytes));
             let on_disk = OnDisk { bytes: file.bytes.len() as u64, path: path.clone() };
             newest_header.clone_from(&file.header);
