@@ -16,6 +16,7 @@
 mod card;
 mod cues;
 mod gate;
+mod lines;
 mod names;
 mod prefilter;
 mod record;
@@ -30,10 +31,11 @@ mod tests;
 use std::borrow::Cow;
 
 use glasshouse_model::settings::Redaction;
-use glasshouse_model::{Context, limits};
+use glasshouse_model::{Context, Failure, limits};
 use regex::Regex;
 use regex_syntax::hir::literal::Extractor;
 
+pub use self::lines::KeyLines;
 use self::names::Names;
 use self::prefilter::Prefilter;
 
@@ -132,6 +134,18 @@ impl Redactor {
             }
         }
         (clean != *context).then_some(clean)
+    }
+
+    /// Replaces what is secret in the texts of a failure, which are told in replies, listings and the host's own log, too.
+    pub fn redact_failure(&self, failure: &mut Failure) {
+        let (file, functions) = (&mut failure.location, &mut failure.frames);
+        let texts = [&mut failure.message, &mut failure.call].into_iter();
+        let texts = texts.chain(file.iter_mut().map(|(file, _)| file));
+        for text in texts.chain(functions.iter_mut().map(|frame| &mut frame.function)) {
+            if let Some(clean) = self.text_within(text, usize::MAX) {
+                *text = clean;
+            }
+        }
     }
 
     fn text_within(&self, text: &str, limit: usize) -> Option<String> {
