@@ -3,6 +3,8 @@
 mod harness;
 
 mod author;
+mod canaries;
 mod operator;
+mod redaction;
 mod run;
 mod stop;
