@@ -78,6 +78,11 @@ fn planned(layers: &Layers, candidate: Candidate) -> Planned {
     let clean = |text: &str| redactor.redact_text(text).into_owned();
     let problem = problem.or_else(|| led_astray(&resolved)).map(|problem| clean(&problem));
     manifest.description = clean(&manifest.description);
+    for setting in &mut resolved.origins {
+        let own = setting.key.strip_prefix("config.").unwrap_or_default();
+        setting.value = redactor.redact_value(own, &setting.value).into_owned();
+        setting.note = setting.note.as_deref().map(clean);
+    }
     resolved.grant.denied.iter_mut().for_each(|denied| *denied = clean(denied));
     Planned { id, folder, component, manifest, resolved, problem }
 }

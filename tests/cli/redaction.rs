@@ -21,6 +21,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Logs that fill several segments.
 const FILLING: usize = 4000;
 
+/// The way of the one that goes back to the caller, as it is to.
+const ANSWERED: &str = "answer key";
+
 /// Where secrets may come out: what each place held.
 type Outlets = BTreeMap<String, Vec<u8>>;
 
@@ -235,25 +238,13 @@ fn errors_of(error: Option<String>) {
 
 /// The ways of all secrets that came out, and where each was first seen.
 fn seen<'c>(canaries: &'c Canaries, outlets: &'c Outlets) -> BTreeMap<&'c str, &'c str> {
-    let found = outlets.iter().flat_map(|(outlet, bytes)| {
-        canaries.found(bytes).into_iter().map(move |way| (way, outlet.as_str()))
-    });
-    found.rev_collect()
-}
-
-/// Collects pairs, of which the first one of a key stays.
-trait FirstStays<'c> {
-    fn rev_collect(self) -> BTreeMap<&'c str, &'c str>;
-}
-
-impl<'c, I: Iterator<Item = (&'c str, &'c str)>> FirstStays<'c> for I {
-    fn rev_collect(self) -> BTreeMap<&'c str, &'c str> {
-        let mut first = BTreeMap::new();
-        for (way, outlet) in self {
-            first.entry(way).or_insert(outlet);
+    let mut seen = BTreeMap::new();
+    for (outlet, bytes) in outlets {
+        for way in canaries.found(bytes) {
+            seen.entry(way).or_insert(outlet.as_str());
         }
-        first
     }
+    seen
 }
 
 /// Checks that nothing came out, or all that was sent.
@@ -264,8 +255,98 @@ fn check(canaries: &Canaries, outlets: &Outlets, enabled: bool) {
         return;
     }
     let came: BTreeSet<_> = seen.into_keys().collect();
-    let lost: Vec<_> = canaries.ways().into_iter().filter(|way| !came.contains(way)).collect();
+    let lost: Vec<_> = canaries.ways().into_iter().filter(|way| !came.contains(way) && *way != ANSWERED).collect();
     assert!(lost.is_empty(), "sent in vain: {lost:#?}");
+    let mut kinds = BTreeMap::new();
+    for (outlet, bytes) in outlets {
+        let kind = outlet.split(' ').next().unwrap_or_default();
+        *kinds.entry(kind).or_insert(false) |= !canaries.found(bytes).is_empty();
+    }
+    let clean: Vec<_> = kinds.into_iter().filter(|(kind, _)| *kind != "summary").filter(|(_, any)| !any).collect();
+    assert!(clean.is_empty(), "nothing comes out of these in any case: {clean:?}");
+}
+
+/// The commands that show what is stored, or what there is.
+const COMMANDS: &[&[&str]] = &[
+    &["logs", "show"],
+    &["logs", "search", "level>=trace"],
+    &["logs", "patterns"],
+    &["errors", "show"],
+    &["metrics", "show"],
+    &["traces", "show"],
+    &["alerts", "show"],
+    &["invocations", "show"],
+];
+
+/// Runs the command on a feed and looks at what it left behind with the others, and gives all that came out of them.
+fn commanded(canaries: &mut Canaries, enabled: bool) -> Outlets {
+    let place = place(canaries, enabled);
+    let mut calls = calls(canaries);
+    let answered = canaries.shape("answer", 0);
+    calls.push(call("planted", "answer", json!(answered)));
+    let line = |call: &Call| {
+        let Call { extension, event, payload, correlation_id, user, tenant } = call;
+        json!({"extension": extension, "event": event, "payload": payload,
+            "correlation_id": correlation_id, "user": user, "tenant": tenant})
+        .to_string()
+    };
+    let mut feed: Vec<_> = calls.iter().map(line).collect();
+    let key = Canaries::default().shape("feed", 0);
+    feed.push(format!(r#"{{"extension": "planted", "{key}": 1}}"#));
+    place.write("feed.jsonl", &feed.join("\n"));
+
+    let mut outlets = Outlets::new();
+    let run = ["run", "plugins", "--config", "glasshouse.toml", "--feed", "feed.jsonl", "--exit-when-done"];
+    let kept = ["--data-dir", "data", "--summary", "summary.jsonl", "--log", "trace"];
+    let ended = place.glasshouse(&[&run[..], &kept[..]].concat()).expect_code(4);
+    assert!(ended.stderr.contains(" DEBUG ") && ended.stderr.contains(" WARN "), "the host's log is not there");
+    assert!(ended.stderr.contains("unknown field `[redacted]`"), "a bad line is told, whatever holds for extensions");
+    let mut answers = ended.json_lines();
+    assert_eq!(answers.len(), calls.len());
+    for answer in &mut answers {
+        // What the caller sent comes back to it, and so does what the extension answers.
+        let answer = answer.as_object_mut().expect("an answer is an object");
+        answer.retain(|key, _| !["event", "correlation_id", "payload"].contains(&key.as_str()));
+        if answer.get("error").is_some_and(|error| error["kind"] == "answer") {
+            assert_eq!(answer["error"]["message"], answered);
+            answer.remove("error");
+        }
+    }
+    outlets.insert("answers".into(), Value::from(answers).to_string().into_bytes());
+    outlets.insert("stderr".into(), ended.stderr.into_bytes());
+    outlets.insert("summary".into(), place.read("summary.jsonl").into_bytes());
+    let mut look = |what: &str, arguments: &[&str]| {
+        for format in ["table", "json"] {
+            let ended = place.glasshouse(&[arguments, &["--format", format]].concat());
+            outlets.insert(format!("{what} {format}"), [ended.stdout, ended.stderr].concat().into_bytes());
+        }
+    };
+    look("list", &["list", "plugins", "--config", "glasshouse.toml", "--log", "trace"]);
+    for extension in ["asks", "broken"] {
+        let path = format!("plugins/{extension}");
+        look(&format!("inspect {extension}"), &["inspect", &path, "--config", "glasshouse.toml"]);
+    }
+    look("config", &["config", "show", "plugins", "--config", "glasshouse.toml"]);
+    for command in COMMANDS {
+        let limit: &[&str] = if command.contains(&"patterns") { &[] } else { &["--limit", "100000"] };
+        look(&command.join("-"), &[*command, &["--data-dir", "data"], limit].concat());
+    }
+    files(&mut outlets, "files", &place.path("data"));
+    outlets
+}
+
+#[test]
+fn no_secret_that_is_sent_any_way_comes_out_of_a_command_or_the_hosts_log() {
+    let mut canaries = Canaries::default();
+    let outlets = commanded(&mut canaries, true);
+    check(&canaries, &outlets, true);
+}
+
+#[test]
+fn without_redaction_every_secret_that_is_sent_comes_out_of_a_command() {
+    let mut canaries = Canaries::default();
+    let outlets = commanded(&mut canaries, false);
+    check(&canaries, &outlets, false);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -52,12 +52,11 @@ mod tests {
         let on = Redactor::default();
         let encrypted = [BEGIN, "Proc-Type: 4,ENCRYPTED", "DEK-Info: AES-128-CBC,00", "", "MIIEow", "Ab+/=", END, "on"];
         check(&on, &encrypted, &[BEGIN, "on"]);
-        check(&on, &["before", BEGIN, "MIIEow", "and on: it goes", "MIIEow"], &[
-            "before",
-            BEGIN,
-            "and on: it goes",
-            "MIIEow",
-        ]);
+        check(
+            &on,
+            &["before", BEGIN, "MIIEow", "and on: it goes", "MIIEow"],
+            &["before", BEGIN, "and on: it goes", "MIIEow"],
+        );
         check(&on, &[END, "Abc"], &[END, "Abc"]);
         check(&on, &["-----BEGIN CERTIFICATE-----", "MIIEow"], &["-----BEGIN CERTIFICATE-----", "MIIEow"]);
         let off = Redactor::new(&glasshouse_model::settings::Redaction { enabled: false, ..Default::default() });

@@ -125,6 +125,12 @@ impl Redactor {
         self.text_within(text, usize::MAX).map_or(Cow::Borrowed(text), Cow::Owned)
     }
 
+    /// The same for text that has a name, whose value may be secret for that name.
+    pub fn redact_value<'t>(&self, name: &str, text: &'t str) -> Cow<'t, str> {
+        let is_secret = self.enabled && !text.is_empty() && self.is_secret_name(name);
+        if is_secret { Cow::Borrowed(MARKER) } else { self.redact_text(text) }
+    }
+
     /// The same for a context's correlation id, user and tenant; `None` if nothing was replaced.
     pub fn redact_context(&self, context: &Context) -> Option<Context> {
         let mut clean = context.clone();
