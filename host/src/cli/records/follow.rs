@@ -30,13 +30,12 @@ struct Followed<T> {
 pub(super) fn follow<T: Record + Shown>(
     chosen: &Chosen,
     signal: Signal,
-    after: Option<Cursor>,
+    after: Option<&Cursor>,
     format: Format,
 ) -> Result<()> {
     let mut followed = BTreeMap::new();
-    let several = chosen.extensions()?.len() > 1;
-    let printer = Printer::new(format, several);
-    match &after {
+    let printer = Printer::new(format, &chosen.extensions()?);
+    match after {
         Some(cursor) if cursor.signal != signal => bail!("the cursor is one of {}, and not of {signal}", cursor.signal),
         Some(cursor) => {
             let extension = chosen.stored.extension(&cursor.extension);

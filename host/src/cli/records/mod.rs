@@ -139,9 +139,12 @@ impl Logs {
             LogsVerb::Search(Search { selection, query }) => {
                 show::show::<LogRecord>(&selection.chosen(&Conditions::new(&query))?, Signal::Log, format)
             }
-            LogsVerb::Follow(Follow { selection, after, query }) => {
-                follow::follow::<LogRecord>(&selection.chosen(&Conditions::new(&query))?, Signal::Log, after, format)
-            }
+            LogsVerb::Follow(Follow { selection, after, query }) => follow::follow::<LogRecord>(
+                &selection.chosen(&Conditions::new(&query))?,
+                Signal::Log,
+                after.as_ref(),
+                format,
+            ),
             LogsVerb::Around(Around { place, cursor, before, after }) => {
                 show::around::<LogRecord>(&place.open()?, &cursor, before, after, format)
             }
@@ -194,7 +197,7 @@ macro_rules! shown {
                     }
                     $inner::Follow(Follow { selection, after, query }) => {
                         let chosen = selection.chosen(&Conditions::new(&query))?;
-                        follow::follow::<$record>(&chosen, $signal, after, format)
+                        follow::follow::<$record>(&chosen, $signal, after.as_ref(), format)
                     }
                 }
                 .map(|()| Exit::Ok)
