@@ -9,6 +9,10 @@ use rustix::time::{ClockId, clock_gettime};
 pub(crate) struct Plan {
     /// Turns; in each one every side is measured once.
     pub(crate) repeats: u32,
+    /// Bytes of sealed segments that a host starts with.
+    pub(crate) sealed_bytes: u64,
+    /// Whether the system's caches are dropped before a start, for all of the machine.
+    pub(crate) drop_caches: bool,
 }
 
 /// One way to do it: does it many times and tells the nanoseconds that one took.
@@ -26,17 +30,32 @@ pub(crate) struct Spread {
     pub(crate) most: f64,
 }
 
+/// What a figure is one of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Unit {
+    Nanos,
+    Bytes,
+    BytesPerSecond,
+}
+
 /// A line of the table.
 pub(crate) struct Row {
     pub(crate) group: &'static str,
     pub(crate) what: String,
-    pub(crate) peer_name: String,
+    pub(crate) unit: Unit,
     pub(crate) ours: Spread,
-    pub(crate) peer: Spread,
-    /// Ours by the peer's, turn by turn.
-    pub(crate) ratio: Spread,
+    /// `None` where there is nothing to compare with.
+    pub(crate) peer: Option<Peer>,
     /// The most that the ratio may be, where there is a target.
     pub(crate) target: Option<f64>,
+}
+
+/// What ours is compared with: a peer, or a limit.
+pub(crate) struct Peer {
+    pub(crate) name: String,
+    pub(crate) spread: Spread,
+    /// Ours by the peer's, turn by turn.
+    pub(crate) ratio: Spread,
 }
 
 impl Plan {
@@ -56,10 +75,25 @@ impl Plan {
 }
 
 impl Samples {
+    pub(crate) fn new(samples: Vec<f64>) -> Self {
+        Self(samples)
+    }
+
     pub(crate) fn spread(&self) -> Spread {
+        let sorted = self.sorted();
+        Spread { median: sorted[sorted.len() / 2], least: sorted[0], most: sorted[sorted.len() - 1] }
+    }
+
+    /// The least sample that so many of a hundred are not over.
+    pub(crate) fn percentile(&self, percent: usize) -> f64 {
+        let sorted = self.sorted();
+        sorted[(sorted.len() * percent).div_ceil(100).max(1) - 1]
+    }
+
+    fn sorted(&self) -> Vec<f64> {
         let mut sorted = self.0.clone();
         sorted.sort_by(f64::total_cmp);
-        Spread { median: sorted[sorted.len() / 2], least: sorted[0], most: sorted[sorted.len() - 1] }
+        sorted
     }
 
     /// A row that compares these samples, ours, with a peer's.
@@ -71,23 +105,41 @@ impl Samples {
         peer_name: &str,
         target: Option<f64>,
     ) -> Row {
-        let ratios = Self(self.0.iter().zip(&peer.0).map(|(ours, peer)| ours / peer).collect());
-        Row {
-            group,
-            what: what.into(),
-            peer_name: peer_name.into(),
-            ours: self.spread(),
-            peer: peer.spread(),
-            ratio: ratios.spread(),
-            target,
-        }
+        let ratio = Self(self.0.iter().zip(&peer.0).map(|(ours, peer)| ours / peer).collect()).spread();
+        let peer = Peer { name: peer_name.into(), spread: peer.spread(), ratio };
+        Row { group, what: what.into(), unit: Unit::Nanos, ours: self.spread(), peer: Some(peer), target }
     }
 }
 
 impl Row {
+    /// A figure with nothing beside it.
+    pub(crate) fn figure(group: &'static str, what: impl Into<String>, unit: Unit, ours: Spread) -> Self {
+        Self { group, what: what.into(), unit, ours, peer: None, target: None }
+    }
+
+    /// The same figure beside another one that was not measured in turns with it.
+    pub(crate) fn beside(self, name: &str, figure: f64) -> Self {
+        let ratio = |ours: f64| ours / figure;
+        let ratio =
+            Spread { median: ratio(self.ours.median), least: ratio(self.ours.least), most: ratio(self.ours.most) };
+        Self { peer: Some(Peer { name: name.into(), spread: Spread::of(figure), ratio }), ..self }
+    }
+
+    /// The same figure under a limit that is the target.
+    pub(crate) fn under(self, name: &str, limit: f64) -> Self {
+        Self { target: Some(1.0), ..self.beside(name, limit) }
+    }
+
     /// Whether the target is met; `None` where there is none.
     pub(crate) fn is_met(&self) -> Option<bool> {
-        self.target.map(|target| self.ratio.median <= target)
+        Some(self.peer.as_ref()?.ratio.median <= self.target?)
+    }
+}
+
+impl Spread {
+    /// One figure.
+    pub(crate) fn of(figure: f64) -> Self {
+        Self { median: figure, least: figure, most: figure }
     }
 }
 

@@ -10,6 +10,8 @@ use glasshouse_runtime::{Event, Extension, ExtensionSpec, Runtime, RuntimeSettin
 use tempfile::TempDir;
 use tokio::runtime;
 
+use crate::records;
+
 /// The variable in which `cargo xtask bench` tells where the guests are.
 const GUESTS_VARIABLE: &str = "GLASSHOUSE_GUESTS";
 
@@ -50,6 +52,16 @@ impl House {
     pub(crate) fn instance(&self, guest: &str) -> Result<Instance> {
         let spec = spec(guest, self.guest(guest))?;
         self.tokio.block_on(Instance::start(&self.runtime, spec)).map_err(|error| anyhow!("starting {guest}: {error}"))
+    }
+
+    /// An instance that is called where it stands, and whose records go to a data directory of its own.
+    pub(crate) fn instance_on_disk(&self, guest: &str) -> Result<Instance> {
+        let data_dir = tempfile::tempdir_in(self.folder())?.keep();
+        let depot = Some(records::depot(&data_dir)?);
+        let cache_folder = Some(self.folder().join("cache"));
+        let runtime = Runtime::new(RuntimeSettings { cache_folder, depot, ..RuntimeSettings::default() })?;
+        let spec = spec(guest, self.guest(guest))?;
+        self.tokio.block_on(Instance::start(&runtime, spec)).map_err(|error| anyhow!("starting {guest}: {error}"))
     }
 
     /// An extension behind its mailbox.

@@ -17,6 +17,9 @@ pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
     let mut ours = house.instance("bench-sdk")?;
     let mut gathering = house.instance("bench-sdk")?;
     house.tokio.block_on(async { gathering.handle(times("batch", 1)).await.map(drop) })?;
+    let mut on_disk = house.instance_on_disk("bench-sdk")?;
+    let mut gathering_on_disk = house.instance_on_disk("bench-sdk")?;
+    house.tokio.block_on(async { gathering_on_disk.handle(times("batch", 1)).await.map(drop) })?;
     let mut encoded = any(house.tokio.block_on(Guest::start(house.runtime.engine(), &house.guest("bench-bare"))))?;
     let mut at_site = any(house.tokio.block_on(Guest::start(house.runtime.engine(), &house.guest("bench-bare"))))?;
     let mut typed = any(house.tokio.block_on(Guest::start(house.runtime.engine(), &house.guest("bench-bare"))))?;
@@ -24,11 +27,21 @@ pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
 
     let stored = ours.extension().clone();
     let gathered = gathering.extension().clone();
+    let stored_on_disk = on_disk.extension().clone();
+    let gathered_on_disk = gathering_on_disk.extension().clone();
     let our_side: Side<'_> = Box::new(|| {
         cpu(TIMES, || house.tokio.block_on(async { Ok(ours.handle(times("log", TIMES)).await.map(drop)?) }))
     });
     let gathering_side: Side<'_> = Box::new(|| {
         cpu(TIMES, || house.tokio.block_on(async { Ok(gathering.handle(times("log", TIMES)).await.map(drop)?) }))
+    });
+    let disk_side: Side<'_> = Box::new(|| {
+        cpu(TIMES, || house.tokio.block_on(async { Ok(on_disk.handle(times("log", TIMES)).await.map(drop)?) }))
+    });
+    let gathering_disk_side: Side<'_> = Box::new(|| {
+        cpu(TIMES, || {
+            house.tokio.block_on(async { Ok(gathering_on_disk.handle(times("log", TIMES)).await.map(drop)?) })
+        })
     });
     let encoded_side: Side<'_> = Box::new(|| cpu(TIMES, || any(house.tokio.block_on(encoded.emit(TIMES)))));
     let at_site_side: Side<'_> = Box::new(|| cpu(TIMES, || any(house.tokio.block_on(at_site.emit_at_site(TIMES)))));
@@ -41,11 +54,19 @@ pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
             })
         })
     });
-    let [sdk, batched, bytes, prefixed, bindgen, native] =
-        plan.run([our_side, gathering_side, encoded_side, at_site_side, typed_side, native_side])?;
+    let [sdk, batched, disk, batched_disk, bytes, prefixed, bindgen, native] = plan.run([
+        our_side,
+        gathering_side,
+        disk_side,
+        gathering_disk_side,
+        encoded_side,
+        at_site_side,
+        typed_side,
+        native_side,
+    ])?;
 
     let expected = u64::from(TIMES) * u64::from(plan.repeats + 1);
-    for extension in [&stored, &gathered] {
+    for extension in [&stored, &gathered, &stored_on_disk, &gathered_on_disk] {
         let logs = extension.usage().stored[Signal::Log as usize];
         ensure!(logs == expected, "{logs} logs were stored, not {expected}");
     }
@@ -53,18 +74,15 @@ pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
     same_bytes(&stored, at_site.store.data().bytes / expected)?;
 
     let what = "64 bytes and 4 fields, from the SDK's macro into the extension's store";
+    let peer = "native tracing, JSON layer to a sink";
     Ok(vec![
         sdk.against(&bytes, "log", what, "bare wasmtime, the same bytes as list<u8>, counted", Some(1.5)),
         sdk.against(&prefixed, "log", what, "bare wasmtime, as above, encoded in the SDK's way", None),
         sdk.against(&bindgen, "log", what, "bare wasmtime, typed call by bindgen, dropped", Some(0.5)),
-        sdk.against(&native, "log", what, "native tracing, JSON layer to a sink", Some(0.25)),
-        batched.against(
-            &native,
-            "log",
-            "the same, gathered in batches",
-            "native tracing, JSON layer to a sink",
-            Some(0.125),
-        ),
+        sdk.against(&native, "log", what, peer, Some(0.25)),
+        batched.against(&native, "log", "the same, gathered in batches", peer, Some(0.125)),
+        disk.against(&native, "log", "one by one, into files of a data directory", peer, Some(0.25)),
+        batched_disk.against(&native, "log", "gathered in batches, into files of a data directory", peer, Some(0.125)),
     ])
 }
 

@@ -1,29 +1,42 @@
 //! Measures Glasshouse side by side with its peers, in one run, and prints one table.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "talking to the person at the terminal is the purpose")]
 
+mod append;
 mod bare;
 mod call;
+mod child;
 #[cfg(feature = "extism")]
 mod extism;
+mod follow;
 mod harness;
 mod house;
+mod idle;
 mod log;
 mod metric;
 mod ready;
+mod records;
+mod seal;
+mod search;
 mod span;
+mod start;
 mod strip;
 mod table;
+
+use std::cell::OnceCell;
+use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use clap::{Parser, ValueEnum};
 
+use child::Child;
 use harness::{Plan, Row};
 use house::House;
 
 #[derive(Parser)]
 #[command(name = "cargo xtask bench", about = "Measures Glasshouse side by side with its peers")]
 struct Arguments {
-    /// Measure only the groups whose names contain this: ready, log, call, span, metric, extism
+    /// Measure only the groups whose names contain this: ready, log, call, span, metric, extism, append, search, follow,
+    /// seal, idle, start
     filter: Option<String>,
     /// How to print the rows
     #[arg(long, value_enum, default_value_t = Format::Table)]
@@ -31,6 +44,18 @@ struct Arguments {
     /// How often each side is measured, in turn with the others
     #[arg(long, default_value_t = 21, value_parser = clap::value_parser!(u32).range(11..))]
     repeats: u32,
+    /// Of how many gigabytes of sealed segments a start is measured, in the folder for temporary files
+    #[arg(long, value_name = "GB", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=100))]
+    sealed_gigabytes: u64,
+    /// Drop all caches of files before each start; this is felt by the whole machine, and only root may do it
+    #[arg(long)]
+    drop_caches: bool,
+    /// What this process does for one that measures
+    #[arg(long, hide = true, requires = "folder")]
+    child: Option<Child>,
+    /// Where it does it
+    #[arg(long, hide = true)]
+    folder: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -40,27 +65,54 @@ enum Format {
 }
 
 /// What belongs together: measured in turns, so that what the machine does besides hits all sides alike.
-type Group = fn(&House, &Plan) -> Result<Vec<Row>>;
+enum Group {
+    /// With guests in their sandboxes.
+    Guests(fn(&House, &Plan) -> Result<Vec<Row>>),
+    /// Of the store alone.
+    Store(fn(&Plan) -> Result<Vec<Row>>),
+}
 
 const GROUPS: &[(&str, Group)] = &[
-    ("ready", ready::measure),
-    ("log", log::measure),
-    ("call", call::measure),
-    ("span", span::measure),
-    ("metric", metric::measure),
+    ("ready", Group::Guests(ready::measure)),
+    ("log", Group::Guests(log::measure)),
+    ("call", Group::Guests(call::measure)),
+    ("span", Group::Guests(span::measure)),
+    ("metric", Group::Guests(metric::measure)),
     #[cfg(feature = "extism")]
-    ("extism", extism::measure),
+    ("extism", Group::Guests(extism::measure)),
+    ("append", Group::Store(append::measure)),
+    ("search", Group::Store(search::measure)),
+    ("follow", Group::Store(follow::measure)),
+    ("seal", Group::Store(seal::measure)),
+    ("idle", Group::Store(idle::measure)),
+    ("start", Group::Store(start::measure)),
 ];
 
 fn main() -> Result<()> {
     let arguments = Arguments::parse();
-    let house = House::open()?;
-    let plan = Plan { repeats: arguments.repeats };
+    if let (Some(child), Some(folder)) = (arguments.child, &arguments.folder) {
+        return child.act(folder);
+    }
+    let plan = Plan {
+        repeats: arguments.repeats,
+        sealed_bytes: arguments.sealed_gigabytes * 1_000_000_000,
+        drop_caches: arguments.drop_caches,
+    };
+    let house = OnceCell::new();
     let mut rows = Vec::new();
     for (name, group) in GROUPS {
         if arguments.filter.as_ref().is_none_or(|filter| name.contains(filter.as_str())) {
             eprintln!("      measuring: {name}");
-            rows.extend(group(&house, &plan).with_context(|| format!("measuring {name}"))?);
+            let measured = match group {
+                Group::Guests(measure) => {
+                    if house.get().is_none() {
+                        let _ = house.set(House::open()?);
+                    }
+                    house.get().context("the house is open").and_then(|house| measure(house, &plan))
+                }
+                Group::Store(measure) => measure(&plan),
+            };
+            rows.extend(measured.with_context(|| format!("measuring {name}"))?);
         }
     }
     match arguments.format {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Row, Spread};
+use crate::harness::{Row, Spread, Unit};
 
 const HEAD: [&str; 8] = ["what", "ours", "peer", "the peer's", "ratio", "min..max", "target", "verdict"];
 
@@ -24,21 +24,25 @@ pub(crate) fn text(rows: &[Row]) -> String {
     let targets = rows.iter().filter(|row| row.target.is_some()).count();
     let _ = writeln!(
         text,
-        "\n{} of {targets} targets met. Times and ratios are medians; a ratio is of one turn.",
+        "\n{} of {targets} targets met. Figures and ratios are medians; a ratio is of one turn.",
         targets - missed
     );
     text
 }
 
 fn cells(row: &Row) -> [String; 8] {
+    let peer = row.peer.as_ref();
+    let text = |text: Option<String>| text.unwrap_or_default();
     [
         format!("{}: {}", row.group, row.what),
-        time(row.ours),
-        row.peer_name.clone(),
-        time(row.peer),
-        format!("{:.2}", row.ratio.median),
-        format!("{:.2}..{:.2}", row.ratio.least, row.ratio.most),
-        row.target.map_or_else(String::new, |target| format!("<= {target}")),
+        figure(row.unit, row.ours),
+        text(peer.map(|peer| peer.name.clone())),
+        text(peer.map(|peer| figure(row.unit, peer.spread))),
+        text(peer.map(|peer| format!("{:.2}", peer.ratio.median))),
+        text(peer.map(|peer| format!("{:.2}..{:.2}", peer.ratio.least, peer.ratio.most))),
+        row.target.map_or_else(String::new, |target| {
+            format!("<= {target:.3}").trim_end_matches('0').trim_end_matches('.').into()
+        }),
         match row.is_met() {
             Some(true) => "met".into(),
             Some(false) => "MISSED".into(),
@@ -47,18 +51,18 @@ fn cells(row: &Row) -> [String; 8] {
     ]
 }
 
-fn time(spread: Spread) -> String {
-    let nanos = spread.median;
-    if nanos < 10_000.0 {
-        format!("{nanos:.0} ns")
-    } else if nanos < 10_000_000.0 {
-        format!("{:.1} us", nanos / 1e3)
-    } else {
-        format!("{:.1} ms", nanos / 1e6)
+fn figure(unit: Unit, spread: Spread) -> String {
+    let median = spread.median;
+    match unit {
+        Unit::Nanos if median < 10_000.0 => format!("{median:.0} ns"),
+        Unit::Nanos if median < 10_000_000.0 => format!("{:.1} us", median / 1e3),
+        Unit::Nanos => format!("{:.1} ms", median / 1e6),
+        Unit::Bytes => format!("{:.1} MiB", median / 1_048_576.0),
+        Unit::BytesPerSecond => format!("{:.0} MB/s", median / 1e6),
     }
 }
 
-/// The rows for a machine; times are in nanoseconds.
+/// The rows for a machine.
 pub(crate) fn json(rows: &[Row]) -> Value {
     let spread = |spread: Spread| json!({ "median": spread.median, "min": spread.least, "max": spread.most });
     rows.iter()
@@ -66,10 +70,15 @@ pub(crate) fn json(rows: &[Row]) -> Value {
             json!({
                 "group": row.group,
                 "what": row.what,
-                "ours_ns": spread(row.ours),
-                "peer": row.peer_name,
-                "peer_ns": spread(row.peer),
-                "ratio": spread(row.ratio),
+                "unit": match row.unit {
+                    Unit::Nanos => "ns",
+                    Unit::Bytes => "bytes",
+                    Unit::BytesPerSecond => "bytes/s",
+                },
+                "ours": spread(row.ours),
+                "peer_name": row.peer.as_ref().map(|peer| &peer.name),
+                "peer": row.peer.as_ref().map(|peer| spread(peer.spread)),
+                "ratio": row.peer.as_ref().map(|peer| spread(peer.ratio)),
                 "target": row.target,
                 "met": row.is_met(),
             })

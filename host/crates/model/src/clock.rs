@@ -17,6 +17,11 @@ impl fmt::Display for UnixNanos {
 }
 
 impl UnixNanos {
+    /// The date, in UTC.
+    pub fn date(self) -> String {
+        jiff::Timestamp::from_nanosecond(i128::from(self.0)).unwrap_or_default().strftime("%F").to_string()
+    }
+
     /// The time of day with milliseconds, in UTC, for lines that a person reads.
     pub fn time_of_day(self) -> String {
         let time = jiff::Timestamp::from_nanosecond(i128::from(self.0)).unwrap_or_default();

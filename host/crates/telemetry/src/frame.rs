@@ -54,10 +54,12 @@ impl FrameParts<'_> {
         // The process may end between any two instructions, and what it has written by then stays.
         compiler_fence(Ordering::SeqCst);
         head[16..24].copy_from_slice(&self.time.to_le_bytes());
-        head[24] = self.kind;
-        head[25] = self.flags;
-        head[26..28].copy_from_slice(&(self.context.len() as u16).to_le_bytes());
-        rest[..self.context.len()].copy_from_slice(self.context);
+        let [low, high] = (self.context.len() as u16).to_le_bytes();
+        head[24..28].copy_from_slice(&[self.kind, self.flags, low, high]);
+        // Copying nothing is a call, too.
+        if !self.context.is_empty() {
+            rest[..self.context.len()].copy_from_slice(self.context);
+        }
         rest[self.context.len()..][..self.body.len()].copy_from_slice(self.body);
         let checksum = digest(&place[CHECKED_AT..self.len()]) ^ key;
         place[4..8].copy_from_slice(&checksum.to_le_bytes());
@@ -130,11 +132,11 @@ impl Frame {
     }
 }
 
-/// The key of records whose header is lost: that of the first two that agree.
-pub(crate) fn guess_key(bytes: &[u8], at: usize) -> Option<u32> {
-    let mut keys = frames(&bytes[at.min(bytes.len())..]).map(|frame| frame.key(&bytes[at..]));
-    let first = keys.next()?;
-    keys.next().is_none_or(|second| second == first).then_some(first)
+/// The key of records whose header is lost: one that two in a row were made with. What a record carries in its body is not
+/// looked at.
+pub(crate) fn guess_key(bytes: &[u8]) -> Option<u32> {
+    let keys: Vec<_> = frames(bytes).map(|frame| frame.key(bytes)).collect();
+    keys.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
 }
 
 /// The records of bytes that this process has written, or checked: oldest first.
@@ -295,7 +297,7 @@ mod tests {
             record[..4].copy_from_slice(&(forged.len() as u32).to_le_bytes());
             // Its own head and context end one byte before a multiple of 8.
             let mut bytes = segment(&[[vec![0], record].concat(), vec![]]);
-            assert_eq!(guess_key(&bytes, 0), Some(KEY));
+            assert_eq!(guess_key(&bytes), Some(KEY));
             bytes[8] ^= 1;
             Scan::new(&bytes, 0, 0, KEY).map(|frame| frame.body(&bytes).to_vec()).collect::<Vec<_>>()
         };

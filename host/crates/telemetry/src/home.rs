@@ -60,12 +60,12 @@ pub(crate) struct OpenFile {
 }
 
 impl OpenFile {
-    /// Reads a file by its present length.
-    pub(crate) fn read(path: &Path) -> io::Result<Self> {
+    /// Reads a file by its present length. If its header is lost, so may be its key; that of the files before it is likely.
+    pub(crate) fn read(path: &Path, hint: Option<u32>) -> io::Result<Self> {
         let bytes = read_whole(&File::open(path)?)?;
         let header = Header::decode(&bytes);
         let key = header.as_ref().map_or_else(
-            |_| guess_key(&bytes, HEADER_BYTES.min(bytes.len())).unwrap_or_default(),
+            |_| bytes.get(HEADER_BYTES..).and_then(guess_key).or(hint).unwrap_or_default(),
             |header| header.incarnation.key(),
         );
         Ok(Self { header, bytes, key })
@@ -122,15 +122,17 @@ impl Home {
             Err(error) => return Err(error),
         };
         for entry in entries {
-            let path = entry?.path();
-            let name = path.file_name().and_then(|name| name.to_str());
-            let Some((stem, ending)) = name.and_then(|name| name.split_once('.')) else { continue };
+            let entry = entry?;
+            let name = entry.file_name();
+            let Some((stem, ending)) = name.to_str().and_then(|name| name.split_once('.')) else { continue };
+            let path = entry.path();
             match ending {
                 OPEN => listing.open.extend(stem.parse().ok().map(|number| (number, path.clone()))),
                 SEALED => {
                     let Some((first, last)) = stem.split_once('-') else { continue };
                     let (Ok(first), Ok(last)) = (first.parse(), last.parse()) else { continue };
-                    let metadata = fs::metadata(&path)?;
+                    // Looked for in the open folder: its path need not be gone through again.
+                    let metadata = entry.metadata()?;
                     let newest = metadata.modified().unwrap_or(UNIX_EPOCH).duration_since(UNIX_EPOCH);
                     let newest = newest.map_or(0, |age| age.as_nanos() as i64);
                     listing.sealed.push(SealedFile { path, first, last, bytes: metadata.len(), newest });
@@ -164,7 +166,8 @@ impl Home {
         // Whether records may have been lost after the newest that is found.
         let mut tail_lost = false;
         for (_, path) in listing.open {
-            let file = OpenFile::read(&path)?;
+            let hint = newest_header.as_ref().ok().map(|header| header.incarnation.key());
+            let file = OpenFile::read(&path, hint)?;
             if file.bytes.iter().all(|byte| *byte == 0) {
                 // Made ahead, and never used.
                 fs::remove_file(&path)?;
@@ -182,7 +185,7 @@ impl Home {
             tail_lost = truncated || (rest.any(|byte| *byte != 0) && !scan.ends_unfinished());
             let records = frames.iter().map(|frame| frame.parts(&file.bytes));
             let on_disk = OnDisk { bytes: file.bytes.len() as u64, path: path.clone() };
-            newest_header = file.header.clone();
+            newest_header.clone_from(&file.header);
             let Some(segment) = Segment::recovered(on_disk, file.key, records)? else {
                 fs::remove_file(&path)?;
                 continue;

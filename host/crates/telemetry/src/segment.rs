@@ -89,7 +89,7 @@ impl Segment {
         let memory = MmapRaw::from(MmapMut::map_anon(bytes)?);
         let (segment, mut writer) = Self::begin(memory, 0, first.sequence, key, Some(file));
         for parts in records {
-            writer.append(parts);
+            writer.append(&parts);
         }
         Ok(Some(segment))
     }
@@ -141,7 +141,8 @@ impl Segment {
 
     /// Waits until its file's bytes are on the disk.
     pub(crate) fn sync(&self) -> io::Result<()> {
-        if self.start == HEADER_BYTES { self.memory.flush() } else { Ok(()) }
+        // What is not written yet need not be, and the writer would take a page fault for each page of it anew.
+        if self.start == HEADER_BYTES { self.memory.flush_range(0, HEADER_BYTES + self.bytes().len()) } else { Ok(()) }
     }
 }
 
@@ -184,7 +185,7 @@ pub(crate) struct SegmentWriter {
 impl SegmentWriter {
     /// Appends a record, if it still fits.
     #[inline]
-    pub(crate) fn append(&mut self, parts: FrameParts<'_>) -> bool {
+    pub(crate) fn append(&mut self, parts: &FrameParts<'_>) -> bool {
         let length = parts.padded_len();
         if length > self.segment.capacity() - self.end {
             return false;
@@ -205,10 +206,12 @@ impl SegmentWriter {
         true
     }
 
-    /// Whether less than half of the room is left.
+    /// Whether it is time to ask for the file after this one: making and populating it takes milliseconds, in which a busy
+    /// guest fills half a megabyte.
     #[inline]
-    pub(crate) fn is_half_full(&self) -> bool {
-        self.end > self.segment.capacity() / 2
+    pub(crate) fn is_well_begun(&self) -> bool {
+        const BYTES: usize = 64 * 1024;
+        self.end > BYTES.min(self.segment.capacity() / 2)
     }
 
     pub(crate) fn segment(&self) -> &Arc<Segment> {

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use glasshouse_model::Signal;
+use glasshouse_model::{ExtensionId, Signal};
 
 use crate::depot::{DataDirError, EXTENSIONS, check_format};
 use crate::frame::{Frame, Scan};
@@ -40,13 +40,16 @@ impl DataDir {
         };
         let names = entries.map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()));
         let mut names = names.collect::<Result<Vec<_>, _>>().map_err(io)?;
+        names.retain(|name| name.parse::<ExtensionId>().is_ok());
         names.sort();
         Ok(names)
     }
 
     /// Reads a signal of an extension; nothing is there of one that is unknown.
     pub fn reader(&self, extension: &str, signal: Signal) -> Reader {
-        let folder = self.root.join(EXTENSIONS).join(extension).join(signal.as_str());
+        // What is no id is nobody's, and leads nowhere.
+        let name = if extension.parse::<ExtensionId>().is_ok() { extension } else { "" };
+        let folder = self.root.join(EXTENSIONS).join(name).join(signal.as_str());
         let home = Home { folder, extension: extension.to_owned(), signal };
         Reader::of_stored(
             Arc::new(StoredRing { home, copies: Mutex::default(), incarnation: Mutex::default() }),
@@ -140,21 +143,25 @@ fn refresh(copies: &mut BTreeMap<u64, Copy>, number: u64, path: &Path) -> io::Re
         }
         copies.remove(&number);
     }
-    drop(file);
-    let file = OpenFile::read(path)?;
-    let first = match &file.header {
-        Ok(header) => header.first_sequence,
+    let mut header = [0; HEADER_BYTES];
+    let read = file.read_exact_at(&mut header, 0).map_err(|_| BadHeader::Damaged);
+    let (header, first, key, length) = match read.and_then(|()| Header::decode(&header)) {
         // Made ahead, and not used yet.
         Err(BadHeader::Empty) => return Ok(()),
-        Err(_) => match file.scan().next() {
-            Some(frame) => frame.sequence,
-            None => return Ok(()),
-        },
+        Ok(header) => {
+            let (first, key) = (header.first_sequence, header.incarnation.key());
+            (Ok(header), first, key, file.metadata()?.len() as usize)
+        }
+        Err(_) => {
+            let hint = copies.range(..number).next_back().map(|(_, before)| before.key);
+            let whole = OpenFile::read(path, hint)?;
+            let Some(frame) = whole.scan().next() else { return Ok(()) };
+            (whole.header.clone(), frame.sequence, whole.key, whole.bytes.len())
+        }
     };
-    let (_, writer) = Segment::anonymous(first, file.bytes.len().max(HEADER_BYTES), file.key)?;
-    let (header, key) = (file.header, file.key);
+    let (_, writer) = Segment::anonymous(first, length.max(HEADER_BYTES), key)?;
     let mut copy = Copy { writer, header, key, at: HEADER_BYTES, next_sequence: first };
-    copy.extend(&File::open(path)?)?;
+    copy.extend(&file)?;
     copies.insert(number, copy);
     Ok(())
 }
@@ -164,12 +171,12 @@ impl Copy {
         let mut tries_left = 2;
         loop {
             let bytes = read_from(file, self.at)?;
-            let mut scan = Scan::new(&bytes, 0, self.next_sequence, self.key);
+            let scan = Scan::new(&bytes, 0, self.next_sequence, self.key);
             let mut end = 0;
             let mut found: Vec<Frame> = Vec::new();
             // Records in a row are there for good. What comes after a hole may be there since the hole was read: it is
             // read once more before it is believed to be damage.
-            while let Some(frame) = scan.next() {
+            for frame in scan {
                 if frame.at as usize != end && tries_left > 0 {
                     break;
                 }
@@ -178,7 +185,7 @@ impl Copy {
             }
             let holds_more = end < bytes.len() && bytes[end..].iter().any(|byte| *byte != 0);
             for frame in &found {
-                self.writer.append(frame.parts(&bytes));
+                self.writer.append(&frame.parts(&bytes));
                 self.next_sequence = frame.sequence + 1;
             }
             self.at += end;

@@ -34,8 +34,7 @@ pub(super) fn follow<T: Record + Shown>(
     format: Format,
 ) -> Result<()> {
     let mut followed = BTreeMap::new();
-    let several = chosen.extensions()?.len() > 1;
-    let printer = Printer::new(format, several);
+    let printer = Printer::new(format, &chosen.extensions()?);
     match after {
         Some(cursor) if cursor.signal != signal => bail!("the cursor is one of {}, and not of {signal}", cursor.signal),
         Some(cursor) => {

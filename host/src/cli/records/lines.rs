@@ -15,11 +15,18 @@ use crate::output::Paint;
 pub(super) trait Shown: Serialize {
     /// The line, which may have further ones that are indented.
     fn line(&self, paint: Paint) -> String;
+
+    /// When it was recorded.
+    fn time(&self) -> UnixNanos;
 }
 
 impl Shown for LogRecord {
     fn line(&self, paint: Paint) -> String {
         log_line(self, paint)
+    }
+
+    fn time(&self) -> UnixNanos {
+        self.head.time
     }
 }
 
@@ -42,6 +49,10 @@ impl Shown for ErrorRecord {
         }
         line
     }
+
+    fn time(&self) -> UnixNanos {
+        self.head.time
+    }
 }
 
 impl Shown for MetricRecord {
@@ -58,6 +69,10 @@ impl Shown for MetricRecord {
             let _ = write!(line, " {}", field_text(name, value));
         }
         line
+    }
+
+    fn time(&self) -> UnixNanos {
+        self.head.time
     }
 }
 
@@ -81,6 +96,10 @@ impl Shown for SpanRecord {
             let _ = write!(line, " {}", paint.dim(&format!("trace {}", context.trace_id)));
         }
         line
+    }
+
+    fn time(&self) -> UnixNanos {
+        self.head.time
     }
 }
 
@@ -106,6 +125,10 @@ impl Shown for AlertRecord {
         }
         line
     }
+
+    fn time(&self) -> UnixNanos {
+        self.head.time
+    }
 }
 
 impl Shown for InvocationRecord {
@@ -120,6 +143,10 @@ impl Shown for InvocationRecord {
             bytes(self.memory_peak_bytes),
             visible(&self.name, 80)
         )
+    }
+
+    fn time(&self) -> UnixNanos {
+        self.head.time
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Result, bail};
 use clap::Args;
 use glasshouse::{Level, Query, Severity, Stored, StoredExtension, SystemClock};
 
@@ -30,7 +30,11 @@ impl Place {
                 UsageError("name the data directory with --data-dir, or as host.data_dir in the --config".into())
             })?,
         };
-        Stored::open(&folder).with_context(|| "a host keeps its telemetry only if it has a data directory")
+        if !folder.exists() {
+            let folder = folder.display();
+            bail!("there is no data directory {folder}; name the one that `glasshouse run --data-dir` was given");
+        }
+        Ok(Stored::open(&folder)?)
     }
 }
 

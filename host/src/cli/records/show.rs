@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use glasshouse::records::{Record, Records, record};
-use glasshouse::{Cursor, Entry, Order, Query, Signal, Stored};
+use glasshouse::{Clock as _, Cursor, Entry, Order, Query, Signal, Stored, StoredExtension, SystemClock};
 
 use super::lines::Shown;
 use super::select::Chosen;
@@ -22,7 +22,7 @@ pub(super) fn show<T: Record + Shown>(chosen: &Chosen, signal: Signal, format: F
     if chosen.query.given_order().is_none() {
         found.reverse();
     }
-    let printer = Printer::new(format, extensions.len() > 1);
+    let printer = Printer::new(format, &extensions);
     // One reader for all records of an extension: a new one looks through all files for its first cursor.
     let records: Vec<_> =
         extensions.iter().map(|one| Records::<T>::from_reader(one.reader(signal), one.id())).collect();
@@ -77,7 +77,7 @@ pub(super) fn around<T: Record + Shown>(
     if entries.is_empty() {
         bail!("the record is not there any more: it was over the bounds of [retention], or was damaged");
     }
-    let printer = Printer::new(format, false);
+    let printer = Printer::new(format, &[]);
     for entry in &entries {
         if let Some(record) = record::<T>(entry) {
             printer.print(extension.id(), || records.cursor(entry.sequence()), &record)?;
@@ -89,14 +89,18 @@ pub(super) fn around<T: Record + Shown>(
 /// Prints records one by one.
 pub(super) struct Printer {
     format: Format,
-    /// Whether lines say whose they are.
-    several: bool,
+    /// The width of the extensions' ids, if lines say whose they are.
+    ids: Option<usize>,
+    /// Lines of other days have their date.
+    today: String,
     paint: Paint,
 }
 
 impl Printer {
-    pub(super) fn new(format: Format, several: bool) -> Self {
-        Self { format, several, paint: Paint::stdout() }
+    pub(super) fn new(format: Format, extensions: &[StoredExtension]) -> Self {
+        let widest = extensions.iter().map(|extension| extension.id().len()).max();
+        let ids = widest.filter(|_| extensions.len() > 1);
+        Self { format, ids, today: SystemClock::new().now().date(), paint: Paint::stdout() }
     }
 
     pub(super) fn print<T: Shown>(
@@ -114,10 +118,12 @@ impl Printer {
         }
         match self.format {
             Format::Json => output::json(&Line { extension, cursor: cursor().to_string(), record }),
-            Format::Table if self.several => {
-                output::line(format_args!("{} {}", self.paint.bold(extension), record.line(self.paint)))
+            Format::Table => {
+                let id = self.ids.map(|width| self.paint.bold(&format!("{extension:<width$} "))).unwrap_or_default();
+                let date = Some(record.time().date()).filter(|date| *date != self.today);
+                let date = date.map(|date| self.paint.dim(&format!("{date} "))).unwrap_or_default();
+                output::line(format_args!("{id}{date}{}", record.line(self.paint)))
             }
-            Format::Table => output::line(record.line(self.paint)),
         }
     }
 
