@@ -47,7 +47,7 @@ impl Default for DepotSettings {
         Self {
             data_dir: None,
             data_limit: 16 << 30,
-            cleanup_interval: Duration::from_secs(60),
+            cleanup_interval: Duration::from_mins(1),
             sync_interval: Duration::from_secs(5),
         }
     }

@@ -182,7 +182,7 @@ impl Home {
             tail_lost = truncated || file.bytes[scan.at().min(file.bytes.len())..].iter().any(|byte| *byte != 0);
             let records = frames.iter().map(|frame| frame.parts(&file.bytes));
             let on_disk = OnDisk { bytes: file.bytes.len() as u64, path: path.clone() };
-            newest_header = file.header.clone();
+            newest_header.clone_from(&file.header);
             let Some(segment) = Segment::recovered(on_disk, file.key, records)? else {
                 fs::remove_file(&path)?;
                 continue;

@@ -143,7 +143,6 @@ impl Ring {
         ring
     }
 
-    #[expect(clippy::too_many_arguments, reason = "what both kinds of ring start with")]
     fn new(
         bounds: Bounds,
         disk: Option<DiskRing>,
@@ -605,7 +604,7 @@ fn no_room() -> io::Error {
 }
 
 fn is_no_room(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|inner| inner.is::<NoRoom>())
+    error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<NoRoom>)
 }
 
 #[derive(Debug, thiserror::Error)]

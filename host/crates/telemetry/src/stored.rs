@@ -167,12 +167,12 @@ impl Copy {
         let mut tries_left = 2;
         loop {
             let bytes = read_from(file, self.at)?;
-            let mut scan = Scan::new(&bytes, 0, self.next_sequence, self.key);
+            let scan = Scan::new(&bytes, 0, self.next_sequence, self.key);
             let mut end = 0;
             let mut found: Vec<Frame> = Vec::new();
             // Records in a row are there for good. What comes after a hole may be there since the hole was read: it is
             // read once more before it is believed to be damage.
-            while let Some(frame) = scan.next() {
+            for frame in scan {
                 if frame.at as usize != end && tries_left > 0 {
                     break;
                 }
