@@ -7,7 +7,10 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, fmt};
 
 use cli::{Cli, Exit};
 
@@ -21,10 +24,10 @@ fn main() -> ExitCode {
         Ok(filter) => filter,
         Err(error) => return fail(&format!("--log {log}: {error}; use a level such as debug"), Exit::Usage),
     };
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(output::Paint::stderr().is_on())
+    tracing_subscriber::registry()
+        .with(fmt::layer().with_writer(std::io::stderr).with_ansi(output::Paint::stderr().is_on()))
+        .with(filter)
+        .with(filter_fn(|metadata| !shows_arguments(metadata)))
         .init();
     raise_open_files();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -42,6 +45,11 @@ fn main() -> ExitCode {
             fail(&format!("{error:#}"), exit)
         }
     }
+}
+
+/// Whether a line of a library's log shows what a guest passed to WASI, such as paths and what it writes: nothing redacts that.
+fn shows_arguments(metadata: &tracing::Metadata<'_>) -> bool {
+    *metadata.level() == tracing::Level::TRACE && metadata.is_event() && metadata.target().starts_with("wasmtime_wasi")
 }
 
 /// Lets the process open as many files as the system allows it: each instance may hold files and sockets, and the usual soft

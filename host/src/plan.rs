@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use glasshouse_model::ExtensionId;
 use glasshouse_model::config::{Layers, Manifest, OperatorConfig, Resolved, ResolvedHost, Setting};
+use glasshouse_telemetry::Redactor;
 
 use crate::discover::Candidate;
 
@@ -70,9 +71,19 @@ impl Plan {
 }
 
 fn planned(layers: &Layers, candidate: Candidate) -> Planned {
-    let Candidate { id, folder, component, manifest, problem } = candidate;
-    let resolved = layers.resolve(&manifest, &folder);
-    let problem = problem.or_else(|| led_astray(&resolved));
+    let Candidate { id, folder, component, mut manifest, problem } = candidate;
+    let mut resolved = layers.resolve(&manifest, &folder);
+    // What is shown of a manifest may quote what should not stand in one.
+    let redactor = Redactor::new(&resolved.settings.redaction).unwrap_or_default();
+    let clean = |text: &str| redactor.redact_text(text).into_owned();
+    let problem = problem.or_else(|| led_astray(&resolved)).map(|problem| clean(&problem));
+    manifest.description = clean(&manifest.description);
+    for setting in &mut resolved.origins {
+        let own = setting.key.strip_prefix("config.").unwrap_or_default();
+        setting.value = redactor.redact_value(own, &setting.value).into_owned();
+        setting.note = setting.note.as_deref().map(clean);
+    }
+    resolved.grant.denied.iter_mut().for_each(|denied| *denied = clean(denied));
     Planned { id, folder, component, manifest, resolved, problem }
 }
 

@@ -1,9 +1,11 @@
 //! Runs the command in a folder of its own, with guests as plugins.
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -12,6 +14,8 @@ use serde_json::Value;
 const GUESTS_VARIABLE: &str = "GLASSHOUSE_GUESTS";
 /// How often a process is asked whether it has ended.
 const LOOK: Duration = Duration::from_millis(10);
+/// How long is waited for what takes a moment: compiling a guest may come first, on a machine with much to do.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The component file of a guest.
 pub(crate) fn guest(name: &str) -> PathBuf {
@@ -63,6 +67,13 @@ impl Place {
         fs::read_to_string(self.path(name)).expect("reading a file")
     }
 
+    /// Makes an extension of this id of a guest, with more lines for its manifest.
+    pub(crate) fn extension(&self, id: &str, guest_name: &str, manifest: &str) {
+        let head = format!("id = \"{id}\"\ncomponent = \"{guest_name}.wasm\"\n");
+        self.write(&format!("plugins/{id}/extension.toml"), &(head + manifest));
+        self.link(guest_name, &format!("plugins/{id}/{guest_name}.wasm"));
+    }
+
     /// The command with arguments. Compiled components are kept for all tests.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_glasshouse"));
@@ -77,6 +88,11 @@ impl Place {
     /// Runs the command to its end.
     pub(crate) fn glasshouse(&self, arguments: &[&str]) -> Ended {
         end(&mut self.command(arguments))
+    }
+
+    /// Starts the command, with pipes for all that it reads and writes.
+    pub(crate) fn start(&self, arguments: &[&str]) -> Running {
+        Running::start(&mut self.command(arguments))
     }
 
     /// Runs the command to its end, with text on its standard input.
@@ -126,10 +142,93 @@ pub(crate) fn json_lines(text: &str) -> Vec<Value> {
     text.lines().map(parse).collect()
 }
 
+/// Looks again and again until there is what is waited for.
+pub(crate) fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    while start.elapsed() < PATIENCE {
+        if let Some(found) = look() {
+            return found;
+        }
+        std::thread::sleep(LOOK);
+    }
+    panic!("waited {PATIENCE:?} for {what}")
+}
+
+/// The lines that a process writes, collected as they come.
+pub(crate) struct Lines {
+    lines: Arc<Mutex<Vec<String>>>,
+    reader: JoinHandle<()>,
+}
+
+impl Lines {
+    fn of(output: impl Read + Send + 'static) -> Self {
+        let lines = Arc::<Mutex<Vec<String>>>::default();
+        let collected = Arc::clone(&lines);
+        let reader = std::thread::spawn(move || {
+            let mut output = BufReader::new(output);
+            let mut line = String::new();
+            // What has no end was cut off when the process was killed.
+            while output.read_line(&mut line).is_ok_and(|bytes| bytes > 0) && line.ends_with('\n') {
+                line.pop();
+                collected.lock().expect("nobody panics with it").push(std::mem::take(&mut line));
+            }
+        });
+        Self { lines, reader }
+    }
+
+    /// What there is by now.
+    pub(crate) fn so_far(&self) -> Vec<String> {
+        self.lines.lock().expect("nobody panics with it").clone()
+    }
+
+    /// Waits for a line that has a text in it.
+    pub(crate) fn wait_for(&self, text: &str) -> String {
+        wait_for(text, || self.so_far().into_iter().find(|line| line.contains(text)))
+    }
+
+    /// How many there are by now.
+    pub(crate) fn count(&self) -> usize {
+        self.lines.lock().expect("nobody panics with it").len()
+    }
+
+    /// All of them, once the process has ended.
+    pub(crate) fn to_the_end(self) -> Vec<String> {
+        self.reader.join().expect("it reads to the end");
+        std::mem::take(&mut *self.lines.lock().expect("nobody panics with it"))
+    }
+}
+
 /// A running command that does not outlive its test.
 pub(crate) struct Running(pub(crate) Child);
 
 impl Running {
+    /// Starts a command, with pipes for all that it reads and writes.
+    pub(crate) fn start(command: &mut Command) -> Self {
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self(command.spawn().expect("the command starts"))
+    }
+
+    /// Collects what it writes to its standard output.
+    pub(crate) fn stdout(&mut self) -> Lines {
+        Lines::of(self.0.stdout.take().expect("its output is a pipe"))
+    }
+
+    /// Collects what it writes to its standard error.
+    pub(crate) fn stderr(&mut self) -> Lines {
+        Lines::of(self.0.stderr.take().expect("its output is a pipe"))
+    }
+
+    /// Writes a line to its standard input.
+    pub(crate) fn tell(&mut self, line: &Value) {
+        writeln!(self.0.stdin.as_mut().expect("its input is a pipe"), "{line}").expect("it reads its input");
+    }
+
+    /// Ends it as nobody can refuse: by SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        self.0.kill().expect("it is running");
+        self.0.wait().expect("it is our child");
+    }
+
     pub(crate) fn interrupt(&self) {
         let id = rustix::process::Pid::from_child(&self.0);
         rustix::process::kill_process(id, rustix::process::Signal::INT).expect("it is running");

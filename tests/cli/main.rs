@@ -3,6 +3,13 @@
 mod harness;
 
 mod author;
+mod canaries;
+mod damage;
+mod data_dir;
+mod follow;
+mod kill;
 mod operator;
+mod records;
+mod redaction;
 mod run;
 mod stop;

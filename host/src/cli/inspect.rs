@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use glasshouse::config::Setting;
 use glasshouse::text::{self, visible};
-use glasshouse::{Inspection, Permissions, Planned};
+use glasshouse::{Inspection, Permissions, Planned, Redactor};
 use serde::Serialize;
 
 use super::config::ShownSetting;
@@ -73,6 +73,10 @@ impl Inspect {
 impl<'a> Shown<'a> {
     fn new(planned: &'a Planned, inspection: Option<&'a Inspection>, problem: Option<&'a str>) -> Self {
         let (manifest, resolved) = (&planned.manifest, &planned.resolved);
+        let redactor = Redactor::new(&resolved.settings.redaction).unwrap_or_default();
+        let shown = |permissions: &Permissions| {
+            lines(permissions).iter().map(|line| redactor.redact_text(line).into_owned()).collect()
+        };
         let is_permission = |setting: &&Setting| setting.key.starts_with("permissions.");
         Self {
             extension: planned.id.as_str(),
@@ -86,8 +90,8 @@ impl<'a> Shown<'a> {
             code_bytes: inspection.map(|inspection| inspection.code_bytes),
             imports: inspection.map_or(&[], |inspection| &inspection.imports),
             exports: inspection.map_or(&[], |inspection| &inspection.exports),
-            requests: lines(&manifest.permissions.rooted(&planned.folder)),
-            granted: lines(&resolved.grant.effective),
+            requests: shown(&manifest.permissions.rooted(&planned.folder)),
+            granted: shown(&resolved.grant.effective),
             denied: &resolved.grant.denied,
             granted_unasked: &resolved.grant.unused,
             settings: resolved.origins.iter().filter(|setting| !is_permission(setting)).map(Into::into).collect(),

@@ -1,6 +1,9 @@
 //! How an extension judges itself.
 
+use std::borrow::Cow;
+
 use glasshouse_model::text;
+use glasshouse_telemetry::Redactor;
 
 use crate::bindings::exports::glasshouse::extension::health as wit;
 
@@ -28,6 +31,17 @@ pub struct Check {
     pub status: Health,
     /// What was found, and what to do about it.
     pub detail: String,
+}
+
+impl Check {
+    /// Replaces what is secret in its texts.
+    pub(crate) fn redact(&mut self, redactor: &Redactor) {
+        for text in [&mut self.name, &mut self.detail] {
+            if let Cow::Owned(clean) = redactor.redact_text(text) {
+                *text = clean;
+            }
+        }
+    }
 }
 
 impl From<wit::Check> for Check {

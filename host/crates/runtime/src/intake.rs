@@ -105,11 +105,17 @@ impl Intake {
     }
 
     pub(crate) fn set_context(&mut self, context: Context) {
-        self.context_bytes.clear();
-        // What is passed on to others is left as it is; what is stored is not.
-        let redacted = self.recorder.redactor().redact_context(&context);
-        redacted.as_ref().unwrap_or(&context).encode(&mut self.context_bytes);
+        let mut bytes = std::mem::take(&mut self.context_bytes);
+        bytes.clear();
+        self.encode_context(&context, &mut bytes);
+        self.context_bytes = bytes;
         self.context = context;
+    }
+
+    /// Appends a context as it is stored. What is passed on to others is left as it is; what is stored is not.
+    pub(crate) fn encode_context(&self, context: &Context, buffer: &mut Vec<u8>) {
+        let redacted = self.recorder.redactor().redact_context(context);
+        redacted.as_ref().unwrap_or(context).encode(buffer);
     }
 
     pub(crate) fn set_span(&mut self, span: glasshouse_model::SpanId) {

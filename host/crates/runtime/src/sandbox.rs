@@ -254,10 +254,10 @@ impl Sandbox {
             }
             Ended::Cancelled => Answer::Cancelled,
         };
-        if let Answer::Failed(failure) = &mut answer {
-            // It is told in replies, listings and the host's own log, too.
-            let redacted = blueprint.recorder.redactor().redact_text(&failure.message).into_owned();
-            failure.message = redacted;
+        match &mut answer {
+            Answer::Failed(failure) => blueprint.recorder.redactor().redact_failure(failure),
+            Answer::Health(checks) => checks.iter_mut().for_each(|check| check.redact(blueprint.recorder.redactor())),
+            _ => {}
         }
         let cost = Cost {
             fuel: fuel - fuel_left.min(fuel),

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 
 use glasshouse_model::wire::Field;
 use glasshouse_model::{Clock, Level, limits};
-use glasshouse_telemetry::Recorder;
+use glasshouse_telemetry::{KeyLines, Recorder};
 use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
@@ -32,6 +32,7 @@ struct Shared {
     clock: Arc<dyn Clock>,
     context: Vec<u8>,
     pending: [Vec<u8>; 2],
+    lines: [KeyLines; 2],
     /// Bytes written since the guest last yielded, with an allowance for each line.
     written: usize,
 }
@@ -61,6 +62,7 @@ impl Stdio {
             clock,
             context: Vec::new(),
             pending: Default::default(),
+            lines: Default::default(),
             written: 0,
         })))
     }
@@ -122,7 +124,8 @@ impl Shared {
     fn store_pending(&mut self, stream: Stream, cut: bool) {
         let line = std::mem::take(&mut self.pending[stream as usize]);
         let text = lossy(line.strip_suffix(b"\r").unwrap_or(&line));
-        if !text.is_empty() {
+        let hidden = self.lines[stream as usize].hides(self.recorder.redactor(), &text);
+        if !hidden && !text.is_empty() {
             Intake::stdio_line(&self.recorder, &*self.clock, &self.context, stream.name(), &text, cut);
         }
     }

@@ -166,6 +166,7 @@ impl Supervisor {
 
     /// Answers that the extension cannot be used, until the host stops.
     async fn refuse(&mut self, cause: String) {
+        let cause = self.recorder.redactor().redact_text(&cause).into_owned();
         self.log(Level::Error, &format!("failed to start: {cause}"), &[]);
         self.set_status(Status::Failed { cause: cause.clone() });
         while let Some(message) = self.next().await {
@@ -197,7 +198,9 @@ impl Supervisor {
             let refusal = match &error {
                 BuildError::Failed(failure) => CallError::Failed(Arc::new((**failure).clone())),
                 BuildError::Cancelled => CallError::Cancelled,
-                BuildError::Grant(_) | BuildError::Engine(_) => CallError::Unavailable(error.to_string()),
+                BuildError::Grant(_) | BuildError::Engine(_) => {
+                    CallError::Unavailable(self.recorder.redactor().redact_text(&error.to_string()).into_owned())
+                }
             };
             self.answer_error(message, refusal);
             return self.note_build_error(serving, &error);

@@ -34,8 +34,13 @@ impl Allowance {
         self.taken.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn is_exceeded(&self) -> bool {
-        self.taken() > self.most
+    fn is_exceeded(&self) -> bool {
+        self.is_exceeded_without(0)
+    }
+
+    /// Whether more is taken than is allowed, and will be when so many bytes are given back.
+    pub(crate) fn is_exceeded_without(&self, bytes: u64) -> bool {
+        self.taken().saturating_sub(bytes) > self.most
     }
 }
 

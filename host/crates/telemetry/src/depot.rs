@@ -142,7 +142,8 @@ impl Disk {
             });
         let _ = fs::remove_file(&path);
         if tried.is_ok() && self.failing.swap(false, Ordering::Relaxed) {
-            tracing::info!(data_dir = %self.root.display(), "telemetry is written to the disk again");
+            // As loud as the failure: whoever was told of that waits for this.
+            tracing::warn!(data_dir = %self.root.display(), "telemetry is written to the disk again");
         }
         tried.is_ok()
     }
@@ -257,6 +258,7 @@ impl Disk {
     fn open(root: &Path, limit: u64) -> Result<Self, DataDirError> {
         let io = |doing| move |cause| DataDirError::Io { path: root.to_owned(), doing, cause };
         DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(io("make a folder"))?;
+        check_format(root, true)?;
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let mut lock = options.open(root.join(LOCK)).map_err(io("open the lock"))?;
@@ -270,7 +272,6 @@ impl Disk {
             let by = if pid.trim().is_empty() { String::new() } else { format!(" (process {})", pid.trim()) };
             return Err(DataDirError::InUse { path: root.to_owned(), by });
         }
-        check_format(root, true)?;
         // Who holds it, is only for the message of one that is refused.
         let _ = lock.set_len(0).and_then(|()| lock.write_all(format!("{}\n", std::process::id()).as_bytes()));
         Ok(Self {

@@ -6,8 +6,10 @@
 //! ```
 //!
 //! Integers are little-endian. `length` counts all but the padding to the next multiple of 8, and is written last, so that what is not
-//! whole has the length 0. `checksum` is the low half of XXH3-64 of the bytes after it, combined by exclusive or with a
+//! whole has the length 0; `sequence` is written first, so that what a killed host left unfinished is told from damage. `checksum` is the low half of XXH3-64 of the bytes after it, combined by exclusive or with a
 //! random key that guests never see: else a record could carry others in its body, which would be found if it were damaged.
+
+use std::sync::atomic::{Ordering, compiler_fence};
 
 use twox_hash::XxHash3_64;
 
@@ -49,6 +51,8 @@ impl FrameParts<'_> {
     pub(crate) fn write_unpublished(&self, place: &mut [u8], key: u32) {
         let (head, rest) = place.split_at_mut(HEAD_BYTES);
         head[8..16].copy_from_slice(&self.sequence.to_le_bytes());
+        // The process may end between any two instructions, and what it has written by then stays.
+        compiler_fence(Ordering::SeqCst);
         head[16..24].copy_from_slice(&self.time.to_le_bytes());
         let [low, high] = (self.context.len() as u16).to_le_bytes();
         head[24..28].copy_from_slice(&[self.kind, self.flags, low, high]);
@@ -128,11 +132,11 @@ impl Frame {
     }
 }
 
-/// The key of records whose header is lost: that of the first two that agree.
-pub(crate) fn guess_key(bytes: &[u8], at: usize) -> Option<u32> {
-    let mut keys = frames(&bytes[at.min(bytes.len())..]).map(|frame| frame.key(&bytes[at..]));
-    let first = keys.next()?;
-    keys.next().is_none_or(|second| second == first).then_some(first)
+/// The key of records whose header is lost: one that two in a row were made with. What a record carries in its body is not
+/// looked at.
+pub(crate) fn guess_key(bytes: &[u8]) -> Option<u32> {
+    let keys: Vec<_> = frames(bytes).map(|frame| frame.key(bytes)).collect();
+    keys.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
 }
 
 /// The records of bytes that this process has written, or checked: oldest first.
@@ -173,6 +177,14 @@ impl<'b> Scan<'b> {
         self.damaged
     }
 
+    /// Whether the bytes after the last record are one that was being written when its host was killed. Nobody was told that
+    /// it is stored, so that nothing is lost with it.
+    pub(crate) fn ends_unfinished(&self) -> bool {
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let sequence = self.next_sequence.to_le_bytes();
+        self.next_sequence > 0 && rest.starts_with(&[0; 4]) && rest.get(8..16) == Some(&sequence[..])
+    }
+
     fn whole_at(&self, at: usize) -> Option<Frame> {
         /// A hole of more records than fit into so many bytes is garbage that happens to look like a head.
         const MAX_HOLE: u64 = 1 << 32;
@@ -199,7 +211,8 @@ impl Iterator for Scan<'_> {
             passed_over |= self.bytes[at..at + ALIGNMENT] != [0; ALIGNMENT];
             at += ALIGNMENT;
         }
-        self.damaged |= passed_over || self.bytes.get(at..).is_some_and(|rest| rest.iter().any(|byte| *byte != 0));
+        passed_over |= self.bytes.get(at..).is_some_and(|rest| rest.iter().any(|byte| *byte != 0));
+        self.damaged |= passed_over && !self.ends_unfinished();
         None
     }
 }
@@ -252,6 +265,30 @@ mod tests {
     }
 
     #[test]
+    fn a_record_that_was_being_written_is_no_damage() {
+        let unfinished = |first: u64, bytes: &[u8]| {
+            let mut scan = Scan::new(bytes, 0, first, KEY);
+            let found = scan.by_ref().count();
+            (found, scan.damaged(), scan.ends_unfinished())
+        };
+        let check = |bodies: usize| {
+            let mut bytes = segment(&vec![vec![7; 30]; bodies]);
+            let at = bytes.len() - 256;
+            assert_eq!(unfinished(10, &bytes), (bodies, false, false));
+            let next =
+                FrameParts { sequence: 10 + bodies as u64, time: 7, kind: 1, flags: 2, context: b"", body: &[8; 99] };
+            next.write_unpublished(&mut bytes[at..], KEY);
+            assert_eq!(unfinished(10, &bytes), (bodies, false, true));
+            bytes[at + 40..].fill(0);
+            assert_eq!(unfinished(10, &bytes), (bodies, false, true), "whatever of it there was");
+            bytes[at + 8] += 1;
+            assert_eq!(unfinished(10, &bytes), (bodies, true, false), "it is not the next one");
+        };
+        check(0);
+        check(3);
+    }
+
+    #[test]
     fn a_record_inside_of_a_damaged_one_is_not_believed() {
         let found = |guessed_key: u32| {
             let forged = FrameParts { sequence: 11, time: 0, kind: 1, flags: 0, context: b"", body: b"forged" };
@@ -260,7 +297,7 @@ mod tests {
             record[..4].copy_from_slice(&(forged.len() as u32).to_le_bytes());
             // Its own head and context end one byte before a multiple of 8.
             let mut bytes = segment(&[[vec![0], record].concat(), vec![]]);
-            assert_eq!(guess_key(&bytes, 0), Some(KEY));
+            assert_eq!(guess_key(&bytes), Some(KEY));
             bytes[8] ^= 1;
             Scan::new(&bytes, 0, 0, KEY).map(|frame| frame.body(&bytes).to_vec()).collect::<Vec<_>>()
         };

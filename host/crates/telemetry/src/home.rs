@@ -60,12 +60,12 @@ pub(crate) struct OpenFile {
 }
 
 impl OpenFile {
-    /// Reads a file by its present length.
-    pub(crate) fn read(path: &Path) -> io::Result<Self> {
+    /// Reads a file by its present length. If its header is lost, so may be its key; that of the files before it is likely.
+    pub(crate) fn read(path: &Path, hint: Option<u32>) -> io::Result<Self> {
         let bytes = read_whole(&File::open(path)?)?;
         let header = Header::decode(&bytes);
         let key = header.as_ref().map_or_else(
-            |_| guess_key(&bytes, HEADER_BYTES.min(bytes.len())).unwrap_or_default(),
+            |_| bytes.get(HEADER_BYTES..).and_then(guess_key).or(hint).unwrap_or_default(),
             |header| header.incarnation.key(),
         );
         Ok(Self { header, bytes, key })
@@ -73,7 +73,8 @@ impl OpenFile {
 
     /// Its records.
     pub(crate) fn scan(&self) -> Scan<'_> {
-        Scan::new(&self.bytes, HEADER_BYTES.min(self.bytes.len()), 0, self.key)
+        let first = self.header.as_ref().map_or(0, |header| header.first_sequence);
+        Scan::new(&self.bytes, HEADER_BYTES.min(self.bytes.len()), first, self.key)
     }
 }
 
@@ -165,7 +166,8 @@ impl Home {
         // Whether records may have been lost after the newest that is found.
         let mut tail_lost = false;
         for (_, path) in listing.open {
-            let file = OpenFile::read(&path)?;
+            let hint = newest_header.as_ref().ok().map(|header| header.incarnation.key());
+            let file = OpenFile::read(&path, hint)?;
             if file.bytes.iter().all(|byte| *byte == 0) {
                 // Made ahead, and never used.
                 fs::remove_file(&path)?;
@@ -179,7 +181,8 @@ impl Home {
             let truncated = file.header.as_ref().is_ok_and(|header| (file.bytes.len() as u64) < header.bytes);
             let damaged = scan.damaged() || truncated || matches!(file.header, Err(BadHeader::Damaged));
             found.damaged += u64::from(damaged);
-            tail_lost = truncated || file.bytes[scan.at().min(file.bytes.len())..].iter().any(|byte| *byte != 0);
+            let mut rest = file.bytes[scan.at().min(file.bytes.len())..].iter();
+            tail_lost = truncated || (rest.any(|byte| *byte != 0) && !scan.ends_unfinished());
             let records = frames.iter().map(|frame| frame.parts(&file.bytes));
             let on_disk = OnDisk { bytes: file.bytes.len() as u64, path: path.clone() };
             newest_header.clone_from(&file.header);

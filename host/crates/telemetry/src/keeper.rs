@@ -30,7 +30,7 @@ pub(crate) enum Errand {
     Stop,
 }
 
-/// Takes errands. A ring asks for two things in each segment's life, so their number is bounded by the segments that wait.
+/// Takes errands. A ring asks for a file once in a segment's life, and to seal only if it has not asked already.
 #[derive(Clone)]
 pub(crate) struct Errands(Sender<Errand>);
 
@@ -125,17 +125,12 @@ impl Work {
                     if let Some(ring) = ring.upgrade() {
                         ring.prepare();
                     }
-                    continue;
                 }
-                Ok(Errand::Seal(ring)) => {
-                    self.to_seal.push_back(ring);
-                    continue;
-                }
+                Ok(Errand::Seal(ring)) => self.to_seal.push_back(ring),
                 Ok(Errand::Settle(done)) => {
                     self.settle();
                     // Whoever waited may have gone.
                     let _ = done.send(());
-                    continue;
                 }
                 Ok(Errand::Stop) | Err(RecvTimeoutError::Disconnected) => break,
                 Err(RecvTimeoutError::Timeout) => {}
@@ -150,12 +145,13 @@ impl Work {
         self.end();
     }
 
-    /// Seals one segment; returns how many bytes it had.
+    /// Seals one segment of the ring whose turn it is; returns how many bytes it had.
     fn seal_next(&mut self) -> Option<usize> {
-        let ring = self.to_seal.pop_front()?;
-        let sealed = ring.upgrade()?.seal_oldest();
+        let ring = self.to_seal.pop_front()?.upgrade()?;
+        ring.take_errand();
+        let sealed = ring.seal_oldest();
         if sealed.is_some() {
-            self.to_seal.push_front(ring);
+            ring.ask_to_seal();
         }
         sealed
     }
@@ -174,8 +170,6 @@ impl Work {
             && disk.try_again()
         {
             self.for_each(Ring::return_to_disk);
-            let rings = self.rings.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            self.to_seal.extend(rings);
         }
     }
 
@@ -189,9 +183,7 @@ impl Work {
     }
 
     fn settle(&mut self) {
-        while !self.to_seal.is_empty() {
-            self.seal_next();
-        }
+        self.for_each(|ring| while ring.seal_oldest().is_some() {});
         let now = self.clock.now().0;
         self.for_each(|ring| ring.clean_up(now));
         self.for_each(Ring::sync);

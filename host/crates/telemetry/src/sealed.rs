@@ -128,7 +128,7 @@ impl Block<'_> {
         if self.summary.is_some() {
             return Box::new(frames(raw));
         }
-        let key = self.key.or_else(|| guess_key(raw, 0)).unwrap_or_default();
+        let key = self.key.or_else(|| guess_key(raw)).unwrap_or_default();
         Box::new(Scan::new(raw, 0, 0, key))
     }
 }

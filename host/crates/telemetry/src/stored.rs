@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use glasshouse_model::Signal;
+use glasshouse_model::{ExtensionId, Signal};
 
 use crate::depot::{DataDirError, EXTENSIONS, check_format};
 use crate::frame::{Frame, Scan};
@@ -40,13 +40,16 @@ impl DataDir {
         };
         let names = entries.map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()));
         let mut names = names.collect::<Result<Vec<_>, _>>().map_err(io)?;
+        names.retain(|name| name.parse::<ExtensionId>().is_ok());
         names.sort();
         Ok(names)
     }
 
     /// Reads a signal of an extension; nothing is there of one that is unknown.
     pub fn reader(&self, extension: &str, signal: Signal) -> Reader {
-        let folder = self.root.join(EXTENSIONS).join(extension).join(signal.as_str());
+        // What is no id is nobody's, and leads nowhere.
+        let name = if extension.parse::<ExtensionId>().is_ok() { extension } else { "" };
+        let folder = self.root.join(EXTENSIONS).join(name).join(signal.as_str());
         let home = Home { folder, extension: extension.to_owned(), signal };
         Reader::of_stored(
             Arc::new(StoredRing { home, copies: Mutex::default(), incarnation: Mutex::default() }),
@@ -150,7 +153,8 @@ fn refresh(copies: &mut BTreeMap<u64, Copy>, number: u64, path: &Path) -> io::Re
             (Ok(header), first, key, file.metadata()?.len() as usize)
         }
         Err(_) => {
-            let whole = OpenFile::read(path)?;
+            let hint = copies.range(..number).next_back().map(|(_, before)| before.key);
+            let whole = OpenFile::read(path, hint)?;
             let Some(frame) = whole.scan().next() else { return Ok(()) };
             (whole.header.clone(), frame.sequence, whole.key, whole.bytes.len())
         }

@@ -86,7 +86,7 @@ fn start<T: Record + Shown>(
         one.next = one.records.reader().next_sequence();
         followed.insert(extension.id().to_owned(), one);
     }
-    let mut found = find(chosen, signal, &chosen.query)?;
+    let (mut found, _) = find(chosen, signal, &chosen.query)?;
     found.sort_by_key(|found| found.entry.time());
     for found in &found {
         let extension = &extensions[found.extension];

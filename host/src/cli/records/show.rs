@@ -18,17 +18,22 @@ pub(super) struct Found {
 /// Shows what was chosen, in the order of the query, or else with the newest last, as a terminal is read.
 pub(super) fn show<T: Record + Shown>(chosen: &Chosen, signal: Signal, format: Format) -> Result<()> {
     let extensions = chosen.extensions()?;
-    let mut found = find(chosen, signal, &chosen.query)?;
+    let (mut found, missing) = find(chosen, signal, &chosen.query)?;
     if chosen.query.given_order().is_none() {
         found.reverse();
     }
     let printer = Printer::new(format, extensions.len() > 1);
+    // One reader for all records of an extension: a new one looks through all files for its first cursor.
+    let records: Vec<_> =
+        extensions.iter().map(|one| Records::<T>::from_reader(one.reader(signal), one.id())).collect();
     for Found { extension, entry } in &found {
-        let extension = &extensions[*extension];
+        let (extension, records) = (&extensions[*extension], &records[*extension]);
         if let Some(record) = record::<T>(entry) {
-            let records = Records::<T>::from_reader(extension.reader(signal), extension.id());
             printer.print(extension.id(), || records.cursor(entry.sequence()), &record)?;
         }
+    }
+    if missing > 0 {
+        output::note(format_args!("{missing} records between these are missing: what was stored of them is damaged"));
     }
     if found.is_empty() {
         output::note("nothing is stored that fits");
@@ -38,11 +43,15 @@ pub(super) fn show<T: Record + Shown>(chosen: &Chosen, signal: Signal, format: F
     Ok(())
 }
 
-/// The first records in the query's order, of all extensions by time.
-pub(super) fn find(chosen: &Chosen, signal: Signal, query: &Query) -> Result<Vec<Found>> {
-    let mut found = Vec::new();
+/// The first records in the query's order, of all extensions by time; and how many between them are missing, which only a
+/// query for all records can tell.
+pub(super) fn find(chosen: &Chosen, signal: Signal, query: &Query) -> Result<(Vec<Found>, u64)> {
+    let (mut found, mut missing) = (Vec::new(), 0);
     for (index, extension) in chosen.extensions()?.iter().enumerate() {
         let entries = extension.reader(signal).search(extension.id(), query, chosen.limit);
+        if let (true, [first, .., last]) = (query.wants_all(), &entries[..]) {
+            missing += first.sequence().abs_diff(last.sequence()) + 1 - entries.len() as u64;
+        }
         found.extend(entries.into_iter().map(|entry| Found { extension: index, entry }));
     }
     // Records of one extension stay in the order of their sequence numbers where the clock stood still or went back.
@@ -51,7 +60,7 @@ pub(super) fn find(chosen: &Chosen, signal: Signal, query: &Query) -> Result<Vec
         Order::NewestFirst => found.sort_by_key(|found| std::cmp::Reverse(found.entry.time())),
     }
     found.truncate(chosen.limit);
-    Ok(found)
+    Ok((found, missing))
 }
 
 /// Shows a record with those before and after it.

@@ -72,7 +72,8 @@ impl State {
         };
         // What the guest prints belongs to the invocation's own span.
         let mut printed = Vec::with_capacity(CONTEXT_CAPACITY);
-        Context { span_id: self.spans.root(&context), ..context.clone() }.encode(&mut printed);
+        let root = Context { span_id: self.spans.root(&context), ..context.clone() };
+        self.intake.encode_context(&root, &mut printed);
         self.stdio.set_context(&printed);
         self.intake.set_context(context);
     }

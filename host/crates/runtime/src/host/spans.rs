@@ -202,7 +202,7 @@ impl OpenSpan {
         let mut context = intake.context().clone();
         context.span_id = self.id;
         let mut context_bytes = Vec::with_capacity(64);
-        context.encode(&mut context_bytes);
+        intake.encode_context(&context, &mut context_bytes);
         let (time, context) = (intake.clock().now(), context_bytes.as_slice());
         let head = Head { time, origin: Origin::Guest, cut: self.cut, batched: false, context };
         intake.recorder().append(Signal::Span, head, KIND_SPAN, &body);

@@ -135,6 +135,12 @@ impl Query {
         self.0.ast.limit
     }
 
+    /// Whether it matches every record.
+    pub fn wants_all(&self) -> bool {
+        let Ast { condition, since, until, limit: _, order: _ } = &self.0.ast;
+        *condition == Condition::All && since.is_none() && until.is_none()
+    }
+
     /// In which order the records are wanted; the limit counts from its start.
     pub fn order(&self) -> Order {
         self.0.ast.order.unwrap_or_default()

@@ -2,10 +2,15 @@
 
 use std::ops::Range;
 
+use super::shapes::after_escape;
+
 /// Digits of a card number, at least and at most (ISO/IEC 7812).
 const DIGITS: std::ops::RangeInclusive<usize> = 13..=19;
 /// How the digits of a card number are grouped, where they are.
 const GROUPS: &[&[usize]] = &[&[4, 4, 4, 4, 3], &[4, 4, 4, 4], &[4, 6, 5], &[4, 6, 4], &[4, 4, 4, 1]];
+
+/// Bytes of the longest number: 19 digits and 4 separators.
+const REACH: usize = 23;
 
 /// Whether bytes could hold a card number. It looks at every 13th byte: a card number has no way around all of them.
 #[inline]
@@ -14,8 +19,11 @@ pub(super) fn could_hold(bytes: &[u8]) -> bool {
     while at < bytes.len() {
         // Inside of a card number, a separator follows a digit.
         let is_part = bytes[at].is_ascii_digit() || is_separator(bytes[at]) && bytes[at - 1].is_ascii_digit();
-        if is_part && digits_around(bytes, at) >= *DIGITS.start() {
-            return true;
+        if is_part {
+            let around = digits_around(bytes, at);
+            if around >= *DIGITS.start() && is_in_card(bytes, at, around) {
+                return true;
+            }
         }
         at += *DIGITS.start();
     }
@@ -29,8 +37,6 @@ fn is_separator(byte: u8) -> bool {
 
 /// Digits around a place, as many as are needed, set apart by at most one separator each.
 fn digits_around(bytes: &[u8], at: usize) -> usize {
-    // The longest number has 19 digits and 4 separators.
-    const REACH: usize = 23;
     let count = |bytes: &mut dyn Iterator<Item = &u8>| {
         let (mut digits, mut gap) = (0, false);
         for byte in bytes.take(REACH) {
@@ -43,6 +49,20 @@ fn digits_around(bytes: &[u8], at: usize) -> usize {
         digits
     };
     count(&mut bytes[at..].iter()) + count(&mut bytes[..at].iter().rev())
+}
+
+/// Whether a card number could lie around a place with so many digits around: most of what has as many is a time in
+/// nanoseconds, or an id. In an encoded record, lengths may look like digits, so that a number may start and end anywhere.
+#[cold]
+fn is_in_card(bytes: &[u8], at: usize, around: usize) -> bool {
+    let before = bytes[..at].iter().rev().take(REACH).take_while(|byte| byte.is_ascii_digit()).count();
+    let run = &bytes[at - before..at + digits(&bytes[..bytes.len().min(at + REACH)], at)];
+    if run.len() != around {
+        // There are groups.
+        return true;
+    }
+    let numbers = |start: usize| DIGITS.filter_map(move |length| run.get(start..start + length));
+    (0..run.len()).filter(|start| matches!(run[*start], b'2'..=b'6')).flat_map(numbers).any(is_card)
 }
 
 /// Adds the places of card numbers in a text, in order.
@@ -72,7 +92,7 @@ fn digits(bytes: &[u8], at: usize) -> usize {
 fn card_at(bytes: &[u8], start: usize, length: usize) -> Option<usize> {
     let before = start.checked_sub(1).map(|at| bytes[at]);
     let fraction = before == Some(b'.') && start > 1 && bytes[start - 2].is_ascii_digit();
-    if before.is_some_and(is_word) || fraction {
+    if before.is_some_and(|before| is_word(before) && !after_escape(bytes, start)) || fraction {
         return None;
     }
     if DIGITS.contains(&length) {
@@ -109,8 +129,13 @@ fn ends_at(bytes: &[u8], end: usize) -> bool {
 
 /// Whether an issuer has such numbers and the check digit is right.
 fn is_card(bytes: &[u8]) -> bool {
-    let digits: Vec<u32> =
-        bytes.iter().filter(|byte| byte.is_ascii_digit()).map(|byte| u32::from(byte - b'0')).collect();
+    let mut digits = [0; *DIGITS.end()];
+    let mut count = 0;
+    for (to, byte) in digits.iter_mut().zip(bytes.iter().filter(|byte| byte.is_ascii_digit())) {
+        *to = u32::from(byte - b'0');
+        count += 1;
+    }
+    let digits = &digits[..count];
     let start = |count: usize| digits[..count].iter().fold(0, |number, digit| number * 10 + digit);
     let lengths: &[usize] = match (start(1), start(2), start(3), start(4)) {
         (4, ..) => &[13, 16, 19],
@@ -122,7 +147,7 @@ fn is_card(bytes: &[u8]) -> bool {
         (_, _, _, 5018 | 5020 | 5038 | 5893 | 6304 | 6759 | 6761..=6763) => &[13, 14, 15, 16, 17, 18, 19],
         _ => return false,
     };
-    lengths.contains(&digits.len()) && passes_luhn(&digits)
+    lengths.contains(&digits.len()) && passes_luhn(digits)
 }
 
 /// The check digit of ISO/IEC 7812-1, annex B.

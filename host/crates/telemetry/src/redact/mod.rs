@@ -16,6 +16,7 @@
 mod card;
 mod cues;
 mod gate;
+mod lines;
 mod names;
 mod prefilter;
 mod record;
@@ -30,10 +31,11 @@ mod tests;
 use std::borrow::Cow;
 
 use glasshouse_model::settings::Redaction;
-use glasshouse_model::{Context, limits};
+use glasshouse_model::{Context, Failure, limits};
 use regex::Regex;
 use regex_syntax::hir::literal::Extractor;
 
+pub use self::lines::KeyLines;
 use self::names::Names;
 use self::prefilter::Prefilter;
 
@@ -123,6 +125,12 @@ impl Redactor {
         self.text_within(text, usize::MAX).map_or(Cow::Borrowed(text), Cow::Owned)
     }
 
+    /// The same for text that has a name, whose value may be secret for that name.
+    pub fn redact_value<'t>(&self, name: &str, text: &'t str) -> Cow<'t, str> {
+        let is_secret = self.enabled && !text.is_empty() && self.is_secret_name(name);
+        if is_secret { Cow::Borrowed(MARKER) } else { self.redact_text(text) }
+    }
+
     /// The same for a context's correlation id, user and tenant; `None` if nothing was replaced.
     pub fn redact_context(&self, context: &Context) -> Option<Context> {
         let mut clean = context.clone();
@@ -132,6 +140,18 @@ impl Redactor {
             }
         }
         (clean != *context).then_some(clean)
+    }
+
+    /// Replaces what is secret in the texts of a failure, which are told in replies, listings and the host's own log, too.
+    pub fn redact_failure(&self, failure: &mut Failure) {
+        let (file, functions) = (&mut failure.location, &mut failure.frames);
+        let texts = [&mut failure.message, &mut failure.call].into_iter();
+        let texts = texts.chain(file.iter_mut().map(|(file, _)| file));
+        for text in texts.chain(functions.iter_mut().map(|frame| &mut frame.function)) {
+            if let Some(clean) = self.text_within(text, usize::MAX) {
+                *text = clean;
+            }
+        }
     }
 
     fn text_within(&self, text: &str, limit: usize) -> Option<String> {

@@ -13,7 +13,12 @@ const PEM_REACH: usize = 40;
 const JWT_PART: usize = 8;
 
 fn word_before(bytes: &[u8], start: usize) -> bool {
-    start > 0 && (bytes[start - 1].is_ascii_alphanumeric() || bytes[start - 1] == b'_')
+    start > 0 && (bytes[start - 1].is_ascii_alphanumeric() || bytes[start - 1] == b'_') && !after_escape(bytes, start)
+}
+
+/// Whether an escaped line end or tab stands before, as in JSON: its letter is no part of what follows.
+pub(super) fn after_escape(bytes: &[u8], start: usize) -> bool {
+    matches!(bytes[..start], [.., b'\\', b'n' | b'r' | b't'])
 }
 
 fn run(bytes: &[u8], start: usize, class: Class) -> usize {

@@ -101,8 +101,8 @@ fn empty_and_foreign_files_are_no_records() {
     let logs_folder = folder.path().join("extensions/markdown/logs");
     for (name, content) in [
         ("0000000099.open", &b""[..]),
-        ("0000000100.open", &[0; 70_000]),
-        ("0000000101.open", &[0xee; 70_000]),
+        ("0000000100.open", &vec![0; 70_000]),
+        ("0000000101.open", &vec![0xee; 70_000]),
         ("notes.txt", b"mine"),
         ("1-2-3.sealed", b"x"),
         ("00000000000000000001-00000000000000000003.sealed.part", b"x"),

@@ -33,6 +33,19 @@ fn what_was_stored_is_there_after_a_restart_in_order_and_once() {
 }
 
 #[test]
+fn a_store_without_records_has_no_files_and_each_signal_gets_its_own_with_its_first() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let depot = depot(folder.path(), hand());
+    let store = store(&depot, |_| {});
+    assert!(!folder.path().join("extensions").exists());
+    assert_eq!(depot.disk_bytes(), 0);
+    log(&store, START, "first");
+    assert_eq!(files(folder.path()).len(), 1);
+    let signals: Vec<_> = fs::read_dir(folder.path().join("extensions/markdown")).expect("a folder").collect();
+    assert_eq!(signals.len(), 1);
+}
+
+#[test]
 fn many_restarts_with_few_records_leave_few_files() {
     let folder = tempfile::tempdir().expect("a folder");
     for number in 1..=40 {
@@ -109,7 +122,7 @@ fn a_folder_of_another_format_or_purpose_is_refused() {
     assert_eq!(refusal(), "of format 7");
     fs::write(folder.path().join("format"), "something else").expect("a file");
     assert_eq!(refusal(), "no data directory of glasshouse, or one whose file \"format\" is damaged");
-    assert_eq!(fs::read_dir(folder.path()).expect("the folder").count(), 3, "nothing but the lock is made");
+    assert_eq!(fs::read_dir(folder.path()).expect("the folder").count(), 2, "nothing is made");
 }
 
 #[test]

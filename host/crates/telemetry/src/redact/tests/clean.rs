@@ -48,6 +48,7 @@ fn what_nearly_all_logs_look_like_is_not_suspect() {
         "request served from the cache of rendered pages route=/docs/getting-started status=200 GET 3.25ms",
         "rendered 14 headings and 3 tables of guide/index.md in eu-central-1 at 2026-11-22T01:46:10Z",
         "authored by Ada, and nothing more",
+        "began at 1763774400000000000, ended at 1763774400123456789",
     ] {
         assert!(!redactor.is_suspect(text.as_bytes()), "{text}");
     }

@@ -158,3 +158,18 @@ fn bytes_that_are_no_record_are_left_to_the_decoder() {
     assert_eq!(redactor().redact_record(KIND_LOG, b"password=hunter2"), None);
     assert_eq!(redactor().redact_record(200, b"password=hunter2"), None);
 }
+
+#[test]
+fn a_card_number_is_suspect_whatever_lengths_stand_around_it() {
+    // A target that ends with a digit, and lengths of messages and of names that look like digits.
+    for bytes in 16..80 {
+        let message = format!("4111111111111111{}", " ".repeat(bytes - 16));
+        let log = wire::Log { level: Level::Info, target: "stage2", message: "", source: None, time: None };
+        for name in ["n".to_owned(), "5".repeat(bytes)] {
+            let mut body = Vec::new();
+            let fields = [Field { name: &name, value: Value::Integer(i64::from_le_bytes(*b"00000000")) }];
+            wire::write_log(&mut body, &log, format_args!("{message}"), &fields);
+            assert!(redactor().is_suspect(&body), "{message:?} {name:?}");
+        }
+    }
+}

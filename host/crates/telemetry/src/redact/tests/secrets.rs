@@ -82,6 +82,10 @@ fn tokens_are_found_by_their_shape() {
         check(&redactor, &format!("using {token}, which failed"), "using ~, which failed");
         check(&redactor, &format!("(\"{token}\")"), "(\"~\")");
     }
+    for end in ["\\n", "\\r\\n", "\\t", "\\\\n"] {
+        check(&redactor, &format!("\"a{end}sk_live_{hidden}\""), &format!("\"a{end}~\""));
+        check(&redactor, &format!("\"a{end}4111111111111111\""), &format!("\"a{end}~\""));
+    }
     let key = "-----BEGIN RSA PRIVATE KEY-----\nMIIEow\nAb+/=\n-----END RSA PRIVATE KEY-----";
     check(&redactor, &format!("key:\n{key}\nand on"), "key:\n~\nand on");
     check(&redactor, &key[..50], "~");

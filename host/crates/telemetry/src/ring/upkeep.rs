@@ -1,0 +1,247 @@
+//! What the keeper does for a ring, on its own thread: files made ahead, sealing, cleanup, and the return to the disk.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::{fs, io};
+
+use super::{DiskRing, Retired, Ring, Shelf, no_room};
+use crate::header::{FLAG_CONTINUED_IN_MEMORY, Header};
+use crate::pack::pack;
+use crate::sealed::{Packer, SealedFile};
+use crate::segment::{OnDisk, Segment};
+
+/// A sealed file of fewer bytes is continued by the next segment, so that many starts do not leave many small files.
+const CONTINUED_BELOW_BYTES: u64 = 64 * 1024;
+
+impl Ring {
+    /// Makes the file of the next segment, so that the writer need not. The writer is held up for as long as it takes to
+    /// look at the shelf.
+    pub(crate) fn prepare(&self) {
+        let Some(disk) = self.disk.as_ref().filter(|disk| !disk.disk.is_failing()) else { return };
+        let bytes = {
+            let writer = self.lock();
+            if writer.spare.is_some() {
+                return;
+            }
+            writer.next_bytes
+        };
+        if let Err(error) = self.make_room(disk, bytes as u64) {
+            return self.note_failure(disk, &error);
+        }
+        let number = self.next_number(&mut self.lock());
+        match disk.home.make_file(number, bytes) {
+            Ok(file) => {
+                file.populate();
+                let mut writer = self.lock();
+                if writer.next_number == number + 1 && writer.spare.is_none() {
+                    writer.spare = Some(file);
+                } else {
+                    // The writer could not wait, and files are used in the order of their numbers.
+                    drop(writer);
+                    disk.discard(&file);
+                }
+            }
+            Err(error) => {
+                disk.allowance.give_back(bytes as u64);
+                self.note_failure(disk, &error);
+            }
+        }
+    }
+
+    /// Takes so many bytes of what is allowed, after the oldest files have gone as far as that asks for it.
+    fn make_room(&self, disk: &DiskRing, bytes: u64) -> io::Result<()> {
+        while !disk.allowance.take(bytes) {
+            let retired = {
+                let writer = self.lock();
+                let mut shelf = Shelf::clone(&self.shelf.load());
+                self.retire_oldest(&mut shelf, writer.current_segment().as_ref())
+            };
+            disk.remove(&retired.ok_or_else(no_room)?);
+        }
+        Ok(())
+    }
+
+    /// Writes the oldest full segment to a sealed file. Returns how many bytes it had; `None` if there is none.
+    pub(crate) fn seal_oldest(&self) -> Option<usize> {
+        let disk = self.disk.as_ref().filter(|disk| !disk.disk.is_failing())?;
+        let segment = {
+            let writer = self.lock();
+            let oldest = self.shelf.load().segments.first().cloned()?;
+            (!writer.is_current(&oldest)).then_some(oldest)?
+        };
+        match self.seal(disk, &segment) {
+            Ok(()) => Some(segment.bytes().len().max(1)),
+            Err(error) => {
+                self.note_failure(disk, &error);
+                None
+            }
+        }
+    }
+
+    fn seal(&self, disk: &DiskRing, segment: &Arc<Segment>) -> io::Result<()> {
+        let shelf = self.shelf.load_full();
+        let first = segment.first_sequence();
+        let Some(last) = segment.frames().last().map(|frame| frame.sequence) else {
+            return self.replace(disk, segment, None, None);
+        };
+        // It continues the file before it, if that is small and undamaged.
+        let continued = shelf.sealed.last().filter(|file| file.bytes < CONTINUED_BELOW_BYTES).and_then(|file| {
+            let bytes = file.read().ok().filter(|bytes| bytes.len() as u64 == file.bytes)?;
+            Header::decode(&bytes).is_ok().then_some((file, bytes))
+        });
+        let header = || disk.header(first, shelf.incarnation, 0).encode().to_vec();
+        let (continued, mut begin) = continued.map_or_else(|| (None, header()), |(file, bytes)| (Some(file), bytes));
+        let goes_on_in_memory = shelf.segments.get(1).is_some_and(|next| next.is_in_memory_only());
+        begin[Header::FLAGS_AT] = if goes_on_in_memory { FLAG_CONTINUED_IN_MEMORY } else { 0 };
+        let mut packer = Packer::new(begin)?;
+        let newest = pack(&mut packer, disk.home.signal, segment)?.max(continued.map_or(i64::MIN, |file| file.newest));
+        let bytes = packer.finish();
+        let written = bytes.len() as u64;
+        self.make_room(disk, written)?;
+        let first = continued.map_or(first, |file| file.first);
+        match disk.home.write_sealed(first, last, newest, &bytes) {
+            Ok(file) => self.replace(disk, segment, continued, Some(file)),
+            Err(error) => {
+                disk.allowance.give_back(written);
+                Err(error)
+            }
+        }
+    }
+
+    /// Puts a sealed file into the place of its segment, and of the file that it continues. If those have gone meanwhile, it
+    /// goes too.
+    fn replace(
+        &self,
+        disk: &DiskRing,
+        segment: &Arc<Segment>,
+        continued: Option<&SealedFile>,
+        file: Option<SealedFile>,
+    ) -> io::Result<()> {
+        let writer = self.lock();
+        let mut shelf = Shelf::clone(&self.shelf.load());
+        let is_there = shelf.segments.first().is_some_and(|first| Arc::ptr_eq(first, segment))
+            && continued.is_none_or(|continued| shelf.sealed.last() == Some(continued));
+        if !is_there {
+            drop(writer);
+            if let Some(file) = &file {
+                fs::remove_file(&file.path)?;
+                disk.allowance.give_back(file.bytes);
+            }
+            return Ok(());
+        }
+        shelf.segments.remove(0);
+        let mut sealed = shelf.sealed.to_vec();
+        if continued.is_some() {
+            sealed.pop();
+        }
+        sealed.extend(file);
+        shelf.sealed = Arc::new(sealed);
+        self.shelf.store(Arc::new(shelf));
+        drop(writer);
+        let continued = continued.map(|file| OnDisk { path: file.path.clone(), bytes: file.bytes });
+        disk.remove(&Retired(continued));
+        disk.remove(&Retired(segment.file().cloned()));
+        Ok(())
+    }
+
+    /// Retires what is over its age, or over bounds that were lowered.
+    pub(crate) fn clean_up(&self, now: i64) {
+        let oldest_wanted = now.saturating_sub(i64::try_from(self.bounds.age.as_nanos()).unwrap_or(i64::MAX));
+        let mut writer = self.lock();
+        let mut shelf = Shelf::clone(&self.shelf.load());
+        let is_old = |segment: &Segment| segment.frames().last().is_some_and(|frame| frame.time < oldest_wanted);
+        let mut retired = Vec::new();
+        if let Some(disk) = &self.disk {
+            let too_much = |bytes: u64| disk.allowance.ring.is_exceeded_without(bytes);
+            let is_old = |file: &SealedFile| file.newest < oldest_wanted;
+            // What others have too much of costs this ring one file at a time.
+            let mut again = disk.allowance.is_exceeded();
+            let mut going = 0;
+            while (again || too_much(going) || shelf.sealed.first().is_some_and(is_old))
+                && let Some(gone) = self.retire_oldest(&mut shelf, writer.current_segment().as_ref())
+            {
+                again = false;
+                going += gone.0.as_ref().map_or(0, |file| file.bytes);
+                retired.push(gone);
+            }
+        }
+        while shelf.sealed.iter().all(SealedFile::is_marker)
+            && shelf.segments.first().is_some_and(|oldest| is_old(oldest))
+        {
+            let oldest = shelf.segments.remove(0);
+            if writer.is_current(&oldest) {
+                writer.current = None;
+            }
+            retired.push(Retired(oldest.file().cloned()));
+        }
+        if let Some(disk) = &self.disk {
+            self.mark_end(disk, &mut shelf, now);
+        }
+        self.shelf.store(Arc::new(shelf));
+        drop(writer);
+        if let Some(disk) = &self.disk {
+            for retired in &retired {
+                disk.remove(retired);
+            }
+        }
+        if self.has_no_room.swap(false, Ordering::Relaxed) {
+            self.return_to_disk();
+        }
+    }
+
+    /// Keeps the place of a ring that has become empty, so that its sequence numbers go on after a restart.
+    fn mark_end(&self, disk: &DiskRing, shelf: &mut Shelf, now: i64) {
+        let next = self.next_sequence();
+        if next == 1 || !shelf.segments.is_empty() || !shelf.sealed.is_empty() {
+            return;
+        }
+        match disk.home.write_marker(&disk.header(next, shelf.incarnation, 0), now) {
+            Ok(marker) => {
+                disk.allowance.take_anyway(marker.bytes);
+                shelf.sealed = Arc::new(vec![marker]);
+            }
+            // A restart then starts a new incarnation.
+            Err(error) => self.note_failure(disk, &error),
+        }
+    }
+
+    /// Lets the next record start a segment in a file, if the present one is in memory only.
+    pub(crate) fn return_to_disk(&self) {
+        let mut writer = self.lock();
+        if self.disk.is_some() && writer.current_segment().is_some_and(|segment| segment.is_in_memory_only()) {
+            writer.current = None;
+        }
+        drop(writer);
+        self.ask_to_seal();
+    }
+
+    /// Notes that the keeper begins to seal.
+    pub(crate) fn take_errand(&self) {
+        self.seal_asked.store(false, Ordering::Relaxed);
+    }
+
+    /// Waits until what is recorded so far is on the disk.
+    pub(crate) fn sync(&self) {
+        let next = self.next_sequence();
+        if self.disk.is_none() || self.synced.swap(next, Ordering::Relaxed) == next {
+            return;
+        }
+        for segment in &self.shelf().segments {
+            // A disk that fails is noticed when the next file is made.
+            let _ = segment.sync();
+        }
+    }
+
+    /// Seals all up to the last segment that is in memory only.
+    pub(crate) fn seal_what_is_in_memory(&self) {
+        self.return_to_disk();
+        while self.shelf().segments.iter().any(|segment| segment.is_in_memory_only()) && self.seal_oldest().is_some() {}
+    }
+
+    /// Removes the file that was made for the next segment.
+    pub(crate) fn discard_spare(&self) {
+        if let (Some(disk), Some(spare)) = (&self.disk, self.lock().spare.take()) {
+            disk.discard(&spare);
+        }
+    }
+}
