@@ -8,7 +8,7 @@ use glasshouse_model::settings::Settings;
 use glasshouse_model::wire::{self, Field, KIND_LOG, Log, Value};
 use glasshouse_model::{Level, Origin, Signal, UnixNanos};
 use glasshouse_runtime::SystemClock;
-use glasshouse_telemetry::{Depot, Head, Recorder};
+use glasshouse_telemetry::{Depot, Head, Recorder, Store};
 use tempfile::TempDir;
 
 use crate::harness::{Plan, Row, Side, cpu};
@@ -32,7 +32,7 @@ pub(crate) fn measure(plan: &Plan) -> Result<Vec<Row>> {
     let memory = Depot::in_memory(Arc::new(SystemClock::new()));
     let in_memory = store(&memory, "in-memory", &settings)?;
     let flat_out_recorder = store(&depot, "flat-out", &settings)?.recorder();
-    let recorders = [&plain, &redacting, &in_memory].map(|store| store.recorder());
+    let recorders = [&plain, &redacting, &in_memory].map(Store::recorder);
 
     let [plain_side, redacting_side, memory_side] = recorders.each_ref().map(|recorder| -> Side<'_> {
         let mut body = Vec::new();

@@ -22,7 +22,9 @@ impl Child {
             Self::Idle => idle::child(folder)?,
             Self::Start => start::child(folder)?,
         };
-        figures.iter().for_each(|figure| println!("{figure}"));
+        for figure in figures {
+            println!("{figure}");
+        }
         Ok(())
     }
 }

@@ -28,7 +28,7 @@ const POLL: Duration = Duration::from_millis(20);
 /// Within which 95 of 100 records are to be there.
 const LIMIT_NANOS: f64 = 50e6;
 /// A follower that has nothing for so long is broken.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 pub(crate) fn measure(_: &Plan) -> Result<Vec<Row>> {
     let folder = TempDir::new()?;

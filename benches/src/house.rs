@@ -54,14 +54,17 @@ impl House {
         self.tokio.block_on(Instance::start(&self.runtime, spec)).map_err(|error| anyhow!("starting {guest}: {error}"))
     }
 
-    /// An instance that is called where it stands, and whose records go to a data directory of its own.
-    pub(crate) fn instance_on_disk(&self, guest: &str) -> Result<Instance> {
+    /// An instance that is called where it stands, and whose records go to a data directory of its own; and the runtime,
+    /// which looks after that as long as it lives.
+    pub(crate) fn instance_on_disk(&self, guest: &str) -> Result<(Runtime, Instance)> {
         let data_dir = tempfile::tempdir_in(self.folder())?.keep();
         let depot = Some(records::depot(&data_dir)?);
         let cache_folder = Some(self.folder().join("cache"));
         let runtime = Runtime::new(RuntimeSettings { cache_folder, depot, ..RuntimeSettings::default() })?;
         let spec = spec(guest, self.guest(guest))?;
-        self.tokio.block_on(Instance::start(&runtime, spec)).map_err(|error| anyhow!("starting {guest}: {error}"))
+        let started = self.tokio.block_on(Instance::start(&runtime, spec));
+        let instance = started.map_err(|error| anyhow!("starting {guest}: {error}"))?;
+        Ok((runtime, instance))
     }
 
     /// An extension behind its mailbox.

@@ -128,8 +128,7 @@ fn search(data_dir: &Path, query: &str, expected: usize) -> Result<f64> {
 }
 
 fn rg(arguments: &[&str], file: &Path, expected: Option<&str>) -> Result<f64> {
-    let (nanos, output) =
-        wall(|| Command::new("rg").args(arguments).arg(file).output().context("running rg")).map(|done| done)?;
+    let (nanos, output) = wall(|| Command::new("rg").args(arguments).arg(file).output().context("running rg"))?;
     if let Some(expected) = expected {
         let found = String::from_utf8_lossy(&output.stdout);
         ensure!(found.trim() == expected, "rg found {}, not {expected}", found.trim());

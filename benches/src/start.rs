@@ -18,6 +18,8 @@ use crate::records::{Logs, depot, files, folder_of, roomy, store};
 
 /// Bytes of sealed files that each extension has, about: under what is kept of logs by default.
 const BYTES_EACH: u64 = 100_000_000;
+/// Logs that are written before it is looked whether they are enough.
+const ROUND: u64 = 50_000;
 /// Starts that are measured.
 const STARTS: usize = 5;
 /// A host is to start in this time.
@@ -54,7 +56,6 @@ fn fill(data_dir: &Path, extensions: u64) -> Result<(u64, usize)> {
         let depot = depot(data_dir)?;
         let store = store(&depot, &first, &roomy())?;
         let recorder = store.recorder();
-        const ROUND: u64 = 50_000;
         let mut logs = Logs::new(2, ROUND);
         while !logs_of(&first).exists() || files(&logs_of(&first), "sealed")?.0 < BYTES_EACH {
             for _ in 0..ROUND {
