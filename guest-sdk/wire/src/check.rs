@@ -11,6 +11,11 @@ pub struct LogSummary {
     pub fields: u32,
     /// Unix nanoseconds by the guest's clock, if it gave one.
     pub time: Option<i64>,
+    /// Where its target starts: all from there to its fields is the same for each log of one place in the source, if the
+    /// message is a literal.
+    pub texts_at: usize,
+    /// Where its fields start, their number first.
+    pub fields_at: usize,
 }
 
 /// Where the time stands in the body of a log that has one: after level and flags.
@@ -34,12 +39,14 @@ pub fn check_log(body: &[u8]) -> Result<LogSummary, Malformed> {
         return Err(Malformed("unknown flag bits"));
     }
     let time = if flags & FLAG_TIME == 0 { None } else { Some(reader.integer()?) };
+    let texts_at = body.len() - reader.rest().len();
     skip_text(&mut reader)?;
     if flags & FLAG_SOURCE != 0 {
         skip_text(&mut reader)?;
         reader.varint()?;
     }
     skip_text(&mut reader)?;
+    let fields_at = body.len() - reader.rest().len();
     let fields = reader.varint()?;
     for _ in 0..fields {
         skip_text(&mut reader)?;
@@ -53,7 +60,7 @@ pub fn check_log(body: &[u8]) -> Result<LogSummary, Malformed> {
         }
     }
     if reader.rest().is_empty() {
-        Ok(LogSummary { level, fields, time })
+        Ok(LogSummary { level, fields, time, texts_at, fields_at })
     } else {
         Err(Malformed("bytes left over after a record"))
     }

@@ -330,7 +330,13 @@ static GATHERED_PREFIX: [u8; GATHERED.prefix_bytes()] = GATHERED.prefix();
 /// What the check of a log finds, by way of decoding it.
 fn summary(body: &[u8]) -> Result<LogSummary, Malformed> {
     match decode(KIND_LOG, body)? {
-        Record::Log(log, fields) => Ok(LogSummary { level: log.level, fields: fields.len() as u32, time: log.time }),
+        Record::Log(log, fields) => Ok(LogSummary {
+            level: log.level,
+            fields: fields.len() as u32,
+            time: log.time,
+            texts_at: if log.time.is_some() { 10 } else { 2 },
+            fields_at: log.message.as_ptr().addr() + log.message.len() - body.as_ptr().addr(),
+        }),
         other => panic!("a log was decoded as {other:?}"),
     }
 }

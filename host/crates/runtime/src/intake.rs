@@ -7,7 +7,7 @@ use std::sync::Arc;
 use glasshouse_model::text::cut;
 use glasshouse_model::wire::{self, Alert, Error, Field, Fields, Log, Metric, Record, Source, Value};
 use glasshouse_model::{Clock, Context, Level, Origin, Signal, UnixNanos, limits};
-use glasshouse_telemetry::{Drop, Head, Recorder};
+use glasshouse_telemetry::{CleanStarts, Drop, Head, Recorder};
 
 /// What a guest said of its panic, kept until the trap that follows it.
 #[derive(Clone, Debug)]
@@ -36,6 +36,8 @@ pub(crate) struct Intake {
     last_serial: Cell<Option<u32>>,
     /// Bytes taken since the guest last yielded, with an allowance for each record.
     taken: Cell<usize>,
+    /// What need not be searched for secrets again.
+    clean_starts: RefCell<CleanStarts>,
 }
 
 /// How a record came.
@@ -85,6 +87,7 @@ impl Intake {
             flushed_at: Cell::new(None),
             last_serial: Cell::new(None),
             taken: Cell::new(0),
+            clean_starts: RefCell::default(),
         }
     }
 
@@ -178,7 +181,9 @@ impl Intake {
                     Ok(log) if log.fields as usize <= limits::FIELDS => {
                         if self.recorder.admit_log(log.level) {
                             let body = with_time(body, arrival.corrected(log.time));
-                            self.store(arrival, Signal::Log, wire::KIND_LOG, &body, false);
+                            let head = self.head(arrival, false);
+                            let start = log.texts_at..log.fields_at;
+                            self.recorder.append_log(head, &body, start, &mut self.clean_starts.borrow_mut());
                         }
                         continue;
                     }
@@ -253,12 +258,16 @@ impl Intake {
 
     #[inline]
     fn store(&self, arrival: Arrival, signal: Signal, kind: u8, body: &[u8], cut: bool) {
+        self.recorder.append(signal, self.head(arrival, cut), kind, body);
+    }
+
+    #[inline]
+    fn head(&self, arrival: Arrival, cut: bool) -> Head<'_> {
         let (time, batched) = match arrival {
             Arrival::AtOnce => (self.clock.now(), false),
             Arrival::Batched { receipt, .. } => (receipt, true),
         };
-        let head = Head { time, origin: Origin::Guest, cut, batched, context: &self.context_bytes };
-        self.recorder.append(signal, head, kind, body);
+        Head { time, origin: Origin::Guest, cut, batched, context: &self.context_bytes }
     }
 
     /// Keeps a panic for the trap that follows it: the two are one failure.

@@ -1,5 +1,6 @@
 //! All telemetry of one extension: a ring for each signal, its ledger, and what was dropped.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
@@ -9,7 +10,7 @@ use glasshouse_model::{Level, Origin, Signal, UnixNanos, wire};
 
 use crate::frame::{FrameParts, MAX_CONTEXT_BYTES};
 use crate::reader::Reader;
-use crate::redact::Redactor;
+use crate::redact::{CleanStarts, Redactor};
 use crate::ring::{Bounds, Ring, SEGMENT_BYTES};
 use crate::{Ledger, Usage};
 
@@ -198,15 +199,23 @@ impl Recorder {
     /// sequence number; 0 if there is no memory for it.
     #[inline]
     pub fn append(&self, signal: Signal, head: Head<'_>, kind: u8, body: &[u8]) -> u64 {
+        self.append_searched(signal, head, kind, body, self.0.redactor.is_suspect(body))
+    }
+
+    /// The same for a guest's log, with what [`Redactor::is_suspect_log`] asks for.
+    #[inline]
+    pub fn append_log(&self, head: Head<'_>, body: &[u8], start: Range<usize>, known: &mut CleanStarts) -> u64 {
+        let is_suspect = self.0.redactor.is_suspect_log(body, start, known);
+        self.append_searched(Signal::Log, head, wire::KIND_LOG, body, is_suspect)
+    }
+
+    #[inline]
+    fn append_searched(&self, signal: Signal, head: Head<'_>, kind: u8, body: &[u8], is_suspect: bool) -> u64 {
         debug_assert!(head.context.len() <= MAX_CONTEXT_BYTES, "contexts are bounded where they are made");
         let flags =
             head.origin as u8 | if head.cut { FLAG_CUT } else { 0 } | if head.batched { FLAG_BATCHED } else { 0 };
         let parts = FrameParts { sequence: 0, time: head.time.0, kind, flags, context: head.context, body };
-        let sequence = if self.0.redactor.is_suspect(body) {
-            self.append_redacted(signal, parts)
-        } else {
-            self.0.ring(signal).append(parts)
-        };
+        let sequence = if is_suspect { self.append_redacted(signal, parts) } else { self.0.ring(signal).append(parts) };
         if sequence == 0 {
             self.dropped(Drop::NoMemory);
         }

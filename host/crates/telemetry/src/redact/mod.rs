@@ -16,6 +16,7 @@
 mod card;
 mod cues;
 mod gate;
+mod known;
 mod lines;
 mod names;
 mod prefilter;
@@ -35,6 +36,7 @@ use glasshouse_model::{Context, Failure, limits};
 use regex::Regex;
 use regex_syntax::hir::literal::Extractor;
 
+pub use self::known::CleanStarts;
 pub use self::lines::KeyLines;
 use self::names::Names;
 use self::prefilter::Prefilter;
