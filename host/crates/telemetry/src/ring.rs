@@ -331,7 +331,7 @@ impl Ring {
             {
                 disk.remove(&retired);
             }
-            return Segment::anonymous(parts.sequence, capacity, key);
+            return Self::start_anonymous(shelf, parts, capacity);
         }
         let oldest_wanted = (parts.sequence + 1).saturating_sub(self.bounds.records as u64);
         let current = &mut shelf.segments;
@@ -350,8 +350,21 @@ impl Ring {
         let reusable = retired.into_iter().find(|segment| segment.capacity() == capacity);
         match reusable.and_then(|segment| Segment::reuse(segment, parts.sequence, key)) {
             Some(reused) => Ok(reused),
-            None => Segment::anonymous(parts.sequence, capacity, key),
+            None => Self::start_anonymous(shelf, parts, capacity),
         }
+    }
+
+    /// A segment in fresh memory: all of it is taken at once, unless it is the first, which may never be filled.
+    fn start_anonymous(
+        shelf: &Shelf,
+        parts: &FrameParts<'_>,
+        capacity: usize,
+    ) -> io::Result<(Arc<Segment>, SegmentWriter)> {
+        let (segment, writer) = Segment::anonymous(parts.sequence, capacity, shelf.incarnation.key())?;
+        if !shelf.segments.is_empty() {
+            segment.populate();
+        }
+        Ok((segment, writer))
     }
 
     /// Takes the oldest file, or segment, from the shelf; `None` if there is none but the one to keep. Its file is to be
