@@ -54,6 +54,13 @@ impl House {
         self.tokio.block_on(Instance::start(&self.runtime, spec)).map_err(|error| anyhow!("starting {guest}: {error}"))
     }
 
+    /// The same, and what it records is not searched for secrets.
+    pub(crate) fn instance_without_redaction(&self, guest: &str) -> Result<Instance> {
+        let mut spec = spec(guest, self.guest(guest))?;
+        spec.settings.redaction.enabled = false;
+        self.tokio.block_on(Instance::start(&self.runtime, spec)).map_err(|error| anyhow!("starting {guest}: {error}"))
+    }
+
     /// An instance that is called where it stands, and whose records go to a data directory of its own; and the runtime,
     /// which looks after that as long as it lives.
     pub(crate) fn instance_on_disk(&self, guest: &str) -> Result<(Runtime, Instance)> {

@@ -18,6 +18,9 @@ pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
     let mut ours = house.instance("bench-sdk")?;
     let mut gathering = house.instance("bench-sdk")?;
     house.tokio.block_on(async { gathering.handle(times("batch", 1)).await.map(drop) })?;
+    let mut unsearched = house.instance_without_redaction("bench-sdk")?;
+    let mut gathering_unsearched = house.instance_without_redaction("bench-sdk")?;
+    house.tokio.block_on(async { gathering_unsearched.handle(times("batch", 1)).await.map(drop) })?;
     let (_runtime, mut on_disk) = house.instance_on_disk("bench-sdk")?;
     let (_other_runtime, mut gathering_on_disk) = house.instance_on_disk("bench-sdk")?;
     house.tokio.block_on(async { gathering_on_disk.handle(times("batch", 1)).await.map(drop) })?;
@@ -28,6 +31,8 @@ pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
 
     let stored = ours.extension().clone();
     let gathered = gathering.extension().clone();
+    let stored_unsearched = unsearched.extension().clone();
+    let gathered_unsearched = gathering_unsearched.extension().clone();
     let stored_on_disk = on_disk.extension().clone();
     let gathered_on_disk = gathering_on_disk.extension().clone();
     let our_side: Side<'_> = Box::new(|| {
@@ -35,6 +40,14 @@ pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
     });
     let gathering_side: Side<'_> = Box::new(|| {
         cpu(TIMES, || house.tokio.block_on(async { Ok(gathering.handle(times("log", TIMES)).await.map(drop)?) }))
+    });
+    let unsearched_side: Side<'_> = Box::new(|| {
+        cpu(TIMES, || house.tokio.block_on(async { Ok(unsearched.handle(times("log", TIMES)).await.map(drop)?) }))
+    });
+    let gathering_unsearched_side: Side<'_> = Box::new(|| {
+        cpu(TIMES, || {
+            house.tokio.block_on(async { Ok(gathering_unsearched.handle(times("log", TIMES)).await.map(drop)?) })
+        })
     });
     let disk_side: Side<'_> = Box::new(|| {
         cpu(TIMES, || house.tokio.block_on(async { Ok(on_disk.handle(times("log", TIMES)).await.map(drop)?) }))
@@ -55,9 +68,11 @@ pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
             })
         })
     });
-    let [sdk, batched, disk, batched_disk, bytes, prefixed, bindgen, native] = plan.run([
+    let [sdk, batched, plain, batched_plain, disk, batched_disk, bytes, prefixed, bindgen, native] = plan.run([
         our_side,
         gathering_side,
+        unsearched_side,
+        gathering_unsearched_side,
         disk_side,
         gathering_disk_side,
         encoded_side,
@@ -67,7 +82,8 @@ pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
     ])?;
 
     let expected = u64::from(TIMES) * u64::from(plan.repeats + 1);
-    for extension in [&stored, &gathered, &stored_on_disk, &gathered_on_disk] {
+    for extension in [&stored, &gathered, &stored_unsearched, &gathered_unsearched, &stored_on_disk, &gathered_on_disk]
+    {
         let logs = extension.usage().stored[Signal::Log as usize];
         ensure!(logs == expected, "{logs} logs were stored, not {expected}");
     }
@@ -82,6 +98,22 @@ pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
         sdk.against(&bindgen, "log", what, "bare wasmtime, typed call by bindgen, dropped", Some(0.5)),
         sdk.against(&native, "log", what, peer, Some(0.25)),
         batched.against(&native, "log", "the same, gathered in batches", peer, Some(0.125)),
+        plain.against(
+            &bytes,
+            "log",
+            "one by one, without redaction",
+            "bare wasmtime, the same bytes as list<u8>, counted",
+            Some(1.5),
+        ),
+        plain.against(
+            &bindgen,
+            "log",
+            "one by one, without redaction",
+            "bare wasmtime, typed call by bindgen, dropped",
+            Some(0.5),
+        ),
+        plain.against(&native, "log", "one by one, without redaction, which the peers have not", peer, Some(0.25)),
+        batched_plain.against(&native, "log", "gathered in batches, without redaction", peer, Some(0.125)),
         disk.against(&native, "log", "one by one, into files of a data directory", peer, Some(0.25)),
         batched_disk.against(&native, "log", "gathered in batches, into files of a data directory", peer, Some(0.125)),
     ])
