@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use glasshouse_model::invocation::Cost;
-use glasshouse_model::record::{KIND_FAILURE, KIND_INVOCATION};
+use glasshouse_model::record::KIND_FAILURE;
 use glasshouse_model::settings::Settings;
 use glasshouse_model::{
     Clock, Context, Digest, ExtensionId, Failure, FailureKind, Invocation, Origin, Outcome, Signal, SpanId, TraceId,
 };
-use glasshouse_telemetry::{Drop, Head, Recorder};
+use glasshouse_telemetry::{CleanStarts, Drop, Head, Recorder};
 use tokio::sync::watch;
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
@@ -139,6 +139,8 @@ pub(crate) struct Sandbox {
     /// The present invocation's name; kept for its memory, as is the scratch space.
     name: String,
     scratch: Vec<u8>,
+    /// Names that need not be searched for secrets again.
+    clean_names: CleanStarts,
 }
 
 struct Live {
@@ -180,6 +182,7 @@ impl Blueprint {
             phase,
             name: String::new(),
             scratch: Vec::new(),
+            clean_names: CleanStarts::default(),
         };
         match sandbox.invoke(Job::Init, Trigger::default(), 0).await {
             Answer::Failed(failure) => Err(BuildError::Failed(failure)),
@@ -290,7 +293,8 @@ impl Sandbox {
         let output_bytes = if let Answer::Reply(reply) = answer { reply.payload.len() as u64 } else { 0 };
         self.scratch.clear();
         Invocation { outcome, name: &self.name, cost, input_bytes, output_bytes }.encode(&mut self.scratch);
-        intake.recorder().append(Signal::Invocation, head(intake, false), KIND_INVOCATION, &self.scratch);
+        let head = head(intake, false);
+        intake.recorder().append_invocation(head, &self.scratch, &self.name, &mut self.clean_names);
     }
 }
 

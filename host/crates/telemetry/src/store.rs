@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
+use glasshouse_model::record::KIND_INVOCATION;
 use glasshouse_model::settings::Settings;
 use glasshouse_model::wire::Record;
 use glasshouse_model::{Level, Origin, Signal, UnixNanos, wire};
@@ -207,6 +208,13 @@ impl Recorder {
     pub fn append_log(&self, head: Head<'_>, body: &[u8], start: Range<usize>, known: &mut CleanStarts) -> u64 {
         let is_suspect = self.0.redactor.is_suspect_log(body, start, known);
         self.append_searched(Signal::Log, head, wire::KIND_LOG, body, is_suspect)
+    }
+
+    /// The same for an invocation, whose name is all of its text.
+    #[inline]
+    pub fn append_invocation(&self, head: Head<'_>, body: &[u8], name: &str, known: &mut CleanStarts) -> u64 {
+        let is_suspect = self.0.redactor.is_suspect_again(name.as_bytes(), known);
+        self.append_searched(Signal::Invocation, head, KIND_INVOCATION, body, is_suspect)
     }
 
     #[inline]

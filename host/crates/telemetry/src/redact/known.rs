@@ -28,6 +28,21 @@ impl Redactor {
     }
 }
 
+impl Redactor {
+    /// As [`Redactor::is_suspect`], of a text that comes again and again, such as the name of an invocation.
+    #[inline]
+    pub fn is_suspect_again(&self, text: &[u8], known: &mut CleanStarts) -> bool {
+        if known.holds(text) {
+            return false;
+        }
+        let is_suspect = self.is_suspect(text);
+        if !is_suspect {
+            known.remember(text);
+        }
+        is_suspect
+    }
+}
+
 impl CleanStarts {
     #[inline]
     fn holds(&self, start: &[u8]) -> bool {
@@ -87,6 +102,15 @@ mod tests {
             is_suspect(&redactor, &body("password=hunter2", "to ada"), &mut known),
             "what is suspect is not remembered"
         );
+    }
+
+    #[test]
+    fn a_text_is_searched_once() {
+        let (redactor, mut known) = (Redactor::default(), CleanStarts::default());
+        assert!(!redactor.is_suspect_again(b"handle:render", &mut known));
+        assert!(known.holds(b"handle:render"));
+        assert!(redactor.is_suspect_again(b"handle:token=abc", &mut known));
+        assert!(redactor.is_suspect_again(b"handle:token=abc", &mut known));
     }
 
     proptest! {

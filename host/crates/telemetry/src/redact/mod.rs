@@ -135,13 +135,19 @@ impl Redactor {
 
     /// The same for a context's correlation id, user and tenant; `None` if nothing was replaced.
     pub fn redact_context(&self, context: &Context) -> Option<Context> {
+        let redacted = |part: &Option<String>| self.text_within(part.as_deref()?, limits::CONTEXT_BYTES);
+        let parts = [&context.correlation_id, &context.user, &context.tenant].map(redacted);
+        if parts.iter().all(Option::is_none) {
+            return None;
+        }
         let mut clean = context.clone();
-        for part in [&mut clean.correlation_id, &mut clean.user, &mut clean.tenant].into_iter().flatten() {
-            if let Some(text) = self.text_within(part, limits::CONTEXT_BYTES) {
-                *part = text;
+        let places = [&mut clean.correlation_id, &mut clean.user, &mut clean.tenant];
+        for (place, part) in places.into_iter().zip(parts) {
+            if part.is_some() {
+                *place = part;
             }
         }
-        (clean != *context).then_some(clean)
+        Some(clean)
     }
 
     /// Replaces what is secret in the texts of a failure, which are told in replies, listings and the host's own log, too.
