@@ -40,17 +40,17 @@ pub(crate) struct Measured {
     pub(crate) elapsed_nanos: u64,
 }
 
-/// Runs a call to its end. CPU time is what the polls of the call took: by the time-stamp counter for the first poll,
+/// Runs a call that began at `start`, in `Clock::monotonic_nanos`, to its end. CPU time is what the polls of the call took: by the time-stamp counter for the first poll,
 /// which a fuel slice keeps short, and by the thread's CPU clock for all further ones, so that what the system took
 /// from a long call is not charged to it.
 pub(crate) async fn run<F: Future>(
     call: F,
+    start: u64,
     deadline: Duration,
     clock: &dyn Clock,
     phase: &mut watch::Receiver<Phase>,
 ) -> (Ended<F::Output>, Measured) {
     let mut call = pin!(call);
-    let start = clock.monotonic_nanos();
     let deadline_nanos = u64::try_from(deadline.as_nanos()).unwrap_or(u64::MAX);
     let mut cpu_nanos = 0;
     let mut timer: Option<Pin<Box<tokio::time::Sleep>>> = None;

@@ -228,7 +228,7 @@ impl Sandbox {
         let fuel = if self.store.set_fuel(budget.fuel_per_call).is_ok() { budget.fuel_per_call } else { 0 };
         let live = self.instance.take();
         let call = perform(blueprint, &mut self.store, live, job);
-        let (ended, measured) = run(call, deadline, &*blueprint.clock, &mut self.phase).await;
+        let (ended, measured) = run(call, began_at, deadline, &*blueprint.clock, &mut self.phase).await;
 
         let fuel_left = self.store.get_fuel().unwrap_or_default();
         let goes_on = matches!(&ended, Ended::Finished(Ok((_, answer))) if !matches!(answer, Answer::Failed(_)));
