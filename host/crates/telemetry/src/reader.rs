@@ -101,9 +101,10 @@ impl Reader {
         match &self.source {
             Source::Store(store) => {
                 let ring = store.ring(self.signal);
-                // In this order: what is on the shelf has its sequence number already.
-                let shelf = ring.shelf();
+                // In this order: all records below the number are on the shelf that is looked at then, and what has come since
+                // is left to the next view. The other way round, records of a segment begun meanwhile would seem lost.
                 let next = ring.next_sequence();
+                let shelf = ring.shelf();
                 View::new(&shelf, ring.oldest_by_count(next), next)
             }
             Source::Stored(ring) => ring.view(),

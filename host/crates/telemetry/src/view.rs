@@ -51,7 +51,8 @@ impl View {
             sealed: Arc::clone(&shelf.sealed),
             segments: shelf.segments.clone(),
             oldest_by_count,
-            next_sequence,
+            // What has come and gone since the number was read is missing, too.
+            next_sequence: next_sequence.max(shelf.oldest_sequence().unwrap_or_default()),
             incarnation: shelf.incarnation,
         }
     }

@@ -104,7 +104,7 @@ impl Selection {
                 return Err(UsageError(format!("nothing is stored of an extension \"{unknown}\"; {known}")).into());
             }
         }
-        let limit = self.limit.or(query.limit()).unwrap_or(LIMIT);
+        let limit = self.limit.into_iter().chain(query.limit()).min().unwrap_or(LIMIT);
         Ok(Chosen { stored, named: self.extensions, query, limit })
     }
 }

@@ -231,6 +231,27 @@ fn a_cursor_goes_on_where_it_was_after_a_restart() {
 }
 
 #[test]
+fn following_a_store_that_is_written_to_gives_each_record_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let on_disk = depot(folder.path(), hand());
+    let in_memory = Depot::in_memory(hand());
+    for depot in [&on_disk, &in_memory] {
+        let store = store(depot, |settings| settings.bounds[0].records = 1_000_000);
+        let reader = store.reader(Signal::Log);
+        let writer = std::thread::spawn(move || logs(&store, 1..100_001));
+        let mut next = 1;
+        while next <= 100_000 {
+            let page = reader.page(next, 7_000);
+            assert_eq!(page.gaps, [], "at {next}");
+            assert_eq!(sequences(&page.entries), (next..page.next_sequence).collect::<Vec<_>>());
+            next = page.next_sequence;
+        }
+        writer.join().expect("the writer ends");
+        assert_eq!(next, 100_001);
+    }
+}
+
+#[test]
 fn following_another_process_gives_each_record_once() {
     let folder = tempfile::tempdir().expect("a folder");
     let depot = depot(folder.path(), hand());
