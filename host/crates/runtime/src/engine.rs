@@ -15,6 +15,36 @@ use crate::state::State;
 /// neighbours' latency; longer slices do, and a yield costs about 1 µs.
 pub(crate) const YIELD_FUEL: u64 = 100_000;
 
+/// How an engine meters and slices guests. Compiled code fits engines of its own flavour only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flavour {
+    /// By fuel alone.
+    Fuel,
+}
+
+impl Flavour {
+    const ALL: [Self; 1] = [Self::Fuel];
+
+    /// One word, by which the process that compiles is told.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Fuel => "fuel",
+        }
+    }
+
+    /// The flavour of that word.
+    pub(crate) fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|flavour| flavour.word() == word)
+    }
+
+    /// An engine of this flavour.
+    pub(crate) fn engine(self) -> wasmtime::Result<Engine> {
+        match self {
+            Self::Fuel => engine(),
+        }
+    }
+}
+
 /// An embedder's addition to what every component can import.
 pub type LinkerHook = Box<dyn Fn(&mut Linker<State>) -> wasmtime::Result<()> + Send + Sync>;
 
