@@ -1,6 +1,6 @@
 //! Invocations.
 
-use glasshouse_model::Outcome;
+use glasshouse_model::{Outcome, Signal};
 use glasshouse_telemetry::Body;
 use serde::Serialize;
 
@@ -37,6 +37,8 @@ pub struct InvocationRecord {
 }
 
 impl FromStore for InvocationRecord {
+    const SIGNAL: Signal = Signal::Invocation;
+
     fn from_store(head: Head, body: Body<'_>) -> Option<Self> {
         let Body::Invocation(invocation) = body else { return None };
         let cost = invocation.cost;

@@ -1,6 +1,6 @@
 //! Spans.
 
-use glasshouse_model::{SpanId, SpanKind, SpanStatus, UnixNanos};
+use glasshouse_model::{Signal, SpanId, SpanKind, SpanStatus, UnixNanos};
 use glasshouse_telemetry::Body;
 use serde::Serialize;
 
@@ -52,6 +52,8 @@ pub struct SpanEventRecord {
 }
 
 impl FromStore for SpanRecord {
+    const SIGNAL: Signal = Signal::Span;
+
     fn from_store(head: Head, body: Body<'_>) -> Option<Self> {
         let Body::Span(span) = body else { return None };
         let events = span.events.iter().map(|event| SpanEventRecord {
