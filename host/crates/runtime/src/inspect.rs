@@ -9,7 +9,7 @@ use wasmtime::component::types::ComponentItem;
 use crate::bounds;
 use crate::cache::just_compiled;
 use crate::compile::{CompileSettings, Compiler};
-use crate::engine::Flavour;
+use crate::flavour::Flavour;
 use crate::loader::{LoadError, check_size, not_a_component};
 
 /// What a component says of itself.
@@ -37,10 +37,10 @@ pub fn inspect(path: &Path, settings: &CompileSettings) -> Result<Inspection, Lo
     bounds::check(&bytes).map_err(|cause| LoadError::OutOfBounds { path: path.to_owned(), cause })?;
     let host = |error: wasmtime::Error| LoadError::Host { path: path.to_owned(), cause: format!("{error:#}") };
     let flavour = Flavour::Fuel;
-    let engine = flavour.engine().map_err(host)?;
+    let engine = crate::engine::engine(flavour).map_err(host)?;
     let compiler = Compiler::new(settings.clone());
     let code = compiler
-        .compile(&engine, flavour, &bytes, compiler.whole())
+        .compile((flavour, &engine), &bytes, compiler.whole())
         .map_err(|refusal| LoadError::new(path, refusal))?;
     let component = just_compiled(&engine, &code).map_err(host)?;
     let code_bytes = code.len() as u64;

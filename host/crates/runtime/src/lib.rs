@@ -11,8 +11,10 @@ mod compile;
 mod demangle;
 mod denials;
 mod engine;
+mod epochs;
 mod extension;
 mod failure;
+mod flavour;
 mod grants;
 mod health;
 mod host;
@@ -23,6 +25,7 @@ mod loader;
 mod mailbox;
 mod meter;
 mod neighbours;
+mod present;
 mod sandbox;
 mod state;
 mod stdio;
@@ -39,7 +42,6 @@ use glasshouse_model::{Clock, ExtensionId, Failure};
 use glasshouse_telemetry::Depot;
 use tokio::sync::{mpsc, watch};
 use wasmtime::Engine;
-use wasmtime::component::Linker;
 
 pub use bounds::OutOfBounds;
 pub use clock::SystemClock;
@@ -51,6 +53,7 @@ pub use grants::GrantError;
 pub use health::{Check, Health};
 pub use inspect::{Inspection, inspect};
 pub use loader::LoadError;
+pub use present::ApplyError;
 pub use sandbox::{EmbedderCall, EmbedderData};
 pub use state::State;
 pub use symbols::SourceFrame;
@@ -58,12 +61,14 @@ pub use wasmtime;
 
 use cache::Cache;
 use compile::Compiler;
+use engine::Engines;
 use extension::Shared;
 use grants::Reachable;
 use loader::{Found, Loaded, Loader, Source};
 use mailbox::{Mailbox, Message, Traffic};
 use meter::Phase;
 use neighbours::{Neighbours, Registry};
+use present::Present;
 use sandbox::{Blueprint, Exports};
 use supervisor::Supervisor;
 use symbols::Symbols;
@@ -131,8 +136,7 @@ pub enum RuntimeError {
 
 /// Runs extensions. Dropping it gives up all calls; [`Runtime::shutdown`] ends it in order.
 pub struct Runtime {
-    engine: Engine,
-    linker: Arc<Linker<State>>,
+    engines: Arc<Engines>,
     loader: Arc<Loader>,
     registry: Arc<Registry>,
     clock: Arc<dyn Clock>,
@@ -146,10 +150,9 @@ pub struct Runtime {
 impl Runtime {
     /// Sets up the engine. A cache folder that cannot be used is said in the log, and components are compiled anew.
     pub fn new(settings: RuntimeSettings) -> Result<Self, RuntimeError> {
-        let engine = engine::engine().map_err(RuntimeError::Engine)?;
-        let linker = engine::linker(&engine, &settings.linker_hooks).map_err(RuntimeError::Engine)?;
+        let engines = Arc::new(Engines::new(settings.linker_hooks).map_err(RuntimeError::Engine)?);
         let cache = settings.cache_folder.and_then(|folder| {
-            Cache::open(&folder, engine::compatibility(&engine))
+            Cache::open(&folder)
                 .inspect_err(|error| {
                     tracing::warn!(folder = %folder.display(), "compiled components are not kept, since the folder cannot be used: {error}");
                 })
@@ -158,9 +161,8 @@ impl Runtime {
         let compiler = Compiler::new(settings.compile);
         compiler.warn_if_in_process();
         Ok(Self {
-            loader: Loader::new(engine.clone(), cache, compiler, settings.compile_threads),
-            engine,
-            linker: Arc::new(linker),
+            loader: Loader::new(Arc::clone(&engines), cache, compiler, settings.compile_threads),
+            engines,
             registry: Arc::default(),
             depot: settings.depot.unwrap_or_else(|| Depot::in_memory(Arc::clone(&settings.clock))),
             clock: settings.clock,
@@ -184,7 +186,6 @@ impl Runtime {
     fn assembler(&self, spec: &ExtensionSpec) -> Assembler {
         Assembler {
             loader: Arc::clone(&self.loader),
-            linker: Arc::clone(&self.linker),
             neighbours: Neighbours::new(&self.registry, spec.settings.permissions.clone()),
             embedder_data: Arc::clone(&self.embedder_data),
         }
@@ -228,7 +229,7 @@ impl Runtime {
             id: spec.id,
             subscriptions: spec.subscriptions,
             store,
-            settings: spec.settings,
+            present: Present::new(spec.settings),
             clock: Arc::clone(&self.clock),
             mailbox: sender,
             status: watch::Sender::new(Status::Loading),
@@ -254,9 +255,9 @@ impl Runtime {
         &self.depot
     }
 
-    /// The engine, for an embedder that compiles or inspects components itself.
+    /// The engine that meters by fuel, for an embedder that compiles or inspects components itself.
     pub fn engine(&self) -> &Engine {
-        &self.engine
+        &self.engines.usual().engine
     }
 
     /// The source lines of a failure's stack, innermost first. Reads and parses the component's line tables on a
@@ -305,7 +306,6 @@ impl Runtime {
 /// What is needed to load an extension's component and to plan its instances.
 struct Assembler {
     loader: Arc<Loader>,
-    linker: Arc<Linker<State>>,
     neighbours: Neighbours,
     embedder_data: EmbedderData,
 }
@@ -319,7 +319,9 @@ impl Assembler {
     /// between threads costs 30 µs on a quiet machine, and on a busy one the wait for a processor.
     fn assemble(self, extension: Extension) -> impl Future<Output = Result<Assembled, String>> + Send + 'static {
         let first = tokio::task::spawn_blocking(move || {
-            let found = self.loader.find(&extension.shared().path).map_err(|error| error.to_string())?;
+            let shared = extension.shared();
+            let metering = shared.present.get().budget.metering;
+            let found = self.loader.find(&shared.path, metering).map_err(|error| error.to_string())?;
             Ok::<_, String>(match found {
                 Found::Compiled(loaded) => Begun::Done(self.plan(&extension, &loaded)?),
                 Found::Component(source) => Begun::ToCompile(self, extension, source),
@@ -340,16 +342,18 @@ impl Assembler {
     /// Looks up names and links; blocks while it does.
     fn plan(self, extension: &Extension, loaded: &Loaded) -> Result<Assembled, String> {
         let shared = extension.shared();
-        let reachable = Reachable::resolve(&shared.settings.permissions.network).map_err(|error| error.to_string())?;
+        let reachable =
+            Reachable::resolve(&shared.present.get().permissions.network).map_err(|error| error.to_string())?;
         let link = |error: wasmtime::Error| inspect::link_error(&error);
-        let pre = self.linker.instantiate_pre(&loaded.component).map_err(link)?;
+        let pre = loaded.machine.linker.instantiate_pre(&loaded.component).map_err(link)?;
         let exports = Exports::find(&pre).map_err(link)?;
         let blueprint = Blueprint {
             id: shared.id.clone(),
+            machine: Arc::clone(&loaded.machine),
             pre,
             exports,
             component: loaded.digest,
-            settings: shared.settings.clone(),
+            settings: shared.present.follow(),
             reachable: Arc::new(reachable),
             recorder: shared.store.recorder(),
             clock: Arc::clone(&shared.clock),

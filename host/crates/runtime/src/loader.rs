@@ -3,15 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use glasshouse_model::settings::Metering;
 use glasshouse_model::{Digest, text};
 use tokio::sync::{Semaphore, oneshot};
-use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use crate::bounds::{self, OutOfBounds};
 use crate::cache::{Cache, digest_file, just_compiled};
 use crate::compile::{Compiler, Limit, Refusal, Share, Spent, costly};
-use crate::engine::Flavour;
+use crate::engine::{Engines, Machine};
+use crate::flavour::Flavour;
 
 /// Bytes of the largest component file that is read. The largest real ones (interpreters with their library) are 30 MB.
 const COMPONENT_BYTES: u64 = 256 * 1024 * 1024;
@@ -25,6 +26,8 @@ const LARGE_LANES: usize = 2;
 /// A component that is ready to be instantiated.
 #[derive(Clone)]
 pub(crate) struct Loaded {
+    /// What it was compiled for.
+    pub(crate) machine: Arc<Machine>,
     pub(crate) component: Component,
     pub(crate) digest: Digest,
     pub(crate) file_bytes: u64,
@@ -40,8 +43,9 @@ pub(crate) enum Found {
     Component(Source),
 }
 
-/// A file that is to be compiled: its bytes, their digest, and how many of them are code.
+/// A file that is to be compiled: what for, its bytes, their digest, and how many of them are code.
 pub(crate) struct Source {
+    machine: Arc<Machine>,
     bytes: Vec<u8>,
     digest: Digest,
     code: u64,
@@ -137,8 +141,7 @@ impl LoadError {
 
 /// Loads components; shared by all extensions.
 pub(crate) struct Loader {
-    engine: Engine,
-    flavour: Flavour,
+    engines: Arc<Engines>,
     cache: Option<Cache>,
     compiler: Compiler,
     small: Semaphore,
@@ -146,35 +149,49 @@ pub(crate) struct Loader {
 }
 
 impl Loader {
-    pub(crate) fn new(engine: Engine, cache: Option<Cache>, compiler: Compiler, threads: usize) -> Arc<Self> {
+    pub(crate) fn new(engines: Arc<Engines>, cache: Option<Cache>, compiler: Compiler, threads: usize) -> Arc<Self> {
         let large = Semaphore::new(if compiler.is_contained() { LARGE_LANES } else { 1 });
         let small = Semaphore::new(threads.max(1));
-        Arc::new(Self { engine, flavour: Flavour::Fuel, cache, compiler, small, large })
+        Arc::new(Self { engines, cache, compiler, small, large })
     }
 
     /// Takes a component from the cache, or else reads it. Blocks while it does.
-    pub(crate) fn find(&self, path: &Path) -> Result<Found, LoadError> {
+    pub(crate) fn find(&self, path: &Path, metering: Metering) -> Result<Found, LoadError> {
         check_size(path)?;
         let unreadable = |cause| LoadError::Unreadable { path: path.to_owned(), cause };
         if let Some(cache) = &self.cache {
             let (digest, file_bytes) = digest_file(path).map_err(unreadable)?;
-            if let Some(component) = cache.load(&self.engine, &digest) {
-                return Ok(Found::Compiled(Loaded { component, digest, file_bytes, compiled: false }));
+            let machine = self.machine(path, Flavour::usual(metering))?;
+            if let Some(component) = cache.load(machine, &digest) {
+                let machine = Arc::clone(machine);
+                return Ok(Found::Compiled(Loaded { machine, component, digest, file_bytes, compiled: false }));
             }
         }
         let bytes = std::fs::read(path).map_err(unreadable)?;
         if let Some(what) = not_a_component(&bytes) {
             return Err(LoadError::NotAComponent { path: path.to_owned(), what });
         }
-        let code = bounds::check(&bytes).map_err(|cause| LoadError::OutOfBounds { path: path.to_owned(), cause })?;
+        let extent = bounds::check(&bytes).map_err(|cause| LoadError::OutOfBounds { path: path.to_owned(), cause })?;
         let digest = Digest(*blake3::hash(&bytes).as_bytes());
-        Ok(Found::Component(Source { code: code.code_bytes, bytes, digest }))
+        let machine = Arc::clone(self.machine(path, Flavour::of(metering, &bytes))?);
+        if let Some(cache) = self.cache.as_ref().filter(|_| machine.flavour != Flavour::usual(metering))
+            && let Some(component) = cache.load(&machine, &digest)
+        {
+            let file_bytes = bytes.len() as u64;
+            return Ok(Found::Compiled(Loaded { machine, component, digest, file_bytes, compiled: false }));
+        }
+        Ok(Found::Component(Source { machine, code: extent.code_bytes, bytes, digest }))
+    }
+
+    fn machine(&self, path: &Path, flavour: Flavour) -> Result<&Arc<Machine>, LoadError> {
+        let cause = |error| LoadError::Host { path: path.to_owned(), cause: format!("no engine: {error:#}") };
+        self.engines.get(flavour).map_err(cause)
     }
 
     /// Compiles once there is a free lane. A component with little code that takes much all the same gives up its lane and
     /// begins anew among the large ones. May be cancelled; what was begun is compiled for the cache all the same.
     pub(crate) async fn compile(self: &Arc<Self>, path: &Path, source: Source) -> Result<Loaded, LoadError> {
-        let (digest, file_bytes) = (source.digest, source.bytes.len() as u64);
+        let (machine, digest, file_bytes) = (Arc::clone(&source.machine), source.digest, source.bytes.len() as u64);
         let is_small = source.code < LARGE_CODE_BYTES;
         let source = Arc::new(source);
         let whole = self.compiler.whole();
@@ -185,12 +202,13 @@ impl Loader {
             let _turn = self.large.acquire().await;
             self.on_a_thread(&source, whole).await
         };
-        if is_small && self.compiler.quick().is_some() && matches!(compiled, Err(Refusal::Costly { .. })) {
+        let was_hard = matches!(compiled, Err(Refusal::Costly { .. } | Refusal::Broken { .. }));
+        if is_small && was_hard && self.compiler.quick().is_some() {
             let _turn = self.large.acquire().await;
             compiled = self.on_a_thread(&source, whole).await;
         }
         let component = compiled.map_err(|refusal| LoadError::new(path, refusal))?;
-        Ok(Loaded { component, digest, file_bytes, compiled: true })
+        Ok(Loaded { machine, component, digest, file_bytes, compiled: true })
     }
 
     /// Compiles on a thread that ends with the work.
@@ -208,15 +226,16 @@ impl Loader {
     }
 
     fn compile_now(&self, source: &Source, share: Share) -> Result<Component, Refusal> {
-        let code = self.compiler.compile(&self.engine, self.flavour, &source.bytes, share)?;
+        let machine = &*source.machine;
+        let code = self.compiler.compile((machine.flavour, &machine.engine), &source.bytes, share)?;
         if let Some(cache) = &self.cache {
-            cache.store(&source.digest, &code);
+            cache.store(machine, &source.digest, &code);
             // What is mapped from the file takes no memory of its own until it is used.
-            if let Some(component) = cache.load(&self.engine, &source.digest) {
+            if let Some(component) = cache.load(machine, &source.digest) {
                 return Ok(component);
             }
         }
-        just_compiled(&self.engine, &code)
+        just_compiled(&machine.engine, &code)
             .map_err(|error| Refusal::Host(format!("compiled code does not load: {error:#}")))
     }
 }

@@ -15,7 +15,8 @@ use wasmtime::Engine;
 
 pub use process::Spent;
 
-use crate::engine::{Flavour, compatibility};
+use crate::engine::compatibility;
+use crate::flavour::Flavour;
 use process::{Verdict, run};
 use report::Head;
 use worker::{Orders, Task};
@@ -137,8 +138,7 @@ impl Compiler {
     /// Compiles; blocks. In this process, there are no bounds.
     pub(crate) fn compile(
         &self,
-        engine: &Engine,
-        flavour: Flavour,
+        (flavour, engine): (Flavour, &Engine),
         component: &[u8],
         share: Share,
     ) -> Result<Vec<u8>, Refusal> {

@@ -12,7 +12,8 @@ use wasmtime::error::OutOfMemory;
 
 use super::confine::{close_inherited, give_up_privileges, limit};
 use super::report::{Head, Kind, write};
-use crate::engine::{Flavour, compatibility};
+use crate::engine::{compatibility, engine};
+use crate::flavour::Flavour;
 
 /// The first argument of a worker.
 pub(crate) const ASKED: &str = "--glasshouse-worker";
@@ -130,7 +131,7 @@ fn work(arguments: impl Iterator<Item = OsString>) -> io::Result<()> {
     let mut output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
     let flavour = if let Task::Compile(flavour) = orders.task { flavour } else { Flavour::Fuel };
     let limits = limit(orders.memory_bytes, orders.cpu_seconds);
-    let engine = flavour.engine().map_err(|error| io::Error::other(format!("the engine: {error:#}")))?;
+    let engine = engine(flavour).map_err(|error| io::Error::other(format!("the engine: {error:#}")))?;
     let lacks = limits.and(give_up_privileges());
     let head = |kind| Head { compatibility: compatibility(&engine), lacks, kind };
     if orders.task == Task::Probe {
@@ -160,7 +161,9 @@ mod tests {
 
     #[test]
     fn orders_are_understood_as_they_were_given() {
-        for task in [Task::Compile(Flavour::Fuel), Task::Probe] {
+        for task in
+            [Flavour::Fuel, Flavour::Epochs, Flavour::FuelAndEpochs].map(Task::Compile).into_iter().chain([Task::Probe])
+        {
             let orders = Orders { task, memory_bytes: 1 << 30, cpu_seconds: 60, niceness: 10, host: 4321 };
             let [asked, arguments @ ..] = orders.arguments();
             assert_eq!(asked, ASKED);
