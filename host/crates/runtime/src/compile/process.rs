@@ -135,7 +135,8 @@ fn judge(status: ExitStatus, in_time: bool, report: Option<(Head, Vec<u8>)>, com
         (_, Some(Signal::SEGV)) => {
             Verdict::Broken("it used up its stack, or broke its own memory (SIGSEGV); does it nest too deeply?".into())
         }
-        (_, Some(signal)) if complaint.is_empty() => Verdict::Broken(format!("it was ended by {signal:?}")),
+        (_, Some(Signal::KILL)) => Verdict::Broken(format!("{status}; did the system run out of memory?")),
+        (_, Some(_)) if complaint.is_empty() => Verdict::Broken(status.to_string()),
         _ => Verdict::Broken(complaint.to_owned()),
     }
 }
@@ -183,7 +184,8 @@ mod tests {
         check(signal(Signal::ABORT), true, None, "memory allocation of 8 bytes failed", "OverMemory");
         check(signal(Signal::ABORT), true, None, "something else", "Broken(\"something else\")");
         check(signal(Signal::SEGV), true, None, "", "Broken(\"it used up its stack");
-        check(signal(Signal::KILL), true, None, "", "Broken(\"it was ended by");
+        check(signal(Signal::KILL), true, None, "", "Broken(\"signal: 9 (SIGKILL); did the system");
+        check(signal(Signal::ILL), true, None, "", "Broken(\"signal: 4 (SIGILL)");
     }
 
     #[test]
