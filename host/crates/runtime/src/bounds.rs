@@ -258,6 +258,12 @@ fn bytes_of(what: &'static str, found: u64, limit: u64) -> Result<(), OutOfBound
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
+    use wasm_encoder::{
+        CodeSection, Component, Function, FunctionSection, Module, ModuleSection, TypeSection, ValType,
+    };
+
     use super::*;
 
     fn check_text(text: &str, expect: Result<(), &str>) {
@@ -271,7 +277,8 @@ mod tests {
         let mut text = "(component (component $c0 (core module $m) (core instance (instantiate $m)))".to_owned();
         for level in 1..=levels {
             let before = level - 1;
-            text += &format!(
+            let _ = write!(
+                text,
                 "(component $c{level} (alias outer 1 $c{before} (component $x)) (instance (instantiate $x)) \
                  (instance (instantiate $x)))"
             );
@@ -298,33 +305,43 @@ mod tests {
         check_text("(component (component $c) (export $d \"d\" (component $c)) (instance (instantiate $d)))", Ok(()));
     }
 
+    /// A component of one module with so many functions, each with as many local variables.
+    fn functions(count: u32, locals: u32) -> Vec<u8> {
+        let (mut types, mut functions, mut code) = (TypeSection::new(), FunctionSection::new(), CodeSection::new());
+        types.ty().function([], []);
+        for _ in 0..count {
+            functions.function(0);
+            let mut body = Function::new([(locals, ValType::I64)]);
+            body.instructions().end();
+            code.function(&body);
+        }
+        let mut component = Component::new();
+        component.section(&ModuleSection(Module::new().section(&types).section(&functions).section(&code)));
+        component.finish()
+    }
+
     #[test]
     fn each_bound_names_what_was_found_and_what_is_accepted() {
-        let module = |inside: String| format!("(component (core module {inside}))");
-        check_text(&module("(func)".repeat(1000)), Ok(()));
-        check_text(
-            &module("(func)".repeat(100_001)),
-            Err("it has 100\u{202f}001 functions; up to 100\u{202f}000 are accepted"),
-        );
-        check_text(
-            &("(component".to_owned() + &"(component".repeat(33) + &")".repeat(34)),
-            Err("it has 33 components within each other; up to 32 are accepted"),
-        );
-        check_text(
-            &("(component".to_owned() + &"(core module)".repeat(201) + ")"),
-            Err("it has 201 core modules; up to 200 are accepted"),
-        );
-        let locals = "(local i64)".repeat(50_000);
-        let hoards = format!("(func {locals})").repeat(101);
-        check_text(
-            &module(hoards),
-            Err("it has 5\u{202f}050\u{202f}000 local variables; up to 5\u{202f}000\u{202f}000 are accepted"),
-        );
-        let exports: String = (0..1001).map(|n| format!("(export \"e{n}\" (core module 0))")).collect();
-        check_text(
-            &format!("(component (core module){exports})"),
-            Err("it has 1\u{202f}001 exports; up to 1\u{202f}000 are accepted"),
-        );
+        let told =
+            |component: &[u8]| check(component).expect_err("it is too much").to_string().replace('\u{202f}', " ");
+        assert!(check(&functions(1000, 10)).expect("it is usual").code_bytes > 1000);
+        assert_eq!(told(&functions(100_001, 0)), "it has 100 001 functions; up to 100 000 are accepted");
+        assert_eq!(told(&functions(101, 50_000)), "it has 5 050 000 local variables; up to 5 000 000 are accepted");
+        let repeated = |part: &str, times: usize, end: &str| {
+            let text = format!("(component{}{})", part.repeat(times), end.repeat(times));
+            told(&wat::parse_str(text).expect("it assembles"))
+        };
+        let nested = "it has 33 components within each other; up to 32 are accepted";
+        assert_eq!(repeated("(component", 33, ")"), nested);
+        assert_eq!(repeated("(core module)", 201, ""), "it has 201 core modules; up to 200 are accepted");
+        let mut imports = String::new();
+        for number in 0..1001 {
+            let _ = write!(imports, "(import \"i{number}\" (func))");
+        }
+        assert_eq!(repeated(&imports, 1, ""), "it has 1 001 imports; up to 1 000 are accepted");
+        let aliases = "(core instance) ".repeat(50_001);
+        let told = repeated(&aliases, 2, "");
+        assert!(told.starts_with("it has 100 001 instances and what they are wired up with;"), "{told}");
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub struct CompileSettings {
 
 impl Default for CompileSettings {
     fn default() -> Self {
-        Self { worker: None, memory_bytes: 2 << 30, time: Duration::from_secs(60) }
+        Self { worker: None, memory_bytes: 2 << 30, time: Duration::from_mins(1) }
     }
 }
 

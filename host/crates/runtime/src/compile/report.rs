@@ -87,7 +87,7 @@ mod tests {
     fn a_text_without_an_end_is_cut() {
         let head = Head { compatibility: 7, lacks: Lacks::default(), kind: Kind::Invalid };
         let mut bytes = Vec::new();
-        write(&mut bytes, head, &[b'x'; 1 << 20]).expect("memory takes all");
+        write(&mut bytes, head, &vec![b'x'; 1 << 20]).expect("memory takes all");
         let (_, body) = read(&mut bytes.as_slice()).expect("memory").expect("a report");
         assert_eq!(body.len() as u64, TEXT_BYTES);
     }

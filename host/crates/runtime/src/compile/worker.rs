@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
+use std::net::UdpSocket;
 use std::os::fd::AsFd as _;
 use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,13 +20,6 @@ use crate::flavour::Flavour;
 pub(crate) const ASKED: &str = "--glasshouse-worker";
 /// The exit code of a worker that could not even begin; what is wrong stands on its standard error.
 pub(crate) const UNFIT: u8 = 64;
-/// What a probed worker could still do.
-const ESCAPES: [(&str, fn() -> bool); 3] = [
-    ("open files", || File::open("/").is_ok()),
-    ("make sockets", || std::net::UdpSocket::bind("127.0.0.1:0").is_ok()),
-    ("start programs", || Command::new("/bin/true").spawn().is_ok()),
-];
-
 /// Whether this program's `main` calls [`run_if_asked`], and so can be started as a worker.
 static AVAILABLE: AtomicBool = AtomicBool::new(false);
 
@@ -135,8 +129,7 @@ fn work(arguments: impl Iterator<Item = OsString>) -> io::Result<()> {
     let lacks = limits.and(give_up_privileges());
     let head = |kind| Head { compatibility: compatibility(&engine), lacks, kind };
     if orders.task == Task::Probe {
-        let escapes: Vec<_> = ESCAPES.iter().filter(|(_, can)| can()).map(|(word, _)| *word).collect();
-        return write(&mut output, head(Kind::Made), escapes.join("\n").as_bytes());
+        return write(&mut output, head(Kind::Made), escapes().join("\n").as_bytes());
     }
     let mut component = Vec::new();
     input.read_to_end(&mut component)?;
@@ -145,6 +138,16 @@ fn work(arguments: impl Iterator<Item = OsString>) -> io::Result<()> {
         Err(error) if is_out_of_memory(&error) => write(&mut output, head(Kind::OverMemory), b""),
         Err(error) => write(&mut output, head(Kind::Invalid), format!("{error:#}").as_bytes()),
     }
+}
+
+/// What this process can still do that it should not.
+fn escapes() -> Vec<&'static str> {
+    let tried = [
+        ("open files", File::open("/").is_ok()),
+        ("make sockets", UdpSocket::bind("127.0.0.1:0").is_ok()),
+        ("start programs", Command::new("/bin/true").spawn().is_ok()),
+    ];
+    tried.into_iter().filter(|(_, done)| *done).map(|(what, _)| what).collect()
 }
 
 fn is_out_of_memory(error: &wasmtime::Error) -> bool {
