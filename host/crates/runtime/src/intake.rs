@@ -177,13 +177,16 @@ impl Intake {
             if let Ok((wire::KIND_LOG, body)) = record
                 && body.len() <= limits::UNCUT_BYTES
             {
-                match wire::check_log(body) {
+                let mut known = self.clean_starts.borrow_mut();
+                let mut search = self.recorder.redactor().watch(&known);
+                let checked = wire::check_log_with(body, &mut search);
+                let seen = search.seen();
+                match checked {
                     Ok(log) if log.fields as usize <= limits::FIELDS => {
                         if self.recorder.admit_log(log.level) {
                             let body = with_time(body, arrival.corrected(log.time));
                             let head = self.head(arrival, false);
-                            let start = log.texts_at..log.fields_at;
-                            self.recorder.append_log(head, &body, start, &mut self.clean_starts.borrow_mut());
+                            self.recorder.append_log(head, &body, &log, seen, &mut known);
                         }
                         continue;
                     }

@@ -34,7 +34,7 @@ pub use depot::{DataDirError, Depot, DepotSettings, StoreError};
 pub use ledger::{Ledger, Usage};
 pub use query::{Needs, Order, Query, QueryError};
 pub use reader::{Body, Entry, Gap, GapCause, Page, Reader};
-pub use redact::{CleanStarts, KeyLines, MARKER, RedactionError, Redactor};
+pub use redact::{CleanStarts, KeyLines, LogSearch, MARKER, RedactionError, Redactor, SeenLog};
 pub use ring::Bounds;
 pub use store::{Drop, Drops, Head, Recorder, Store, StoreSettings};
 pub use stored::DataDir;
