@@ -123,6 +123,7 @@ const BUFFER_BYTES: usize = 1024;
 
 /// Writes a batch of one log whose message is a literal, and thus in the prefix of its [`LogSite`]; gives the part of
 /// the buffer that holds it.
+#[inline]
 pub fn write_log_at<'b>(buffer: &'b mut Vec<u8>, prefix: &[u8], fields: &[Field<'_>]) -> &'b [u8] {
     let length = loop {
         if let Some(left) = try_write(buffer, prefix, fields) {
