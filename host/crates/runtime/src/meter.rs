@@ -45,14 +45,13 @@ pub(crate) struct Measured {
 /// which a slice keeps short, and by the thread's CPU clock for all further ones, so that what the system took
 /// from a long call is not charged to it.
 pub(crate) async fn run<F: Future>(
-    call: F,
+    mut call: Pin<&mut F>,
     start: u64,
     deadline: Duration,
     clock: &dyn Clock,
     phase: &mut watch::Receiver<Phase>,
     pace: Option<&Pace>,
 ) -> (Ended<F::Output>, Measured) {
-    let mut call = pin!(call);
     let deadline_nanos = u64::try_from(deadline.as_nanos()).unwrap_or(u64::MAX);
     let mut cpu_nanos = 0;
     let mut timer: Option<Pin<Box<tokio::time::Sleep>>> = None;
