@@ -11,6 +11,7 @@ use glasshouse_telemetry::{Drops, Reader, Store, StoreSettings, Usage};
 use tokio::sync::{oneshot, watch};
 
 use crate::health::Check;
+use crate::held::{Held, HostMemory};
 use crate::intake::host_log;
 use crate::mailbox::{Mailbox, Refused, Work};
 use crate::present::{ApplyError, Present};
@@ -228,6 +229,7 @@ pub(crate) struct Shared {
     pub(crate) component: std::sync::OnceLock<ComponentInfo>,
     pub(crate) path: std::path::PathBuf,
     pub(crate) health: std::sync::Mutex<Vec<Check>>,
+    pub(crate) held: Arc<Held>,
 }
 
 impl Extension {
@@ -299,6 +301,11 @@ impl Extension {
     /// What it has used so far.
     pub fn usage(&self) -> Usage {
         self.0.store.usage()
+    }
+
+    /// What the host keeps in its own memory on its behalf.
+    pub fn host_memory(&self) -> HostMemory {
+        self.0.held.read(self.0.mailbox.waiting())
     }
 
     /// How many of its records were dropped, by cause.

@@ -68,6 +68,12 @@ impl Mailbox {
         (Self { sender, room: Arc::new(Semaphore::new(MAILBOX_BYTES)), traffic }, receiver)
     }
 
+    /// How many messages wait, and bytes of their payloads.
+    pub(crate) fn waiting(&self) -> (u64, u64) {
+        let messages = self.sender.max_capacity() - self.sender.capacity();
+        (messages as u64, MAILBOX_BYTES.saturating_sub(self.room.available_permits()) as u64)
+    }
+
     /// Waits for room, and queues. May be cancelled; nothing is queued then.
     pub(crate) async fn send(&self, work: Work, queued_at: u64) -> Result<(), Refused> {
         let under_way = self.traffic.enter(work.is_from_outside())?;
