@@ -5,6 +5,7 @@ mod hostile;
 
 mod batches;
 mod budgets;
+mod compiling;
 mod failures;
 mod life_cycle;
 mod live;
