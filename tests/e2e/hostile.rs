@@ -60,7 +60,7 @@ async fn check(metering: Metering, guests: &[(&str, FailureKind)]) {
 }
 
 /// What burns time for little fuel, or for none.
-const BURNERS: [&str; 19] = [
+const BURNERS: [&str; 17] = [
     "start-spin",
     "grow-nothing",
     "fill-memory",
@@ -69,7 +69,6 @@ const BURNERS: [&str; 19] = [
     "fill-table",
     "copy-table",
     "init-table",
-    "grow-table",
     "churn-handles",
     "transcode",
     "copy-lists",
@@ -77,7 +76,6 @@ const BURNERS: [&str; 19] = [
     "post-return-spin",
     "drain-random",
     "crowded-log",
-    "poll-crowd",
     "flood-clock",
     "crowded-spans",
 ];
@@ -103,7 +101,7 @@ async fn whoever_breaks_the_rules_of_the_host_is_ended_with_the_cause() {
         Metering::Fuel,
         &[
             ("endless-stack", StackOverflow),
-            ("hoard-handles", ResourceBreach),
+            ("self-call", InvalidInterfaceUse),
             ("wild-realloc", InvalidInterfaceUse),
             ("greedy-random", InvalidInterfaceUse),
             ("leave-in-realloc", InvalidInterfaceUse),
@@ -118,7 +116,6 @@ async fn whoever_breaks_the_rules_of_the_host_is_ended_with_the_cause() {
             ("forged-handle", InvalidInterfaceUse),
             ("double-drop", InvalidInterfaceUse),
             ("poll-nothing", InvalidInterfaceUse),
-            ("hoard-events", ResourceBreach),
             ("exit-at-start", Exit),
         ],
     )
@@ -134,23 +131,5 @@ async fn what_no_meter_sees_is_not_compiled() {
     {
         let cause = beside(&neighbour, house.refused(name, &guest(name))).await;
         assert!(cause.contains("does not compile") && cause.contains(expected), "{name}: {cause}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn zz_probe() {
-    let names = std::env::var("PROBE").unwrap();
-    for name in names.split(',') {
-        for metering in [Metering::Fuel, Metering::Cpu] {
-        let house = house();
-        let extension = house.start(name, &guest(name), |spec| {
-            spec.settings.budget.deadline = DEADLINE;
-            spec.settings.budget.fuel_per_call = u64::MAX / 2;
-            spec.settings.budget.metering = metering;
-        });
-        let status = extension.loaded().await;
-        let e = elapsed(&extension);
-        eprintln!("PROBE {name} {metering:?} {:?} {:?}", e, status.reason().unwrap_or_default().chars().take(200).collect::<String>());
-        }
     }
 }

@@ -1,9 +1,0 @@
-;; Grows a table by whatever is left, and goes on when it is told no.
-(component
-  (core module $m
-    (table $t 0 funcref)
-    (func $start (loop $again
-      (drop (table.grow $t (ref.null func) (i32.const 100000)))
-      (br $again)))
-    (start $start))
-  (core instance (instantiate $m)))
