@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
-use glasshouse::records::{LogRecord, Records, record};
+use glasshouse::Stored;
+use glasshouse::records::{LogRecord, record};
 use glasshouse_model::{Signal, UnixNanos};
 use glasshouse_telemetry::{DataDir, Query};
 use serde::Serialize;
@@ -97,8 +98,7 @@ fn fill(data_dir: &Path) -> Result<()> {
 
 /// Writes what is stored as the command line prints it; returns how many bytes.
 fn write_lines(data_dir: &Path, path: &Path) -> Result<u64> {
-    let reader = DataDir::open(data_dir)?.reader(EXTENSION, Signal::Log);
-    let records = Records::<LogRecord>::from_reader(reader, EXTENSION);
+    let records = Stored::open(data_dir)?.extension(EXTENSION).records::<LogRecord>();
     let mut file = BufWriter::new(File::create(path)?);
     let mut next = 1;
     while next <= LOGS {

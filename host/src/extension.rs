@@ -15,9 +15,7 @@ use glasshouse_telemetry::{Drops, Reader, Usage};
 use tokio::sync::oneshot;
 
 use crate::plan::Planned;
-use crate::records::{
-    AlertRecord, ErrorRecord, Errors, InvocationRecord, LogRecord, MetricRecord, Record, Records, SpanRecord,
-};
+use crate::records::{AlertRecord, Errors, InvocationRecord, LogRecord, MetricRecord, Record, Records, SpanRecord};
 
 /// A handle of an extension. Cheap to clone; it does not keep the host running.
 #[derive(Clone)]
@@ -42,8 +40,8 @@ impl Extension {
         &self.planned
     }
 
-    /// What it may use and do, and how it is watched.
-    pub fn settings(&self) -> &Settings {
+    /// What it may use and do, and how it is watched, at present.
+    pub fn settings(&self) -> Arc<Settings> {
         self.handle.settings()
     }
 
@@ -119,12 +117,12 @@ impl Extension {
 
     /// Its logs.
     pub fn logs(&self) -> Records<LogRecord> {
-        self.records(Signal::Log)
+        self.records()
     }
 
     /// Its metric samples.
     pub fn metrics(&self) -> Records<MetricRecord> {
-        self.records(Signal::Metric)
+        self.records()
     }
 
     /// Its errors: those that it reported, and its failures with their stacks.
@@ -134,17 +132,17 @@ impl Extension {
 
     /// Its spans.
     pub fn spans(&self) -> Records<SpanRecord> {
-        self.records(Signal::Span)
+        self.records()
     }
 
     /// Its alerts.
     pub fn alerts(&self) -> Records<AlertRecord> {
-        self.records(Signal::Alert)
+        self.records()
     }
 
     /// Its invocations, with what each of them cost.
     pub fn invocations(&self) -> Records<InvocationRecord> {
-        self.records(Signal::Invocation)
+        self.records()
     }
 
     /// Reads one of its signals as it is stored.
@@ -162,11 +160,8 @@ impl Extension {
         failure.frames.iter().map(|frame| named(&frame.function)).collect()
     }
 
-    fn records<T: Record>(&self, signal: Signal) -> Records<T> {
-        Records::from_reader(self.reader(signal), self.id().as_str())
-    }
-
-    pub(crate) fn raw_errors(&self) -> Records<ErrorRecord> {
-        self.records(Signal::Error)
+    /// Its records of a kind, such as `records::<LogRecord>()`; the stacks of failures are then told without source lines.
+    pub fn records<T: Record>(&self) -> Records<T> {
+        Records::new(|signal| self.reader(signal), self.id().as_str())
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use glasshouse_model::Signal;
 use glasshouse_telemetry::{DataDir, DataDirError, Reader};
 
-use crate::records::{AlertRecord, ErrorRecord, InvocationRecord, LogRecord, MetricRecord, Records, SpanRecord};
+use crate::records::{Record, Records};
 
 /// The telemetry in a data directory. Reading it does not disturb a host that writes to it.
 #[derive(Clone, Debug)]
@@ -41,42 +41,14 @@ impl StoredExtension {
         &self.id
     }
 
-    /// Its logs.
-    pub fn logs(&self) -> Records<LogRecord> {
-        self.records(Signal::Log)
-    }
-
-    /// Its metric samples.
-    pub fn metrics(&self) -> Records<MetricRecord> {
-        self.records(Signal::Metric)
-    }
-
-    /// Its errors. The stacks of failures are told by function, without source lines.
-    pub fn errors(&self) -> Records<ErrorRecord> {
-        self.records(Signal::Error)
-    }
-
-    /// Its spans.
-    pub fn spans(&self) -> Records<SpanRecord> {
-        self.records(Signal::Span)
-    }
-
-    /// Its alerts.
-    pub fn alerts(&self) -> Records<AlertRecord> {
-        self.records(Signal::Alert)
-    }
-
-    /// Its invocations, with what each of them cost.
-    pub fn invocations(&self) -> Records<InvocationRecord> {
-        self.records(Signal::Invocation)
+    /// Its records of a kind, such as `records::<LogRecord>()`. The stacks of failures are told by function, without source
+    /// lines.
+    pub fn records<T: Record>(&self) -> Records<T> {
+        Records::new(|signal| self.reader(signal), &self.id)
     }
 
     /// Reads one of its signals as it is stored.
     pub fn reader(&self, signal: Signal) -> Reader {
         self.dir.reader(&self.id, signal)
-    }
-
-    fn records<T: crate::records::Record>(&self, signal: Signal) -> Records<T> {
-        Records::from_reader(self.reader(signal), &self.id)
     }
 }

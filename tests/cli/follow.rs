@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader};
 
 use glasshouse::Stored;
+use glasshouse::records::LogRecord;
 use serde_json::{Value, json};
 
 use crate::harness::{Lines, Place, Running, json_lines, wait_for};
@@ -29,7 +30,11 @@ fn flood(logs: u64) -> Value {
 }
 
 fn stored(place: &Place) -> u64 {
-    Stored::open(&place.path("data")).expect("it is a data directory").extension("log-flood").logs().stored()
+    Stored::open(&place.path("data"))
+        .expect("it is a data directory")
+        .extension("log-flood")
+        .records::<LogRecord>()
+        .stored()
 }
 
 #[test]

@@ -246,6 +246,6 @@ fn a_killed_host_whose_oldest_records_had_to_go_has_kept_the_rest() {
     }
     kills_of.check_all();
     let stored = Stored::open(&kills_of.place.path("data")).expect("it is a data directory");
-    let evicted = |id: &str| stored.extension(id).logs().evicted();
+    let evicted = |id: &str| stored.extension(id).records::<LogRecord>().evicted();
     assert!(TALLIES.iter().any(|(id, _)| evicted(id) > 0), "nothing had to go");
 }

@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use glasshouse::records::{Record, Records};
+use glasshouse::records::{
+    AlertRecord, ErrorRecord, InvocationRecord, LogRecord, MetricRecord, Record, Records, SpanRecord,
+};
 use glasshouse::{Event, Extension, Host, Signal, Stored, Trigger};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -133,11 +135,11 @@ macro_rules! read {
     ($outlets:expr, $from:expr, $extension:expr) => {{
         let (extension, from) = (&$extension, $from);
         let mut put = |what: &str, bytes| drop($outlets.insert(format!("{from} {} {what}", extension.id()), bytes));
-        put("logs", json_of(&extension.logs()));
-        put("metrics", json_of(&extension.metrics()));
-        put("spans", json_of(&extension.spans()));
-        put("alerts", json_of(&extension.alerts()));
-        put("invocations", json_of(&extension.invocations()));
+        put("logs", json_of(&extension.records::<LogRecord>()));
+        put("metrics", json_of(&extension.records::<MetricRecord>()));
+        put("spans", json_of(&extension.records::<SpanRecord>()));
+        put("alerts", json_of(&extension.records::<AlertRecord>()));
+        put("invocations", json_of(&extension.records::<InvocationRecord>()));
         for signal in Signal::ALL {
             let entries = extension.reader(*signal).all();
             let read: Vec<_> = entries.iter().map(|entry| (entry.envelope(), entry.body())).collect();
@@ -226,7 +228,7 @@ async fn embedded(canaries: &mut Canaries, enabled: bool) -> Outlets {
     let stored = Stored::open(&data).expect("it is a data directory");
     for extension in stored.extensions().expect("they are listed") {
         read!(outlets, "stored", extension);
-        outlets.insert(format!("stored {} errors", extension.id()), json_of(&extension.errors()));
+        outlets.insert(format!("stored {} errors", extension.id()), json_of(&extension.records::<ErrorRecord>()));
     }
     files(&mut outlets, "closed", &data);
     outlets

@@ -1,7 +1,7 @@
 //! Alerts.
 
-use glasshouse_model::Severity;
 use glasshouse_model::wire::Record;
+use glasshouse_model::{Severity, Signal};
 use glasshouse_telemetry::Body;
 use serde::Serialize;
 
@@ -36,6 +36,8 @@ pub struct AlertRecord {
 }
 
 impl FromStore for AlertRecord {
+    const SIGNAL: Signal = Signal::Alert;
+
     fn from_store(head: Head, body: Body<'_>) -> Option<Self> {
         let Body::Record(Record::Alert(alert)) = body else { return None };
         Some(Self {

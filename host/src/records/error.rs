@@ -1,7 +1,7 @@
 //! Errors: those that an extension reported, and its failures, with their source lines.
 
 use glasshouse_model::wire::Record;
-use glasshouse_model::{Blame, Failure};
+use glasshouse_model::{Blame, Failure, Signal};
 use glasshouse_runtime::SourceFrame;
 use glasshouse_telemetry::Body;
 use serde::Serialize;
@@ -69,14 +69,14 @@ impl Errors {
 
     /// The newest `limit` errors, oldest of them first, with source lines. May be cancelled.
     pub async fn latest(&self, limit: usize) -> Vec<ErrorRecord> {
-        let mut records = self.0.raw_errors().latest(limit);
+        let mut records = self.0.records::<ErrorRecord>().latest(limit);
         self.add_sources(&mut records).await;
         records
     }
 
     /// Up to `limit` errors from sequence number `from` on, oldest first, with source lines. May be cancelled.
     pub async fn page(&self, from: u64, limit: usize) -> RecordPage<ErrorRecord> {
-        let mut page = self.0.raw_errors().page(from, limit);
+        let mut page = self.0.records::<ErrorRecord>().page(from, limit);
         self.add_sources(&mut page.records).await;
         page
     }
@@ -104,6 +104,8 @@ impl From<SourceFrame> for StackFrame {
 }
 
 impl FromStore for ErrorRecord {
+    const SIGNAL: Signal = Signal::Error;
+
     fn from_store(head: Head, body: Body<'_>) -> Option<Self> {
         match body {
             Body::Record(Record::Error(error, fields)) => Some(Self {

@@ -1,6 +1,6 @@
 //! Invocations.
 
-use glasshouse_model::Outcome;
+use glasshouse_model::{Outcome, Signal};
 use glasshouse_telemetry::Body;
 use serde::Serialize;
 
@@ -18,8 +18,8 @@ pub struct InvocationRecord {
     /// How it ended.
     #[serde(serialize_with = "shown")]
     pub outcome: Outcome,
-    /// Wasm fuel: the same for the same input, on every run.
-    pub fuel: u64,
+    /// Wasm fuel: the same for the same input, on every run; absent where `budget.metering` counts none.
+    pub fuel: Option<u64>,
     /// CPU time while the extension was being run, host functions on its behalf included, in nanoseconds.
     pub guest_cpu_ns: u64,
     /// From the start of the call to its end, in nanoseconds.
@@ -37,6 +37,8 @@ pub struct InvocationRecord {
 }
 
 impl FromStore for InvocationRecord {
+    const SIGNAL: Signal = Signal::Invocation;
+
     fn from_store(head: Head, body: Body<'_>) -> Option<Self> {
         let Body::Invocation(invocation) = body else { return None };
         let cost = invocation.cost;

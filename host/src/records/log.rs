@@ -1,7 +1,7 @@
 //! Logs.
 
 use glasshouse_model::wire::Record;
-use glasshouse_model::{Level, UnixNanos};
+use glasshouse_model::{Level, Signal, UnixNanos};
 use glasshouse_telemetry::Body;
 use serde::Serialize;
 
@@ -32,6 +32,8 @@ pub struct LogRecord {
 }
 
 impl FromStore for LogRecord {
+    const SIGNAL: Signal = Signal::Log;
+
     fn from_store(head: Head, body: Body<'_>) -> Option<Self> {
         let Body::Record(Record::Log(log, fields)) = body else { return None };
         Some(Self {

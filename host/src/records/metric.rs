@@ -1,7 +1,7 @@
 //! Metric samples.
 
-use glasshouse_model::Instrument;
 use glasshouse_model::wire::Record;
+use glasshouse_model::{Instrument, Signal};
 use glasshouse_telemetry::Body;
 use serde::Serialize;
 
@@ -28,6 +28,8 @@ pub struct MetricRecord {
 }
 
 impl FromStore for MetricRecord {
+    const SIGNAL: Signal = Signal::Metric;
+
     fn from_store(head: Head, body: Body<'_>) -> Option<Self> {
         let Body::Record(Record::Metric(metric, labels)) = body else { return None };
         Some(Self {

@@ -13,7 +13,7 @@ use std::fmt::Display;
 use std::marker::PhantomData;
 
 use glasshouse_model::wire::{self, Fields};
-use glasshouse_model::{Envelope, Origin, SpanId, TraceId, UnixNanos};
+use glasshouse_model::{Envelope, Origin, Signal, SpanId, TraceId, UnixNanos};
 use glasshouse_telemetry::{Body, Cursor, Entry, Query, Reader};
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
@@ -31,10 +31,13 @@ pub trait Record: Sized + sealed::FromStore {}
 impl<T: sealed::FromStore> Record for T {}
 
 pub(crate) mod sealed {
-    use super::{Body, Head};
+    use super::{Body, Head, Signal};
 
     /// Made from what a store holds.
     pub trait FromStore: Sized {
+        /// What such records are of.
+        const SIGNAL: Signal;
+
         /// The record, if the body is one of this kind.
         fn from_store(head: Head, body: Body<'_>) -> Option<Self>;
     }
@@ -62,9 +65,9 @@ pub struct RecordPage<T> {
 }
 
 impl<T: Record> Records<T> {
-    /// Records of this extension, by a reader of the signal that they are of.
-    pub fn from_reader(reader: Reader, extension: &str) -> Self {
-        Self { reader, extension: extension.to_owned(), kind: PhantomData }
+    /// Records of this extension, by what makes a reader of a signal of it.
+    pub(crate) fn new(reader: impl FnOnce(Signal) -> Reader, extension: &str) -> Self {
+        Self { reader: reader(T::SIGNAL), extension: extension.to_owned(), kind: PhantomData }
     }
 
     /// The records that a query asks for, in its order, and as many as it says, or else as `limit` does.

@@ -1,6 +1,6 @@
 //! Spans.
 
-use glasshouse_model::{SpanId, SpanKind, SpanStatus, UnixNanos};
+use glasshouse_model::{Signal, SpanId, SpanKind, SpanStatus, UnixNanos};
 use glasshouse_telemetry::Body;
 use serde::Serialize;
 
@@ -31,8 +31,8 @@ pub struct SpanRecord {
     pub start: UnixNanos,
     /// From start to end, in nanoseconds.
     pub elapsed_ns: u64,
-    /// Fuel used from start to end, inner spans included.
-    pub fuel: u64,
+    /// Fuel used from start to end, inner spans included; absent where none is counted.
+    pub fuel: Option<u64>,
     /// Its fields.
     pub fields: FieldList,
     /// What happened meanwhile.
@@ -52,6 +52,8 @@ pub struct SpanEventRecord {
 }
 
 impl FromStore for SpanRecord {
+    const SIGNAL: Signal = Signal::Span;
+
     fn from_store(head: Head, body: Body<'_>) -> Option<Self> {
         let Body::Span(span) = body else { return None };
         let events = span.events.iter().map(|event| SpanEventRecord {

@@ -7,7 +7,7 @@ use glasshouse::query::counts::Counts;
 use glasshouse::query::patterns::{Collapser, Place};
 use glasshouse::records::{LogRecord, record};
 use glasshouse::text::{count, visible};
-use glasshouse::{Level, Query, Signal, UnixNanos};
+use glasshouse::{Level, Query, UnixNanos};
 
 use super::select::Chosen;
 use crate::cli::Format;
@@ -107,7 +107,7 @@ fn all(chosen: &Chosen) -> Result<Vec<(String, LogRecord)>> {
     let mut logs = Vec::new();
     for extension in chosen.extensions()? {
         let limit = query.limit().unwrap_or(usize::MAX);
-        let entries = extension.reader(Signal::Log).search(extension.id(), query, limit);
+        let entries = extension.records::<LogRecord>().reader().search(extension.id(), query, limit);
         logs.extend(entries.iter().filter_map(record::<LogRecord>).map(|log| (extension.id().to_owned(), log)));
     }
     Ok(logs)

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use glasshouse::records::{Record, Records, record};
-use glasshouse::{Cursor, Signal, StoredExtension};
+use glasshouse::{Cursor, StoredExtension};
 
 use super::lines::Shown;
 use super::select::Chosen;
@@ -27,19 +27,16 @@ struct Followed<T> {
 }
 
 /// Shows what was chosen and goes on, from a cursor if there is one.
-pub(super) fn follow<T: Record + Shown>(
-    chosen: &Chosen,
-    signal: Signal,
-    after: Option<&Cursor>,
-    format: Format,
-) -> Result<()> {
+pub(super) fn follow<T: Record + Shown>(chosen: &Chosen, after: Option<&Cursor>, format: Format) -> Result<()> {
     let mut followed = BTreeMap::new();
     let printer = Printer::new(format, &chosen.extensions()?);
     match after {
-        Some(cursor) if cursor.signal != signal => bail!("the cursor is one of {}, and not of {signal}", cursor.signal),
         Some(cursor) => {
-            let extension = chosen.stored.extension(&cursor.extension);
-            let mut from = Followed::<T>::new(extension, signal);
+            let mut from = Followed::<T>::new(chosen.stored.extension(&cursor.extension));
+            let signal = from.records.reader().signal();
+            if cursor.signal != signal {
+                bail!("the cursor is one of {}, and not of {signal}", cursor.signal);
+            }
             let (next, lost) = from.records.reader().resume(cursor);
             if lost {
                 printer.print_gap(
@@ -51,7 +48,7 @@ pub(super) fn follow<T: Record + Shown>(
             from.next = next;
             followed.insert(cursor.extension.clone(), from);
         }
-        None => start(chosen, signal, &printer, &mut followed)?,
+        None => start(chosen, &printer, &mut followed)?,
     }
     let mut looked = Instant::now();
     loop {
@@ -63,7 +60,7 @@ pub(super) fn follow<T: Record + Shown>(
             looked = Instant::now();
             for extension in chosen.extensions()? {
                 let id = extension.id().to_owned();
-                followed.entry(id).or_insert_with(|| Followed::new(extension, signal));
+                followed.entry(id).or_insert_with(|| Followed::new(extension));
             }
         }
         if idle {
@@ -75,17 +72,16 @@ pub(super) fn follow<T: Record + Shown>(
 /// Shows the newest records, and notes where to go on.
 fn start<T: Record + Shown>(
     chosen: &Chosen,
-    signal: Signal,
     printer: &Printer,
     followed: &mut BTreeMap<String, Followed<T>>,
 ) -> Result<()> {
     let extensions = chosen.extensions()?;
     for extension in &extensions {
-        let mut one = Followed::new(extension.clone(), signal);
+        let mut one = Followed::<T>::new(extension.clone());
         one.next = one.records.reader().next_sequence();
         followed.insert(extension.id().to_owned(), one);
     }
-    let (mut found, _) = find(chosen, signal, &chosen.query)?;
+    let (mut found, _) = find::<T>(chosen, &chosen.query)?;
     found.sort_by_key(|found| found.entry.time());
     for found in &found {
         let extension = &extensions[found.extension];
@@ -101,8 +97,8 @@ fn start<T: Record + Shown>(
 }
 
 impl<T: Record + Shown> Followed<T> {
-    fn new(extension: StoredExtension, signal: Signal) -> Self {
-        let records = Records::from_reader(extension.reader(signal), extension.id());
+    fn new(extension: StoredExtension) -> Self {
+        let records = extension.records();
         Self { extension, records, next: 1 }
     }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use glasshouse::records::{AlertRecord, ErrorRecord, InvocationRecord, LogRecord, MetricRecord, SpanRecord};
-use glasshouse::{Cursor, Level, Severity, Signal};
+use glasshouse::{Cursor, Level, Severity};
 
 use super::{Exit, Format};
 use select::{Conditions, Selection};
@@ -131,20 +131,17 @@ impl Logs {
                 let conditions = Conditions { level, ..Conditions::new(&query) };
                 let chosen = selection.chosen(&conditions)?;
                 if follow {
-                    follow::follow::<LogRecord>(&chosen, Signal::Log, None, format)
+                    follow::follow::<LogRecord>(&chosen, None, format)
                 } else {
-                    show::show::<LogRecord>(&chosen, Signal::Log, format)
+                    show::show::<LogRecord>(&chosen, format)
                 }
             }
             LogsVerb::Search(Search { selection, query }) => {
-                show::show::<LogRecord>(&selection.chosen(&Conditions::new(&query))?, Signal::Log, format)
+                show::show::<LogRecord>(&selection.chosen(&Conditions::new(&query))?, format)
             }
-            LogsVerb::Follow(Follow { selection, after, query }) => follow::follow::<LogRecord>(
-                &selection.chosen(&Conditions::new(&query))?,
-                Signal::Log,
-                after.as_ref(),
-                format,
-            ),
+            LogsVerb::Follow(Follow { selection, after, query }) => {
+                follow::follow::<LogRecord>(&selection.chosen(&Conditions::new(&query))?, after.as_ref(), format)
+            }
             LogsVerb::Around(Around { place, cursor, before, after }) => {
                 show::around::<LogRecord>(&place.open()?, &cursor, before, after, format)
             }
@@ -160,7 +157,7 @@ impl Logs {
 }
 
 macro_rules! shown {
-    ($(#[$meta:meta])* $verb:ident, $inner:ident, $args:ident, $record:ty, $signal:expr, $example:literal,
+    ($(#[$meta:meta])* $verb:ident, $inner:ident, $args:ident, $record:ty, $example:literal,
         $($(#[$option_meta:meta])* $option:ident: $kind:ty),*) => {
         $(#[$meta])*
         #[derive(Args, Debug)]
@@ -193,11 +190,11 @@ macro_rules! shown {
                 match self.what {
                     $inner::Show($args { selection, query, $($option),* }) => {
                         let conditions = Conditions { $($option,)* ..Conditions::new(&query) };
-                        show::show::<$record>(&selection.chosen(&conditions)?, $signal, format)
+                        show::show::<$record>(&selection.chosen(&conditions)?, format)
                     }
                     $inner::Follow(Follow { selection, after, query }) => {
                         let chosen = selection.chosen(&Conditions::new(&query))?;
-                        follow::follow::<$record>(&chosen, $signal, after.as_ref(), format)
+                        follow::follow::<$record>(&chosen, after.as_ref(), format)
                     }
                 }
                 .map(|()| Exit::Ok)
@@ -208,13 +205,13 @@ macro_rules! shown {
 
 shown!(
     /// Show and follow errors: those that extensions reported, and their failures
-    Errors, ErrorsVerb, ErrorsShow, ErrorRecord, Signal::Error,
+    Errors, ErrorsVerb, ErrorsShow, ErrorRecord,
     "  glasshouse errors show --data-dir data\n  glasshouse errors show --data-dir data 'blame=guest and kind~\"^breach\" since 1d'",
 );
 
 shown!(
     /// Show and follow metric samples
-    Metrics, MetricsVerb, MetricsShow, MetricRecord, Signal::Metric,
+    Metrics, MetricsVerb, MetricsShow, MetricRecord,
     "  glasshouse metrics show --data-dir data --hours 2 'name=requests and field.status=500'",
     /// Those of the last so many hours
     #[arg(long, value_name = "N")]
@@ -223,13 +220,13 @@ shown!(
 
 shown!(
     /// Show and follow the spans of traces
-    Traces, TracesVerb, TracesShow, SpanRecord, Signal::Span,
+    Traces, TracesVerb, TracesShow, SpanRecord,
     "  glasshouse traces show --data-dir data 'duration>100ms since 1h'",
 );
 
 shown!(
     /// Show and follow alerts
-    Alerts, AlertsVerb, AlertsShow, AlertRecord, Signal::Alert,
+    Alerts, AlertsVerb, AlertsShow, AlertRecord,
     "  glasshouse alerts show --data-dir data --severity high",
     /// The least severity
     #[arg(long, value_name = "SEVERITY")]
@@ -238,6 +235,6 @@ shown!(
 
 shown!(
     /// Show and follow invocations: each call of an extension, with its cost and outcome
-    Invocations, InvocationsVerb, InvocationsShow, InvocationRecord, Signal::Invocation,
+    Invocations, InvocationsVerb, InvocationsShow, InvocationRecord,
     "  glasshouse invocations show --data-dir data 'outcome!=ok or duration>1s'",
 );

@@ -1,8 +1,8 @@
 //! The newest records of all extensions that were chosen, by time.
 
 use anyhow::{Result, bail};
-use glasshouse::records::{Record, Records, record};
-use glasshouse::{Clock as _, Cursor, Entry, Order, Query, Signal, Stored, StoredExtension, SystemClock};
+use glasshouse::records::{Record, record};
+use glasshouse::{Clock as _, Cursor, Entry, Order, Query, Stored, StoredExtension, SystemClock};
 
 use super::lines::Shown;
 use super::select::Chosen;
@@ -16,16 +16,15 @@ pub(super) struct Found {
 }
 
 /// Shows what was chosen, in the order of the query, or else with the newest last, as a terminal is read.
-pub(super) fn show<T: Record + Shown>(chosen: &Chosen, signal: Signal, format: Format) -> Result<()> {
+pub(super) fn show<T: Record + Shown>(chosen: &Chosen, format: Format) -> Result<()> {
     let extensions = chosen.extensions()?;
-    let (mut found, missing) = find(chosen, signal, &chosen.query)?;
+    let (mut found, missing) = find::<T>(chosen, &chosen.query)?;
     if chosen.query.given_order().is_none() {
         found.reverse();
     }
     let printer = Printer::new(format, &extensions);
     // One reader for all records of an extension: a new one looks through all files for its first cursor.
-    let records: Vec<_> =
-        extensions.iter().map(|one| Records::<T>::from_reader(one.reader(signal), one.id())).collect();
+    let records: Vec<_> = extensions.iter().map(StoredExtension::records::<T>).collect();
     for Found { extension, entry } in &found {
         let (extension, records) = (&extensions[*extension], &records[*extension]);
         if let Some(record) = record::<T>(entry) {
@@ -45,10 +44,10 @@ pub(super) fn show<T: Record + Shown>(chosen: &Chosen, signal: Signal, format: F
 
 /// The first records in the query's order, of all extensions by time; and how many between them are missing, which only a
 /// query for all records can tell.
-pub(super) fn find(chosen: &Chosen, signal: Signal, query: &Query) -> Result<(Vec<Found>, u64)> {
+pub(super) fn find<T: Record>(chosen: &Chosen, query: &Query) -> Result<(Vec<Found>, u64)> {
     let (mut found, mut missing) = (Vec::new(), 0);
     for (index, extension) in chosen.extensions()?.iter().enumerate() {
-        let entries = extension.reader(signal).search(extension.id(), query, chosen.limit);
+        let entries = extension.records::<T>().reader().search(extension.id(), query, chosen.limit);
         if let (true, [first, .., last]) = (query.wants_all(), &entries[..]) {
             missing += first.sequence().abs_diff(last.sequence()) + 1 - entries.len() as u64;
         }
@@ -72,7 +71,11 @@ pub(super) fn around<T: Record + Shown>(
     format: Format,
 ) -> Result<()> {
     let extension = stored.extension(&cursor.extension);
-    let records = Records::<T>::from_reader(extension.reader(cursor.signal), extension.id());
+    let records = extension.records::<T>();
+    let signal = records.reader().signal();
+    if cursor.signal != signal {
+        bail!("the cursor is one of {}, and not of {signal}", cursor.signal);
+    }
     let entries = records.reader().around(cursor.sequence, before, after);
     if entries.is_empty() {
         bail!("the record is not there any more: it was over the bounds of [retention], or was damaged");
