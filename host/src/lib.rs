@@ -34,6 +34,7 @@ mod host;
 mod plan;
 pub mod records;
 mod stored;
+mod trial;
 
 pub use builder::HostBuilder;
 pub use error::HostError;
@@ -41,6 +42,7 @@ pub use extension::Extension;
 pub use host::Host;
 pub use plan::{EffectiveConfig, Plan, Planned};
 pub use stored::{Stored, StoredExtension};
+pub use trial::Trial;
 
 pub use glasshouse_model::config::{self, ConfigError, Grant, Manifest, Setting};
 pub use glasshouse_model::settings::{Budget, Debugging, Permissions, Redaction, Retention, Settings};
@@ -50,7 +52,8 @@ pub use glasshouse_model::{
 };
 pub use glasshouse_runtime::{
     CallError, Check, ComponentInfo, EmbedderCall, EmbedderData, Event, HandlerError, Health, HostFault, Inspection,
-    LinkerHook, LoadError, Reply, SourceFrame, State, Status, SystemClock, Trigger, inspect, wasmtime,
+    LinkerHook, LoadError, Reply, SourceFrame, State, Status, SystemClock, Tried, Trigger, WASMTIME_VERSION, inspect,
+    wasmtime,
 };
 pub use glasshouse_telemetry::{
     Cursor, DataDirError, Drop as DropCause, Drops, Entry, Gap, GapCause, InvalidCursor, Order, Page, Query,

@@ -8,12 +8,15 @@ use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, WasmBacktraceDetails};
 
 use crate::bindings::Extension;
-use crate::host::{batch, debugging, files, names, sockets};
+use crate::host::{batch, clocks, debugging, files, names, sockets};
 use crate::state::State;
 
 /// Fuel between two yields of a guest to its neighbours: some 50 µs of work. With 100,000 a spinner hardly changes its
 /// neighbours' latency; longer slices do, and a yield costs about 1 µs.
 pub(crate) const YIELD_FUEL: u64 = 100_000;
+
+/// The version of wasmtime that runs guests: fuel is comparable only under the same one.
+pub const WASMTIME_VERSION: &str = "48.0.8";
 
 /// An embedder's addition to what every component can import.
 pub type LinkerHook = Box<dyn Fn(&mut Linker<State>) -> wasmtime::Result<()> + Send + Sync>;
@@ -31,8 +34,8 @@ pub(crate) fn engine() -> wasmtime::Result<Engine> {
     Engine::new(&config)
 }
 
-/// Links WASI 0.2, the interfaces of `wit/` and what the embedder adds.
-pub(crate) fn linker(engine: &Engine, hooks: &[LinkerHook]) -> wasmtime::Result<Linker<State>> {
+/// Links WASI 0.2, the interfaces of `wit/` and what the embedder adds; `fixed_clocks` for instances whose runs are to be alike.
+pub(crate) fn linker(engine: &Engine, hooks: &[LinkerHook], fixed_clocks: bool) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     Extension::add_to_linker::<_, State>(&mut linker, |state| state)?;
@@ -41,6 +44,9 @@ pub(crate) fn linker(engine: &Engine, hooks: &[LinkerHook]) -> wasmtime::Result<
     files::add(&mut linker)?;
     sockets::add(&mut linker)?;
     names::add(&mut linker)?;
+    if fixed_clocks {
+        clocks::add(&mut linker)?;
+    }
     for hook in hooks {
         hook(&mut linker)?;
     }
@@ -52,4 +58,16 @@ pub(crate) fn compatibility(engine: &Engine) -> u64 {
     let mut hasher = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);
     hasher.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_that_is_told_is_the_one_in_use() {
+        let lock = include_str!("../../../../Cargo.lock");
+        let line = format!("name = \"wasmtime\"\nversion = \"{WASMTIME_VERSION}\"\n");
+        assert!(lock.contains(&line), "Cargo.lock has another version of wasmtime: change WASMTIME_VERSION");
+    }
 }

@@ -8,6 +8,7 @@ mod cache;
 mod clock;
 mod demangle;
 mod denials;
+mod determinism;
 mod engine;
 mod extension;
 mod failure;
@@ -26,6 +27,7 @@ mod state;
 mod stdio;
 mod supervisor;
 mod symbols;
+mod trial;
 
 use std::any::Any;
 use std::path::PathBuf;
@@ -40,7 +42,8 @@ use wasmtime::Engine;
 use wasmtime::component::Linker;
 
 pub use clock::SystemClock;
-pub use engine::LinkerHook;
+pub use determinism::Determinism;
+pub use engine::{LinkerHook, WASMTIME_VERSION};
 pub use extension::{CallError, Chain, ComponentInfo, Event, Extension, HandlerError, Reply, Status, Trigger};
 pub use failure::HostFault;
 pub use grants::GrantError;
@@ -50,6 +53,7 @@ pub use loader::LoadError;
 pub use sandbox::{EmbedderCall, EmbedderData};
 pub use state::State;
 pub use symbols::SourceFrame;
+pub use trial::{Trial, Tried};
 pub use wasmtime;
 
 use cache::Cache;
@@ -77,6 +81,8 @@ pub struct RuntimeSettings {
     pub linker_hooks: Vec<LinkerHook>,
     /// Makes an embedder's data for each instance.
     pub embedder_data: EmbedderData,
+    /// Makes the runs of guests alike, for measuring and for tests; `None` gives them the time and random bytes.
+    pub determinism: Option<Determinism>,
 }
 
 impl Default for RuntimeSettings {
@@ -88,11 +94,13 @@ impl Default for RuntimeSettings {
             depot: None,
             linker_hooks: Vec::new(),
             embedder_data: Arc::new(|_| Box::new(()) as Box<dyn Any + Send>),
+            determinism: None,
         }
     }
 }
 
 /// What to run.
+#[derive(Clone, Debug)]
 pub struct ExtensionSpec {
     /// Its id.
     pub id: ExtensionId,
@@ -124,6 +132,7 @@ pub struct Runtime {
     clock: Arc<dyn Clock>,
     depot: Depot,
     embedder_data: EmbedderData,
+    determinism: Option<Determinism>,
     phase: watch::Sender<Phase>,
     traffic: Arc<Traffic>,
     symbols: Arc<Symbols>,
@@ -133,7 +142,8 @@ impl Runtime {
     /// Sets up the engine. A cache folder that cannot be used is said in the log, and components are compiled anew.
     pub fn new(settings: RuntimeSettings) -> Result<Self, RuntimeError> {
         let engine = engine::engine().map_err(RuntimeError::Engine)?;
-        let linker = engine::linker(&engine, &settings.linker_hooks).map_err(RuntimeError::Engine)?;
+        let linker = engine::linker(&engine, &settings.linker_hooks, settings.determinism.is_some())
+            .map_err(RuntimeError::Engine)?;
         let cache = settings.cache_folder.and_then(|folder| {
             Cache::open(&folder, engine::compatibility(&engine))
                 .inspect_err(|error| {
@@ -149,6 +159,7 @@ impl Runtime {
             depot: settings.depot.unwrap_or_else(|| Depot::in_memory(Arc::clone(&settings.clock))),
             clock: settings.clock,
             embedder_data: settings.embedder_data,
+            determinism: settings.determinism,
             phase: watch::Sender::new(Phase::Running),
             traffic: Arc::default(),
             symbols: Arc::default(),
@@ -171,6 +182,7 @@ impl Runtime {
             linker: Arc::clone(&self.linker),
             neighbours: Neighbours::new(&self.registry, spec.settings.permissions.clone()),
             embedder_data: Arc::clone(&self.embedder_data),
+            determinism: self.determinism,
         }
     }
 
@@ -292,6 +304,7 @@ struct Assembler {
     linker: Arc<Linker<State>>,
     neighbours: Neighbours,
     embedder_data: EmbedderData,
+    determinism: Option<Determinism>,
 }
 
 /// An extension that is about to be served.
@@ -339,6 +352,7 @@ impl Assembler {
             clock: Arc::clone(&shared.clock),
             neighbours: self.neighbours,
             embedder_data: self.embedder_data,
+            determinism: self.determinism,
         };
         let info = ComponentInfo { digest: loaded.digest, file_bytes: loaded.file_bytes, compiled: loaded.compiled };
         Ok((Arc::new(blueprint), info))
