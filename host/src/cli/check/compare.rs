@@ -66,7 +66,8 @@ pub(super) struct Comparison {
 impl Comparison {
     /// Whether the baseline holds.
     pub(super) fn passed(&self) -> bool {
-        self.incomparable.is_empty() && self.differences.iter().all(|difference| difference.verdict == Verdict::Better)
+        let better = |difference: &Difference| difference.verdict == Verdict::Better;
+        self.incomparable.is_empty() && !self.unsteady && self.differences.iter().all(better)
     }
 }
 
@@ -191,10 +192,10 @@ fn key(row: &Row) -> (&str, Option<&str>) {
 }
 
 fn judge(before: u64, now: u64, Tolerance(part): Tolerance) -> Option<Verdict> {
-    let (allowed, before_, now_) = (before as f64 * part, before as f64, now as f64);
-    if now > before && now_ - before_ > allowed {
+    let allowed = before as f64 * part;
+    if now > before && (now - before) as f64 > allowed {
         Some(Verdict::Worse)
-    } else if now < before && before_ - now_ > allowed {
+    } else if now < before && (before - now) as f64 > allowed {
         Some(Verdict::Better)
     } else {
         None

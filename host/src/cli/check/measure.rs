@@ -12,6 +12,8 @@ use crate::cli::payload::ShownError;
 
 /// Hexadecimal digits of an input's digest: enough to tell the lines of a feed apart.
 const DIGITS: usize = 16;
+/// Digits of the configuration's: too few to try out what secret stands in it.
+const CONFIG_DIGITS: usize = 6;
 /// Bytes of an outcome: an extension names its errors as it likes.
 const OUTCOME_BYTES: usize = 100;
 
@@ -156,11 +158,11 @@ fn settings(trial: &Trial) -> BTreeMap<String, String> {
     let named = [
         ("metering", "fuel".to_owned()),
         ("fuel_per_call", budget.fuel_per_call.to_string()),
-        ("memory", text::bytes(budget.memory_bytes)),
-        ("host_data_per_call", text::bytes(budget.host_data_per_call)),
+        ("memory_bytes", budget.memory_bytes.to_string()),
+        ("host_data_per_call_bytes", budget.host_data_per_call.to_string()),
         ("log_level", debugging.log_level.to_string()),
         ("stored", stored.join(" ")),
-        ("config", blake3::hash(config.as_bytes()).to_hex()[..DIGITS].to_owned()),
+        ("config", blake3::hash(config.as_bytes()).to_hex()[..CONFIG_DIGITS].to_owned()),
     ];
     named.map(|(name, value)| (name.to_owned(), value)).into()
 }

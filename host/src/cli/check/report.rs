@@ -123,6 +123,15 @@ impl Report<'_> {
     pub(super) fn write(&self) -> io::Result<()> {
         let paint = Paint::stdout();
         output::line(self.costs(paint))?;
+        let costs = &self.measured.costs;
+        let failed: Vec<_> = costs.exports.iter().chain(&costs.events).filter(|row| row.outcome != "ok").collect();
+        for row in failed.iter().take(SHOWN) {
+            let outcome = paint.red(&visible(&row.outcome, 100));
+            output::line(format_args!("{}: {outcome}", place(row.line, &visible(&row.name, 140))))?;
+        }
+        if failed.len() > SHOWN {
+            output::line(format_args!("and {} more failed", failed.len() - SHOWN))?;
+        }
         if let Some(comparison) = self.comparison
             && !comparison.differences.is_empty()
         {
@@ -236,6 +245,10 @@ impl Report<'_> {
     }
 }
 
+fn place(line: Option<u64>, name: &str) -> String {
+    line.map_or_else(|| name.to_owned(), |line| format!("  line {line}: {name}"))
+}
+
 fn short(digest: &str) -> String {
     visible(digest, 64).chars().take(12).collect()
 }
@@ -258,7 +271,7 @@ fn differences(all: &[Difference], paint: Paint) -> String {
             continue;
         }
         let what = match (difference.line, difference.calls) {
-            (Some(line), _) => format!("  line {line}: {}", difference.name),
+            (Some(_), _) => place(difference.line, &difference.name),
             (None, Some(calls)) => format!("{}, {calls} calls", difference.name),
             (None, None) => difference.name.clone(),
         };
