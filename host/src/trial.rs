@@ -18,7 +18,8 @@ use crate::{HostBuilder, HostError};
 /// let payload = br##"{"markdown": "# Hello"}"##.to_vec();
 /// let event = Event { name: "render".into(), content_type: "application/json".into(), payload };
 /// let tried = trial.call(event, Trigger::default()).await?;
-/// assert!(tried.cost.fuel < 1_000_000, "{} of fuel", tried.cost.fuel);
+/// let fuel = tried.cost.fuel.unwrap_or_default();
+/// assert!(fuel < 1_000_000, "it used {fuel} of fuel");
 /// # Ok(())
 /// # }
 /// ```
@@ -56,6 +57,11 @@ impl Trial {
     /// The settings in effect: what would make calls differ is fixed.
     pub fn settings(&self) -> &glasshouse_model::settings::Settings {
         self.inner.settings()
+    }
+
+    /// How work is metered, in words: fuel is comparable only where this and the version of wasmtime are the same.
+    pub fn metering(&self) -> String {
+        self.inner.metering()
     }
 
     /// Calls the handler of a new instance. An error says why there is none. Cancelling it gives the call up.

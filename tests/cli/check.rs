@@ -216,7 +216,7 @@ fn a_baseline_that_cannot_be_used_is_refused_with_what_to_do_and_never_replaced(
 
     for (from, to, said) in [
         ("\"wasmtime\": \"", "\"wasmtime\": \"0", "wasmtime: 0"),
-        ("\"metering\": \"fuel\"", "\"metering\": \"cpu\"", "metering: cpu then, fuel now"),
+        ("\"metering\": \"fuel", "\"metering\": \"cpu", "metering: cpu, growth 255 then, fuel, growth 255 now"),
     ] {
         place.write("dice.json", &written.replace(from, to));
         let ended = check(&place, "dice", &baseline).expect_code(5);

@@ -10,8 +10,10 @@ mod demangle;
 mod denials;
 mod determinism;
 mod engine;
+mod epochs;
 mod extension;
 mod failure;
+mod flavour;
 mod grants;
 mod health;
 mod host;
@@ -22,6 +24,7 @@ mod loader;
 mod mailbox;
 mod meter;
 mod neighbours;
+mod present;
 mod sandbox;
 mod state;
 mod stdio;
@@ -39,7 +42,6 @@ use glasshouse_model::{Clock, ExtensionId, Failure};
 use glasshouse_telemetry::Depot;
 use tokio::sync::{mpsc, watch};
 use wasmtime::Engine;
-use wasmtime::component::Linker;
 
 pub use clock::SystemClock;
 pub use determinism::Determinism;
@@ -50,6 +52,7 @@ pub use grants::GrantError;
 pub use health::{Check, Health};
 pub use inspect::{Inspection, inspect};
 pub use loader::LoadError;
+pub use present::ApplyError;
 pub use sandbox::{EmbedderCall, EmbedderData};
 pub use state::State;
 pub use symbols::SourceFrame;
@@ -57,12 +60,14 @@ pub use trial::{Trial, Tried};
 pub use wasmtime;
 
 use cache::Cache;
+use engine::Engines;
 use extension::Shared;
 use grants::Reachable;
 use loader::{Found, Loaded, Loader, Source};
 use mailbox::{Mailbox, Message, Traffic};
 use meter::Phase;
 use neighbours::{Neighbours, Registry};
+use present::Present;
 use sandbox::{Blueprint, Exports};
 use supervisor::Supervisor;
 use symbols::Symbols;
@@ -125,8 +130,7 @@ pub enum RuntimeError {
 
 /// Runs extensions. Dropping it gives up all calls; [`Runtime::shutdown`] ends it in order.
 pub struct Runtime {
-    engine: Engine,
-    linker: Arc<Linker<State>>,
+    engines: Arc<Engines>,
     loader: Arc<Loader>,
     registry: Arc<Registry>,
     clock: Arc<dyn Clock>,
@@ -141,20 +145,21 @@ pub struct Runtime {
 impl Runtime {
     /// Sets up the engine. A cache folder that cannot be used is said in the log, and components are compiled anew.
     pub fn new(settings: RuntimeSettings) -> Result<Self, RuntimeError> {
-        let engine = engine::engine().map_err(RuntimeError::Engine)?;
-        let linker = engine::linker(&engine, &settings.linker_hooks, settings.determinism.is_some())
-            .map_err(RuntimeError::Engine)?;
+        let mut hooks = settings.linker_hooks;
+        if settings.determinism.is_some() {
+            hooks.insert(0, Box::new(host::clocks::add));
+        }
+        let engines = Arc::new(Engines::new(hooks).map_err(RuntimeError::Engine)?);
         let cache = settings.cache_folder.and_then(|folder| {
-            Cache::open(&folder, engine::compatibility(&engine))
+            Cache::open(&folder)
                 .inspect_err(|error| {
                     tracing::warn!(folder = %folder.display(), "compiled components are not kept, since the folder cannot be used: {error}");
                 })
                 .ok()
         });
         Ok(Self {
-            loader: Loader::new(engine.clone(), cache, settings.compile_threads),
-            engine,
-            linker: Arc::new(linker),
+            loader: Loader::new(Arc::clone(&engines), cache, settings.compile_threads),
+            engines,
             registry: Arc::default(),
             depot: settings.depot.unwrap_or_else(|| Depot::in_memory(Arc::clone(&settings.clock))),
             clock: settings.clock,
@@ -179,7 +184,6 @@ impl Runtime {
     fn assembler(&self, spec: &ExtensionSpec) -> Assembler {
         Assembler {
             loader: Arc::clone(&self.loader),
-            linker: Arc::clone(&self.linker),
             neighbours: Neighbours::new(&self.registry, spec.settings.permissions.clone()),
             embedder_data: Arc::clone(&self.embedder_data),
             determinism: self.determinism,
@@ -224,7 +228,7 @@ impl Runtime {
             id: spec.id,
             subscriptions: spec.subscriptions,
             store,
-            settings: spec.settings,
+            present: Present::new(spec.settings),
             clock: Arc::clone(&self.clock),
             mailbox: sender,
             status: watch::Sender::new(Status::Loading),
@@ -250,9 +254,9 @@ impl Runtime {
         &self.depot
     }
 
-    /// The engine, for an embedder that compiles or inspects components itself.
+    /// The engine that meters by fuel, for an embedder that compiles or inspects components itself.
     pub fn engine(&self) -> &Engine {
-        &self.engine
+        &self.engines.usual().engine
     }
 
     /// The source lines of a failure's stack, innermost first. Reads and parses the component's line tables on a
@@ -301,7 +305,6 @@ impl Runtime {
 /// What is needed to load an extension's component and to plan its instances.
 struct Assembler {
     loader: Arc<Loader>,
-    linker: Arc<Linker<State>>,
     neighbours: Neighbours,
     embedder_data: EmbedderData,
     determinism: Option<Determinism>,
@@ -316,7 +319,9 @@ impl Assembler {
     /// between threads costs 30 µs on a quiet machine, and on a busy one the wait for a processor.
     fn assemble(self, extension: Extension) -> impl Future<Output = Result<Assembled, String>> + Send + 'static {
         let first = tokio::task::spawn_blocking(move || {
-            let found = self.loader.find(&extension.shared().path).map_err(|error| error.to_string())?;
+            let shared = extension.shared();
+            let metering = shared.present.get().budget.metering;
+            let found = self.loader.find(&shared.path, metering).map_err(|error| error.to_string())?;
             Ok::<_, String>(match found {
                 Found::Compiled(loaded) => Begun::Done(self.plan(&extension, &loaded)?),
                 Found::Component(source) => Begun::ToCompile(self, extension, source),
@@ -337,16 +342,18 @@ impl Assembler {
     /// Looks up names and links; blocks while it does.
     fn plan(self, extension: &Extension, loaded: &Loaded) -> Result<Assembled, String> {
         let shared = extension.shared();
-        let reachable = Reachable::resolve(&shared.settings.permissions.network).map_err(|error| error.to_string())?;
+        let reachable =
+            Reachable::resolve(&shared.present.get().permissions.network).map_err(|error| error.to_string())?;
         let link = |error: wasmtime::Error| inspect::link_error(&error);
-        let pre = self.linker.instantiate_pre(&loaded.component).map_err(link)?;
+        let pre = loaded.machine.linker.instantiate_pre(&loaded.component).map_err(link)?;
         let exports = Exports::find(&pre).map_err(link)?;
         let blueprint = Blueprint {
             id: shared.id.clone(),
+            machine: Arc::clone(&loaded.machine),
             pre,
             exports,
             component: loaded.digest,
-            settings: shared.settings.clone(),
+            settings: shared.present.follow(),
             reachable: Arc::new(reachable),
             recorder: shared.store.recorder(),
             clock: Arc::clone(&shared.clock),

@@ -38,6 +38,11 @@ impl Limiter {
         Self { limit, bytes: 0, peak: 0, last_growth: 0, table_elements: 0, refusals: 0, wanted: 0 }
     }
 
+    /// Sets another limit for what is wanted from now on; what is there already stays.
+    pub(crate) fn set_limit(&mut self, limit: u64) {
+        self.limit = limit;
+    }
+
     /// Linear memory now.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
@@ -134,7 +139,7 @@ mod tests {
 
     #[test]
     fn instances_memories_and_tables_are_bounded_in_a_store() {
-        let engine = crate::engine::engine().expect("an engine");
+        let engine = crate::engine::engine(crate::flavour::Flavour::Fuel).expect("an engine");
         for (what, allowed, of_one) in
             [("(memory 0)", MEMORIES, MEMORIES), ("(table 0 funcref)", TABLES, 10), ("", INSTANCES, 1)]
         {

@@ -20,15 +20,19 @@ use wasmtime::component::{Instance, InstancePre};
 use crate::bindings::exports::glasshouse::extension::{collector, handler, health, lifecycle};
 use crate::denials::Denials;
 use crate::determinism::{Determinism, GuestClock, Ids};
-use crate::engine::YIELD_FUEL;
+use crate::engine::{Machine, YIELD_FUEL};
+use crate::epochs::{Pace, Ticker};
 use crate::extension::{Event, HandlerError, Reply, Trigger};
-use crate::failure::{Circumstances, classify, ends_like_a_panic, or_host_fault};
+use crate::failure::{
+    Circumstances, classify, deadline as deadline_failure, ends_like_a_panic, is_overdue, or_host_fault,
+};
 use crate::grants::{GrantError, Reachable, wasi};
 use crate::health::Check;
 use crate::intake::Intake;
 use crate::limiter::Limiter;
 use crate::meter::{Ended, Phase, run};
 use crate::neighbours::Neighbours;
+use crate::present::Settled;
 use crate::state::{State, StateParts};
 use crate::stdio::Stdio;
 
@@ -52,10 +56,11 @@ pub type EmbedderData = Arc<dyn Fn(&ExtensionId) -> Box<dyn Any + Send> + Send +
 /// All that is needed to make instances of an extension.
 pub(crate) struct Blueprint {
     pub(crate) id: ExtensionId,
+    pub(crate) machine: Arc<Machine>,
     pub(crate) pre: InstancePre<State>,
     pub(crate) exports: Exports,
     pub(crate) component: Digest,
-    pub(crate) settings: Settings,
+    pub(crate) settings: Settled,
     pub(crate) reachable: Arc<Reachable>,
     pub(crate) recorder: Recorder,
     pub(crate) clock: Arc<dyn Clock>,
@@ -134,10 +139,13 @@ impl Answer {
 /// A live instance.
 pub(crate) struct Sandbox {
     blueprint: Arc<Blueprint>,
+    settings: Settled,
     store: Store<State>,
     /// `None` until it is made, and after a call that did not come to its end: such an instance cannot be entered.
     instance: Option<Box<Live>>,
     phase: watch::Receiver<Phase>,
+    /// What slices its calls, where epochs do.
+    pace: Option<Arc<Pace>>,
     /// The present invocation's name; kept for its memory, as is the scratch space.
     name: String,
     scratch: Vec<u8>,
@@ -157,7 +165,9 @@ impl Blueprint {
     /// Makes an instance and runs its `init`.
     pub(crate) async fn build(self: &Arc<Self>, phase: watch::Receiver<Phase>) -> Result<Sandbox, BuildError> {
         let stdio = Stdio::new(self.recorder.clone(), Arc::clone(&self.clock));
-        let permissions = &self.settings.permissions;
+        let mut settled = self.settings.clone();
+        let settings = Arc::clone(settled.load());
+        let permissions = &settings.permissions;
         let denials = Denials::default();
         let guest_clock = self.determinism.map(|_| GuestClock::default());
         let fixed = self.determinism.zip(guest_clock.as_ref());
@@ -166,7 +176,8 @@ impl Blueprint {
             id: self.id.clone(),
             recorder: self.recorder.clone(),
             clock: Arc::clone(&self.clock),
-            limiter: Limiter::new(self.settings.budget.memory_bytes),
+            counts_fuel: self.machine.flavour.counts_fuel(),
+            limiter: Limiter::new(settings.budget.memory_bytes),
             stdio,
             neighbours: self.neighbours.clone(),
             reachable: Arc::clone(&self.reachable),
@@ -178,14 +189,19 @@ impl Blueprint {
         });
         let mut store = Store::new(self.pre.engine(), state);
         store.limiter(|state| &mut state.limiter);
-        store.set_hostcall_fuel(self.settings.budget.host_data_per_call as usize);
         store.set_max_component_handles(HANDLES);
-        store.fuel_async_yield_interval(Some(YIELD_FUEL)).map_err(BuildError::Engine)?;
+        let pace = self.machine.flavour.has_epochs().then(Arc::<Pace>::default);
+        match &pace {
+            Some(pace) => pace.set(&mut store),
+            None => store.fuel_async_yield_interval(Some(YIELD_FUEL)).map_err(BuildError::Engine)?,
+        }
         let mut sandbox = Sandbox {
             blueprint: Arc::clone(self),
+            settings: settled,
             store,
             instance: None,
             phase,
+            pace,
             name: String::new(),
             scratch: Vec::new(),
             clean_names: CleanStarts::default(),
@@ -225,7 +241,10 @@ impl Sandbox {
     /// Makes a call, as an invocation with a context, a budget and a record of its own.
     pub(crate) async fn invoke(&mut self, job: Job, trigger: Trigger, queued_nanos: u64) -> Answer {
         let blueprint = &*self.blueprint;
-        let budget = &blueprint.settings.budget;
+        let settings = self.settings.load();
+        let budget = &settings.budget;
+        self.store.set_hostcall_fuel(budget.host_data_per_call as usize);
+        self.store.data_mut().limiter.set_limit(budget.memory_bytes);
         let (counts, input_bytes, deadline) = match &job {
             Job::Init | Job::Collect | Job::CheckHealth => (false, 0, budget.deadline),
             Job::Shutdown => (false, 0, budget.deadline.min(SHUTDOWN_DEADLINE)),
@@ -236,12 +255,19 @@ impl Sandbox {
         name_job(&mut self.name, &job);
         let began_at = blueprint.clock.monotonic_nanos();
         self.store.data_mut().begin_invocation(trigger, budget, began_at, deadline);
-        let fuel = if self.store.set_fuel(budget.fuel_per_call).is_ok() { budget.fuel_per_call } else { 0 };
+        let counts_fuel = blueprint.machine.flavour.counts_fuel();
+        let fuel = Some(budget.fuel_per_call).filter(|fuel| counts_fuel && self.store.set_fuel(*fuel).is_ok());
+        if let Some(pace) = &self.pace {
+            pace.begin(&mut self.store);
+        }
+        let ticking = blueprint.machine.ticker.as_ref().map(Ticker::tick);
         let live = self.instance.take();
-        let call = perform(blueprint, &mut self.store, live, job);
-        let (ended, measured) = run(call, began_at, deadline, &*blueprint.clock, &mut self.phase).await;
+        let call = perform(blueprint, settings, &mut self.store, live, job);
+        let (ended, measured) =
+            run(call, began_at, deadline, &*blueprint.clock, &mut self.phase, self.pace.as_deref()).await;
+        drop(ticking);
 
-        let fuel_left = self.store.get_fuel().unwrap_or_default();
+        let fuel_left = fuel.and_then(|_| self.store.get_fuel().ok());
         let goes_on = matches!(&ended, Ended::Finished(Ok((_, answer))) if !matches!(answer, Answer::Failed(_)));
         if !goes_on && recover_batch(&self.store) {
             tokio::task::yield_now().await;
@@ -262,9 +288,12 @@ impl Sandbox {
                 self.instance = (!matches!(answer, Answer::Failed(_))).then_some(live);
                 answer
             }
+            Ended::Finished(Err(error)) if is_overdue(&error) => {
+                Answer::Failed(Box::new(deadline_failure(circumstances(), measured.cpu_nanos, Some(&error))))
+            }
             Ended::Finished(Err(error)) => Answer::Failed(Box::new(classify(&error, circumstances()))),
             Ended::DeadlinePassed => {
-                Answer::Failed(Box::new(crate::failure::deadline(circumstances(), measured.cpu_nanos)))
+                Answer::Failed(Box::new(deadline_failure(circumstances(), measured.cpu_nanos, None)))
             }
             Ended::Cancelled => Answer::Cancelled,
         };
@@ -274,7 +303,7 @@ impl Sandbox {
             _ => {}
         }
         let cost = Cost {
-            fuel: fuel - fuel_left.min(fuel),
+            fuel: fuel.zip(fuel_left).map(|(fuel, left)| fuel - left.min(fuel)),
             cpu_nanos: measured.cpu_nanos,
             elapsed_nanos: measured.elapsed_nanos,
             queued_nanos,
@@ -345,6 +374,7 @@ fn name_job(name: &mut String, job: &Job) {
 /// Does the job, and gives the instance back if it can be entered again.
 async fn perform(
     blueprint: &Blueprint,
+    settings: &Settings,
     store: &mut Store<State>,
     live: Option<Box<Live>>,
     job: Job,
@@ -370,7 +400,7 @@ async fn perform(
     let answer = match job {
         Job::Init => match &live.lifecycle {
             Some(lifecycle) => {
-                let config = serde_json::Value::Object(blueprint.settings.config.clone()).to_string();
+                let config = serde_json::Value::Object(settings.config.clone()).to_string();
                 match lifecycle.call_init(&mut *store, &config).await? {
                     Ok(()) => Answer::Done,
                     Err(reason) => Answer::Failed(Box::new(Failure {

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use glasshouse_model::invocation::Cost;
-use glasshouse_model::settings::Settings;
+use glasshouse_model::settings::{Metering, Settings};
 use glasshouse_model::{Clock, Digest, Signal, TraceId, UnixNanos};
 use glasshouse_telemetry::Body;
 use tokio::sync::watch;
 
+use crate::engine::GROWTH_FUEL;
 use crate::extension::{CallError, Event, Extension, Reply, Trigger, check};
 use crate::meter::Phase;
 use crate::sandbox::{Answer, BuildError, Job, Sandbox};
@@ -69,10 +70,15 @@ impl Trial {
         Ok(Self { runtime: Runtime::new(settings)?, spec, trace })
     }
 
-    /// The settings in effect: the extension's own, but with all spans and logs that are on stored, all that is stored kept,
-    /// and a deadline that only what never ends reaches.
+    /// The settings in effect: the extension's own, but metered by fuel, with nothing sampled out, all that is stored kept, and a
+    /// deadline that only what never ends reaches.
     pub fn settings(&self) -> &Settings {
         &self.spec.settings
+    }
+
+    /// How work is metered, in words: fuel is comparable only where this and the version of wasmtime are the same.
+    pub fn metering(&self) -> String {
+        format!("{}, growth {GROWTH_FUEL}", self.spec.settings.budget.metering.as_str())
     }
 
     /// Calls the handler of a new instance. A trigger without a trace gets the same one each time. It is an error if no
@@ -180,6 +186,7 @@ impl Stored {
 
 /// Settings under which a call costs the same each time.
 fn fixed(mut settings: Settings) -> Settings {
+    settings.budget.metering = Metering::Fuel;
     settings.budget.deadline = DEADLINE;
     let debugging = &mut settings.debugging;
     debugging.sampling_rate = 1.0;

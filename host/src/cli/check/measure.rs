@@ -119,7 +119,7 @@ impl Measuring<'_> {
             return Err("its component was replaced while it was being measured; try again".to_owned());
         }
         let figures = Figures {
-            fuel: tried.cost.fuel,
+            fuel: tried.cost.fuel.unwrap_or_default(),
             memory_peak_bytes: tried.cost.memory_peak_bytes,
             records: tried.records,
             record_bytes: tried.record_bytes,
@@ -156,7 +156,7 @@ fn settings(trial: &Trial) -> BTreeMap<String, String> {
     ];
     let stored: Vec<_> = signals.iter().filter(|(_, stored)| *stored).map(|(signal, _)| *signal).collect();
     let named = [
-        ("metering", "fuel".to_owned()),
+        ("metering", trial.metering()),
         ("fuel_per_call", budget.fuel_per_call.to_string()),
         ("memory_bytes", budget.memory_bytes.to_string()),
         ("host_data_per_call_bytes", budget.host_data_per_call.to_string()),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::value::{Kind, Value};
 use super::{HostSettings, check};
 use crate::Level;
-use crate::settings::Settings;
+use crate::settings::{Metering, Settings};
 
 /// Where a key may stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub struct Key {
     pub(super) scopes: &'static [Scope],
     pub(super) cap: Cap,
     pub(super) slot: Slot,
+    /// Whether it is read once, when the extension starts.
+    pub(super) at_start: bool,
 }
 
 /// How far a manifest may move a value from the operator's.
@@ -65,6 +67,7 @@ pub(super) enum Target<'a> {
     Duration(&'a mut Duration),
     Size(&'a mut u64),
     Level(&'a mut Level),
+    Metering(&'a mut Metering),
     Path(&'a mut Option<PathBuf>),
     Texts(&'a mut Vec<String>),
 }
@@ -80,6 +83,7 @@ impl Target<'_> {
             (Self::Number(field), Value::Number(value)) => *field = *value,
             (Self::Duration(field), Value::Duration(value)) => *field = *value,
             (Self::Level(field), Value::Level(value)) => *field = *value,
+            (Self::Metering(field), Value::Metering(value)) => *field = *value,
             (Self::Path(field), Value::Path(value)) => *field = Some(value.clone()),
             (Self::Texts(field), Value::Texts(value)) => field.clone_from(value),
             (target, value) => debug_assert!(false, "{target:?} takes no {value:?}"),
@@ -97,6 +101,7 @@ impl Target<'_> {
             Self::Duration(field) => Value::Duration(*field),
             Self::Size(field) => Value::Size(*field),
             Self::Level(field) => Value::Level(*field),
+            Self::Metering(field) => Value::Metering(*field),
             Self::Path(field) => Value::Path(field.clone().unwrap_or_default()),
             Self::Texts(field) => Value::Texts(field.clone()),
         }
@@ -104,9 +109,20 @@ impl Target<'_> {
 }
 
 const fn key(path: &'static str, kind: Kind, default: &'static str, meaning: &'static str) -> Key {
-    Key { path, kind, default, meaning, scopes: &[Scope::Manifest], cap: Cap::Free, slot: Slot::Elsewhere }
+    Key {
+        path,
+        kind,
+        default,
+        meaning,
+        scopes: &[Scope::Manifest],
+        cap: Cap::Free,
+        slot: Slot::Elsewhere,
+        at_start: false,
+    }
 }
 
+/// The sections whose keys can be changed while an extension runs, but for those that are marked.
+const LIVE_SECTIONS: [&str; 2] = ["budget.", "debugging."];
 const EVERYWHERE: &[Scope] = &[Scope::Manifest, Scope::Defaults, Scope::Extension];
 
 impl Key {
@@ -126,6 +142,12 @@ impl Key {
     const fn setting_of_operator(mut self, slot: for<'a> fn(&'a mut Settings) -> Target<'a>) -> Self {
         self.scopes = &[Scope::Defaults, Scope::Extension];
         self.slot = Slot::Settings(slot);
+        self
+    }
+
+    /// Marks a key of a live section that is read once, when the extension starts.
+    const fn at_start(mut self) -> Self {
+        self.at_start = true;
         self
     }
 
@@ -164,6 +186,11 @@ impl Key {
         self.scopes
     }
 
+    /// Whether a change takes effect while the extension runs.
+    pub fn is_live(&self) -> bool {
+        !self.at_start && LIVE_SECTIONS.iter().any(|section| self.path.starts_with(section))
+    }
+
     /// The least and the most that it takes, as text, where there are such bounds.
     pub fn bounds(&self) -> Option<(String, String)> {
         self.kind.bounds().map(|(least, most)| (least.to_string(), most.to_string()))
@@ -171,7 +198,7 @@ impl Key {
 
     /// A value of the right kind, as one would write it in TOML.
     pub(super) fn example(&self) -> String {
-        let quoted = matches!(self.kind, Kind::Duration { .. } | Kind::Size { .. } | Kind::Level);
+        let quoted = matches!(self.kind, Kind::Duration { .. } | Kind::Size { .. } | Kind::Level | Kind::Metering);
         match self.kind.example() {
             Some(example) => example.to_owned(),
             None if quoted => format!("\"{}\"", self.default),
@@ -249,6 +276,15 @@ pub(super) static KEYS: &[Key] = &[
     )
     .granted(),
     key(
+        "budget.metering",
+        Kind::Metering,
+        "fuel",
+        "What measures and slices its work: fuel, exact and repeatable, or cpu, faster, without fuel and its budget; \
+         a manifest may only choose fuel.",
+    )
+    .setting(Cap::AtLeast, |all| Target::Metering(&mut all.budget.metering))
+    .at_start(),
+    key(
         "budget.fuel_per_call",
         Kind::Integer { least: 1, most: i64::MAX as u64 },
         "2000000000",
@@ -277,7 +313,8 @@ pub(super) static KEYS: &[Key] = &[
         "256",
         "Calls that wait for the extension before its callers wait or are turned away.",
     )
-    .setting(Cap::AtMost, |all| Target::Count(&mut all.budget.mailbox)),
+    .setting(Cap::AtMost, |all| Target::Count(&mut all.budget.mailbox))
+    .at_start(),
     key(
         "budget.failures_in_a_row",
         Kind::Integer { least: 1, most: 1000 },
@@ -311,13 +348,17 @@ pub(super) static KEYS: &[Key] = &[
     key("debugging.health_check_interval", INTERVAL, "60s", "How often the extension's health is asked for.")
         .setting(Cap::Free, |all| Target::Duration(&mut all.debugging.health_check_interval)),
     key("debugging.max_log_entries", KEPT, "10000", "Logs kept in memory.")
-        .setting(Cap::AtMost, |all| Target::Count(&mut all.debugging.max_log_entries)),
+        .setting(Cap::AtMost, |all| Target::Count(&mut all.debugging.max_log_entries))
+        .at_start(),
     key("debugging.max_metrics", KEPT, "50000", "Metric samples kept in memory.")
-        .setting(Cap::AtMost, |all| Target::Count(&mut all.debugging.max_metrics)),
+        .setting(Cap::AtMost, |all| Target::Count(&mut all.debugging.max_metrics))
+        .at_start(),
     key("debugging.max_errors", KEPT, "1000", "Errors kept in memory.")
-        .setting(Cap::AtMost, |all| Target::Count(&mut all.debugging.max_errors)),
+        .setting(Cap::AtMost, |all| Target::Count(&mut all.debugging.max_errors))
+        .at_start(),
     key("debugging.max_traces", KEPT, "1000", "Traces, and invocations, kept in memory, about.")
-        .setting(Cap::AtMost, |all| Target::Count(&mut all.debugging.max_traces)),
+        .setting(Cap::AtMost, |all| Target::Count(&mut all.debugging.max_traces))
+        .at_start(),
     key(
         "debugging.sampling_rate",
         Kind::Number { least: 0.0, most: 1.0 },
