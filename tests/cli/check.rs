@@ -78,7 +78,7 @@ fn calls_of_one_event_are_listed_by_line_and_summed_up() {
     assert_eq!((fuel(1), fuel(1) < fuel(0)), (fuel(2), true), "the same input costs the same, whoever asks");
     let render = &shown["events"][0];
     let expect = json!({ "min": fuel(1), "median": fuel(1), "max": fuel(0), "total": fuel(0) + 2 * fuel(1) });
-    assert_eq!((&render["event"], &render["count"], &render["fuel"]), (&json!("render"), &json!(3), &expect));
+    assert_eq!((&render["name"], &render["count"], &render["fuel"]), (&json!("render"), &json!(3), &expect));
     assert_eq!(shown["passed_over"], 6);
     let exports: Vec<_> = shown["exports"].as_array().expect("rows").iter().map(|row| row["name"].clone()).collect();
     assert_eq!(exports, ["init", "collect", "check-health", "shutdown"]);

@@ -179,10 +179,10 @@ impl Baseline {
             .settings
             .iter()
             .map(|(name, value)| Ok(format!("{}: {}", serde_json::to_string(name)?, serde_json::to_string(value)?)));
-        fields.push(("settings", block('{', settings.collect::<Result<Vec<_>, serde_json::Error>>()?, '}')));
+        fields.push(("settings", block('{', &settings.collect::<Result<Vec<_>, serde_json::Error>>()?, '}')));
         for (name, rows) in [("exports", &self.exports), ("events", &self.events)] {
             let rows = rows.iter().map(serde_json::to_string).collect::<Result<Vec<_>, _>>()?;
-            fields.push((name, block('[', rows, ']')));
+            fields.push((name, block('[', &rows, ']')));
         }
         let last = fields.len() - 1;
         for (index, (name, value)) in fields.iter().enumerate() {
@@ -195,7 +195,7 @@ impl Baseline {
     }
 }
 
-fn block(open: char, items: Vec<String>, close: char) -> String {
+fn block(open: char, items: &[String], close: char) -> String {
     if items.is_empty() {
         return format!("{open}{close}");
     }

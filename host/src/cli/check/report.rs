@@ -1,6 +1,7 @@
 //! What a check says: what calls cost, and what differs from the baseline.
 
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
 
@@ -49,7 +50,7 @@ pub(super) struct Json<'a> {
 /// The calls of one event.
 #[derive(Serialize)]
 struct Event<'a> {
-    event: &'a str,
+    name: &'a str,
     count: usize,
     failed: usize,
     fuel: Spread,
@@ -83,11 +84,11 @@ fn events(rows: &[Row]) -> Vec<Event<'_>> {
     for row in rows {
         by_name.entry(&row.name).or_default().push(row);
     }
-    let event = |(event, rows): (_, Vec<&Row>)| {
+    let event = |(name, rows): (_, Vec<&Row>)| {
         let spread = |of: fn(&Figures) -> u64| Spread::of(rows.iter().map(|row| of(&row.figures)).collect());
         let bytes: Option<Vec<_>> = rows.iter().map(|row| row.figures.record_bytes).collect();
         Event {
-            event,
+            name,
             count: rows.len(),
             failed: rows.iter().filter(|row| row.outcome != "ok").count(),
             fuel: spread(|figures| figures.fuel),
@@ -174,7 +175,7 @@ impl Report<'_> {
         }
         for event in events(&costs.events) {
             table.row([
-                format!("handle:{}", event.event),
+                format!("handle:{}", event.name),
                 event.count.to_string(),
                 event.failed.to_string(),
                 text::count(event.fuel.total),
@@ -200,7 +201,8 @@ impl Report<'_> {
             costs.exports.len()
         );
         if self.measured.passed_over > 0 {
-            said += &format!(" ({} events of other extensions passed over)", text::count(self.measured.passed_over));
+            let _ =
+                write!(said, " ({} events of other extensions passed over)", text::count(self.measured.passed_over));
         }
         let Some(path) = self.baseline.map(Path::display) else { return said };
         match self.written {
@@ -214,12 +216,12 @@ impl Report<'_> {
         } else {
             format!("component {}", short(&before.component))
         };
-        said += &format!(" against {path} ({of}), tolerance {} %\n", self.tolerance.0 * 100.0);
+        let _ = writeln!(said, " against {path} ({of}), tolerance {} %", self.tolerance.0 * 100.0);
         if !comparison.incomparable.is_empty() {
             said +=
                 &paint.red("failed: the figures are not comparable, since the baseline was made with something else:");
             for reason in &comparison.incomparable {
-                said += &format!("\n  {}", visible(reason, 300));
+                let _ = write!(said, "\n  {}", visible(reason, 300));
             }
             return said + "\n  look at the costs above, and take them with --update";
         }
@@ -237,11 +239,10 @@ impl Report<'_> {
             }
             return said + "\n  if it is meant to be so, take it with --update";
         }
-        said += &match count(Verdict::Better) {
-            0 => paint.green("passed: all cost what they did"),
-            better => format!("{}\n  keep that with --update", paint.green(&format!("passed: {better} better"))),
-        };
-        said
+        match count(Verdict::Better) {
+            0 => said + &paint.green("passed: all cost what they did"),
+            better => said + &paint.green(&format!("passed: {better} better")) + "\n  keep that with --update",
+        }
     }
 }
 
@@ -290,7 +291,7 @@ fn differences(all: &[Difference], paint: Paint) -> String {
         _ => None,
     });
     if left_out > 0 {
-        shown += &format!("\nand {left_out} more; --format json has them all");
+        let _ = write!(shown, "\nand {left_out} more; --format json has them all");
     }
     shown
 }
