@@ -7,7 +7,7 @@ use std::sync::Arc;
 use glasshouse_model::config::{Layers, OperatorConfig};
 use glasshouse_model::{Clock, ExtensionId};
 use glasshouse_runtime::wasmtime::{self, component::Linker};
-use glasshouse_runtime::{EmbedderData, LinkerHook, RuntimeSettings, State};
+use glasshouse_runtime::{CompileSettings, EmbedderData, LinkerHook, RuntimeSettings, State};
 use glasshouse_telemetry::{Depot, DepotSettings};
 
 use crate::discover::{self, Candidate, absolute};
@@ -27,6 +27,7 @@ pub struct HostBuilder {
     overrides: Vec<String>,
     cache: CacheFolder,
     data_dir: Option<PathBuf>,
+    compile_worker: Option<PathBuf>,
     pub(crate) clock: Option<Arc<dyn Clock>>,
     pub(crate) imports: Vec<LinkerHook>,
     pub(crate) embedder_data: Option<EmbedderData>,
@@ -107,6 +108,14 @@ impl HostBuilder {
     /// without either. It is made, and readable by this user only.
     pub fn data_dir(mut self, path: impl Into<PathBuf>) -> Self {
         self.data_dir = Some(path.into());
+        self
+    }
+
+    /// Compiles components in processes of this program, whose `main` is [`crate::worker::main`]. An application that calls
+    /// [`crate::worker::run_if_asked`] first in its own `main` needs none; without either, components are compiled in the
+    /// application's process, without bounds on time and memory, and a warning is logged.
+    pub fn compile_worker(mut self, program: impl Into<PathBuf>) -> Self {
+        self.compile_worker = Some(program.into());
         self
     }
 
@@ -193,6 +202,16 @@ impl HostBuilder {
         self
     }
 
+    /// In what, and within which bounds, components are compiled.
+    pub fn compile_settings(&self, plan: &Plan) -> CompileSettings {
+        let configured = &plan.host.settings;
+        CompileSettings {
+            worker: self.compile_worker.clone(),
+            memory_bytes: configured.compile_memory,
+            time: configured.compile_time,
+        }
+    }
+
     /// The runtime's settings, as far as they are the builder's and the configuration's to say.
     pub(crate) fn runtime_settings(mut self, plan: &Plan) -> Result<RuntimeSettings, HostError> {
         let configured = &plan.host.settings;
@@ -210,13 +229,15 @@ impl HostBuilder {
     /// The same without what keeps telemetry.
     pub(crate) fn basic_settings(self, plan: &Plan) -> RuntimeSettings {
         let configured = &plan.host.settings;
+        let compile = self.compile_settings(plan);
         let cache_folder = match (&configured.cache_dir, self.cache) {
             (Some(folder), _) => Some(folder.clone()),
             (None, CacheFolder::At(folder)) => Some(folder),
             (None, CacheFolder::OfUser) => user_cache_folder(),
             (None, CacheFolder::None) => None,
         };
-        let mut settings = RuntimeSettings { cache_folder, linker_hooks: self.imports, ..RuntimeSettings::default() };
+        let mut settings =
+            RuntimeSettings { cache_folder, compile, linker_hooks: self.imports, ..RuntimeSettings::default() };
         if configured.compile_threads > 0 {
             settings.compile_threads = configured.compile_threads;
         }

@@ -23,7 +23,8 @@
 //! # }
 //! ```
 //!
-//! An application's own interfaces are added with [`HostBuilder::import`] and called with [`Extension::call_exports`];
+//! An application calls [`worker::run_if_asked`] first in its `main`, so that components are compiled in a process that can
+//! do nothing else. Its own interfaces are added with [`HostBuilder::import`] and called with [`Extension::call_exports`];
 //! `examples/embedder.rs` does both.
 
 mod builder;
@@ -51,9 +52,9 @@ pub use glasshouse_model::{
     SpanId, SpanKind, SpanStatus, TraceId, UnixNanos, limits, text,
 };
 pub use glasshouse_runtime::{
-    CallError, Check, ComponentInfo, EmbedderCall, EmbedderData, Event, HandlerError, Health, HostFault, Inspection,
-    LinkerHook, LoadError, Reply, SourceFrame, State, Status, SystemClock, Tried, Trigger, WASMTIME_VERSION, inspect,
-    wasmtime,
+    CallError, Check, CompileSettings, ComponentInfo, Containment, EmbedderCall, EmbedderData, Event, HandlerError,
+    Health, HostFault, Inspection, LinkerHook, LoadError, Reply, SourceFrame, State, Status, SystemClock, Tried,
+    Trigger, WASMTIME_VERSION, inspect, wasmtime, worker,
 };
 pub use glasshouse_telemetry::{
     Cursor, DataDirError, Drop as DropCause, Drops, Entry, Gap, GapCause, InvalidCursor, Order, Page, Query,

@@ -4,6 +4,7 @@ mod harness;
 
 mod batches;
 mod budgets;
+mod compiling;
 mod failures;
 mod life_cycle;
 mod live;

@@ -84,12 +84,19 @@ fn linker(engine: &Engine, hooks: &[LinkerHook]) -> wasmtime::Result<Linker<Stat
     Ok(linker)
 }
 
+/// What tells an engine's compiled code from any other's: version, settings and processor features.
+pub(crate) fn compatibility(engine: &Engine) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    hasher.finish()
+}
+
 /// An engine with all that goes by it.
 pub(crate) struct Machine {
     pub(crate) flavour: Flavour,
     pub(crate) engine: Engine,
     pub(crate) linker: Linker<State>,
-    /// What tells this engine's compiled code from any other's: version, settings and processor features.
+    /// As [`compatibility`] has it.
     pub(crate) compatibility: u64,
     /// What ends the slices of its guests, if epochs do.
     pub(crate) ticker: Option<Ticker>,
@@ -98,12 +105,10 @@ pub(crate) struct Machine {
 impl Machine {
     fn new(flavour: Flavour, hooks: &[LinkerHook]) -> wasmtime::Result<Self> {
         let engine = engine(flavour)?;
-        let mut hasher = DefaultHasher::new();
-        engine.precompile_compatibility_hash().hash(&mut hasher);
         Ok(Self {
             flavour,
             linker: linker(&engine, hooks)?,
-            compatibility: hasher.finish(),
+            compatibility: compatibility(&engine),
             ticker: flavour.has_epochs().then(|| Ticker::new(&engine)).transpose()?,
             engine,
         })

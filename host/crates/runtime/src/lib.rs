@@ -4,8 +4,10 @@
 #[doc(hidden)]
 pub mod bench;
 mod bindings;
+mod bounds;
 mod cache;
 mod clock;
+mod compile;
 mod demangle;
 mod denials;
 mod determinism;
@@ -43,7 +45,9 @@ use glasshouse_telemetry::Depot;
 use tokio::sync::{mpsc, watch};
 use wasmtime::Engine;
 
+pub use bounds::OutOfBounds;
 pub use clock::SystemClock;
+pub use compile::{CompileSettings, Containment, Limit, Spent};
 pub use determinism::Determinism;
 pub use engine::{LinkerHook, WASMTIME_VERSION};
 pub use extension::{CallError, Chain, ComponentInfo, Event, Extension, HandlerError, Reply, Status, Trigger};
@@ -60,6 +64,7 @@ pub use trial::{Trial, Tried};
 pub use wasmtime;
 
 use cache::Cache;
+use compile::Compiler;
 use engine::Engines;
 use extension::Shared;
 use grants::Reachable;
@@ -72,12 +77,20 @@ use sandbox::{Blueprint, Exports};
 use supervisor::Supervisor;
 use symbols::Symbols;
 
+/// The process that compiles components: a program that embeds the host is its own worker once its `main` calls
+/// [`worker::run_if_asked`] first.
+pub mod worker {
+    pub use crate::compile::worker::{main, run_if_asked};
+}
+
 /// How a [`Runtime`] is set up.
 pub struct RuntimeSettings {
     /// The folder of compiled components; `None` compiles at every start.
     pub cache_folder: Option<PathBuf>,
     /// Components of usual size that are compiled at once.
     pub compile_threads: usize,
+    /// In what, and within which bounds, they are compiled.
+    pub compile: CompileSettings,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
     /// What keeps telemetry; `None` keeps it in memory.
@@ -95,6 +108,7 @@ impl Default for RuntimeSettings {
         Self {
             cache_folder: None,
             compile_threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            compile: CompileSettings::default(),
             clock: Arc::new(SystemClock::new()),
             depot: None,
             linker_hooks: Vec::new(),
@@ -157,8 +171,10 @@ impl Runtime {
                 })
                 .ok()
         });
+        let compiler = Compiler::new(settings.compile);
+        compiler.warn_if_in_process();
         Ok(Self {
-            loader: Loader::new(Arc::clone(&engines), cache, settings.compile_threads),
+            loader: Loader::new(Arc::clone(&engines), cache, compiler, settings.compile_threads),
             engines,
             registry: Arc::default(),
             depot: settings.depot.unwrap_or_else(|| Depot::in_memory(Arc::clone(&settings.clock))),
