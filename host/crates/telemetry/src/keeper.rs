@@ -64,8 +64,8 @@ type Watched = Arc<Mutex<Vec<Weak<Ring>>>>;
 pub(crate) struct Keeper {
     errands: Errands,
     rings: Watched,
-    keeper: Option<JoinHandle<()>>,
-    maker: Option<JoinHandle<()>>,
+    sealing: Option<JoinHandle<()>>,
+    making: Option<JoinHandle<()>>,
 }
 
 impl Keeper {
@@ -86,9 +86,9 @@ impl Keeper {
             to_seal: VecDeque::new(),
         };
         // Without the threads, writers do all but sealing themselves.
-        let keeper = Builder::new().name("keeper".into()).spawn(move || work.run()).ok();
-        let maker = has_files.then(|| Builder::new().name("maker".into()).spawn(move || make_files(&orders)).ok());
-        Self { errands: errands_of_all, rings, keeper, maker: maker.flatten() }
+        let sealing = Builder::new().name("keeper".into()).spawn(move || work.run()).ok();
+        let making = has_files.then(|| Builder::new().name("maker".into()).spawn(move || make_files(&orders)).ok());
+        Self { errands: errands_of_all, rings, sealing, making: making.flatten() }
     }
 
     pub(crate) fn errands(&self) -> Errands {
@@ -116,7 +116,7 @@ impl Drop for Keeper {
         let _ = self.errands.maker.send(Order::Stop);
         let _ = self.errands.keeper.send(Errand::Stop);
         // The keeper removes what the maker has made and nobody used, so that one ends first.
-        for thread in [self.maker.take(), self.keeper.take()].into_iter().flatten() {
+        for thread in [self.making.take(), self.sealing.take()].into_iter().flatten() {
             // What it had to say, it has said in the log.
             let _ = thread.join();
         }

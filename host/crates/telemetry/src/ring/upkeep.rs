@@ -111,7 +111,7 @@ impl Ring {
         self.make_room(disk, written)?;
         let first = continued.map_or(first, |file| file.first);
         match disk.home.write_sealed(first, last, newest, &bytes) {
-            Ok(file) => self.replace(disk, segment, continued, Some(file)),
+            Ok(file) => self.replace(disk, segment, continued, Some(&file)),
             Err(error) => {
                 disk.allowance.give_back(written);
                 Err(error)
@@ -126,13 +126,13 @@ impl Ring {
         disk: &DiskRing,
         segment: &Arc<Segment>,
         continued: Option<&SealedFile>,
-        file: Option<SealedFile>,
+        file: Option<&SealedFile>,
     ) -> io::Result<()> {
         loop {
             // The list of sealed files may be long: it is copied before the writer is held up.
             let before = self.shelf.load_full();
             let kept = before.sealed.len().saturating_sub(usize::from(continued.is_some()));
-            let sealed = Arc::new(before.sealed[..kept].iter().chain(&file).cloned().collect());
+            let sealed = Arc::new(before.sealed[..kept].iter().chain(file).cloned().collect());
             let writer = self.lock();
             let mut shelf = Shelf::clone(&self.shelf.load());
             if !Arc::ptr_eq(&shelf.sealed, &before.sealed) {
@@ -142,7 +142,7 @@ impl Ring {
                 && continued.is_none_or(|continued| shelf.sealed.last() == Some(continued));
             if !is_there {
                 drop(writer);
-                if let Some(file) = &file {
+                if let Some(file) = file {
                     fs::remove_file(file.path())?;
                     disk.allowance.give_back(file.bytes);
                 }
@@ -166,7 +166,9 @@ impl Ring {
             let retired = self.retire(oldest_wanted);
             if let Some(disk) = &self.disk {
                 self.mark_end(disk, now);
-                retired.iter().for_each(|retired| disk.remove(retired));
+                for retired in &retired {
+                    disk.remove(retired);
+                }
             }
         }
         if self.has_no_room.swap(false, Ordering::Relaxed) {
