@@ -10,6 +10,7 @@ mod clock;
 mod compile;
 mod demangle;
 mod denials;
+mod determinism;
 mod engine;
 mod epochs;
 mod extension;
@@ -31,6 +32,7 @@ mod state;
 mod stdio;
 mod supervisor;
 mod symbols;
+mod trial;
 
 use std::any::Any;
 use std::path::PathBuf;
@@ -46,7 +48,8 @@ use wasmtime::Engine;
 pub use bounds::OutOfBounds;
 pub use clock::SystemClock;
 pub use compile::{CompileSettings, Containment, Limit, Spent};
-pub use engine::LinkerHook;
+pub use determinism::Determinism;
+pub use engine::{LinkerHook, WASMTIME_VERSION};
 pub use extension::{CallError, Chain, ComponentInfo, Event, Extension, HandlerError, Reply, Status, Trigger};
 pub use failure::HostFault;
 pub use grants::GrantError;
@@ -57,6 +60,7 @@ pub use present::ApplyError;
 pub use sandbox::{EmbedderCall, EmbedderData};
 pub use state::State;
 pub use symbols::SourceFrame;
+pub use trial::{Trial, Tried};
 pub use wasmtime;
 
 use cache::Cache;
@@ -95,6 +99,8 @@ pub struct RuntimeSettings {
     pub linker_hooks: Vec<LinkerHook>,
     /// Makes an embedder's data for each instance.
     pub embedder_data: EmbedderData,
+    /// Makes the runs of guests alike, for measuring and for tests; `None` gives them the time and random bytes.
+    pub determinism: Option<Determinism>,
 }
 
 impl Default for RuntimeSettings {
@@ -107,11 +113,13 @@ impl Default for RuntimeSettings {
             depot: None,
             linker_hooks: Vec::new(),
             embedder_data: Arc::new(|_| Box::new(()) as Box<dyn Any + Send>),
+            determinism: None,
         }
     }
 }
 
 /// What to run.
+#[derive(Clone, Debug)]
 pub struct ExtensionSpec {
     /// Its id.
     pub id: ExtensionId,
@@ -142,6 +150,7 @@ pub struct Runtime {
     clock: Arc<dyn Clock>,
     depot: Depot,
     embedder_data: EmbedderData,
+    determinism: Option<Determinism>,
     phase: watch::Sender<Phase>,
     traffic: Arc<Traffic>,
     symbols: Arc<Symbols>,
@@ -150,7 +159,11 @@ pub struct Runtime {
 impl Runtime {
     /// Sets up the engine. A cache folder that cannot be used is said in the log, and components are compiled anew.
     pub fn new(settings: RuntimeSettings) -> Result<Self, RuntimeError> {
-        let engines = Arc::new(Engines::new(settings.linker_hooks).map_err(RuntimeError::Engine)?);
+        let mut hooks = settings.linker_hooks;
+        if settings.determinism.is_some() {
+            hooks.insert(0, Box::new(host::clocks::add));
+        }
+        let engines = Arc::new(Engines::new(hooks).map_err(RuntimeError::Engine)?);
         let cache = settings.cache_folder.and_then(|folder| {
             Cache::open(&folder)
                 .inspect_err(|error| {
@@ -167,6 +180,7 @@ impl Runtime {
             depot: settings.depot.unwrap_or_else(|| Depot::in_memory(Arc::clone(&settings.clock))),
             clock: settings.clock,
             embedder_data: settings.embedder_data,
+            determinism: settings.determinism,
             phase: watch::Sender::new(Phase::Running),
             traffic: Arc::default(),
             symbols: Arc::default(),
@@ -188,6 +202,7 @@ impl Runtime {
             loader: Arc::clone(&self.loader),
             neighbours: Neighbours::new(&self.registry, spec.settings.permissions.clone()),
             embedder_data: Arc::clone(&self.embedder_data),
+            determinism: self.determinism,
         }
     }
 
@@ -308,6 +323,7 @@ struct Assembler {
     loader: Arc<Loader>,
     neighbours: Neighbours,
     embedder_data: EmbedderData,
+    determinism: Option<Determinism>,
 }
 
 /// An extension that is about to be served.
@@ -359,6 +375,7 @@ impl Assembler {
             clock: Arc::clone(&shared.clock),
             neighbours: self.neighbours,
             embedder_data: self.embedder_data,
+            determinism: self.determinism,
         };
         let info = ComponentInfo { digest: loaded.digest, file_bytes: loaded.file_bytes, compiled: loaded.compiled };
         Ok((Arc::new(blueprint), info))

@@ -12,6 +12,7 @@ use wasmtime_wasi::filesystem::WasiFilesystemCtxView;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::denials::{Denials, Denied, DeniedBy};
+use crate::determinism::{GuestClock, Ids};
 use crate::extension::Trigger;
 use crate::grants::Reachable;
 use crate::host::batch::SharedBatch;
@@ -62,6 +63,8 @@ pub struct State {
     pub(crate) stdio: Stdio,
     pub(crate) neighbours: Neighbours,
     pub(crate) reachable: Arc<Reachable>,
+    /// The guest's own clock, in an instance whose runs are to be alike.
+    pub(crate) guest_clock: Option<GuestClock>,
     pub(crate) table: ResourceTable,
     wasi: WasiCtx,
     folders: Folders,
@@ -81,6 +84,8 @@ pub(crate) struct StateParts {
     pub(crate) reachable: Arc<Reachable>,
     pub(crate) wasi: WasiCtx,
     pub(crate) denials: Denials,
+    pub(crate) guest_clock: Option<GuestClock>,
+    pub(crate) ids: Ids,
     pub(crate) embedder: Box<dyn Any + Send>,
 }
 
@@ -91,7 +96,7 @@ impl State {
         Self {
             id: parts.id,
             intake: Intake::new(parts.recorder, parts.clock),
-            spans: Spans::default(),
+            spans: Spans::new(parts.ids),
             scopes: Scopes::default(),
             trigger: Trigger::default(),
             deadline_at: 0,
@@ -102,6 +107,7 @@ impl State {
             stdio: parts.stdio,
             neighbours: parts.neighbours,
             reachable: parts.reachable,
+            guest_clock: parts.guest_clock,
             table,
             wasi: parts.wasi,
             folders: Folders::default(),
@@ -171,7 +177,7 @@ impl State {
 
     /// Starts an invocation: whose work it is, and a clean slate. `began_at` is in `Clock::monotonic_nanos`.
     pub(crate) fn begin_invocation(&mut self, trigger: Trigger, budget: &Budget, began_at: u64, deadline: Duration) {
-        let context = trigger.context();
+        let context = trigger.context(&mut self.spans.ids);
         self.trigger = trigger;
         self.deadline_at = began_at.saturating_add(deadline.as_nanos() as u64);
         self.intake.begin_invocation(began_at);
