@@ -195,6 +195,13 @@ impl HostBuilder {
         Ok(Layers { file, environment, flags })
     }
 
+    /// The same for one extension and no other.
+    pub(crate) fn only(mut self, extension: PathBuf) -> Self {
+        self.plugin_dirs.clear();
+        self.extensions = vec![extension];
+        self
+    }
+
     /// In what, and within which bounds, components are compiled.
     pub fn compile_settings(&self, plan: &Plan) -> CompileSettings {
         let configured = &plan.host.settings;
@@ -206,7 +213,21 @@ impl HostBuilder {
     }
 
     /// The runtime's settings, as far as they are the builder's and the configuration's to say.
-    pub(crate) fn runtime_settings(self, plan: &Plan) -> Result<RuntimeSettings, HostError> {
+    pub(crate) fn runtime_settings(mut self, plan: &Plan) -> Result<RuntimeSettings, HostError> {
+        let configured = &plan.host.settings;
+        let depot = DepotSettings {
+            data_dir: self.data_dir.take().or_else(|| configured.data_dir.clone()),
+            data_limit: configured.data_limit,
+            cleanup_interval: configured.cleanup_interval,
+            sync_interval: configured.sync_interval,
+        };
+        let mut settings = self.basic_settings(plan);
+        settings.depot = Some(Depot::open(&depot, Arc::clone(&settings.clock))?);
+        Ok(settings)
+    }
+
+    /// The same without what keeps telemetry.
+    pub(crate) fn basic_settings(self, plan: &Plan) -> RuntimeSettings {
         let configured = &plan.host.settings;
         let compile = self.compile_settings(plan);
         let cache_folder = match (&configured.cache_dir, self.cache) {
@@ -226,14 +247,7 @@ impl HostBuilder {
         if let Some(embedder_data) = self.embedder_data {
             settings.embedder_data = embedder_data;
         }
-        let depot = DepotSettings {
-            data_dir: self.data_dir.or_else(|| configured.data_dir.clone()),
-            data_limit: configured.data_limit,
-            cleanup_interval: configured.cleanup_interval,
-            sync_interval: configured.sync_interval,
-        };
-        settings.depot = Some(Depot::open(&depot, Arc::clone(&settings.clock))?);
-        Ok(settings)
+        settings
     }
 }
 

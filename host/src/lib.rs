@@ -35,6 +35,7 @@ mod host;
 mod plan;
 pub mod records;
 mod stored;
+mod trial;
 
 pub use builder::HostBuilder;
 pub use error::HostError;
@@ -42,6 +43,7 @@ pub use extension::Extension;
 pub use host::Host;
 pub use plan::{EffectiveConfig, Plan, Planned};
 pub use stored::{Stored, StoredExtension};
+pub use trial::Trial;
 
 pub use glasshouse_model::config::{self, ConfigError, Grant, Manifest, Setting};
 pub use glasshouse_model::settings::{Budget, Debugging, Metering, Permissions, Redaction, Retention, Settings};
@@ -52,7 +54,7 @@ pub use glasshouse_model::{
 pub use glasshouse_runtime::{
     CallError, Check, CompileCost, CompileLimit, CompileSettings, ComponentInfo, Containment, EmbedderCall,
     EmbedderData, Event, HandlerError, Health, HostFault, HostMemory, Inspection, LinkerHook, LoadError, Reply,
-    SourceFrame, State, Status, SystemClock, TooMuch, Trigger, inspect, wasmtime, worker,
+    SourceFrame, State, Status, SystemClock, TooMuch, Tried, Trigger, WASMTIME_VERSION, inspect, wasmtime, worker,
 };
 pub use glasshouse_telemetry::{
     Cursor, DataDirError, Drop as DropCause, Drops, Entry, Gap, GapCause, InvalidCursor, Order, Page, Query,

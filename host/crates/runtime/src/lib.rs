@@ -10,6 +10,7 @@ mod clock;
 mod compile;
 mod demangle;
 mod denials;
+mod determinism;
 mod engine;
 mod epochs;
 mod extension;
@@ -32,6 +33,7 @@ mod state;
 mod stdio;
 mod supervisor;
 mod symbols;
+mod trial;
 
 use std::any::Any;
 use std::path::PathBuf;
@@ -47,7 +49,8 @@ use wasmtime::Engine;
 pub use bounds::TooMuch;
 pub use clock::SystemClock;
 pub use compile::{CompileCost, CompileLimit, CompileSettings, Containment};
-pub use engine::LinkerHook;
+pub use determinism::Determinism;
+pub use engine::{LinkerHook, WASMTIME_VERSION};
 pub use extension::{CallError, Chain, ComponentInfo, Event, Extension, HandlerError, Reply, Status, Trigger};
 pub use failure::HostFault;
 pub use grants::GrantError;
@@ -59,6 +62,7 @@ pub use present::ApplyError;
 pub use sandbox::{EmbedderCall, EmbedderData};
 pub use state::State;
 pub use symbols::SourceFrame;
+pub use trial::{Trial, Tried};
 pub use wasmtime;
 
 use cache::Cache;
@@ -97,6 +101,8 @@ pub struct RuntimeSettings {
     pub linker_hooks: Vec<LinkerHook>,
     /// Makes an embedder's data for each instance.
     pub embedder_data: EmbedderData,
+    /// Makes the runs of guests alike, for measuring and for tests; `None` gives them the time and random bytes.
+    pub determinism: Option<Determinism>,
 }
 
 impl Default for RuntimeSettings {
@@ -109,11 +115,13 @@ impl Default for RuntimeSettings {
             depot: None,
             linker_hooks: Vec::new(),
             embedder_data: Arc::new(|_| Box::new(()) as Box<dyn Any + Send>),
+            determinism: None,
         }
     }
 }
 
 /// What to run.
+#[derive(Clone, Debug)]
 pub struct ExtensionSpec {
     /// Its id.
     pub id: ExtensionId,
@@ -144,6 +152,7 @@ pub struct Runtime {
     clock: Arc<dyn Clock>,
     depot: Depot,
     embedder_data: EmbedderData,
+    determinism: Option<Determinism>,
     phase: watch::Sender<Phase>,
     traffic: Arc<Traffic>,
     symbols: Arc<Symbols>,
@@ -152,7 +161,11 @@ pub struct Runtime {
 impl Runtime {
     /// Sets up the engine. A cache folder that cannot be used is said in the log, and components are compiled anew.
     pub fn new(settings: RuntimeSettings) -> Result<Self, RuntimeError> {
-        let engines = Arc::new(Engines::new(settings.linker_hooks).map_err(RuntimeError::Engine)?);
+        let mut hooks = settings.linker_hooks;
+        if settings.determinism.is_some() {
+            hooks.insert(0, Box::new(host::clocks::add));
+        }
+        let engines = Arc::new(Engines::new(hooks).map_err(RuntimeError::Engine)?);
         let cache = settings.cache_folder.and_then(|folder| {
             Cache::open(&folder)
                 .inspect_err(|error| {
@@ -169,6 +182,7 @@ impl Runtime {
             depot: settings.depot.unwrap_or_else(|| Depot::in_memory(Arc::clone(&settings.clock))),
             clock: settings.clock,
             embedder_data: settings.embedder_data,
+            determinism: settings.determinism,
             phase: watch::Sender::new(Phase::Running),
             traffic: Arc::default(),
             symbols: Arc::default(),
@@ -190,6 +204,7 @@ impl Runtime {
             loader: Arc::clone(&self.loader),
             neighbours: Neighbours::new(&self.registry, spec.settings.permissions.clone()),
             embedder_data: Arc::clone(&self.embedder_data),
+            determinism: self.determinism,
         }
     }
 
@@ -311,6 +326,7 @@ struct Assembler {
     loader: Arc<Loader>,
     neighbours: Neighbours,
     embedder_data: EmbedderData,
+    determinism: Option<Determinism>,
 }
 
 /// An extension that is about to be served.
@@ -363,6 +379,7 @@ impl Assembler {
             neighbours: self.neighbours,
             embedder_data: self.embedder_data,
             held: Arc::clone(&shared.held),
+            determinism: self.determinism,
         };
         let info = ComponentInfo { digest: loaded.digest, file_bytes: loaded.file_bytes, compiled: loaded.compiled };
         Ok((Arc::new(blueprint), info))

@@ -10,6 +10,7 @@ use wasmtime::component::{Access, HasData, Resource};
 
 use super::debugging::{field as borrow_field, passed_bytes};
 use crate::bindings::glasshouse::extension::debugging as wit;
+use crate::determinism::Ids;
 use crate::intake::Intake;
 use crate::state::State;
 
@@ -34,6 +35,7 @@ pub(crate) struct Spans {
     root: SpanId,
     open: Vec<OpenSpan>,
     next_serial: u32,
+    pub(crate) ids: Ids,
 }
 
 struct OpenSpan {
@@ -54,6 +56,11 @@ struct OpenSpan {
 }
 
 impl Spans {
+    /// No spans; their ids, and those of the instance's traces, come from `ids`.
+    pub(crate) fn new(ids: Ids) -> Self {
+        Self { ids, ..Self::default() }
+    }
+
     /// The invocation's own span, by its present context.
     pub(crate) fn root(&self, context: &Context) -> SpanId {
         if self.open.is_empty() { context.span_id } else { self.root }
@@ -79,7 +86,7 @@ impl Spans {
             return serial;
         }
         self.root = self.root(intake.context());
-        let id = SpanId(fastrand::u64(1..).to_be_bytes());
+        let id = SpanId(self.ids.draw().to_be_bytes());
         let mut span = OpenSpan {
             serial,
             id,
