@@ -205,7 +205,7 @@ async fn resources_of_the_host_are_bounded_by_a_budget_and_counted() {
     let house = House::new();
     let neighbour = house.ready("neighbour").await;
     let extension = house.ready_with("open-spans", |spec| spec.settings.budget.resources = 50).await;
-    let failure = beside(&neighbour, fail(&extension, "hoard-meters", "50", FailureKind::ResourceBreach)).await;
+    let failure = beside(&neighbour, fail(&extension, "hoard-meters", "51", FailureKind::ResourceBreach)).await;
     assert_eq!(failure.message, "holds 50 resources of the host, as many as an instance may");
     assert_eq!(failure.evidence, [("resources_limit".to_owned(), 50)]);
     ask(&extension, "hoard-meters", "10").await;
