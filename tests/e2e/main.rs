@@ -10,4 +10,5 @@ mod live;
 mod loading;
 mod neighbours;
 mod permissions;
+mod standing;
 mod telemetry;

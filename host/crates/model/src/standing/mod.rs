@@ -148,7 +148,7 @@ pub enum End<'a> {
 }
 
 /// The budgets in the form in which they are compared.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 struct Limits {
     call: [u64; CALL_BUDGETS],
     /// What each rate allows in a window.
@@ -202,7 +202,6 @@ pub struct Standing {
     state: State,
     limits: Limits,
     uses: Arc<Uses>,
-    failures_in_a_row: u32,
     quarantines_in_a_row: u32,
     /// When it last used enough to be warned of.
     warned_at: u64,
@@ -215,22 +214,17 @@ impl Standing {
     pub fn new(budget: &Budget) -> Self {
         let limits = Limits::new(budget);
         let uses = Arc::new(Uses::new(limits.window));
-        Self {
-            state: State::Healthy,
-            limits,
-            uses,
-            failures_in_a_row: 0,
-            quarantines_in_a_row: 0,
-            warned_at: 0,
-            next_call_at: 0,
-        }
+        Self { state: State::Healthy, limits, uses, quarantines_in_a_row: 0, warned_at: 0, next_call_at: 0 }
     }
 
     /// Goes by another budget from now on. With another window, what was used before is forgotten.
     pub fn configure(&mut self, budget: &Budget) {
-        self.limits = Limits::new(budget);
-        self.uses.set_window(self.limits.window);
-        self.next_call_at = 0;
+        let limits = Limits::new(budget);
+        if limits != self.limits {
+            self.uses.set_window(limits.window);
+            self.limits = limits;
+            self.next_call_at = 0;
+        }
     }
 
     /// How it stands.
@@ -245,10 +239,12 @@ impl Standing {
 
     /// How long its next call has to wait, so that its use falls below its rates. Never for an extension that is not throttled.
     pub fn wait(&self, now: u64) -> Duration {
-        match self.state {
-            State::Throttled { .. } => Duration::from_nanos(self.next_call_at.saturating_sub(now)),
-            _ => Duration::ZERO,
-        }
+        Duration::from_nanos(self.next_call_at().saturating_sub(now))
+    }
+
+    /// When its next call may begin; 0 if it is not throttled.
+    pub fn next_call_at(&self) -> u64 {
+        if matches!(self.state, State::Throttled { .. }) { self.next_call_at } else { 0 }
     }
 
     /// An invocation has ended. Costs some nanoseconds where nothing is to be said.
@@ -261,8 +257,7 @@ impl Standing {
         let is_much = (0..CALL_BUDGETS).any(|index| warns(call[index], self.limits.call[index]))
             || Rate::ALL.iter().any(|rate| warns(self.uses.sum(*rate), self.limits.rate[*rate as usize]));
         if !is_much && end == End::Answered && self.state == State::Healthy {
-            self.failures_in_a_row = 0;
-            self.quarantines_in_a_row = 0;
+            self.forgive();
             return None;
         }
         self.judge(spent, now, call, end)
@@ -277,8 +272,7 @@ impl Standing {
                 }
             }
             End::Answered => {
-                self.failures_in_a_row = 0;
-                self.quarantines_in_a_row = 0;
+                self.forgive();
                 if let State::Probing { evidence, .. } = &self.state {
                     let evidence = evidence.clone();
                     return Some(self.go(State::Healthy, evidence));
@@ -339,8 +333,7 @@ impl Standing {
 
     /// The operator says that all is well again: rates begin anew, failures are forgotten.
     pub fn release(&mut self) -> Option<Transition> {
-        self.failures_in_a_row = 0;
-        self.quarantines_in_a_row = 0;
+        self.forgive();
         self.uses.forget_rates();
         let evidence = self.state.evidence()?.clone();
         Some(self.go(State::Healthy, evidence))
@@ -351,9 +344,11 @@ impl Standing {
         self.uses.set_memory(0);
     }
 
-    /// Failures since the last call that did not fail.
-    pub fn failures_in_a_row(&self) -> u32 {
-        self.failures_in_a_row
+    /// A call went well, or the operator says so.
+    #[inline]
+    fn forgive(&mut self) {
+        self.quarantines_in_a_row = 0;
+        self.uses.set_failures(0);
     }
 
     fn go(&mut self, to: State, evidence: Evidence) -> Transition {
@@ -362,17 +357,18 @@ impl Standing {
     }
 
     fn failed(&mut self, now: u64, failure: &str) -> Option<Transition> {
-        self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
+        let failures = self.uses.failures_in_a_row() + 1;
+        self.uses.set_failures(failures);
         let cause = match self.state {
             State::Quarantined { .. } => return None,
             State::Probing { .. } => Cause::ProbeFailed,
-            _ if self.failures_in_a_row >= self.limits.failures_in_a_row => Cause::Failures,
+            _ if failures >= u64::from(self.limits.failures_in_a_row) => Cause::Failures,
             _ => return None,
         };
         let evidence = Evidence {
             cause,
             budget: "budget.failures_in_a_row",
-            used: u64::from(self.failures_in_a_row),
+            used: failures,
             limit: u64::from(self.limits.failures_in_a_row),
             detail: failure.to_owned(),
         };
@@ -383,7 +379,7 @@ impl Standing {
         let times = 1_u32.checked_shl(self.quarantines_in_a_row).unwrap_or(u32::MAX).min(LONGEST_QUARANTINE);
         let until = now.saturating_add(nanos(self.limits.quarantine.saturating_mul(times)));
         self.quarantines_in_a_row = self.quarantines_in_a_row.saturating_add(1);
-        self.failures_in_a_row = 0;
+        self.uses.set_failures(0);
         self.go(State::Quarantined { since: now, until, evidence: evidence.clone() }, evidence)
     }
 

@@ -67,6 +67,7 @@ pub struct Uses {
     cells: [[AtomicU64; SLOTS]; Rate::ALL.len()],
     sums: [AtomicU64; Rate::ALL.len()],
     highest: [AtomicU64; Rate::ALL.len()],
+    failures_in_a_row: AtomicU64,
 }
 
 impl Uses {
@@ -80,6 +81,7 @@ impl Uses {
             cells: Default::default(),
             sums: Default::default(),
             highest: Default::default(),
+            failures_in_a_row: AtomicU64::new(0),
         };
         uses.set_window(window);
         uses
@@ -108,6 +110,15 @@ impl Uses {
     /// The most that was used in any window.
     pub fn highest(&self, rate: Rate) -> u64 {
         self.highest[rate as usize].load(Relaxed)
+    }
+
+    /// Failures since the last call that did not fail.
+    pub fn failures_in_a_row(&self) -> u64 {
+        self.failures_in_a_row.load(Relaxed)
+    }
+
+    pub(super) fn set_failures(&self, failures: u64) {
+        self.failures_in_a_row.store(failures, Relaxed);
     }
 
     /// What was used in the window that ends with the newest slot.
