@@ -4,10 +4,12 @@ mod harness;
 
 mod batches;
 mod budgets;
+mod compiling;
 mod failures;
 mod life_cycle;
 mod live;
 mod loading;
+mod metering;
 mod neighbours;
 mod permissions;
 mod standing;
