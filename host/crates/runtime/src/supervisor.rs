@@ -48,6 +48,7 @@ struct Serving {
 }
 
 /// What a supervisor does next.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and a box would cost each call an allocation")]
 enum Deed {
     Deliver(Message),
     MakeRound(Round),
