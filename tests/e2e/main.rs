@@ -1,6 +1,7 @@
 //! End-to-end tests: real extensions, built from `tests/guests` and `example-extensions`, in the real host.
 
 mod harness;
+mod hostile;
 
 mod batches;
 mod budgets;
