@@ -134,7 +134,7 @@ async fn over_its_rate_an_extension_waits_and_its_neighbours_do_not() {
 async fn what_stays_throttled_for_long_is_quarantined_and_a_probe_lets_it_back() {
     let house = House::new();
     let (extension, _) = worker(&house, 5).await;
-    change(&extension, |settings| settings.budget.throttle_limit = Duration::from_secs(60));
+    change(&extension, |settings| settings.budget.throttle_limit = Duration::from_mins(1));
     let mut calls = 0;
     while extension.standing().word() != "quarantined" {
         let pending = call(&extension, "work", ROUNDS);
