@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use wasmtime::component::ResourceTable;
 
 use crate::limiter::Limiter;
+use crate::mailbox::Mailbox;
 
 /// Resources are counted after one of so many calls: the table has to be gone through for it.
 const COUNTED_EACH: u32 = 16;
@@ -52,12 +53,12 @@ impl Held {
     }
 
     /// What is held, with what waits in the mailbox.
-    pub(crate) fn read(&self, (waiting_calls, waiting_bytes): (u64, u64)) -> HostMemory {
+    pub(crate) fn read(&self, mailbox: &Mailbox) -> HostMemory {
         HostMemory {
             resources: self.resources.load(Ordering::Relaxed),
             table_elements: self.table_elements.load(Ordering::Relaxed),
-            waiting_calls,
-            waiting_bytes,
+            waiting_calls: mailbox.waiting() as u64,
+            waiting_bytes: mailbox.waiting_bytes() as u64,
         }
     }
 }

@@ -68,10 +68,14 @@ impl Mailbox {
         (Self { sender, room: Arc::new(Semaphore::new(MAILBOX_BYTES)), traffic }, receiver)
     }
 
-    /// How many messages wait, and bytes of their payloads.
-    pub(crate) fn waiting(&self) -> (u64, u64) {
-        let messages = self.sender.max_capacity() - self.sender.capacity();
-        (messages as u64, MAILBOX_BYTES.saturating_sub(self.room.available_permits()) as u64)
+    /// Messages that wait in it.
+    pub(crate) fn waiting(&self) -> usize {
+        self.sender.max_capacity() - self.sender.capacity()
+    }
+
+    /// Bytes of their payloads.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        MAILBOX_BYTES.saturating_sub(self.room.available_permits())
     }
 
     /// Waits for room, and queues. May be cancelled; nothing is queued then.
