@@ -37,6 +37,8 @@ pub struct Budget {
     pub memory_bytes: u64,
     /// Data that one host call may carry from guest to host, in bytes, about.
     pub host_data_per_call: u64,
+    /// Calls of host functions that one call may make.
+    pub host_calls_per_call: u64,
     /// Calls that wait for the extension before its callers wait or are turned away.
     pub mailbox: usize,
     /// Failures in a row after which the extension is quarantined.
@@ -52,6 +54,7 @@ impl Default for Budget {
             deadline: Duration::from_secs(5),
             memory_bytes: 64 * 1024 * 1024,
             host_data_per_call: 16 * 1024 * 1024,
+            host_calls_per_call: 10_000_000,
             mailbox: 256,
             failures_in_a_row: 3,
             quarantine: Duration::from_secs(30),
