@@ -81,7 +81,11 @@ async fn run(plugins: &Path) -> Result<Outcome, Box<dyn Error>> {
     for call in rule.invocations().latest(10) {
         println!(
             "{} {:<14} {:<6} {:>6} fuel, {} ns of CPU",
-            call.head.time, call.name, call.outcome, call.fuel, call.guest_cpu_ns
+            call.head.time,
+            call.name,
+            call.outcome,
+            glasshouse::text::fuel(call.fuel),
+            call.guest_cpu_ns
         );
     }
     let usage = rule.usage();

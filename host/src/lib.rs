@@ -43,7 +43,7 @@ pub use plan::{EffectiveConfig, Plan, Planned};
 pub use stored::{Stored, StoredExtension};
 
 pub use glasshouse_model::config::{self, ConfigError, Grant, Manifest, Setting};
-pub use glasshouse_model::settings::{Budget, Debugging, Permissions, Redaction, Retention, Settings};
+pub use glasshouse_model::settings::{Budget, Debugging, Metering, Permissions, Redaction, Retention, Settings};
 pub use glasshouse_model::{
     Blame, Clock, Context, Digest, ExtensionId, Failure, FailureKind, Instrument, Level, Outcome, Severity, Signal,
     SpanId, SpanKind, SpanStatus, TraceId, UnixNanos, limits, text,

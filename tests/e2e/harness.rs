@@ -258,6 +258,14 @@ pub(crate) fn invocations(extension: &Extension) -> Vec<(String, Outcome)> {
     })
 }
 
+/// The fuel of each invocation, where it was counted.
+pub(crate) fn fuel(extension: &Extension) -> Vec<Option<u64>> {
+    each(extension, Signal::Invocation, |_, body| match body {
+        Body::Invocation(invocation) => Some(invocation.cost.fuel),
+        _ => None,
+    })
+}
+
 /// The envelopes of the invocations with a name.
 pub(crate) fn invocation_envelopes(extension: &Extension, name: &str) -> Vec<Envelope> {
     each(extension, Signal::Invocation, |envelope, body| match body {

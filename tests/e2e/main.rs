@@ -8,6 +8,7 @@ mod failures;
 mod life_cycle;
 mod live;
 mod loading;
+mod metering;
 mod neighbours;
 mod permissions;
 mod telemetry;

@@ -45,6 +45,16 @@ pub struct Invocation<'a> {
     pub output_bytes: u64,
 }
 
+/// Fuel as it stands in a record: one more than was used, so that none counted takes no room.
+pub(crate) fn encode_fuel(fuel: Option<u64>) -> u64 {
+    fuel.map_or(0, |fuel| fuel.saturating_add(1))
+}
+
+/// Reads what [`encode_fuel`] gave.
+pub(crate) fn decode_fuel(stored: u64) -> Option<u64> {
+    stored.checked_sub(1)
+}
+
 /// What an invocation cost.
 ///
 /// Its wall time has five parts, which always add up:
@@ -52,8 +62,8 @@ pub struct Invocation<'a> {
 /// [`waiting_nanos`](Self::waiting_nanos) + `unattributed_nanos`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cost {
-    /// Wasm fuel: the same for the same input, on every run.
-    pub fuel: u64,
+    /// Wasm fuel: the same for the same input, on every run; `None` where `budget.metering` counts none.
+    pub fuel: Option<u64>,
     /// CPU time while the extension was being run, host functions on its behalf included.
     pub cpu_nanos: u64,
     /// Whether the CPU time is wall time of a call too short for the thread's CPU clock to be read.
@@ -212,7 +222,7 @@ impl Invocation<'_> {
         put_numbers(
             buffer,
             [
-                cost.fuel,
+                encode_fuel(cost.fuel),
                 cost.cpu_nanos,
                 cost.elapsed_nanos,
                 cost.queued_nanos,
@@ -265,7 +275,7 @@ impl Invocation<'_> {
             output_bytes,
         ] = numbers(&mut reader)?;
         let cost = Cost {
-            fuel,
+            fuel: decode_fuel(fuel),
             cpu_nanos,
             cpu_estimated: flags & FLAG_CPU_ESTIMATED != 0,
             elapsed_nanos,
@@ -298,7 +308,7 @@ mod tests {
         (prop::array::uniform16(number()), any::<bool>()).prop_map(|(numbers, cpu_estimated)| {
             let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = numbers;
             Cost {
-                fuel: a,
+                fuel: Some(a).filter(|fuel| *fuel != u64::MAX),
                 cpu_nanos: b,
                 cpu_estimated,
                 elapsed_nanos: c,

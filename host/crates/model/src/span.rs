@@ -2,7 +2,7 @@
 
 use glasshouse_wire::{Field, Fields, Malformed, Reader, put_fields, put_str, put_varint};
 
-use crate::invocation::Transfer;
+use crate::invocation::{Transfer, decode_fuel, encode_fuel};
 use crate::numbers::{numbers, put_numbers};
 use crate::{SpanId, UnixNanos};
 
@@ -74,8 +74,8 @@ pub struct SpanEvent<'a> {
 /// `elapsed_nanos` = [`guest_nanos`](Self::guest_nanos) + `host_nanos` + `idle_nanos` + `yielded_nanos`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SpanCost {
-    /// Wasm fuel.
-    pub fuel: u64,
+    /// Wasm fuel; `None` where none is counted.
+    pub fuel: Option<u64>,
     /// From start to end.
     pub elapsed_nanos: u64,
     /// In host functions, without what was waited in them.
@@ -102,19 +102,24 @@ impl SpanCost {
     /// What there is beyond a part of it.
     #[must_use]
     pub fn without(self, part: Self) -> Self {
-        Self::from_numbers(combine(self, part, u64::saturating_sub))
+        let fuel = self.fuel.map(|fuel| fuel.saturating_sub(part.fuel.unwrap_or_default()));
+        Self { fuel, ..Self::from_numbers(combine(self, part, u64::saturating_sub)) }
     }
 
     /// Both together.
     #[must_use]
     pub fn with(self, other: Self) -> Self {
-        Self::from_numbers(combine(self, other, u64::saturating_add))
+        let fuel = match (self.fuel, other.fuel) {
+            (Some(one), Some(other)) => Some(one.saturating_add(other)),
+            (one, other) => one.or(other),
+        };
+        Self { fuel, ..Self::from_numbers(combine(self, other, u64::saturating_add)) }
     }
 
+    /// All but the fuel, which need not be counted.
     fn numbers(self) -> [u64; Self::NUMBERS] {
         let Transfer { read_bytes, written_bytes, sent_bytes, received_bytes } = self.transfer;
         [
-            self.fuel,
             self.elapsed_nanos,
             self.host_nanos,
             self.host_calls,
@@ -130,7 +135,6 @@ impl SpanCost {
 
     fn from_numbers(numbers: [u64; Self::NUMBERS]) -> Self {
         let [
-            fuel,
             elapsed_nanos,
             host_nanos,
             host_calls,
@@ -143,10 +147,21 @@ impl SpanCost {
             received_bytes,
         ] = numbers;
         let transfer = Transfer { read_bytes, written_bytes, sent_bytes, received_bytes };
+        let fuel = None;
         Self { fuel, elapsed_nanos, host_nanos, host_calls, idle_nanos, yielded_nanos, memory_delta_bytes, transfer }
     }
 
-    const NUMBERS: usize = 11;
+    fn encode(self, buffer: &mut Vec<u8>) {
+        put_numbers(buffer, [encode_fuel(self.fuel)]);
+        put_numbers(buffer, self.numbers());
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let [fuel] = numbers(reader)?;
+        Ok(Self { fuel: decode_fuel(fuel), ..Self::from_numbers(numbers(reader)?) })
+    }
+
+    const NUMBERS: usize = 10;
 }
 
 fn combine(one: SpanCost, other: SpanCost, how: fn(u64, u64) -> u64) -> [u64; SpanCost::NUMBERS] {
@@ -168,8 +183,8 @@ impl Span<'_> {
         put_str(buffer, self.name);
         put_str(buffer, self.failure);
         buffer.extend_from_slice(&self.start.0.to_le_bytes());
-        put_numbers(buffer, self.total.numbers());
-        put_numbers(buffer, self.children.numbers());
+        self.total.encode(buffer);
+        self.children.encode(buffer);
         put_fields(buffer, fields);
         put_varint(buffer, events);
         buffer.extend_from_slice(encoded_events);
@@ -192,8 +207,8 @@ impl Span<'_> {
             name: reader.str()?,
             failure: reader.str()?,
             start: UnixNanos(reader.integer()?),
-            total: SpanCost::from_numbers(numbers(&mut reader)?),
-            children: SpanCost::from_numbers(numbers(&mut reader)?),
+            total: SpanCost::decode(&mut reader)?,
+            children: SpanCost::decode(&mut reader)?,
             fields: reader.fields()?,
             events: Vec::new(),
         };
@@ -216,7 +231,11 @@ mod tests {
         fn what_a_span_cost_comes_back_and_its_own_part_and_its_childrens_are_the_whole(
             own in any::<[u32; SpanCost::NUMBERS]>(), children in any::<[u32; SpanCost::NUMBERS]>()
         ) {
-            let (own, children) = (SpanCost::from_numbers(own.map(u64::from)), SpanCost::from_numbers(children.map(u64::from)));
+            let cost = |numbers: [u32; SpanCost::NUMBERS]| SpanCost {
+                fuel: Some(numbers[0].into()),
+                ..SpanCost::from_numbers(numbers.map(u64::from))
+            };
+            let (own, children) = (cost(own), cost(children));
             let span = Span {
                 parent: SpanId([1; 8]), kind: SpanKind::Client, status: SpanStatus::Ok, name: "work", failure: "",
                 start: UnixNanos(3), total: own.with(children), children, fields: Fields::EMPTY, events: Vec::new(),

@@ -6,6 +6,7 @@ use glasshouse_model::Digest;
 use wasmtime::Engine;
 use wasmtime::component::types::ComponentItem;
 
+use crate::flavour::Flavour;
 use crate::loader::{LoadError, check_size, not_a_component};
 
 /// What a component says of itself.
@@ -31,7 +32,7 @@ pub fn inspect(path: &Path) -> Result<Inspection, LoadError> {
         return Err(LoadError::NotAComponent { path: path.to_owned(), what });
     }
     let invalid = |error: wasmtime::Error| LoadError::Invalid { path: path.to_owned(), cause: format!("{error:#}") };
-    let engine = crate::engine::engine()
+    let engine = crate::engine::engine(Flavour::Fuel)
         .map_err(|error| LoadError::Host { path: path.to_owned(), cause: format!("{error:#}") })?;
     let component = wasmtime::component::Component::from_binary(&engine, &bytes).map_err(invalid)?;
     let code_bytes = component.serialize().map_err(invalid)?.len() as u64;

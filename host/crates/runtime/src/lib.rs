@@ -9,8 +9,10 @@ mod clock;
 mod demangle;
 mod denials;
 mod engine;
+mod epochs;
 mod extension;
 mod failure;
+mod flavour;
 mod grants;
 mod health;
 mod host;
@@ -38,7 +40,6 @@ use glasshouse_model::{Clock, ExtensionId, Failure};
 use glasshouse_telemetry::Depot;
 use tokio::sync::{mpsc, watch};
 use wasmtime::Engine;
-use wasmtime::component::Linker;
 
 pub use clock::SystemClock;
 pub use engine::LinkerHook;
@@ -55,6 +56,7 @@ pub use symbols::SourceFrame;
 pub use wasmtime;
 
 use cache::Cache;
+use engine::Engines;
 use extension::Shared;
 use grants::Reachable;
 use loader::{Found, Loaded, Loader, Source};
@@ -120,8 +122,7 @@ pub enum RuntimeError {
 
 /// Runs extensions. Dropping it gives up all calls; [`Runtime::shutdown`] ends it in order.
 pub struct Runtime {
-    engine: Engine,
-    linker: Arc<Linker<State>>,
+    engines: Arc<Engines>,
     loader: Arc<Loader>,
     registry: Arc<Registry>,
     clock: Arc<dyn Clock>,
@@ -135,19 +136,17 @@ pub struct Runtime {
 impl Runtime {
     /// Sets up the engine. A cache folder that cannot be used is said in the log, and components are compiled anew.
     pub fn new(settings: RuntimeSettings) -> Result<Self, RuntimeError> {
-        let engine = engine::engine().map_err(RuntimeError::Engine)?;
-        let linker = engine::linker(&engine, &settings.linker_hooks).map_err(RuntimeError::Engine)?;
+        let engines = Arc::new(Engines::new(settings.linker_hooks).map_err(RuntimeError::Engine)?);
         let cache = settings.cache_folder.and_then(|folder| {
-            Cache::open(&folder, engine::compatibility(&engine))
+            Cache::open(&folder)
                 .inspect_err(|error| {
                     tracing::warn!(folder = %folder.display(), "compiled components are not kept, since the folder cannot be used: {error}");
                 })
                 .ok()
         });
         Ok(Self {
-            loader: Loader::new(engine.clone(), cache, settings.compile_threads),
-            engine,
-            linker: Arc::new(linker),
+            loader: Loader::new(Arc::clone(&engines), cache, settings.compile_threads),
+            engines,
             registry: Arc::default(),
             depot: settings.depot.unwrap_or_else(|| Depot::in_memory(Arc::clone(&settings.clock))),
             clock: settings.clock,
@@ -171,7 +170,6 @@ impl Runtime {
     fn assembler(&self, spec: &ExtensionSpec) -> Assembler {
         Assembler {
             loader: Arc::clone(&self.loader),
-            linker: Arc::clone(&self.linker),
             neighbours: Neighbours::new(&self.registry, spec.settings.permissions.clone()),
             embedder_data: Arc::clone(&self.embedder_data),
         }
@@ -241,9 +239,9 @@ impl Runtime {
         &self.depot
     }
 
-    /// The engine, for an embedder that compiles or inspects components itself.
+    /// The engine that meters by fuel, for an embedder that compiles or inspects components itself.
     pub fn engine(&self) -> &Engine {
-        &self.engine
+        &self.engines.usual().engine
     }
 
     /// The source lines of a failure's stack, innermost first. Reads and parses the component's line tables on a
@@ -292,7 +290,6 @@ impl Runtime {
 /// What is needed to load an extension's component and to plan its instances.
 struct Assembler {
     loader: Arc<Loader>,
-    linker: Arc<Linker<State>>,
     neighbours: Neighbours,
     embedder_data: EmbedderData,
 }
@@ -306,7 +303,9 @@ impl Assembler {
     /// between threads costs 30 µs on a quiet machine, and on a busy one the wait for a processor.
     fn assemble(self, extension: Extension) -> impl Future<Output = Result<Assembled, String>> + Send + 'static {
         let first = tokio::task::spawn_blocking(move || {
-            let found = self.loader.find(&extension.shared().path).map_err(|error| error.to_string())?;
+            let shared = extension.shared();
+            let metering = shared.present.get().budget.metering;
+            let found = self.loader.find(&shared.path, metering).map_err(|error| error.to_string())?;
             Ok::<_, String>(match found {
                 Found::Compiled(loaded) => Begun::Done(self.plan(&extension, &loaded)?),
                 Found::Component(source) => Begun::ToCompile(self, extension, source),
@@ -330,10 +329,11 @@ impl Assembler {
         let reachable =
             Reachable::resolve(&shared.present.get().permissions.network).map_err(|error| error.to_string())?;
         let link = |error: wasmtime::Error| inspect::link_error(&error);
-        let pre = self.linker.instantiate_pre(&loaded.component).map_err(link)?;
+        let pre = loaded.machine.linker.instantiate_pre(&loaded.component).map_err(link)?;
         let exports = Exports::find(&pre).map_err(link)?;
         let blueprint = Blueprint {
             id: shared.id.clone(),
+            machine: Arc::clone(&loaded.machine),
             pre,
             exports,
             component: loaded.digest,

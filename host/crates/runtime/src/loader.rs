@@ -4,12 +4,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use glasshouse_model::Digest;
+use glasshouse_model::settings::Metering;
 use tokio::sync::{Semaphore, oneshot};
 use wasmparser::{Parser, Payload};
-use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use crate::cache::{Cache, digest_file, just_compiled};
+use crate::engine::{Engines, Machine};
+use crate::flavour::Flavour;
 
 /// Bytes of the largest component file that is read. The largest real ones (interpreters with their library) are 30 MB.
 const COMPONENT_BYTES: u64 = 256 * 1024 * 1024;
@@ -22,6 +24,8 @@ const NICENESS: i32 = 10;
 /// A component that is ready to be instantiated.
 #[derive(Clone)]
 pub(crate) struct Loaded {
+    /// What it was compiled for.
+    pub(crate) machine: Arc<Machine>,
     pub(crate) component: Component,
     pub(crate) digest: Digest,
     pub(crate) file_bytes: u64,
@@ -37,8 +41,9 @@ pub(crate) enum Found {
     Component(Source),
 }
 
-/// A file that is to be compiled: its bytes, their digest, and how many of them are code.
+/// A file that is to be compiled: what for, its bytes, their digest, and how many of them are code.
 pub(crate) struct Source {
+    machine: Arc<Machine>,
     bytes: Vec<u8>,
     digest: Digest,
     code: u64,
@@ -91,25 +96,27 @@ pub enum LoadError {
 
 /// Loads components; shared by all extensions.
 pub(crate) struct Loader {
-    engine: Engine,
+    engines: Arc<Engines>,
     cache: Option<Cache>,
     small: Semaphore,
     large: Semaphore,
 }
 
 impl Loader {
-    pub(crate) fn new(engine: Engine, cache: Option<Cache>, compile_threads: usize) -> Arc<Self> {
-        Arc::new(Self { engine, cache, small: Semaphore::new(compile_threads.max(1)), large: Semaphore::new(1) })
+    pub(crate) fn new(engines: Arc<Engines>, cache: Option<Cache>, compile_threads: usize) -> Arc<Self> {
+        Arc::new(Self { engines, cache, small: Semaphore::new(compile_threads.max(1)), large: Semaphore::new(1) })
     }
 
     /// Takes a component from the cache, or else reads it. Blocks while it does.
-    pub(crate) fn find(&self, path: &Path) -> Result<Found, LoadError> {
+    pub(crate) fn find(&self, path: &Path, metering: Metering) -> Result<Found, LoadError> {
         check_size(path)?;
         let unreadable = |cause| LoadError::Unreadable { path: path.to_owned(), cause };
         if let Some(cache) = &self.cache {
             let (digest, file_bytes) = digest_file(path).map_err(unreadable)?;
-            if let Some(component) = cache.load(&self.engine, &digest) {
-                return Ok(Found::Compiled(Loaded { component, digest, file_bytes, compiled: false }));
+            let machine = self.machine(path, Flavour::usual(metering))?;
+            if let Some(component) = cache.load(machine, &digest) {
+                let machine = Arc::clone(machine);
+                return Ok(Found::Compiled(Loaded { machine, component, digest, file_bytes, compiled: false }));
             }
         }
         let bytes = std::fs::read(path).map_err(unreadable)?;
@@ -117,43 +124,55 @@ impl Loader {
             return Err(LoadError::NotAComponent { path: path.to_owned(), what });
         }
         let digest = Digest(*blake3::hash(&bytes).as_bytes());
-        Ok(Found::Component(Source { code: code_bytes(&bytes), bytes, digest }))
+        let machine = Arc::clone(self.machine(path, Flavour::of(metering, &bytes))?);
+        if let Some(cache) = self.cache.as_ref().filter(|_| machine.flavour != Flavour::usual(metering))
+            && let Some(component) = cache.load(&machine, &digest)
+        {
+            let file_bytes = bytes.len() as u64;
+            return Ok(Found::Compiled(Loaded { machine, component, digest, file_bytes, compiled: false }));
+        }
+        Ok(Found::Component(Source { machine, code: code_bytes(&bytes), bytes, digest }))
+    }
+
+    fn machine(&self, path: &Path, flavour: Flavour) -> Result<&Arc<Machine>, LoadError> {
+        let cause = |error| LoadError::Host { path: path.to_owned(), cause: format!("no engine: {error:#}") };
+        self.engines.get(flavour).map_err(cause)
     }
 
     /// Compiles on a thread of low priority that ends with the work, once its lane is free.
     pub(crate) async fn compile(self: &Arc<Self>, path: &Path, source: Source) -> Result<Loaded, LoadError> {
-        let Source { bytes, digest, code } = source;
+        let Source { machine, bytes, digest, code } = source;
         let file_bytes = bytes.len() as u64;
         let lane = if code < LARGE_CODE_BYTES { &self.small } else { &self.large };
         let _turn = lane.acquire().await;
         let host = |cause: String| LoadError::Host { path: path.to_owned(), cause };
         let (done, result) = oneshot::channel();
-        let loader = Arc::clone(self);
+        let (loader, target) = (Arc::clone(self), Arc::clone(&machine));
         std::thread::Builder::new()
             .name("compile".into())
             .spawn(move || {
                 // Refused where the system does not let a process lower itself: it then compiles as usual.
                 let _ = rustix::process::nice(NICENESS);
                 // The waiting task may be gone; what was compiled is in the cache all the same.
-                let _ = done.send(loader.compile_now(&bytes, &digest));
+                let _ = done.send(loader.compile_now(&target, &bytes, &digest));
             })
             .map_err(|error| host(format!("no thread: {error}")))?;
         let compiled = result.await.map_err(|_| host("the compiler panicked".into()))?;
         let component =
             compiled.map_err(|error| LoadError::Invalid { path: path.to_owned(), cause: format!("{error:#}") })?;
-        Ok(Loaded { component, digest, file_bytes, compiled: true })
+        Ok(Loaded { machine, component, digest, file_bytes, compiled: true })
     }
 
-    fn compile_now(&self, bytes: &[u8], digest: &Digest) -> wasmtime::Result<Component> {
-        let code = self.engine.precompile_component(bytes)?;
+    fn compile_now(&self, machine: &Machine, bytes: &[u8], digest: &Digest) -> wasmtime::Result<Component> {
+        let code = machine.engine.precompile_component(bytes)?;
         if let Some(cache) = &self.cache {
-            cache.store(digest, &code);
+            cache.store(machine, digest, &code);
             // What is mapped from the file takes no memory of its own until it is used.
-            if let Some(component) = cache.load(&self.engine, digest) {
+            if let Some(component) = cache.load(machine, digest) {
                 return Ok(component);
             }
         }
-        just_compiled(&self.engine, &code)
+        just_compiled(&machine.engine, &code)
     }
 }
 

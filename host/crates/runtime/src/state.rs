@@ -50,6 +50,7 @@ pub struct State {
     pub(crate) deadline_at: u64,
     /// What the present invocation may still pass through calls that cannot yield to the neighbours, in bytes.
     data_left: u64,
+    pub(crate) counts_fuel: bool,
     /// Where the guest gathers records.
     pub(crate) shared_batch: Option<SharedBatch>,
     pub(crate) limiter: Limiter,
@@ -68,6 +69,7 @@ pub(crate) struct StateParts {
     pub(crate) id: ExtensionId,
     pub(crate) recorder: Recorder,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) counts_fuel: bool,
     pub(crate) limiter: Limiter,
     pub(crate) stdio: Stdio,
     pub(crate) neighbours: Neighbours,
@@ -89,6 +91,7 @@ impl State {
             trigger: Trigger::default(),
             deadline_at: 0,
             data_left: 0,
+            counts_fuel: parts.counts_fuel,
             shared_batch: None,
             limiter: parts.limiter,
             stdio: parts.stdio,
@@ -171,7 +174,7 @@ impl State {
 
     /// Ends an invocation: the spans that the guest left open are closed. Its scopes stay in force, so that a failure
     /// belongs to whom the guest worked for.
-    pub(crate) fn end_invocation(&mut self, fuel_left: u64) {
+    pub(crate) fn end_invocation(&mut self, fuel_left: Option<u64>) {
         while self.spans.end_innermost(&mut self.intake, fuel_left) {}
         self.stdio.flush();
         self.denials.end_invocation(|level, message, fields| self.intake.host_log(level, message, fields));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::value::{Kind, Value};
 use super::{HostSettings, check};
 use crate::Level;
-use crate::settings::Settings;
+use crate::settings::{Metering, Settings};
 
 /// Where a key may stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +67,7 @@ pub(super) enum Target<'a> {
     Duration(&'a mut Duration),
     Size(&'a mut u64),
     Level(&'a mut Level),
+    Metering(&'a mut Metering),
     Path(&'a mut Option<PathBuf>),
     Texts(&'a mut Vec<String>),
 }
@@ -82,6 +83,7 @@ impl Target<'_> {
             (Self::Number(field), Value::Number(value)) => *field = *value,
             (Self::Duration(field), Value::Duration(value)) => *field = *value,
             (Self::Level(field), Value::Level(value)) => *field = *value,
+            (Self::Metering(field), Value::Metering(value)) => *field = *value,
             (Self::Path(field), Value::Path(value)) => *field = Some(value.clone()),
             (Self::Texts(field), Value::Texts(value)) => field.clone_from(value),
             (target, value) => debug_assert!(false, "{target:?} takes no {value:?}"),
@@ -99,6 +101,7 @@ impl Target<'_> {
             Self::Duration(field) => Value::Duration(*field),
             Self::Size(field) => Value::Size(*field),
             Self::Level(field) => Value::Level(*field),
+            Self::Metering(field) => Value::Metering(*field),
             Self::Path(field) => Value::Path(field.clone().unwrap_or_default()),
             Self::Texts(field) => Value::Texts(field.clone()),
         }
@@ -195,7 +198,7 @@ impl Key {
 
     /// A value of the right kind, as one would write it in TOML.
     pub(super) fn example(&self) -> String {
-        let quoted = matches!(self.kind, Kind::Duration { .. } | Kind::Size { .. } | Kind::Level);
+        let quoted = matches!(self.kind, Kind::Duration { .. } | Kind::Size { .. } | Kind::Level | Kind::Metering);
         match self.kind.example() {
             Some(example) => example.to_owned(),
             None if quoted => format!("\"{}\"", self.default),
@@ -272,6 +275,15 @@ pub(super) static KEYS: &[Key] = &[
         "Topics that it may publish to; a trailing * stands for any ending.",
     )
     .granted(),
+    key(
+        "budget.metering",
+        Kind::Metering,
+        "fuel",
+        "What measures and slices its work: fuel, exact and repeatable, or cpu, faster, without fuel and its budget; \
+         a manifest may only choose fuel.",
+    )
+    .setting(Cap::AtLeast, |all| Target::Metering(&mut all.budget.metering))
+    .at_start(),
     key(
         "budget.fuel_per_call",
         Kind::Integer { least: 1, most: i64::MAX as u64 },

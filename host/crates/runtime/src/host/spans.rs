@@ -45,7 +45,7 @@ struct OpenSpan {
     failure: Option<String>,
     start: UnixNanos,
     start_monotonic: u64,
-    fuel_left_at_start: u64,
+    fuel_left_at_start: Option<u64>,
     fields: Vec<(String, wit::Value)>,
     field_bytes: usize,
     events: Vec<u8>,
@@ -70,7 +70,7 @@ impl Spans {
         name: &str,
         kind: SpanKind,
         fields: Vec<wit::Field>,
-        fuel_left: u64,
+        fuel_left: Option<u64>,
     ) -> u32 {
         self.next_serial = self.next_serial.wrapping_add(1);
         let serial = self.next_serial;
@@ -105,7 +105,7 @@ impl Spans {
     }
 
     /// Ends a span by its serial number, if it is open.
-    fn end(&mut self, intake: &mut Intake, serial: u32, fuel_left: u64) {
+    fn end(&mut self, intake: &mut Intake, serial: u32, fuel_left: Option<u64>) {
         if let Some(at) = self.open.iter().rposition(|span| span.serial == serial) {
             let span = self.open.remove(at);
             self.enter_innermost(intake);
@@ -114,7 +114,7 @@ impl Spans {
     }
 
     /// Ends the innermost span that the guest left open; tells whether there was one.
-    pub(crate) fn end_innermost(&mut self, intake: &mut Intake, fuel_left: u64) -> bool {
+    pub(crate) fn end_innermost(&mut self, intake: &mut Intake, fuel_left: Option<u64>) -> bool {
         let Some(span) = self.open.pop() else { return false };
         self.enter_innermost(intake);
         span.store(intake, fuel_left, true);
@@ -173,7 +173,7 @@ impl OpenSpan {
     }
 
     /// Stores the span, if spans are stored or it failed.
-    fn store(self, intake: &Intake, fuel_left: u64, left_open: bool) {
+    fn store(self, intake: &Intake, fuel_left: Option<u64>, left_open: bool) {
         let status = match (&self.failure, left_open) {
             (Some(_), _) => SpanStatus::Failed,
             (None, true) => SpanStatus::Unfinished,
@@ -191,7 +191,7 @@ impl OpenSpan {
             failure: self.failure.as_deref().unwrap_or_default(),
             start: self.start,
             elapsed_nanos,
-            fuel: self.fuel_left_at_start.saturating_sub(fuel_left),
+            fuel: self.fuel_left_at_start.zip(fuel_left).map(|(before, left)| before.saturating_sub(left)),
             fields: wire::Fields::EMPTY,
             events: Vec::new(),
         };
@@ -266,6 +266,12 @@ impl HasData for State {
     type Data<'a> = &'a mut State;
 }
 
+/// The fuel that is left, where it is counted.
+fn fuel_left(host: &Access<'_, State, State>) -> Option<u64> {
+    let store = host.as_context();
+    if store.data().counts_fuel { store.get_fuel().ok() } else { None }
+}
+
 impl wit::HostSpanWithStore<State> for State {
     fn start(
         mut host: Access<'_, State, Self>,
@@ -273,7 +279,7 @@ impl wit::HostSpanWithStore<State> for State {
         kind: wit::SpanKind,
         fields: Vec<wit::Field>,
     ) -> wasmtime::Result<Resource<SpanHandle>> {
-        let fuel_left = host.as_context().get_fuel().unwrap_or_default();
+        let fuel_left = fuel_left(&host);
         let kind = match kind {
             wit::SpanKind::Internal => SpanKind::Internal,
             wit::SpanKind::Server => SpanKind::Server,
@@ -288,7 +294,7 @@ impl wit::HostSpanWithStore<State> for State {
     }
 
     fn drop(mut host: Access<'_, State, Self>, span: Resource<SpanHandle>) -> wasmtime::Result<()> {
-        let fuel_left = host.as_context().get_fuel().unwrap_or_default();
+        let fuel_left = fuel_left(&host);
         let state = host.get();
         state.spans.end(&mut state.intake, span.rep(), fuel_left);
         Ok(())
@@ -324,11 +330,11 @@ mod tests {
         }
 
         fn start(&mut self, name: &str) -> u32 {
-            self.spans.start(&mut self.intake, name, SpanKind::Internal, Vec::new(), 0)
+            self.spans.start(&mut self.intake, name, SpanKind::Internal, Vec::new(), Some(0))
         }
 
         fn end(&mut self, serial: u32) {
-            self.spans.end(&mut self.intake, serial, 0);
+            self.spans.end(&mut self.intake, serial, Some(0));
         }
 
         /// Works on a span, and shows what is stored of it.
