@@ -123,8 +123,7 @@ impl Cost {
     #[must_use]
     pub fn balanced(mut self) -> Self {
         let mut left = self.elapsed_nanos;
-        for part in
-            [&mut self.idle_nanos, &mut self.yielded_nanos, &mut self.unattributed_nanos, &mut self.host_nanos]
+        for part in [&mut self.idle_nanos, &mut self.yielded_nanos, &mut self.unattributed_nanos, &mut self.host_nanos]
         {
             *part = (*part).min(left);
             left -= *part;

@@ -99,6 +99,11 @@ impl SpanCost {
         [self.host_nanos, self.idle_nanos, self.yielded_nanos].into_iter().fold(self.elapsed_nanos, u64::saturating_sub)
     }
 
+    /// Not running.
+    pub fn waiting_nanos(&self) -> u64 {
+        self.idle_nanos.saturating_add(self.yielded_nanos)
+    }
+
     /// What there is beyond a part of it.
     #[must_use]
     pub fn without(self, part: Self) -> Self {

@@ -207,6 +207,19 @@ impl Imports {
         Ok(entered)
     }
 
+    /// The guest calls a function that is not timed, and that cannot fail for having been called too often.
+    pub(crate) fn note(&mut self, function: HostFunction) {
+        self.count(function);
+        self.check();
+    }
+
+    /// Ends the call of the guest when it next lets go of its thread, if it has called too many functions.
+    fn check(&self) {
+        if self.admit().is_err() {
+            self.pulse.exceeded.store(true, Ordering::Relaxed);
+        }
+    }
+
     fn admit(&self) -> Result<(), TooManyHostCalls> {
         if self.calls > self.limit { Err(TooManyHostCalls { limit: self.limit }) } else { Ok(()) }
     }
@@ -291,9 +304,7 @@ impl<'a> Timing<'a> {
     }
 
     fn new(imports: &'a mut Imports, entered: Entered) -> Self {
-        if imports.admit().is_err() {
-            imports.pulse.exceeded.store(true, Ordering::Relaxed);
-        }
+        imports.check();
         Self { imports, entered: Some(entered) }
     }
 

@@ -16,6 +16,7 @@ mod flavour;
 mod grants;
 mod health;
 mod host;
+mod imports;
 mod inspect;
 mod intake;
 mod limiter;

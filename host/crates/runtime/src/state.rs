@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use glasshouse_model::settings::Budget;
-use glasshouse_model::{Clock, Context, ExtensionId};
+use glasshouse_model::{Clock, Context, ExtensionId, HostFunction};
 use glasshouse_telemetry::Recorder;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::filesystem::WasiFilesystemCtxView;
@@ -17,7 +17,9 @@ use crate::grants::Reachable;
 use crate::host::batch::SharedBatch;
 use crate::host::context::Scopes;
 use crate::host::files::{Files, Folders};
-use crate::host::spans::Spans;
+use crate::host::spans::{Reading, Spans};
+use crate::host::streams::Streams;
+use crate::imports::{Imports, Pulse, Timing};
 use crate::intake::Intake;
 use crate::limiter::Limiter;
 use crate::neighbours::Neighbours;
@@ -45,6 +47,8 @@ pub struct State {
     pub(crate) intake: Intake,
     pub(crate) spans: Spans,
     pub(crate) scopes: Scopes,
+    /// What the guest asks of the host.
+    pub(crate) imports: Imports,
     pub(crate) trigger: Trigger,
     /// When the present invocation has to be done, in `Clock::monotonic_nanos`.
     pub(crate) deadline_at: u64,
@@ -58,7 +62,7 @@ pub struct State {
     pub(crate) neighbours: Neighbours,
     pub(crate) reachable: Arc<Reachable>,
     pub(crate) table: ResourceTable,
-    wasi: WasiCtx,
+    pub(crate) wasi: WasiCtx,
     folders: Folders,
     denials: Denials,
     embedder: Box<dyn Any + Send>,
@@ -71,6 +75,7 @@ pub(crate) struct StateParts {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) counts_fuel: bool,
     pub(crate) limiter: Limiter,
+    pub(crate) pulse: Arc<Pulse>,
     pub(crate) stdio: Stdio,
     pub(crate) neighbours: Neighbours,
     pub(crate) reachable: Arc<Reachable>,
@@ -85,6 +90,7 @@ impl State {
         table.set_max_capacity(TABLE_CAPACITY);
         Self {
             id: parts.id,
+            imports: Imports::new(parts.pulse, Arc::clone(&parts.clock)),
             intake: Intake::new(parts.recorder, parts.clock),
             spans: Spans::default(),
             scopes: Scopes::default(),
@@ -150,14 +156,25 @@ impl State {
         self.denials.tell(denied, |level, message, fields| self.intake.host_log(level, message, fields));
     }
 
-    /// The file system, watched for what it denies.
+    /// The file system, watched for what it denies, and timed.
     pub(crate) fn files(&mut self) -> Files<'_> {
         Files {
+            timing: Timing::full(&mut self.imports, HostFunction::File),
             inner: WasiFilesystemCtxView { ctx: self.wasi.filesystem(), table: &mut self.table },
             folders: &mut self.folders,
             intake: &mut self.intake,
             denials: &self.denials,
         }
+    }
+
+    /// Streams and what can be waited for, timed.
+    pub(crate) fn streams(&mut self, function: HostFunction) -> Streams<'_> {
+        Streams { table: &mut self.table, timing: Timing::full(&mut self.imports, function) }
+    }
+
+    /// What the present invocation has used by now.
+    pub(crate) fn reading(&self, fuel_left: Option<u64>) -> Reading {
+        Reading::take(&self.intake, &self.imports, &self.limiter, fuel_left)
     }
 
     /// Starts an invocation: whose work it is, and a clean slate. `began_at` is in `Clock::monotonic_nanos`.
@@ -166,6 +183,7 @@ impl State {
         self.trigger = trigger;
         self.deadline_at = began_at.saturating_add(deadline.as_nanos() as u64);
         self.intake.begin_invocation(began_at);
+        self.imports.begin(budget.host_calls_per_call);
         self.data_left = budget.host_data_per_call.saturating_mul(CALLS_WORTH_OF_DATA);
         self.intake.set_context(context);
         self.stdio.set_context(self.intake.context_bytes());
@@ -175,7 +193,10 @@ impl State {
     /// Ends an invocation: the spans that the guest left open are closed. Its scopes stay in force, so that a failure
     /// belongs to whom the guest worked for.
     pub(crate) fn end_invocation(&mut self, fuel_left: Option<u64>) {
-        while self.spans.end_innermost(&mut self.intake, fuel_left) {}
+        if self.spans.is_any_open() {
+            let reading = Reading::take(&self.intake, &self.imports, &self.limiter, fuel_left);
+            while self.spans.end_innermost(&mut self.intake, &reading) {}
+        }
         self.stdio.flush();
         self.denials.end_invocation(|level, message, fields| self.intake.host_log(level, message, fields));
         self.intake.end_invocation();
