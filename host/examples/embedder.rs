@@ -93,8 +93,13 @@ async fn run(plugins: &Path) -> Result<Outcome, Box<dyn Error>> {
     Ok(Outcome { quotes, lookups, calls: usage.calls, fuel: usage.fuel })
 }
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<(), Box<dyn Error>> {
+    // Before anything else, threads included: the host starts this program anew to compile a rule.
+    glasshouse::worker::run_if_asked();
+    tokio::runtime::Runtime::new()?.block_on(serve())
+}
+
+async fn serve() -> Result<(), Box<dyn Error>> {
     let plugins = std::env::temp_dir().join(format!("glasshouse-embedder-{}", std::process::id()));
     std::fs::create_dir_all(&plugins)?;
     let outcome = run(&plugins).await;

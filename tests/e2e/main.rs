@@ -1,9 +1,11 @@
 //! End-to-end tests: real extensions, built from `tests/guests` and `example-extensions`, in the real host.
 
 mod harness;
+mod hostile;
 
 mod batches;
 mod budgets;
+mod compiling;
 mod failures;
 mod life_cycle;
 mod live;

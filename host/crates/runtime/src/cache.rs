@@ -58,8 +58,8 @@ impl Cache {
             remove(&artefact);
             return None;
         }
-        // SAFETY: the file is what `Engine::precompile_component` gave a host of this user: its digest, which was
-        // written after it, fits, and nobody else can write to the folder.
+        // SAFETY: the file is what `Engine::precompile_component` gave a host of this user, or the process in which it
+        // compiles: its digest, which was written after it, fits, and nobody else can write to the folder.
         match unsafe { Component::deserialize_file(&machine.engine, &artefact) } {
             Ok(component) => {
                 mark_as_used(&artefact);
@@ -129,9 +129,10 @@ fn remove(artefact: &Path) {
     let _ = fs::remove_file(artefact);
 }
 
-/// Makes a component of code that this process has compiled.
+/// Makes a component of code that was compiled now, for this host.
 pub(crate) fn just_compiled(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
-    // SAFETY: the bytes come straight from `Engine::precompile_component`.
+    // SAFETY: the bytes come straight from `Engine::precompile_component`, called here or in a process of this host's own
+    // program, which nobody else can write to.
     unsafe { Component::deserialize(engine, code) }
 }
 

@@ -11,16 +11,19 @@ use wasmtime::{Config, Engine, OperatorCost, WasmBacktraceDetails, WasmFeatures}
 use crate::bindings::Extension;
 use crate::epochs::Ticker;
 use crate::flavour::Flavour;
-use crate::host::{batch, clocks, counted, debugging, files, names, sockets, streams};
+use crate::host::{batch, counted, debugging, files, light, names, random, sockets, streams};
 use crate::state::State;
 
 /// Fuel between two yields of a guest to its neighbours: some 50 µs of work. With 100,000 a spinner hardly changes its
 /// neighbours' latency; longer slices do, and a yield costs about 1 µs.
 pub(crate) const YIELD_FUEL: u64 = 100_000;
 
+/// The version of wasmtime that runs guests: fuel is comparable only under the same one.
+pub const WASMTIME_VERSION: &str = "48.0.8";
+
 /// Fuel of a `memory.grow`, and again of each page that it asks for; the most that wasmtime takes. At a unit each a guest could make the
 /// system map pages for a second within one slice.
-const GROWTH_FUEL: u8 = u8::MAX;
+pub(crate) const GROWTH_FUEL: u8 = u8::MAX;
 
 /// What is off: nothing that is compiled to components for WASI 0.2 needs it, and each is work that no meter sees, such as
 /// throwing, or collecting garbage.
@@ -73,8 +76,9 @@ fn linker(engine: &Engine, hooks: &[LinkerHook]) -> wasmtime::Result<Linker<Stat
     debugging::add_emit(&mut linker)?;
     batch::add(&mut linker)?;
     streams::add(&mut linker)?;
-    clocks::add(&mut linker)?;
+    light::add(&mut linker)?;
     counted::add(&mut linker)?;
+    random::add(&mut linker)?;
     files::add(&mut linker)?;
     sockets::add(&mut linker)?;
     names::add(&mut linker)?;
@@ -84,12 +88,19 @@ fn linker(engine: &Engine, hooks: &[LinkerHook]) -> wasmtime::Result<Linker<Stat
     Ok(linker)
 }
 
+/// What tells an engine's compiled code from any other's: version, settings and processor features.
+pub(crate) fn compatibility(engine: &Engine) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    hasher.finish()
+}
+
 /// An engine with all that goes by it.
 pub(crate) struct Machine {
     pub(crate) flavour: Flavour,
     pub(crate) engine: Engine,
     pub(crate) linker: Linker<State>,
-    /// What tells this engine's compiled code from any other's: version, settings and processor features.
+    /// As [`compatibility`] has it.
     pub(crate) compatibility: u64,
     /// What ends the slices of its guests, if epochs do.
     pub(crate) ticker: Option<Ticker>,
@@ -98,12 +109,10 @@ pub(crate) struct Machine {
 impl Machine {
     fn new(flavour: Flavour, hooks: &[LinkerHook]) -> wasmtime::Result<Self> {
         let engine = engine(flavour)?;
-        let mut hasher = DefaultHasher::new();
-        engine.precompile_compatibility_hash().hash(&mut hasher);
         Ok(Self {
             flavour,
             linker: linker(&engine, hooks)?,
-            compatibility: hasher.finish(),
+            compatibility: compatibility(&engine),
             ticker: flavour.has_epochs().then(|| Ticker::new(&engine)).transpose()?,
             engine,
         })
@@ -140,5 +149,17 @@ impl Engines {
         // Of two that are made at once, one is dropped.
         let machine = Arc::new(Machine::new(flavour, &self.hooks)?);
         Ok(slot.get_or_init(|| machine))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_that_is_told_is_the_one_in_use() {
+        let lock = include_str!("../../../../Cargo.lock");
+        let line = format!("name = \"wasmtime\"\nversion = \"{WASMTIME_VERSION}\"\n");
+        assert!(lock.contains(&line), "Cargo.lock has another version of wasmtime: change WASMTIME_VERSION");
     }
 }

@@ -375,8 +375,8 @@ impl Extension {
     }
 }
 
-/// An event as work, if it is one that may pass.
-fn checked(event: Event, trigger: Trigger) -> Result<(Work, oneshot::Receiver<Result<Reply, CallError>>), CallError> {
+/// Whether an event is one that may pass.
+pub(crate) fn check(event: &Event, trigger: &Trigger) -> Result<(), CallError> {
     trigger.check()?;
     if event.payload.len() > limits::PAYLOAD_BYTES {
         let message = format!("the payload has {} bytes; {} may pass", event.payload.len(), limits::PAYLOAD_BYTES);
@@ -385,6 +385,12 @@ fn checked(event: Event, trigger: Trigger) -> Result<(Work, oneshot::Receiver<Re
     if !(1..=limits::CONTEXT_BYTES).contains(&event.name.len()) {
         return Err(CallError::InvalidEvent("an event's name has 1 to 128 bytes".into()));
     }
+    Ok(())
+}
+
+/// An event as work, if it is one that may pass.
+fn checked(event: Event, trigger: Trigger) -> Result<(Work, oneshot::Receiver<Result<Reply, CallError>>), CallError> {
+    check(&event, &trigger)?;
     let (sender, receiver) = oneshot::channel();
     Ok((Work::Event { event, trigger, reply: Some(sender) }, receiver))
 }

@@ -16,6 +16,22 @@ pub(crate) enum Flavour {
 }
 
 impl Flavour {
+    const ALL: [Self; 3] = [Self::Fuel, Self::Epochs, Self::FuelAndEpochs];
+
+    /// One word, by which the process that compiles is told.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Fuel => "fuel",
+            Self::Epochs => "epochs",
+            Self::FuelAndEpochs => "fuel-and-epochs",
+        }
+    }
+
+    /// The flavour of that word.
+    pub(crate) fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|flavour| flavour.word() == word)
+    }
+
     /// The flavour of all components with a mode but for those that contain components which call each other.
     pub(crate) fn usual(metering: Metering) -> Self {
         match metering {

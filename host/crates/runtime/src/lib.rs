@@ -4,10 +4,13 @@
 #[doc(hidden)]
 pub mod bench;
 mod bindings;
+mod bounds;
 mod cache;
 mod clock;
+mod compile;
 mod demangle;
 mod denials;
+mod determinism;
 mod engine;
 mod epochs;
 mod extension;
@@ -30,6 +33,7 @@ mod state;
 mod stdio;
 mod supervisor;
 mod symbols;
+mod trial;
 
 use std::any::Any;
 use std::path::PathBuf;
@@ -42,8 +46,11 @@ use glasshouse_telemetry::Depot;
 use tokio::sync::{mpsc, watch};
 use wasmtime::Engine;
 
+pub use bounds::OutOfBounds;
 pub use clock::SystemClock;
-pub use engine::LinkerHook;
+pub use compile::{CompileSettings, Containment, Limit, Spent};
+pub use determinism::Determinism;
+pub use engine::{LinkerHook, WASMTIME_VERSION};
 pub use extension::{CallError, Chain, ComponentInfo, Event, Extension, HandlerError, Reply, Status, Trigger};
 pub use failure::HostFault;
 pub use grants::GrantError;
@@ -54,9 +61,11 @@ pub use present::ApplyError;
 pub use sandbox::{EmbedderCall, EmbedderData};
 pub use state::State;
 pub use symbols::SourceFrame;
+pub use trial::{Trial, Tried};
 pub use wasmtime;
 
 use cache::Cache;
+use compile::Compiler;
 use engine::Engines;
 use extension::Shared;
 use grants::Reachable;
@@ -69,12 +78,20 @@ use sandbox::{Blueprint, Exports};
 use supervisor::Supervisor;
 use symbols::Symbols;
 
+/// The process that compiles components: a program that embeds the host is its own worker once its `main` calls
+/// [`worker::run_if_asked`] first.
+pub mod worker {
+    pub use crate::compile::worker::{main, run_if_asked};
+}
+
 /// How a [`Runtime`] is set up.
 pub struct RuntimeSettings {
     /// The folder of compiled components; `None` compiles at every start.
     pub cache_folder: Option<PathBuf>,
     /// Components of usual size that are compiled at once.
     pub compile_threads: usize,
+    /// In what, and within which bounds, they are compiled.
+    pub compile: CompileSettings,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
     /// What keeps telemetry; `None` keeps it in memory.
@@ -83,6 +100,8 @@ pub struct RuntimeSettings {
     pub linker_hooks: Vec<LinkerHook>,
     /// Makes an embedder's data for each instance.
     pub embedder_data: EmbedderData,
+    /// Makes the runs of guests alike, for measuring and for tests; `None` gives them the time and random bytes.
+    pub determinism: Option<Determinism>,
 }
 
 impl Default for RuntimeSettings {
@@ -90,15 +109,18 @@ impl Default for RuntimeSettings {
         Self {
             cache_folder: None,
             compile_threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            compile: CompileSettings::default(),
             clock: Arc::new(SystemClock::new()),
             depot: None,
             linker_hooks: Vec::new(),
             embedder_data: Arc::new(|_| Box::new(()) as Box<dyn Any + Send>),
+            determinism: None,
         }
     }
 }
 
 /// What to run.
+#[derive(Clone, Debug)]
 pub struct ExtensionSpec {
     /// Its id.
     pub id: ExtensionId,
@@ -129,6 +151,7 @@ pub struct Runtime {
     clock: Arc<dyn Clock>,
     depot: Depot,
     embedder_data: EmbedderData,
+    determinism: Option<Determinism>,
     phase: watch::Sender<Phase>,
     traffic: Arc<Traffic>,
     symbols: Arc<Symbols>,
@@ -137,7 +160,11 @@ pub struct Runtime {
 impl Runtime {
     /// Sets up the engine. A cache folder that cannot be used is said in the log, and components are compiled anew.
     pub fn new(settings: RuntimeSettings) -> Result<Self, RuntimeError> {
-        let engines = Arc::new(Engines::new(settings.linker_hooks).map_err(RuntimeError::Engine)?);
+        let mut hooks = settings.linker_hooks;
+        if settings.determinism.is_some() {
+            hooks.insert(0, Box::new(host::clocks::add));
+        }
+        let engines = Arc::new(Engines::new(hooks).map_err(RuntimeError::Engine)?);
         let cache = settings.cache_folder.and_then(|folder| {
             Cache::open(&folder)
                 .inspect_err(|error| {
@@ -145,13 +172,16 @@ impl Runtime {
                 })
                 .ok()
         });
+        let compiler = Compiler::new(settings.compile);
+        compiler.warn_if_in_process();
         Ok(Self {
-            loader: Loader::new(Arc::clone(&engines), cache, settings.compile_threads),
+            loader: Loader::new(Arc::clone(&engines), cache, compiler, settings.compile_threads),
             engines,
             registry: Arc::default(),
             depot: settings.depot.unwrap_or_else(|| Depot::in_memory(Arc::clone(&settings.clock))),
             clock: settings.clock,
             embedder_data: settings.embedder_data,
+            determinism: settings.determinism,
             phase: watch::Sender::new(Phase::Running),
             traffic: Arc::default(),
             symbols: Arc::default(),
@@ -173,6 +203,7 @@ impl Runtime {
             loader: Arc::clone(&self.loader),
             neighbours: Neighbours::new(&self.registry, spec.settings.permissions.clone()),
             embedder_data: Arc::clone(&self.embedder_data),
+            determinism: self.determinism,
         }
     }
 
@@ -293,6 +324,7 @@ struct Assembler {
     loader: Arc<Loader>,
     neighbours: Neighbours,
     embedder_data: EmbedderData,
+    determinism: Option<Determinism>,
 }
 
 /// An extension that is about to be served.
@@ -344,6 +376,7 @@ impl Assembler {
             clock: Arc::clone(&shared.clock),
             neighbours: self.neighbours,
             embedder_data: self.embedder_data,
+            determinism: self.determinism,
         };
         let info = ComponentInfo { digest: loaded.digest, file_bytes: loaded.file_bytes, compiled: loaded.compiled };
         Ok((Arc::new(blueprint), info))

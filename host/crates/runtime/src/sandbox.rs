@@ -20,6 +20,7 @@ use wasmtime::component::{Instance, InstancePre};
 
 use crate::bindings::exports::glasshouse::extension::{collector, handler, health, lifecycle};
 use crate::denials::Denials;
+use crate::determinism::{Determinism, GuestClock, Ids};
 use crate::engine::{Machine, YIELD_FUEL};
 use crate::epochs::{Pace, Ticker};
 use crate::extension::{Event, HandlerError, Reply, Trigger};
@@ -68,6 +69,7 @@ pub(crate) struct Blueprint {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) neighbours: Neighbours,
     pub(crate) embedder_data: EmbedderData,
+    pub(crate) determinism: Option<Determinism>,
 }
 
 /// Which of the exports of `wit/` a component has.
@@ -175,7 +177,9 @@ impl Blueprint {
         let denials = Denials::default();
         let pulse = Arc::new(Pulse::default());
         let stdio = Stdio::new(self.recorder.clone(), Arc::clone(&self.clock), Arc::clone(&pulse));
-        let wasi = wasi(permissions, &self.reachable, &stdio, &denials, &self.component)?;
+        let guest_clock = self.determinism.map(|_| GuestClock::default());
+        let fixed = self.determinism.zip(guest_clock.as_ref());
+        let wasi = wasi(permissions, &self.reachable, &stdio, &denials, &self.component, fixed)?;
         let state = State::new(StateParts {
             id: self.id.clone(),
             recorder: self.recorder.clone(),
@@ -188,6 +192,8 @@ impl Blueprint {
             reachable: Arc::clone(&self.reachable),
             wasi,
             denials,
+            guest_clock,
+            ids: self.determinism.map_or_else(Ids::default, Determinism::ids),
             embedder: (self.embedder_data)(&self.id),
         });
         let mut store = Store::new(self.pre.engine(), state);
@@ -233,6 +239,11 @@ pub(crate) enum BuildError {
 }
 
 impl Sandbox {
+    /// What its component exports.
+    pub(crate) fn exports(&self) -> &Exports {
+        &self.blueprint.exports
+    }
+
     /// Whether it can be called.
     pub(crate) fn is_alive(&self) -> bool {
         self.instance.is_some()
@@ -489,10 +500,10 @@ impl From<handler::HandlerError> for HandlerError {
 
 impl Trigger {
     /// The context of the invocation that this trigger causes.
-    pub(crate) fn context(&self) -> Context {
+    pub(crate) fn context(&self, ids: &mut Ids) -> Context {
         Context {
-            trace_id: self.trace_id.unwrap_or_else(random_trace_id),
-            span_id: SpanId(fastrand::u64(1..).to_be_bytes()),
+            trace_id: self.trace_id.unwrap_or_else(|| new_trace_id(ids)),
+            span_id: SpanId(ids.draw().to_be_bytes()),
             correlation_id: self.correlation_id.clone(),
             user: self.user.clone(),
             tenant: self.tenant.clone(),
@@ -500,7 +511,7 @@ impl Trigger {
     }
 }
 
-/// Sixteen random bytes that are not all zero. (Drawing from a range of 128 bits would cost a long division.)
-fn random_trace_id() -> TraceId {
-    TraceId((u128::from(fastrand::u64(..)) << 64 | u128::from(fastrand::u64(1..))).to_be_bytes())
+/// Sixteen bytes that are not all zero. (Drawing from a range of 128 bits would cost a long division.)
+fn new_trace_id(ids: &mut Ids) -> TraceId {
+    TraceId((u128::from(ids.draw()) << 64 | u128::from(ids.draw())).to_be_bytes())
 }

@@ -12,6 +12,7 @@ use wasmtime_wasi::filesystem::WasiFilesystemCtxView;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::denials::{Denials, Denied, DeniedBy};
+use crate::determinism::{GuestClock, Ids};
 use crate::extension::Trigger;
 use crate::grants::Reachable;
 use crate::host::batch::SharedBatch;
@@ -41,6 +42,11 @@ const UNCOUNTED_BYTES: usize = 1024;
 #[error("passed more data to spans, meters, scopes and topics than {CALLS_WORTH_OF_DATA} host calls may carry")]
 pub(crate) struct TooMuchData;
 
+/// A guest was past its deadline when it called a function that cannot yield.
+#[derive(Debug, thiserror::Error)]
+#[error("called the host after its deadline")]
+pub(crate) struct Overdue;
+
 /// The data of an instance's store; an embedder's own imports get it as their `T`.
 pub struct State {
     pub(crate) id: ExtensionId,
@@ -61,6 +67,8 @@ pub struct State {
     pub(crate) stdio: Stdio,
     pub(crate) neighbours: Neighbours,
     pub(crate) reachable: Arc<Reachable>,
+    /// The guest's own clock, in an instance whose runs are to be alike.
+    pub(crate) guest_clock: Option<GuestClock>,
     pub(crate) table: ResourceTable,
     pub(crate) wasi: WasiCtx,
     folders: Folders,
@@ -81,6 +89,8 @@ pub(crate) struct StateParts {
     pub(crate) reachable: Arc<Reachable>,
     pub(crate) wasi: WasiCtx,
     pub(crate) denials: Denials,
+    pub(crate) guest_clock: Option<GuestClock>,
+    pub(crate) ids: Ids,
     pub(crate) embedder: Box<dyn Any + Send>,
 }
 
@@ -92,7 +102,7 @@ impl State {
             id: parts.id,
             imports: Imports::new(parts.pulse, Arc::clone(&parts.clock)),
             intake: Intake::new(parts.recorder, parts.clock),
-            spans: Spans::default(),
+            spans: Spans::new(parts.ids),
             scopes: Scopes::default(),
             trigger: Trigger::default(),
             deadline_at: 0,
@@ -103,6 +113,7 @@ impl State {
             stdio: parts.stdio,
             neighbours: parts.neighbours,
             reachable: parts.reachable,
+            guest_clock: parts.guest_clock,
             table,
             wasi: parts.wasi,
             folders: Folders::default(),
@@ -138,9 +149,13 @@ impl State {
         }
     }
 
-    /// Counts what a guest passed to a call that cannot yield to the neighbours; too much of it ends the invocation.
+    /// Counts what a guest passed to a call that cannot yield to the neighbours; too much of it ends the invocation, and so does
+    /// much of it after the deadline.
     pub(crate) fn charge(&mut self, bytes: usize) -> wasmtime::Result<()> {
         let counted = bytes.saturating_sub(UNCOUNTED_BYTES) as u64;
+        if counted > 0 && self.intake.clock().monotonic_nanos() >= self.deadline_at {
+            return Err(wasmtime::Error::new(Overdue));
+        }
         match self.data_left.checked_sub(counted) {
             Some(left) => {
                 self.data_left = left;
@@ -179,7 +194,7 @@ impl State {
 
     /// Starts an invocation: whose work it is, and a clean slate. `began_at` is in `Clock::monotonic_nanos`.
     pub(crate) fn begin_invocation(&mut self, trigger: Trigger, budget: &Budget, began_at: u64, deadline: Duration) {
-        let context = trigger.context();
+        let context = trigger.context(&mut self.spans.ids);
         self.trigger = trigger;
         self.deadline_at = began_at.saturating_add(deadline.as_nanos() as u64);
         self.intake.begin_invocation(began_at);

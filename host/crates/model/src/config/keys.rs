@@ -472,9 +472,23 @@ pub(super) static KEYS: &[Key] = &[
         "host.compile_threads",
         Kind::Integer { least: 0, most: 256 },
         "0",
-        "Threads that compile components; 0 stands for one per processor.",
+        "Components of usual size that are compiled at once; 0 stands for one per processor.",
     )
     .host(|host| Target::Count(&mut host.compile_threads)),
+    key(
+        "host.compile_memory",
+        Kind::Size { least: 64 << 20, most: 1 << 40 },
+        "2GiB",
+        "Memory that compiling one component may take; one that needs more is not loaded.",
+    )
+    .host(|host| Target::Size(&mut host.compile_memory)),
+    key(
+        "host.compile_time",
+        duration(1_000, 86_400),
+        "60s",
+        "CPU time, in whole seconds, that compiling one component may take; one that needs more is not loaded.",
+    )
+    .host(|host| Target::Duration(&mut host.compile_time)),
     key("host.shutdown_limit", duration(0, 3600), "5s", "How long calls in flight may go on when the host stops.")
         .host(|host| Target::Duration(&mut host.shutdown_limit)),
 ];

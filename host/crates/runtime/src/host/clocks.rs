@@ -1,107 +1,48 @@
-//! `wasi:clocks` and `wasi:random`: wasmtime's own, timed now and then, since they do little and may be called much.
+//! `wasi:clocks/monotonic-clock` for instances whose runs are to be alike: a sleep advances their clock and is over at once.
 
 use glasshouse_model::HostFunction;
-use wasmtime::component::{HasData, Linker, Resource};
-use wasmtime_wasi::clocks::WasiClocksCtxView;
-use wasmtime_wasi::p2::DynPollable;
-use wasmtime_wasi::p2::bindings::clocks::{monotonic_clock, wall_clock};
-use wasmtime_wasi::p2::bindings::random::{insecure, insecure_seed, random};
-use wasmtime_wasi::random::WasiRandomCtx;
+use wasmtime::StoreContextMut;
+use wasmtime::component::{Linker, Resource};
+use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
 
-use crate::imports::Timing;
+use crate::determinism::GuestClock;
 use crate::state::State;
 
-/// wasmtime's interfaces for one call of the guest.
-pub(crate) struct Light<'a, T> {
-    pub(crate) inner: T,
-    pub(crate) _timing: Timing<'a>,
+/// The interface's name in wasmtime's linker, which also serves components of other 0.2 versions.
+const INTERFACE: &str = "wasi:clocks/monotonic-clock@0.2.12";
+
+/// A moment that comes as soon as the guest waits for it.
+struct Due {
+    clock: GuestClock,
+    at: u64,
 }
 
-struct TimedClocks;
-
-impl HasData for TimedClocks {
-    type Data<'a> = Light<'a, WasiClocksCtxView<'a>>;
+#[wasmtime_wasi::async_trait]
+impl Pollable for Due {
+    async fn ready(&mut self) {
+        self.clock.advance_to(self.at);
+    }
 }
 
-struct TimedRandom;
-
-impl HasData for TimedRandom {
-    type Data<'a> = Light<'a, &'a mut WasiRandomCtx>;
-}
-
-/// Puts these interfaces in the place of wasmtime's.
+/// Puts these sleeps in the place of wasmtime's.
 pub(crate) fn add(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
-    wall_clock::add_to_linker::<State, TimedClocks>(linker, State::clocks)?;
-    monotonic_clock::add_to_linker::<State, TimedClocks>(linker, State::clocks)?;
-    random::add_to_linker::<State, TimedRandom>(linker, State::random)?;
-    insecure::add_to_linker::<State, TimedRandom>(linker, State::random)?;
-    insecure_seed::add_to_linker::<State, TimedRandom>(linker, State::random)?;
+    let mut interface = linker.instance(INTERFACE)?;
+    interface.func_wrap("subscribe-instant", |store, (when,): (u64,)| due(store, |_| when))?;
+    interface.func_wrap("subscribe-duration", |store, (nanos,): (u64,)| due(store, |now| now.saturating_add(nanos)))?;
     linker.allow_shadowing(false);
     Ok(())
 }
 
-impl State {
-    fn clocks(&mut self) -> Light<'_, WasiClocksCtxView<'_>> {
-        let inner = WasiClocksCtxView { ctx: self.wasi.clocks(), table: &mut self.table };
-        Light { inner, _timing: Timing::light(&mut self.imports, HostFunction::Clock) }
-    }
-
-    fn random(&mut self) -> Light<'_, &mut WasiRandomCtx> {
-        Light { inner: self.wasi.random(), _timing: Timing::light(&mut self.imports, HostFunction::Random) }
-    }
-}
-
-impl wall_clock::Host for Light<'_, WasiClocksCtxView<'_>> {
-    fn now(&mut self) -> wasmtime::Result<wall_clock::Datetime> {
-        wall_clock::Host::now(&mut self.inner)
-    }
-
-    fn resolution(&mut self) -> wasmtime::Result<wall_clock::Datetime> {
-        wall_clock::Host::resolution(&mut self.inner)
-    }
-}
-
-impl monotonic_clock::Host for Light<'_, WasiClocksCtxView<'_>> {
-    fn now(&mut self) -> wasmtime::Result<monotonic_clock::Instant> {
-        monotonic_clock::Host::now(&mut self.inner)
-    }
-
-    fn resolution(&mut self) -> wasmtime::Result<monotonic_clock::Instant> {
-        monotonic_clock::Host::resolution(&mut self.inner)
-    }
-
-    fn subscribe_instant(&mut self, when: monotonic_clock::Instant) -> wasmtime::Result<Resource<DynPollable>> {
-        monotonic_clock::Host::subscribe_instant(&mut self.inner, when)
-    }
-
-    fn subscribe_duration(&mut self, length: monotonic_clock::Duration) -> wasmtime::Result<Resource<DynPollable>> {
-        monotonic_clock::Host::subscribe_duration(&mut self.inner, length)
-    }
-}
-
-impl random::Host for Light<'_, &mut WasiRandomCtx> {
-    fn get_random_bytes(&mut self, length: u64) -> wasmtime::Result<Vec<u8>> {
-        random::Host::get_random_bytes(self.inner, length)
-    }
-
-    fn get_random_u64(&mut self) -> wasmtime::Result<u64> {
-        random::Host::get_random_u64(self.inner)
-    }
-}
-
-impl insecure::Host for Light<'_, &mut WasiRandomCtx> {
-    fn get_insecure_random_bytes(&mut self, length: u64) -> wasmtime::Result<Vec<u8>> {
-        insecure::Host::get_insecure_random_bytes(self.inner, length)
-    }
-
-    fn get_insecure_random_u64(&mut self) -> wasmtime::Result<u64> {
-        insecure::Host::get_insecure_random_u64(self.inner)
-    }
-}
-
-impl insecure_seed::Host for Light<'_, &mut WasiRandomCtx> {
-    fn insecure_seed(&mut self) -> wasmtime::Result<(u64, u64)> {
-        insecure_seed::Host::insecure_seed(self.inner)
-    }
+fn due(
+    mut store: StoreContextMut<'_, State>,
+    at: impl FnOnce(u64) -> u64,
+) -> wasmtime::Result<(Resource<DynPollable>,)> {
+    let state = store.data_mut();
+    // This interface is linked in for such instances only.
+    state.imports.note(HostFunction::Clock);
+    let clock = state.guest_clock.clone().unwrap_or_default();
+    let at = at(clock.read());
+    let due = state.table.push(Due { clock, at })?;
+    Ok((subscribe(&mut state.table, due)?,))
 }

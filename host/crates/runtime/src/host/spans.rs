@@ -13,6 +13,7 @@ use wasmtime::component::{Access, HasData, Resource};
 
 use super::debugging::{field as borrow_field, passed_bytes};
 use crate::bindings::glasshouse::extension::debugging as wit;
+use crate::determinism::Ids;
 use crate::imports::Imports;
 use crate::intake::Intake;
 use crate::limiter::Limiter;
@@ -39,6 +40,7 @@ pub(crate) struct Spans {
     root: SpanId,
     open: Vec<OpenSpan>,
     next_serial: u32,
+    pub(crate) ids: Ids,
 }
 
 /// What an invocation has used by some moment. None of it ever becomes less, so that the difference of two readings is what
@@ -104,6 +106,11 @@ struct OpenSpan {
 }
 
 impl Spans {
+    /// No spans; their ids, and those of the instance's traces, come from `ids`.
+    pub(crate) fn new(ids: Ids) -> Self {
+        Self { ids, ..Self::default() }
+    }
+
     /// The invocation's own span, by its present context.
     pub(crate) fn root(&self, context: &Context) -> SpanId {
         if self.open.is_empty() { context.span_id } else { self.root }
@@ -129,7 +136,7 @@ impl Spans {
             return serial;
         }
         self.root = self.root(intake.context());
-        let id = SpanId(fastrand::u64(1..).to_be_bytes());
+        let id = SpanId(self.ids.draw().to_be_bytes());
         let mut span = OpenSpan {
             serial,
             id,

@@ -243,6 +243,8 @@ fn the_hosts_settings_have_their_layers_too() {
             "host.cleanup_interval = 60s; built-in",
             "host.sync_interval = 5s; built-in",
             "host.compile_threads = 3; GLASSHOUSE_HOST__COMPILE_THREADS",
+            "host.compile_memory = 2GiB; built-in",
+            "host.compile_time = 60s; built-in",
             "host.shutdown_limit = 1s; --set host.shutdown_limit",
         ]
     );
