@@ -9,6 +9,7 @@ use std::time::Duration;
 use glasshouse_model::invocation::{Cost, HostUses};
 use glasshouse_model::record::KIND_FAILURE;
 use glasshouse_model::settings::Settings;
+use glasshouse_model::standing::Spent;
 use glasshouse_model::{
     Clock, Context, Digest, ExtensionId, Failure, FailureKind, Invocation, Origin, Outcome, Signal, SpanId, TraceId,
     UnixNanos,
@@ -158,6 +159,8 @@ pub(crate) struct Sandbox {
     host_uses: Vec<u8>,
     /// Names that need not be searched for secrets again.
     clean_names: CleanStarts,
+    /// What the last invocation used.
+    spent: Spent,
 }
 
 struct Live {
@@ -216,6 +219,7 @@ impl Blueprint {
             scratch: Vec::new(),
             host_uses: Vec::new(),
             clean_names: CleanStarts::default(),
+            spent: Spent::default(),
         };
         match sandbox.invoke(Job::Init, Trigger::default(), 0).await {
             Answer::Failed(failure) => Err(BuildError::Failed(failure)),
@@ -239,6 +243,11 @@ pub(crate) enum BuildError {
 }
 
 impl Sandbox {
+    /// What the last invocation used.
+    pub(crate) fn spent(&self) -> &Spent {
+        &self.spent
+    }
+
     /// What its component exports.
     pub(crate) fn exports(&self) -> &Exports {
         &self.blueprint.exports
@@ -338,6 +347,13 @@ impl Sandbox {
             memory_delta_bytes: limiter.bytes().saturating_sub(memory_before),
             memory_peak_bytes: limiter.peak(),
             transfer: self.pulse.transferred().since(transferred_before),
+        };
+        self.spent = Spent {
+            began_at,
+            elapsed_nanos: cost.elapsed_nanos,
+            fuel: cost.fuel.unwrap_or_default(),
+            cpu_nanos: cost.cpu_nanos,
+            memory_bytes: cost.memory_bytes,
         };
         self.record(&answer, cut, cost.balanced(), input_bytes, counts, ended_at);
         answer
