@@ -305,22 +305,28 @@ mod tests {
         // Small and large ones, so that parts are now within the whole and now over it.
         let number = || prop_oneof![Just(0), 0..1000_u64, any::<u64>()];
         (prop::array::uniform16(number()), any::<bool>()).prop_map(|(numbers, cpu_estimated)| {
-            let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = numbers;
+            let mut numbers = numbers.into_iter();
+            let mut next = || numbers.next().unwrap_or_default();
             Cost {
-                fuel: Some(a).filter(|fuel| *fuel != u64::MAX),
-                cpu_nanos: b,
+                fuel: Some(next()).filter(|fuel| *fuel != u64::MAX),
+                cpu_nanos: next(),
                 cpu_estimated,
-                elapsed_nanos: c,
-                queued_nanos: d,
-                host_nanos: e,
-                host_calls: f,
-                idle_nanos: g,
-                yielded_nanos: h,
-                unattributed_nanos: i,
-                memory_bytes: j,
-                memory_delta_bytes: k,
-                memory_peak_bytes: l,
-                transfer: Transfer { read_bytes: m, written_bytes: n, sent_bytes: o, received_bytes: p },
+                elapsed_nanos: next(),
+                queued_nanos: next(),
+                host_nanos: next(),
+                host_calls: next(),
+                idle_nanos: next(),
+                yielded_nanos: next(),
+                unattributed_nanos: next(),
+                memory_bytes: next(),
+                memory_delta_bytes: next(),
+                memory_peak_bytes: next(),
+                transfer: Transfer {
+                    read_bytes: next(),
+                    written_bytes: next(),
+                    sent_bytes: next(),
+                    received_bytes: next(),
+                },
             }
         })
     }

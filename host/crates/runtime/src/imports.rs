@@ -254,6 +254,7 @@ impl Imports {
 
     /// The function has done its work.
     #[inline]
+    #[expect(clippy::needless_pass_by_value, reason = "what was entered is left once")]
     pub(crate) fn leave(&mut self, entered: Entered) {
         if let Some(since) = entered.since {
             self.add_time(entered.function, since);
