@@ -49,14 +49,15 @@ pub use trial::Trial;
 
 pub use glasshouse_model::config::{self, ConfigError, Grant, Manifest, Setting};
 pub use glasshouse_model::settings::{Budget, Debugging, Metering, Permissions, Redaction, Retention, Settings};
+pub use glasshouse_model::standing;
 pub use glasshouse_model::{
     Blame, Clock, Context, Digest, ExtensionId, Failure, FailureKind, HOST, Instrument, Level, Outcome, Severity,
     Signal, SpanId, SpanKind, SpanStatus, TraceId, UnixNanos, limits, text,
 };
 pub use glasshouse_runtime::{
-    CallError, Check, CompileSettings, ComponentInfo, Containment, EmbedderCall, EmbedderData, Event, HandlerError,
-    Health, HostFault, Inspection, LinkerHook, LoadError, Reply, SourceFrame, State, Status, SystemClock, Tried,
-    Trigger, WASMTIME_VERSION, inspect, wasmtime, worker,
+    CallError, Check, CompileCost, CompileLimit, CompileSettings, ComponentInfo, Containment, EmbedderCall,
+    EmbedderData, Event, HandlerError, Health, HostFault, HostMemory, Inspection, LinkerHook, LoadError, Reply,
+    SourceFrame, State, Status, SystemClock, TooMuch, Tried, Trigger, WASMTIME_VERSION, inspect, wasmtime, worker,
 };
 pub use glasshouse_telemetry::{
     Cursor, DataDirError, Drop as DropCause, Drops, Entry, Gap, GapCause, InvalidCursor, Order, Page, Query,

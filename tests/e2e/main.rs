@@ -1,6 +1,7 @@
 //! End-to-end tests: real extensions, built from `tests/guests` and `example-extensions`, in the real host.
 
 mod harness;
+mod hostile;
 
 mod batches;
 mod budgets;
@@ -12,4 +13,5 @@ mod loading;
 mod metering;
 mod neighbours;
 mod permissions;
+mod standing;
 mod telemetry;

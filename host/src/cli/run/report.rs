@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use glasshouse::text::{self, visible};
-use glasshouse::{Extension, HOST, Host, Metering, Resources, Signal, Status, Usage};
+use glasshouse::{Extension, HOST, Host, HostMemory, Metering, Resources, Signal, Status, Usage};
 use serde::Serialize;
 
 use super::lanes::Totals;
@@ -26,6 +26,7 @@ struct EndedExtension {
     extension: Extension,
     status: Status,
     memory_bytes: u64,
+    held: HostMemory,
 }
 
 /// The summary of an extension.
@@ -39,6 +40,10 @@ pub(super) struct Summary<'a> {
     guest_cpu_ns: u64,
     memory_bytes: u64,
     memory_peak_bytes: u64,
+    resources: u64,
+    table_elements: u64,
+    waiting_calls: u64,
+    waiting_bytes: u64,
     logs: u64,
     metrics: u64,
     spans: u64,
@@ -53,6 +58,7 @@ impl Ended {
             extension: extension.clone(),
             status: extension.status(),
             memory_bytes: extension.usage().memory_bytes,
+            held: extension.host_memory(),
         };
         Self { extensions: host.extensions().map(ended).collect(), resources: host.measure_resources().await }
     }
@@ -156,6 +162,10 @@ impl EndedExtension {
             guest_cpu_ns: usage.cpu_nanos,
             memory_bytes: self.memory_bytes,
             memory_peak_bytes: usage.memory_peak_bytes,
+            resources: self.held.resources,
+            table_elements: self.held.table_elements,
+            waiting_calls: self.held.waiting_calls,
+            waiting_bytes: self.held.waiting_bytes,
             logs: stored(Signal::Log),
             metrics: stored(Signal::Metric),
             spans: stored(Signal::Span),
