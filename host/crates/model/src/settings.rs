@@ -8,6 +8,7 @@ use regex::{Regex, RegexBuilder};
 
 use crate::Level;
 pub use crate::retention::{Retention, SignalRetention};
+pub use crate::telemetry_budget::TelemetryBudget;
 
 /// All settings of one extension.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -43,6 +44,8 @@ pub struct Budget {
     pub failures_in_a_row: u32,
     /// How long a quarantine lasts before a call probes it.
     pub quarantine: Duration,
+    /// What it may record.
+    pub telemetry: TelemetryBudget,
 }
 
 impl Default for Budget {
@@ -55,6 +58,7 @@ impl Default for Budget {
             mailbox: 256,
             failures_in_a_row: 3,
             quarantine: Duration::from_secs(30),
+            telemetry: TelemetryBudget::default(),
         }
     }
 }
@@ -88,7 +92,7 @@ pub struct Debugging {
     pub max_errors: usize,
     /// Spans are kept for about so many traces, and as many invocations.
     pub max_traces: usize,
-    /// The part of traces that is stored, 0.0 to 1.0.
+    /// The part of traces whose spans, and logs below warning, are stored, 0.0 to 1.0.
     pub sampling_rate: f64,
     /// The part of its CPU time that debugging may cost an extension, in percent.
     pub profiling_overhead_limit: f64,

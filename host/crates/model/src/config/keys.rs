@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::value::{Kind, Value};
 use super::{HostSettings, check};
-use crate::Level;
 use crate::settings::Settings;
+use crate::{Level, limits};
 
 /// Where a key may stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -292,6 +292,62 @@ pub(super) static KEYS: &[Key] = &[
         "How long a quarantine lasts before a call probes the extension; a manifest may only make it longer.",
     )
     .setting(Cap::AtLeast, |all| Target::Duration(&mut all.budget.quarantine)),
+    key(
+        "budget.records_per_second",
+        Kind::Integer { least: 1, most: 100_000_000 },
+        "100000",
+        "Records that it may store a second; what matters most, such as errors, has a quarter of that for itself besides.",
+    )
+    .setting(Cap::AtMost, |all| Target::Long(&mut all.budget.telemetry.records_per_second)),
+    key(
+        "budget.record_bytes_per_second",
+        Kind::Size { least: 64 << 10, most: 16 << 30 },
+        "64MiB",
+        "Bytes of records that it may store a second; as with their number, a quarter more for what matters most.",
+    )
+    .setting(Cap::AtMost, |all| Target::Size(&mut all.budget.telemetry.bytes_per_second)),
+    key(
+        "budget.fields_per_record",
+        Kind::Integer { least: 1, most: limits::FIELDS as u64 },
+        "64",
+        "Fields of a record, or labels of a sample; further ones are cut off.",
+    )
+    .setting(Cap::AtMost, |all| Target::Count(&mut all.budget.telemetry.fields)),
+    key(
+        "budget.string_bytes",
+        Kind::Size { least: 64, most: limits::MESSAGE_BYTES as u64 },
+        "16KiB",
+        "Bytes of a text in a record; the rest is cut off.",
+    )
+    .setting(Cap::AtMost, |all| Target::Size(&mut all.budget.telemetry.string_bytes)),
+    key(
+        "budget.metrics",
+        Kind::Integer { least: 1, most: limits::SERIES as u64 },
+        "1000",
+        "Names of metrics; samples of further ones are dropped.",
+    )
+    .setting(Cap::AtMost, |all| Target::Int(&mut all.budget.telemetry.metrics)),
+    key(
+        "budget.series_per_metric",
+        Kind::Integer { least: 1, most: limits::SERIES as u64 },
+        "2000",
+        "Sets of labels of a metric; samples of further ones get the label otel.metric.overflow in their place.",
+    )
+    .setting(Cap::AtMost, |all| Target::Int(&mut all.budget.telemetry.series_per_metric)),
+    key(
+        "budget.open_spans",
+        Kind::Integer { least: 1, most: limits::NESTING as u64 },
+        "128",
+        "Spans that may be open at once in a call; further ones are counted only.",
+    )
+    .setting(Cap::AtMost, |all| Target::Count(&mut all.budget.telemetry.open_spans)),
+    key(
+        "budget.span_depth",
+        Kind::Integer { least: 1, most: limits::NESTING as u64 },
+        "128",
+        "How deeply spans may lie in each other; deeper ones are counted only.",
+    )
+    .setting(Cap::AtMost, |all| Target::Count(&mut all.budget.telemetry.span_depth)),
     key("debugging.logging_enabled", SWITCH, "true", "Whether logs are stored.")
         .setting(Cap::Free, |all| Target::Switch(&mut all.debugging.logging_enabled)),
     key("debugging.metrics_enabled", SWITCH, "true", "Whether metric samples are stored.")
@@ -322,16 +378,16 @@ pub(super) static KEYS: &[Key] = &[
         "debugging.sampling_rate",
         Kind::Number { least: 0.0, most: 1.0 },
         "1.0",
-        "The part of traces that is stored, from 0.0 to 1.0. Not yet in effect: all are.",
+        "The part of traces whose spans, and whose logs below warning, are stored, from 0.0 to 1.0; what failed always is.",
     )
     .setting(Cap::Free, |all| Target::Number(&mut all.debugging.sampling_rate)),
     key(
         "debugging.profiling_overhead_limit",
         Kind::Number { least: 0.0, most: 100.0 },
         "5.0",
-        "The part of its CPU time that debugging may cost an extension, in percent. Not yet in effect.",
+        "The part of its CPU time that debugging may cost an extension, in percent, before detail is left out; 100 is no limit.",
     )
-    .setting(Cap::Free, |all| Target::Number(&mut all.debugging.profiling_overhead_limit)),
+    .setting(Cap::AtMost, |all| Target::Number(&mut all.debugging.profiling_overhead_limit)),
     key("retention.bytes", KEPT_BYTES, "512MiB", "Bytes in the data directory, of all its signals together.")
         .setting(Cap::AtMost, |all| Target::Size(&mut all.retention.bytes)),
     key("retention.logs_bytes", KEPT_BYTES, "128MiB", "Bytes of its logs in the data directory.")
