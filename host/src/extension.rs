@@ -40,8 +40,8 @@ impl Extension {
         &self.planned
     }
 
-    /// What it may use and do, and how it is watched.
-    pub fn settings(&self) -> &Settings {
+    /// What it may use and do, and how it is watched, at present.
+    pub fn settings(&self) -> Arc<Settings> {
         self.handle.settings()
     }
 

@@ -6,6 +6,7 @@ mod batches;
 mod budgets;
 mod failures;
 mod life_cycle;
+mod live;
 mod loading;
 mod neighbours;
 mod permissions;

@@ -3,13 +3,17 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
+use glasshouse_model::config::Change;
 use glasshouse_model::settings::Settings;
-use glasshouse_model::{Clock, Context, Digest, ExtensionId, Failure, Signal, SpanId, TraceId, limits};
-use glasshouse_telemetry::{Drops, Reader, Store, Usage};
+use glasshouse_model::wire::{Field, Value};
+use glasshouse_model::{Clock, Context, Digest, ExtensionId, Failure, Level, Signal, SpanId, TraceId, limits};
+use glasshouse_telemetry::{Drops, Reader, Store, StoreSettings, Usage};
 use tokio::sync::{oneshot, watch};
 
 use crate::health::Check;
+use crate::intake::host_log;
 use crate::mailbox::{Mailbox, Refused, Work};
+use crate::present::{ApplyError, Present};
 use crate::sandbox::EmbedderCall;
 
 /// Work for an extension.
@@ -216,7 +220,7 @@ pub struct Extension(Arc<Shared>);
 pub(crate) struct Shared {
     pub(crate) id: ExtensionId,
     pub(crate) subscriptions: Vec<String>,
-    pub(crate) settings: Settings,
+    pub(crate) present: Present,
     pub(crate) store: Arc<Store>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) mailbox: Mailbox,
@@ -245,9 +249,32 @@ impl Extension {
         &self.0.subscriptions
     }
 
-    /// What it may use and do, and how it is watched.
-    pub fn settings(&self) -> &Settings {
-        &self.0.settings
+    /// What it may use and do, and how it is watched, at present.
+    pub fn settings(&self) -> Arc<Settings> {
+        self.0.present.get()
+    }
+
+    /// Replaces its settings while it runs, and tells what is different. Budgets hold from the next call on (a lower one on
+    /// memory refuses growth and takes nothing away), what is stored changes at once, and intervals begin anew. Nothing is
+    /// changed if any difference can only take effect at a start.
+    ///
+    /// Each change is a log of the extension, made by the host, in which `by` says who made it.
+    pub fn apply(&self, settings: Settings, by: &str) -> Result<Vec<Change>, ApplyError> {
+        self.0.present.replace(settings, |settings, changes| {
+            self.0.store.apply(&StoreSettings::new(settings));
+            let recorder = self.0.store.recorder();
+            for change in changes {
+                let fields = [("event", "settings.changed"), ("by", by), ("key", change.key)];
+                let values = [("from", &*change.from), ("to", &*change.to)];
+                let fields: Vec<_> = fields
+                    .into_iter()
+                    .chain(values)
+                    .map(|(name, value)| Field { name, value: Value::Text(value) })
+                    .collect();
+                let message = format!("{} changed from {} to {} by {by}", change.key, change.from, change.to);
+                host_log(&recorder, &*self.0.clock, &[], Level::Info, &message, &fields);
+            }
+        })
     }
 
     /// How it is doing.

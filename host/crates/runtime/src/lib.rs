@@ -21,6 +21,7 @@ mod loader;
 mod mailbox;
 mod meter;
 mod neighbours;
+mod present;
 mod sandbox;
 mod state;
 mod stdio;
@@ -47,6 +48,7 @@ pub use grants::GrantError;
 pub use health::{Check, Health};
 pub use inspect::{Inspection, inspect};
 pub use loader::LoadError;
+pub use present::ApplyError;
 pub use sandbox::{EmbedderCall, EmbedderData};
 pub use state::State;
 pub use symbols::SourceFrame;
@@ -59,6 +61,7 @@ use loader::{Found, Loaded, Loader, Source};
 use mailbox::{Mailbox, Message, Traffic};
 use meter::Phase;
 use neighbours::{Neighbours, Registry};
+use present::Present;
 use sandbox::{Blueprint, Exports};
 use supervisor::Supervisor;
 use symbols::Symbols;
@@ -212,7 +215,7 @@ impl Runtime {
             id: spec.id,
             subscriptions: spec.subscriptions,
             store,
-            settings: spec.settings,
+            present: Present::new(spec.settings),
             clock: Arc::clone(&self.clock),
             mailbox: sender,
             status: watch::Sender::new(Status::Loading),
@@ -324,7 +327,8 @@ impl Assembler {
     /// Looks up names and links; blocks while it does.
     fn plan(self, extension: &Extension, loaded: &Loaded) -> Result<Assembled, String> {
         let shared = extension.shared();
-        let reachable = Reachable::resolve(&shared.settings.permissions.network).map_err(|error| error.to_string())?;
+        let reachable =
+            Reachable::resolve(&shared.present.get().permissions.network).map_err(|error| error.to_string())?;
         let link = |error: wasmtime::Error| inspect::link_error(&error);
         let pre = self.linker.instantiate_pre(&loaded.component).map_err(link)?;
         let exports = Exports::find(&pre).map_err(link)?;
@@ -333,7 +337,7 @@ impl Assembler {
             pre,
             exports,
             component: loaded.digest,
-            settings: shared.settings.clone(),
+            settings: shared.present.follow(),
             reachable: Arc::new(reachable),
             recorder: shared.store.recorder(),
             clock: Arc::clone(&shared.clock),

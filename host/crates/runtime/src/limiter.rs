@@ -38,6 +38,11 @@ impl Limiter {
         Self { limit, bytes: 0, peak: 0, last_growth: 0, table_elements: 0, refusals: 0, wanted: 0 }
     }
 
+    /// Sets another limit for what is wanted from now on; what is there already stays.
+    pub(crate) fn set_limit(&mut self, limit: u64) {
+        self.limit = limit;
+    }
+
     /// Linear memory now.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes

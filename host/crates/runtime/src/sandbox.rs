@@ -28,6 +28,7 @@ use crate::intake::Intake;
 use crate::limiter::Limiter;
 use crate::meter::{Ended, Phase, run};
 use crate::neighbours::Neighbours;
+use crate::present::Settled;
 use crate::state::{State, StateParts};
 use crate::stdio::Stdio;
 
@@ -54,7 +55,7 @@ pub(crate) struct Blueprint {
     pub(crate) pre: InstancePre<State>,
     pub(crate) exports: Exports,
     pub(crate) component: Digest,
-    pub(crate) settings: Settings,
+    pub(crate) settings: Settled,
     pub(crate) reachable: Arc<Reachable>,
     pub(crate) recorder: Recorder,
     pub(crate) clock: Arc<dyn Clock>,
@@ -132,6 +133,7 @@ impl Answer {
 /// A live instance.
 pub(crate) struct Sandbox {
     blueprint: Arc<Blueprint>,
+    settings: Settled,
     store: Store<State>,
     /// `None` until it is made, and after a call that did not come to its end: such an instance cannot be entered.
     instance: Option<Box<Live>>,
@@ -155,14 +157,16 @@ impl Blueprint {
     /// Makes an instance and runs its `init`.
     pub(crate) async fn build(self: &Arc<Self>, phase: watch::Receiver<Phase>) -> Result<Sandbox, BuildError> {
         let stdio = Stdio::new(self.recorder.clone(), Arc::clone(&self.clock));
-        let permissions = &self.settings.permissions;
+        let mut settled = self.settings.clone();
+        let settings = Arc::clone(settled.load());
+        let permissions = &settings.permissions;
         let denials = Denials::default();
         let wasi = wasi(permissions, &self.reachable, &stdio, &denials, &self.component)?;
         let state = State::new(StateParts {
             id: self.id.clone(),
             recorder: self.recorder.clone(),
             clock: Arc::clone(&self.clock),
-            limiter: Limiter::new(self.settings.budget.memory_bytes),
+            limiter: Limiter::new(settings.budget.memory_bytes),
             stdio,
             neighbours: self.neighbours.clone(),
             reachable: Arc::clone(&self.reachable),
@@ -172,11 +176,11 @@ impl Blueprint {
         });
         let mut store = Store::new(self.pre.engine(), state);
         store.limiter(|state| &mut state.limiter);
-        store.set_hostcall_fuel(self.settings.budget.host_data_per_call as usize);
         store.set_max_component_handles(HANDLES);
         store.fuel_async_yield_interval(Some(YIELD_FUEL)).map_err(BuildError::Engine)?;
         let mut sandbox = Sandbox {
             blueprint: Arc::clone(self),
+            settings: settled,
             store,
             instance: None,
             phase,
@@ -214,7 +218,10 @@ impl Sandbox {
     /// Makes a call, as an invocation with a context, a budget and a record of its own.
     pub(crate) async fn invoke(&mut self, job: Job, trigger: Trigger, queued_nanos: u64) -> Answer {
         let blueprint = &*self.blueprint;
-        let budget = &blueprint.settings.budget;
+        let settings = self.settings.load();
+        let budget = &settings.budget;
+        self.store.set_hostcall_fuel(budget.host_data_per_call as usize);
+        self.store.data_mut().limiter.set_limit(budget.memory_bytes);
         let (counts, input_bytes, deadline) = match &job {
             Job::Init | Job::Collect | Job::CheckHealth => (false, 0, budget.deadline),
             Job::Shutdown => (false, 0, budget.deadline.min(SHUTDOWN_DEADLINE)),
@@ -227,7 +234,7 @@ impl Sandbox {
         self.store.data_mut().begin_invocation(trigger, budget, began_at, deadline);
         let fuel = if self.store.set_fuel(budget.fuel_per_call).is_ok() { budget.fuel_per_call } else { 0 };
         let live = self.instance.take();
-        let call = perform(blueprint, &mut self.store, live, job);
+        let call = perform(blueprint, settings, &mut self.store, live, job);
         let (ended, measured) = run(call, began_at, deadline, &*blueprint.clock, &mut self.phase).await;
 
         let fuel_left = self.store.get_fuel().unwrap_or_default();
@@ -334,6 +341,7 @@ fn name_job(name: &mut String, job: &Job) {
 /// Does the job, and gives the instance back if it can be entered again.
 async fn perform(
     blueprint: &Blueprint,
+    settings: &Settings,
     store: &mut Store<State>,
     live: Option<Box<Live>>,
     job: Job,
@@ -359,7 +367,7 @@ async fn perform(
     let answer = match job {
         Job::Init => match &live.lifecycle {
             Some(lifecycle) => {
-                let config = serde_json::Value::Object(blueprint.settings.config.clone()).to_string();
+                let config = serde_json::Value::Object(settings.config.clone()).to_string();
                 match lifecycle.call_init(&mut *store, &config).await? {
                     Ok(()) => Answer::Done,
                     Err(reason) => Answer::Failed(Box::new(Failure {

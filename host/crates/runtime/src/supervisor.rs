@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, PoisonError};
 
+use glasshouse_model::settings::Debugging;
 use glasshouse_model::text;
 use glasshouse_model::wire::{Field, Value};
 use glasshouse_model::{Blame, Failure, Level};
@@ -44,12 +45,26 @@ enum Round {
 }
 
 /// When it is asked next; `None` for what it does not export.
+#[derive(Default)]
 struct Rounds {
     collect: Option<Interval>,
     health: Option<Interval>,
 }
 
 impl Rounds {
+    /// Begins those anew that have another interval than before.
+    fn settle(&mut self, blueprint: &Blueprint, debugging: &Debugging) {
+        let exports = &blueprint.exports;
+        for (interval, period, exported) in [
+            (&mut self.collect, debugging.metrics_interval, exports.collector.is_some()),
+            (&mut self.health, debugging.health_check_interval, exports.health.is_some()),
+        ] {
+            if exported && interval.as_ref().is_none_or(|interval| interval.period() != period) {
+                *interval = Some(every(period));
+            }
+        }
+    }
+
     /// Waits for the next round. May be cancelled.
     async fn next(&mut self) -> Round {
         async fn tick(interval: &mut Option<Interval>) {
@@ -103,17 +118,19 @@ impl Supervisor {
         ];
         self.log(Level::Info, "started", &fields);
         self.set_status(Status::Ready);
-        let debugging = &blueprint.settings.debugging;
-        let mut rounds = Rounds {
-            collect: blueprint.exports.collector.as_ref().map(|_| every(debugging.metrics_interval)),
-            health: blueprint.exports.health.as_ref().map(|_| every(debugging.health_check_interval)),
-        };
+        let mut rounds = Rounds::default();
+        rounds.settle(&blueprint, &self.extension.settings().debugging);
         let mut serving = Serving { blueprint, sandbox: Some(sandbox), failures_in_a_row: 0, quarantines_in_a_row: 0 };
+        let extension = self.extension.clone();
         loop {
             let message = tokio::select! {
                 message = self.next() => message,
                 round = rounds.next() => {
                     self.make_round(&mut serving, round).await;
+                    continue;
+                }
+                () = extension.shared().present.changed() => {
+                    rounds.settle(&serving.blueprint, &extension.settings().debugging);
                     continue;
                 }
             };
@@ -276,7 +293,8 @@ impl Supervisor {
         if failure.kind.blame() == Blame::Host {
             return;
         }
-        let budget = &serving.blueprint.settings.budget;
+        let settings = self.extension.settings();
+        let budget = &settings.budget;
         let failures = serving.failures_in_a_row + 1;
         let probing = self.extension.status() == Status::Probing;
         if failures < budget.failures_in_a_row && !probing {

@@ -126,15 +126,20 @@ impl Store {
         settings: &StoreSettings,
         redactor: Arc<Redactor>,
     ) -> Arc<Self> {
-        let enabled = settings.enabled.iter().enumerate().map(|(bit, on)| u8::from(*on) << bit).sum();
         Arc::new(Self {
             rings,
-            enabled: AtomicU8::new(enabled),
+            enabled: AtomicU8::new(bits(settings.enabled)),
             log_level: AtomicU8::new(settings.log_level as u8),
             drops: Default::default(),
             ledger: Ledger::default(),
             redactor,
         })
+    }
+
+    /// Changes which signals are stored and the level of logs, from the next record on. Bounds stay as they are.
+    pub fn apply(&self, settings: &StoreSettings) {
+        self.enabled.store(bits(settings.enabled), Ordering::Relaxed);
+        self.log_level.store(settings.log_level as u8, Ordering::Relaxed);
     }
 
     /// Writes to the store.
@@ -174,6 +179,11 @@ impl Store {
     pub(crate) fn ring(&self, signal: Signal) -> &Ring {
         &self.rings[signal as usize]
     }
+}
+
+/// A bit for each signal that is stored.
+fn bits(enabled: [bool; Signal::COUNT]) -> u8 {
+    enabled.iter().enumerate().map(|(bit, on)| u8::from(*on) << bit).sum()
 }
 
 /// Writes the telemetry of one extension. Cheap to clone; no call waits for a reader.

@@ -31,6 +31,8 @@ pub struct Key {
     pub(super) scopes: &'static [Scope],
     pub(super) cap: Cap,
     pub(super) slot: Slot,
+    /// Whether it is read once, when the extension starts.
+    pub(super) at_start: bool,
 }
 
 /// How far a manifest may move a value from the operator's.
@@ -104,9 +106,20 @@ impl Target<'_> {
 }
 
 const fn key(path: &'static str, kind: Kind, default: &'static str, meaning: &'static str) -> Key {
-    Key { path, kind, default, meaning, scopes: &[Scope::Manifest], cap: Cap::Free, slot: Slot::Elsewhere }
+    Key {
+        path,
+        kind,
+        default,
+        meaning,
+        scopes: &[Scope::Manifest],
+        cap: Cap::Free,
+        slot: Slot::Elsewhere,
+        at_start: false,
+    }
 }
 
+/// The sections whose keys can be changed while an extension runs, but for those that are marked.
+const LIVE_SECTIONS: [&str; 2] = ["budget.", "debugging."];
 const EVERYWHERE: &[Scope] = &[Scope::Manifest, Scope::Defaults, Scope::Extension];
 
 impl Key {
@@ -126,6 +139,12 @@ impl Key {
     const fn setting_of_operator(mut self, slot: for<'a> fn(&'a mut Settings) -> Target<'a>) -> Self {
         self.scopes = &[Scope::Defaults, Scope::Extension];
         self.slot = Slot::Settings(slot);
+        self
+    }
+
+    /// Marks a key of a live section that is read once, when the extension starts.
+    const fn at_start(mut self) -> Self {
+        self.at_start = true;
         self
     }
 
@@ -162,6 +181,11 @@ impl Key {
     /// Where it may stand.
     pub fn scopes(&self) -> &'static [Scope] {
         self.scopes
+    }
+
+    /// Whether a change takes effect while the extension runs.
+    pub fn is_live(&self) -> bool {
+        !self.at_start && LIVE_SECTIONS.iter().any(|section| self.path.starts_with(section))
     }
 
     /// The least and the most that it takes, as text, where there are such bounds.
@@ -277,7 +301,8 @@ pub(super) static KEYS: &[Key] = &[
         "256",
         "Calls that wait for the extension before its callers wait or are turned away.",
     )
-    .setting(Cap::AtMost, |all| Target::Count(&mut all.budget.mailbox)),
+    .setting(Cap::AtMost, |all| Target::Count(&mut all.budget.mailbox))
+    .at_start(),
     key(
         "budget.failures_in_a_row",
         Kind::Integer { least: 1, most: 1000 },
@@ -367,13 +392,17 @@ pub(super) static KEYS: &[Key] = &[
     key("debugging.health_check_interval", INTERVAL, "60s", "How often the extension's health is asked for.")
         .setting(Cap::Free, |all| Target::Duration(&mut all.debugging.health_check_interval)),
     key("debugging.max_log_entries", KEPT, "10000", "Logs kept in memory.")
-        .setting(Cap::AtMost, |all| Target::Count(&mut all.debugging.max_log_entries)),
+        .setting(Cap::AtMost, |all| Target::Count(&mut all.debugging.max_log_entries))
+        .at_start(),
     key("debugging.max_metrics", KEPT, "50000", "Metric samples kept in memory.")
-        .setting(Cap::AtMost, |all| Target::Count(&mut all.debugging.max_metrics)),
+        .setting(Cap::AtMost, |all| Target::Count(&mut all.debugging.max_metrics))
+        .at_start(),
     key("debugging.max_errors", KEPT, "1000", "Errors kept in memory.")
-        .setting(Cap::AtMost, |all| Target::Count(&mut all.debugging.max_errors)),
+        .setting(Cap::AtMost, |all| Target::Count(&mut all.debugging.max_errors))
+        .at_start(),
     key("debugging.max_traces", KEPT, "1000", "Traces, and invocations, kept in memory, about.")
-        .setting(Cap::AtMost, |all| Target::Count(&mut all.debugging.max_traces)),
+        .setting(Cap::AtMost, |all| Target::Count(&mut all.debugging.max_traces))
+        .at_start(),
     key(
         "debugging.sampling_rate",
         Kind::Number { least: 0.0, most: 1.0 },

@@ -18,6 +18,7 @@
 //! # Ok::<(), glasshouse_model::config::ConfigError>(())
 //! ```
 
+mod changes;
 mod check;
 mod document;
 mod error;
@@ -38,6 +39,7 @@ mod value;
 #[cfg(test)]
 mod tests;
 
+pub use changes::{Change, OutOfBounds, changes, check_bounds};
 pub use error::{ConfigError, Place, Problem};
 pub use grant::{Grant, matches_pattern};
 pub use keys::{Key, Scope};

@@ -190,15 +190,19 @@ pub(super) fn check_text(text: &str, check: Check) -> Result<(), String> {
 }
 
 fn check_bounds(kind: &Kind, value: Value) -> Result<Value, Refusal> {
-    let within = match (kind, &value) {
+    if within_bounds(kind, &value) { Ok(value) } else { Err(Refusal::Bounds(value)) }
+}
+
+/// Whether a value is within its kind's bounds.
+pub(super) fn within_bounds(kind: &Kind, value: &Value) -> bool {
+    match (kind, value) {
         (Kind::Integer { least, most }, Value::Integer(found)) | (Kind::Size { least, most }, Value::Size(found)) => {
             (least..=most).contains(&found)
         }
         (Kind::Number { least, most }, Value::Number(found)) => (least..=most).contains(&found),
         (Kind::Duration { least, most }, Value::Duration(found)) => (least..=most).contains(&found),
         _ => true,
-    };
-    if within { Ok(value) } else { Err(Refusal::Bounds(value)) }
+    }
 }
 
 fn is_integer(text: &str) -> bool {
