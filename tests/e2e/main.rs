@@ -5,6 +5,7 @@ mod harness;
 mod batches;
 mod budgets;
 mod failures;
+mod gates;
 mod life_cycle;
 mod live;
 mod loading;

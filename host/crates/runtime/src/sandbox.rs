@@ -278,6 +278,8 @@ impl Sandbox {
             memory_peak_bytes: state.limiter.peak(),
         };
         self.record(&answer, cut, cost, input_bytes, counts);
+        let ended_at = began_at.saturating_add(measured.elapsed_nanos);
+        self.blueprint.recorder.govern(&*self.blueprint.clock, ended_at, 0);
         answer
     }
 

@@ -16,7 +16,7 @@ pub enum Load {
 
 impl Load {
     /// How many there are.
-    pub const COUNT: usize = 4;
+    pub(crate) const COUNT: usize = 4;
 }
 
 glasshouse_model::wire::byte_enum! {
@@ -79,23 +79,23 @@ const MOST_PATIENCE: u64 = 32;
 
 /// What was measured since the last decision.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Measured {
+pub(crate) struct Measured {
     /// What debugging cost, by load, in nanoseconds.
-    pub costs: [u64; Load::COUNT],
+    pub(crate) costs: [u64; Load::COUNT],
     /// CPU time of the extension, what debugging cost included, in nanoseconds.
-    pub cpu_nanos: u64,
+    pub(crate) cpu_nanos: u64,
     /// How long it was, in nanoseconds.
-    pub elapsed_nanos: u64,
+    pub(crate) elapsed_nanos: u64,
 }
 
 impl Measured {
     /// What debugging cost, in nanoseconds.
-    pub fn cost_nanos(&self) -> u64 {
+    pub(crate) fn cost_nanos(&self) -> u64 {
         self.costs.iter().sum()
     }
 
     /// The part of the extension's CPU time that debugging took, in percent.
-    pub fn percent(&self) -> f64 {
+    pub(crate) fn percent(&self) -> f64 {
         let cost = self.cost_nanos();
         // Cost is estimated from samples, so that it could come out over all of the time.
         if cost == 0 { 0.0 } else { (100.0 * cost as f64 / self.cpu_nanos.max(1) as f64).min(100.0) }
