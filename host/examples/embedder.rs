@@ -81,7 +81,11 @@ async fn run(plugins: &Path) -> Result<Outcome, Box<dyn Error>> {
     for call in rule.invocations().latest(10) {
         println!(
             "{} {:<14} {:<6} {:>6} fuel, {} ns of CPU",
-            call.head.time, call.name, call.outcome, call.fuel, call.guest_cpu_ns
+            call.head.time,
+            call.name,
+            call.outcome,
+            glasshouse::text::fuel(call.fuel),
+            call.guest_cpu_ns
         );
     }
     let usage = rule.usage();
@@ -89,8 +93,13 @@ async fn run(plugins: &Path) -> Result<Outcome, Box<dyn Error>> {
     Ok(Outcome { quotes, lookups, calls: usage.calls, fuel: usage.fuel })
 }
 
-#[tokio::main]
-async fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<(), Box<dyn Error>> {
+    // Before anything else, threads included: the host starts this program anew to compile a rule.
+    glasshouse::worker::run_if_asked();
+    tokio::runtime::Runtime::new()?.block_on(serve())
+}
+
+async fn serve() -> Result<(), Box<dyn Error>> {
     let plugins = std::env::temp_dir().join(format!("glasshouse-embedder-{}", std::process::id()));
     std::fs::create_dir_all(&plugins)?;
     let outcome = run(&plugins).await;

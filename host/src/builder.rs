@@ -7,7 +7,7 @@ use std::sync::Arc;
 use glasshouse_model::config::{Layers, OperatorConfig};
 use glasshouse_model::{Clock, ExtensionId};
 use glasshouse_runtime::wasmtime::{self, component::Linker};
-use glasshouse_runtime::{EmbedderData, LinkerHook, RuntimeSettings, State};
+use glasshouse_runtime::{CompileSettings, EmbedderData, LinkerHook, RuntimeSettings, State};
 use glasshouse_telemetry::{Depot, DepotSettings};
 
 use crate::discover::{self, Candidate, absolute};
@@ -27,6 +27,7 @@ pub struct HostBuilder {
     overrides: Vec<String>,
     cache: CacheFolder,
     data_dir: Option<PathBuf>,
+    compile_worker: Option<PathBuf>,
     pub(crate) clock: Option<Arc<dyn Clock>>,
     pub(crate) imports: Vec<LinkerHook>,
     pub(crate) embedder_data: Option<EmbedderData>,
@@ -110,6 +111,14 @@ impl HostBuilder {
         self
     }
 
+    /// Compiles components in processes of this program, whose `main` is [`crate::worker::main`]. An application that calls
+    /// [`crate::worker::run_if_asked`] first in its own `main` needs none; without either, components are compiled in the
+    /// application's process, without bounds on time and memory, and a warning is logged.
+    pub fn compile_worker(mut self, program: impl Into<PathBuf>) -> Self {
+        self.compile_worker = Some(program.into());
+        self
+    }
+
     /// Takes time from another clock.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = Some(clock);
@@ -186,16 +195,49 @@ impl HostBuilder {
         Ok(Layers { file, environment, flags })
     }
 
-    /// The runtime's settings, as far as they are the builder's and the configuration's to say.
-    pub(crate) fn runtime_settings(self, plan: &Plan) -> Result<RuntimeSettings, HostError> {
+    /// The same for one extension and no other.
+    pub(crate) fn only(mut self, extension: PathBuf) -> Self {
+        self.plugin_dirs.clear();
+        self.extensions = vec![extension];
+        self
+    }
+
+    /// In what, and within which bounds, components are compiled.
+    pub fn compile_settings(&self, plan: &Plan) -> CompileSettings {
         let configured = &plan.host.settings;
+        CompileSettings {
+            worker: self.compile_worker.clone(),
+            memory_bytes: configured.compile_memory,
+            time: configured.compile_time,
+        }
+    }
+
+    /// The runtime's settings, as far as they are the builder's and the configuration's to say.
+    pub(crate) fn runtime_settings(mut self, plan: &Plan) -> Result<RuntimeSettings, HostError> {
+        let configured = &plan.host.settings;
+        let depot = DepotSettings {
+            data_dir: self.data_dir.take().or_else(|| configured.data_dir.clone()),
+            data_limit: configured.data_limit,
+            cleanup_interval: configured.cleanup_interval,
+            sync_interval: configured.sync_interval,
+        };
+        let mut settings = self.basic_settings(plan);
+        settings.depot = Some(Depot::open(&depot, Arc::clone(&settings.clock))?);
+        Ok(settings)
+    }
+
+    /// The same without what keeps telemetry.
+    pub(crate) fn basic_settings(self, plan: &Plan) -> RuntimeSettings {
+        let configured = &plan.host.settings;
+        let compile = self.compile_settings(plan);
         let cache_folder = match (&configured.cache_dir, self.cache) {
             (Some(folder), _) => Some(folder.clone()),
             (None, CacheFolder::At(folder)) => Some(folder),
             (None, CacheFolder::OfUser) => user_cache_folder(),
             (None, CacheFolder::None) => None,
         };
-        let mut settings = RuntimeSettings { cache_folder, linker_hooks: self.imports, ..RuntimeSettings::default() };
+        let mut settings =
+            RuntimeSettings { cache_folder, compile, linker_hooks: self.imports, ..RuntimeSettings::default() };
         if configured.compile_threads > 0 {
             settings.compile_threads = configured.compile_threads;
         }
@@ -205,14 +247,7 @@ impl HostBuilder {
         if let Some(embedder_data) = self.embedder_data {
             settings.embedder_data = embedder_data;
         }
-        let depot = DepotSettings {
-            data_dir: self.data_dir.or_else(|| configured.data_dir.clone()),
-            data_limit: configured.data_limit,
-            cleanup_interval: configured.cleanup_interval,
-            sync_interval: configured.sync_interval,
-        };
-        settings.depot = Some(Depot::open(&depot, Arc::clone(&settings.clock))?);
-        Ok(settings)
+        settings
     }
 }
 

@@ -11,7 +11,7 @@ use glasshouse_runtime::wasmtime::{self, Store, component::Instance};
 use glasshouse_runtime::{
     CallError, Check, ComponentInfo, EmbedderCall, Event, Reply, Runtime, SourceFrame, State, Status, Trigger,
 };
-use glasshouse_telemetry::{Drops, Reader, Usage};
+use glasshouse_telemetry::{Drops, Overhead, Reader, Usage};
 use tokio::sync::oneshot;
 
 use crate::plan::Planned;
@@ -108,6 +108,11 @@ impl Extension {
     /// What it said of its health when it was last asked; empty if it was not, or has nothing to say.
     pub fn health(&self) -> Vec<Check> {
         self.handle.health()
+    }
+
+    /// What debugging costs it, and how much detail that leaves.
+    pub fn overhead(&self) -> Overhead {
+        self.handle.overhead()
     }
 
     /// How many of its records were dropped, by cause.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use glasshouse_model::ExtensionId;
-use glasshouse_runtime::{ExtensionSpec, Runtime};
+use glasshouse_runtime::Runtime;
 
 use crate::extension::Extension;
 use crate::plan::{EffectiveConfig, Plan, Planned};
@@ -34,15 +34,8 @@ impl Host {
         let runtime = Arc::new(Runtime::new(builder.runtime_settings(&plan)?)?);
         let mut extensions = BTreeMap::new();
         for planned in plan.extensions.iter().filter(|planned| planned.resolved.enabled) {
-            for denied in &planned.resolved.grant.denied {
-                tracing::warn!(extension = %planned.id, "it asks for what it does not get: {denied}");
-            }
-            let spec = ExtensionSpec {
-                id: planned.id.clone(),
-                component: planned.component.clone(),
-                subscriptions: planned.manifest.subscribe.clone(),
-                settings: planned.resolved.settings.clone(),
-            };
+            planned.warn_of_denied();
+            let spec = planned.spec();
             let handle = match &planned.problem {
                 None => runtime.start(spec)?,
                 Some(problem) => runtime.start_failed(spec, problem.clone())?,

@@ -23,7 +23,8 @@
 //! # }
 //! ```
 //!
-//! An application's own interfaces are added with [`HostBuilder::import`] and called with [`Extension::call_exports`];
+//! An application calls [`worker::run_if_asked`] first in its `main`, so that components are compiled in a process that can
+//! do nothing else. Its own interfaces are added with [`HostBuilder::import`] and called with [`Extension::call_exports`];
 //! `examples/embedder.rs` does both.
 
 mod builder;
@@ -34,6 +35,7 @@ mod host;
 mod plan;
 pub mod records;
 mod stored;
+mod trial;
 
 pub use builder::HostBuilder;
 pub use error::HostError;
@@ -41,16 +43,18 @@ pub use extension::Extension;
 pub use host::Host;
 pub use plan::{EffectiveConfig, Plan, Planned};
 pub use stored::{Stored, StoredExtension};
+pub use trial::Trial;
 
 pub use glasshouse_model::config::{self, ConfigError, Grant, Manifest, Setting};
-pub use glasshouse_model::settings::{Budget, Debugging, Permissions, Redaction, Retention, Settings};
+pub use glasshouse_model::settings::{Budget, Debugging, Metering, Permissions, Redaction, Retention, Settings};
 pub use glasshouse_model::{
     Blame, Clock, Context, Digest, ExtensionId, Failure, FailureKind, Instrument, Level, Outcome, Severity, Signal,
     SpanId, SpanKind, SpanStatus, TraceId, UnixNanos, limits, text,
 };
 pub use glasshouse_runtime::{
-    CallError, Check, ComponentInfo, EmbedderCall, EmbedderData, Event, HandlerError, Health, HostFault, Inspection,
-    LinkerHook, LoadError, Reply, SourceFrame, State, Status, SystemClock, Trigger, inspect, wasmtime,
+    CallError, Check, CompileSettings, ComponentInfo, Containment, EmbedderCall, EmbedderData, Event, HandlerError,
+    Health, HostFault, Inspection, LinkerHook, LoadError, Reply, SourceFrame, State, Status, SystemClock, Tried,
+    Trigger, WASMTIME_VERSION, inspect, wasmtime, worker,
 };
 pub use glasshouse_telemetry::{
     Cursor, DataDirError, Drop as DropCause, Drops, Entry, Gap, GapCause, InvalidCursor, Order, Page, Query,

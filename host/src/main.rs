@@ -18,6 +18,7 @@ use cli::{Cli, Exit};
 const LOG: &str = "warn";
 
 fn main() -> ExitCode {
+    glasshouse::worker::run_if_asked();
     let cli = Cli::parse();
     let log = cli.log.clone().or_else(|| std::env::var("GLASSHOUSE_LOG").ok()).unwrap_or_else(|| LOG.to_owned());
     let filter = match EnvFilter::try_new(&log) {

@@ -38,6 +38,11 @@ pub(crate) fn note(text: impl Display) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
+/// Writes a warning to standard error.
+pub(crate) fn warn(text: impl Display) {
+    note(format_args!("{} {text}", Paint::stderr().yellow("warning:")));
+}
+
 /// Replaces the last line of standard error, which is a terminal; without text, removes it.
 pub(crate) fn progress(text: &str) {
     let mut stderr = io::stderr().lock();

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use glasshouse_model::ExtensionId;
 use glasshouse_model::config::{Layers, Manifest, OperatorConfig, Resolved, ResolvedHost, Setting};
+use glasshouse_runtime::ExtensionSpec;
 use glasshouse_telemetry::Redactor;
 
 use crate::discover::Candidate;
@@ -67,6 +68,25 @@ impl Plan {
     pub fn config(&self) -> EffectiveConfig {
         let of = |planned: &Planned| (planned.id.clone(), planned.resolved.origins.clone());
         EffectiveConfig { host: self.host.origins.clone(), extensions: self.extensions.iter().map(of).collect() }
+    }
+}
+
+impl Planned {
+    /// What the runtime is to run.
+    pub(crate) fn spec(&self) -> ExtensionSpec {
+        ExtensionSpec {
+            id: self.id.clone(),
+            component: self.component.clone(),
+            subscriptions: self.manifest.subscribe.clone(),
+            settings: self.resolved.settings.clone(),
+        }
+    }
+
+    /// Says in the host's log what it asks for and does not get.
+    pub(crate) fn warn_of_denied(&self) {
+        for denied in &self.resolved.grant.denied {
+            tracing::warn!(extension = %self.id, "it asks for what it does not get: {denied}");
+        }
     }
 }
 

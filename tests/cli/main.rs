@@ -4,6 +4,7 @@ mod harness;
 
 mod author;
 mod canaries;
+mod check;
 mod damage;
 mod data_dir;
 mod follow;

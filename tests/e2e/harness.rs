@@ -11,7 +11,7 @@ use glasshouse_model::{
     Clock, Context, Envelope, Failure, FailureKind, Instrument, Level, Outcome, Severity, Signal, SpanStatus, UnixNanos,
 };
 use glasshouse_runtime::{
-    CallError, Event, Extension, ExtensionSpec, Reply, Runtime, RuntimeSettings, Status, Trigger,
+    CallError, CompileSettings, Event, Extension, ExtensionSpec, Reply, Runtime, RuntimeSettings, Status, Trigger,
 };
 use glasshouse_telemetry::{Body, Drop};
 
@@ -45,6 +45,11 @@ pub(crate) fn scratch(name: &str, bytes: &[u8]) -> PathBuf {
     path
 }
 
+/// Components are compiled in processes of a program of this package, since the tests' own is not theirs to start.
+pub(crate) fn compile() -> CompileSettings {
+    CompileSettings { worker: Some(env!("CARGO_BIN_EXE_glasshouse-test-worker").into()), ..CompileSettings::default() }
+}
+
 /// A host and the clock that it goes by.
 pub(crate) struct House {
     pub(crate) runtime: Runtime,
@@ -67,6 +72,7 @@ impl House {
         let clock = Arc::new(StillClock::default());
         let mut settings = RuntimeSettings {
             compile_threads: 2,
+            compile: compile(),
             clock: Arc::clone(&clock) as Arc<dyn Clock>,
             ..RuntimeSettings::default()
         };
@@ -254,6 +260,14 @@ pub(crate) fn errors(extension: &Extension) -> Vec<(Envelope, String, String, bo
 pub(crate) fn invocations(extension: &Extension) -> Vec<(String, Outcome)> {
     each(extension, Signal::Invocation, |_, body| match body {
         Body::Invocation(invocation) => Some((invocation.name.to_owned(), invocation.outcome)),
+        _ => None,
+    })
+}
+
+/// The fuel of each invocation, where it was counted.
+pub(crate) fn fuel(extension: &Extension) -> Vec<Option<u64>> {
+    each(extension, Signal::Invocation, |_, body| match body {
+        Body::Invocation(invocation) => Some(invocation.cost.fuel),
         _ => None,
     })
 }

@@ -7,7 +7,7 @@ use glasshouse_model::settings::Settings;
 use glasshouse_runtime::{CallError, ExtensionSpec, RuntimeError, Status, inspect};
 use wasm_encoder::{CodeSection, Component, Function, FunctionSection, Module, ModuleSection, TypeSection};
 
-use crate::harness::{House, LONG, ask, beside, call, guest, logs_with, scratch};
+use crate::harness::{House, LONG, ask, beside, call, compile, guest, logs_with, scratch};
 
 /// Bytes of a real component, from which broken ones are made.
 fn real() -> Vec<u8> {
@@ -63,7 +63,7 @@ async fn a_component_of_another_world_is_told_what_this_one_offers() {
     let cause = house.refused("wrong-world", &guest("wrong-world")).await;
     assert!(cause.contains("it does not fit this host") && cause.contains("acme:coffee/machine@1.0.0"), "{cause}");
     assert!(cause.contains("WASI 0.2"), "{cause}");
-    let seen = inspect(&guest("wrong-world")).expect("it can be inspected all the same");
+    let seen = inspect(&guest("wrong-world"), &compile()).expect("it can be inspected all the same");
     assert_eq!(seen.imports, ["acme:coffee/machine@1.0.0 (brew)"]);
 }
 

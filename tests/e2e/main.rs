@@ -4,11 +4,13 @@ mod harness;
 
 mod batches;
 mod budgets;
+mod compiling;
 mod failures;
 mod gates;
 mod life_cycle;
 mod live;
 mod loading;
+mod metering;
 mod neighbours;
 mod permissions;
 mod telemetry;

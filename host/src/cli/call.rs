@@ -209,7 +209,7 @@ fn cost_line(record: &InvocationRecord) -> String {
     format!(
         "{}: {} fuel, {} CPU, {} elapsed, {} memory (peak {}), {} in, {} out",
         visible(&record.name, 140),
-        text::short_count(record.fuel),
+        text::fuel(record.fuel),
         time(record.guest_cpu_ns),
         time(record.elapsed_ns),
         text::bytes(record.memory_bytes),

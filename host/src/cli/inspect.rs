@@ -55,9 +55,10 @@ struct Shown<'a> {
 
 impl Inspect {
     pub(crate) fn run(self, format: Format) -> Result<Exit> {
-        let plan = self.operator.builder().extension(&self.path).plan()?;
+        let builder = self.operator.builder().extension(&self.path);
+        let plan = builder.plan()?;
         let Some(planned) = plan.extensions.first() else { anyhow::bail!("no extension was found") };
-        let (inspection, problem) = match glasshouse::inspect(&planned.component) {
+        let (inspection, problem) = match glasshouse::inspect(&planned.component, &builder.compile_settings(&plan)) {
             Ok(inspection) => (Some(inspection), planned.problem.clone()),
             Err(error) => (None, Some(planned.problem.clone().unwrap_or_else(|| error.to_string()))),
         };

@@ -2,7 +2,9 @@
 
 mod build;
 mod call;
+mod check;
 mod config;
+mod feed;
 mod inspect;
 mod list;
 mod new;
@@ -24,6 +26,7 @@ Exit codes:
   2    the command line cannot be used
   3    the host failed: its configuration, the plugin directory, a file
   4    an extension failed: it could not be loaded, is quarantined, or gave no reply to `call`
+  5    `check`: something costs more than its baseline allows, or cannot be compared with it
   130  stopped at once by a second Ctrl-C
 
 Environment:
@@ -58,6 +61,7 @@ pub(crate) enum Format {
 enum Verb {
     Run(run::Run),
     Call(call::Call),
+    Check(check::Check),
     List(list::List),
     Inspect(inspect::Inspect),
     Config(config::Config),
@@ -107,6 +111,8 @@ pub(crate) enum Exit {
     Usage,
     Host,
     Guest,
+    /// Something costs other than its baseline.
+    Cost,
 }
 
 impl From<Exit> for ExitCode {
@@ -116,6 +122,7 @@ impl From<Exit> for ExitCode {
             Exit::Usage => 2,
             Exit::Host => 3,
             Exit::Guest => 4,
+            Exit::Cost => 5,
         })
     }
 }
@@ -133,6 +140,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
     match cli.verb {
         Verb::Run(verb) => verb.run(cli.format).await,
         Verb::Call(verb) => verb.run(cli.format).await,
+        Verb::Check(verb) => verb.run(cli.format).await,
         Verb::List(verb) => verb.run(cli.format).await,
         Verb::Inspect(verb) => verb.run(cli.format),
         Verb::Config(verb) => verb.run(cli.format),

@@ -1,6 +1,5 @@
 //! `glasshouse run`: runs the extensions of a plugin directory, and feeds them.
 
-mod feed;
 mod lanes;
 mod report;
 
@@ -13,10 +12,10 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use glasshouse::{Host, Status};
 
+use super::feed::Feed;
 use super::signals::Stop;
 use super::{Exit, Format, Operator, progress};
 use crate::output;
-use feed::Feed;
 use lanes::Lanes;
 use report::Ended;
 pub(crate) use report::{cause, coloured_state};

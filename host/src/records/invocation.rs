@@ -18,8 +18,8 @@ pub struct InvocationRecord {
     /// How it ended.
     #[serde(serialize_with = "shown")]
     pub outcome: Outcome,
-    /// Wasm fuel: the same for the same input, on every run.
-    pub fuel: u64,
+    /// Wasm fuel: the same for the same input, on every run; absent where `budget.metering` counts none.
+    pub fuel: Option<u64>,
     /// CPU time while the extension was being run, host functions on its behalf included, in nanoseconds.
     pub guest_cpu_ns: u64,
     /// From the start of the call to its end, in nanoseconds.

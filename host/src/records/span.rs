@@ -31,8 +31,8 @@ pub struct SpanRecord {
     pub start: UnixNanos,
     /// From start to end, in nanoseconds.
     pub elapsed_ns: u64,
-    /// Fuel used from start to end, inner spans included.
-    pub fuel: u64,
+    /// Fuel used from start to end, inner spans included; absent where none is counted.
+    pub fuel: Option<u64>,
     /// Its fields.
     pub fields: FieldList,
     /// What happened meanwhile.

@@ -40,11 +40,24 @@ pub struct Invocation<'a> {
     pub output_bytes: u64,
 }
 
+/// What stands in a record for fuel that was not counted: more than any budget allows.
+const NO_FUEL: u64 = u64::MAX;
+
+/// Fuel as it stands in a record.
+pub(crate) fn encode_fuel(fuel: Option<u64>) -> u64 {
+    fuel.unwrap_or(NO_FUEL)
+}
+
+/// Reads what [`encode_fuel`] gave.
+pub(crate) fn decode_fuel(stored: u64) -> Option<u64> {
+    Some(stored).filter(|fuel| *fuel != NO_FUEL)
+}
+
 /// What an invocation cost.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cost {
-    /// Wasm fuel: the same for the same input, on every run.
-    pub fuel: u64,
+    /// Wasm fuel: the same for the same input, on every run; `None` where `budget.metering` counts none.
+    pub fuel: Option<u64>,
     /// CPU time while the extension was being run, host functions on its behalf included.
     pub cpu_nanos: u64,
     /// From the start of the call to its end.
@@ -63,7 +76,7 @@ impl Invocation<'_> {
         let cost = &self.cost;
         buffer.push(self.outcome as u8);
         for number in [
-            cost.fuel,
+            encode_fuel(cost.fuel),
             cost.cpu_nanos,
             cost.elapsed_nanos,
             cost.queued_nanos,
@@ -83,7 +96,7 @@ impl Invocation<'_> {
         let outcome = Outcome::from_byte(reader.byte()?).ok_or(Malformed("unknown outcome"))?;
         let mut number = || reader.array().map(u64::from_le_bytes);
         let cost = Cost {
-            fuel: number()?,
+            fuel: decode_fuel(number()?),
             cpu_nanos: number()?,
             elapsed_nanos: number()?,
             queued_nanos: number()?,

@@ -27,9 +27,37 @@ pub struct Settings {
     pub config: serde_json::Map<String, serde_json::Value>,
 }
 
+/// What measures an extension's work, and slices it so that its neighbours run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Metering {
+    /// The processor's time only: faster. No fuel is counted, so that `fuel_per_call` has no effect, and what a call uses
+    /// differs from run to run.
+    Cpu,
+    /// Fuel: the same input burns the same on every run.
+    #[default]
+    Fuel,
+}
+
+impl Metering {
+    /// What the modes are called.
+    pub const NAMES: &'static [&'static str] = &["cpu", "fuel"];
+
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        Self::NAMES[self as usize]
+    }
+
+    /// The mode of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        [Self::Cpu, Self::Fuel].into_iter().find(|mode| mode.as_str() == name)
+    }
+}
+
 /// What an extension may use.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Budget {
+    /// What measures its work.
+    pub metering: Metering,
     /// Wasm fuel of one call; about a unit an instruction.
     pub fuel_per_call: u64,
     /// Wall time of one call, waiting included.
@@ -51,6 +79,7 @@ pub struct Budget {
 impl Default for Budget {
     fn default() -> Self {
         Self {
+            metering: Metering::default(),
             fuel_per_call: 2_000_000_000,
             deadline: Duration::from_secs(5),
             memory_bytes: 64 * 1024 * 1024,

@@ -2,6 +2,7 @@
 
 use glasshouse_wire::{Field, Fields, Malformed, Reader, put_fields, put_str, put_varint};
 
+use crate::invocation::{decode_fuel, encode_fuel};
 use crate::{SpanId, UnixNanos};
 
 glasshouse_wire::byte_enum! {
@@ -49,8 +50,8 @@ pub struct Span<'a> {
     pub start: UnixNanos,
     /// From start to end.
     pub elapsed_nanos: u64,
-    /// Fuel used from start to end, inner spans included.
-    pub fuel: u64,
+    /// Fuel used from start to end, inner spans included; `None` where none is counted.
+    pub fuel: Option<u64>,
     /// Its fields.
     pub fields: Fields<'a>,
     /// What happened meanwhile.
@@ -78,7 +79,7 @@ impl Span<'_> {
         put_str(buffer, self.failure);
         buffer.extend_from_slice(&self.start.0.to_le_bytes());
         buffer.extend_from_slice(&self.elapsed_nanos.to_le_bytes());
-        buffer.extend_from_slice(&self.fuel.to_le_bytes());
+        buffer.extend_from_slice(&encode_fuel(self.fuel).to_le_bytes());
         put_fields(buffer, fields);
         put_varint(buffer, events);
         buffer.extend_from_slice(encoded_events);
@@ -102,7 +103,7 @@ impl Span<'_> {
             failure: reader.str()?,
             start: UnixNanos(reader.integer()?),
             elapsed_nanos: reader.integer()? as u64,
-            fuel: reader.integer()? as u64,
+            fuel: decode_fuel(reader.integer()? as u64),
             fields: reader.fields()?,
             events: Vec::new(),
         };

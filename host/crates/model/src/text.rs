@@ -51,6 +51,11 @@ pub fn short_count(number: u64) -> String {
     scaled(number as f64, 1000.0, &["", " k", " M", " G", " T", " P"])
 }
 
+/// Fuel as [`short_count`] writes it; a dash where none was counted, which is not the same as none used.
+pub fn fuel(fuel: Option<u64>) -> String {
+    fuel.map_or_else(|| "-".to_owned(), short_count)
+}
+
 /// Bytes in three digits and a binary unit: `1.5 MiB`.
 pub fn bytes(number: u64) -> String {
     scaled(number as f64, 1024.0, &[" B", " KiB", " MiB", " GiB", " TiB", " PiB"])

@@ -11,6 +11,8 @@ use glasshouse_model::Digest;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use crate::engine::Machine;
+
 /// Bytes of a file that are read at once: they stay in the processor's cache while they are hashed.
 const READ_BYTES: usize = 64 * 1024;
 /// The ending of an artefact's name.
@@ -28,12 +30,11 @@ const USE_MARK_AGE: Duration = Duration::from_hours(24);
 #[derive(Debug)]
 pub(crate) struct Cache {
     folder: PathBuf,
-    compatibility: u64,
 }
 
 impl Cache {
     /// Opens the folder, or makes it, with access for its owner only.
-    pub(crate) fn open(folder: &Path, compatibility: u64) -> io::Result<Self> {
+    pub(crate) fn open(folder: &Path) -> io::Result<Self> {
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         let metadata = fs::metadata(folder)?;
         if metadata.uid() != rustix::process::geteuid().as_raw() {
@@ -42,14 +43,14 @@ impl Cache {
         if metadata.mode() & 0o077 != 0 {
             fs::set_permissions(folder, Permissions::from_mode(0o700))?;
         }
-        let cache = Self { folder: folder.to_owned(), compatibility };
+        let cache = Self { folder: folder.to_owned() };
         cache.remove_unused(SystemTime::now());
         Ok(cache)
     }
 
     /// The compiled component, if there is an undamaged one for this engine. A damaged one is removed.
-    pub(crate) fn load(&self, engine: &Engine, component: &Digest) -> Option<Component> {
-        let artefact = self.artefact(component);
+    pub(crate) fn load(&self, machine: &Machine, component: &Digest) -> Option<Component> {
+        let artefact = self.artefact(machine.compatibility, component);
         let expected = fs::read(digest_of(&artefact)).ok()?;
         let (found, _) = digest_file(&artefact).ok()?;
         if expected != found.0 {
@@ -57,9 +58,9 @@ impl Cache {
             remove(&artefact);
             return None;
         }
-        // SAFETY: the file is what `Engine::precompile_component` gave a host of this user: its digest, which was
-        // written after it, fits, and nobody else can write to the folder.
-        match unsafe { Component::deserialize_file(engine, &artefact) } {
+        // SAFETY: the file is what `Engine::precompile_component` gave a host of this user, or the process in which it
+        // compiles: its digest, which was written after it, fits, and nobody else can write to the folder.
+        match unsafe { Component::deserialize_file(&machine.engine, &artefact) } {
             Ok(component) => {
                 mark_as_used(&artefact);
                 Some(component)
@@ -73,8 +74,8 @@ impl Cache {
     }
 
     /// Stores a compiled component. A failure costs only the next start's time, so it is logged.
-    pub(crate) fn store(&self, component: &Digest, code: &[u8]) {
-        let artefact = self.artefact(component);
+    pub(crate) fn store(&self, machine: &Machine, component: &Digest, code: &[u8]) {
+        let artefact = self.artefact(machine.compatibility, component);
         let digest = blake3::hash(code);
         let stored = write_whole(&artefact, code).and_then(|()| write_whole(&digest_of(&artefact), digest.as_bytes()));
         if let Err(error) = stored {
@@ -83,8 +84,8 @@ impl Cache {
         }
     }
 
-    fn artefact(&self, component: &Digest) -> PathBuf {
-        self.folder.join(format!("{component}-{:016x}.{ARTEFACT}", self.compatibility))
+    fn artefact(&self, compatibility: u64, component: &Digest) -> PathBuf {
+        self.folder.join(format!("{component}-{compatibility:016x}.{ARTEFACT}"))
     }
 
     fn remove_unused(&self, now: SystemTime) {
@@ -128,9 +129,10 @@ fn remove(artefact: &Path) {
     let _ = fs::remove_file(artefact);
 }
 
-/// Makes a component of code that this process has compiled.
+/// Makes a component of code that was compiled now, for this host.
 pub(crate) fn just_compiled(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
-    // SAFETY: the bytes come straight from `Engine::precompile_component`.
+    // SAFETY: the bytes come straight from `Engine::precompile_component`, called here or in a process of this host's own
+    // program, which nobody else can write to.
     unsafe { Component::deserialize(engine, code) }
 }
 
@@ -179,42 +181,51 @@ fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use wasmtime::component::Linker;
 
-    fn compiled(engine: &Engine) -> Vec<u8> {
-        engine.precompile_component(b"\0asm\x0d\0\x01\0").expect("an empty component compiles")
+    use super::*;
+    use crate::flavour::Flavour;
+
+    /// An engine, under a number that stands for its settings.
+    fn machine(compatibility: u64) -> Machine {
+        let engine = crate::engine::engine(Flavour::Fuel).expect("an engine");
+        Machine { flavour: Flavour::Fuel, linker: Linker::new(&engine), compatibility, ticker: None, engine }
+    }
+
+    fn compiled(machine: &Machine) -> Vec<u8> {
+        machine.engine.precompile_component(b"\0asm\x0d\0\x01\0").expect("an empty component compiles")
     }
 
     #[test]
     fn what_was_stored_is_loaded_by_the_same_engine_only() {
         let folder = tempfile::tempdir().expect("a folder");
-        let engine = crate::engine::engine().expect("an engine");
+        let machine = machine(1);
         let component = Digest([7; 32]);
-        let cache = Cache::open(&folder.path().join("deep/cache"), 1).expect("a cache");
-        assert!(cache.load(&engine, &component).is_none());
-        cache.store(&component, &compiled(&engine));
-        assert!(cache.load(&engine, &component).is_some());
-        let other = Cache::open(&folder.path().join("deep/cache"), 2).expect("a cache");
-        assert!(other.load(&engine, &component).is_none());
+        let cache = Cache::open(&folder.path().join("deep/cache")).expect("a cache");
+        assert!(cache.load(&machine, &component).is_none());
+        cache.store(&machine, &component, &compiled(&machine));
+        assert!(cache.load(&machine, &component).is_some());
+        let other = Machine { compatibility: 2, ..machine };
+        assert!(cache.load(&other, &component).is_none());
     }
 
     #[test]
     fn a_damaged_artefact_is_never_trusted_and_goes() {
         let folder = tempfile::tempdir().expect("a folder");
-        let engine = crate::engine::engine().expect("an engine");
+        let machine = machine(1);
         let component = Digest([7; 32]);
-        let cache = Cache::open(folder.path(), 1).expect("a cache");
+        let cache = Cache::open(folder.path()).expect("a cache");
         for damage in [
             |bytes: &mut Vec<u8>| bytes[100] ^= 1,
             |bytes: &mut Vec<u8>| bytes.truncate(50),
             |bytes: &mut Vec<u8>| bytes.clear(),
         ] {
-            cache.store(&component, &compiled(&engine));
-            let artefact = cache.artefact(&component);
+            cache.store(&machine, &component, &compiled(&machine));
+            let artefact = cache.artefact(1, &component);
             let mut bytes = fs::read(&artefact).expect("the artefact");
             damage(&mut bytes);
             fs::write(&artefact, bytes).expect("damaging it");
-            assert!(cache.load(&engine, &component).is_none());
+            assert!(cache.load(&machine, &component).is_none());
             assert!(!artefact.exists());
         }
     }
@@ -222,7 +233,7 @@ mod tests {
     #[test]
     fn what_is_unused_goes_and_what_the_cache_did_not_make_stays() {
         let folder = tempfile::tempdir().expect("a folder");
-        let cache = Cache::open(folder.path(), 1).expect("a cache");
+        let cache = Cache::open(folder.path()).expect("a cache");
         let (used, unused, orphan) = (Digest([1; 32]), Digest([2; 32]), Digest([3; 32]));
         let old = SystemTime::now() - 2 * KEPT_UNUSED;
         let age = |path: &Path| {
@@ -230,12 +241,12 @@ mod tests {
             file.set_modified(old).expect("making a file old");
         };
         for component in [used, unused, orphan] {
-            cache.store(&component, b"code");
-            age(&digest_of(&cache.artefact(&component)));
+            cache.store(&machine(1), &component, b"code");
+            age(&digest_of(&cache.artefact(1, &component)));
         }
-        age(&cache.artefact(&unused));
-        fs::remove_file(cache.artefact(&orphan)).expect("removing an artefact");
-        let part = cache.artefact(&used).with_extension("0123456789abcdef.part");
+        age(&cache.artefact(1, &unused));
+        fs::remove_file(cache.artefact(1, &orphan)).expect("removing an artefact");
+        let part = cache.artefact(1, &used).with_extension("0123456789abcdef.part");
         let foreign = ["backup.cwasm", "notes.part", "mine.digest", "0123-4567.cwasm", "cwasm", ".part"];
         let foreign = foreign.map(|name| folder.path().join(name));
         for path in foreign.iter().chain([&part]) {
@@ -246,7 +257,7 @@ mod tests {
         let mut left: Vec<_> =
             fs::read_dir(folder.path()).expect("the folder").map(|entry| entry.expect("an entry").path()).collect();
         let mut expected = foreign.to_vec();
-        expected.extend([cache.artefact(&used), digest_of(&cache.artefact(&used))]);
+        expected.extend([cache.artefact(1, &used), digest_of(&cache.artefact(1, &used))]);
         left.sort();
         expected.sort();
         assert_eq!(left, expected);
@@ -256,7 +267,7 @@ mod tests {
     fn an_open_folder_is_closed_to_others() {
         let folder = tempfile::tempdir().expect("a folder");
         fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).expect("opening it");
-        Cache::open(folder.path(), 1).expect("a cache");
+        Cache::open(folder.path()).expect("a cache");
         assert_eq!(fs::metadata(folder.path()).expect("the folder").mode() & 0o777, 0o700);
     }
 }

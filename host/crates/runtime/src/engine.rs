@@ -1,13 +1,16 @@
-//! The wasmtime engine and what it links into every component.
+//! The wasmtime engines, one for each flavour that is needed, and what they link into every component.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroUsize;
+use std::sync::{Arc, OnceLock};
 
 use glasshouse_model::limits;
 use wasmtime::component::Linker;
-use wasmtime::{Config, Engine, WasmBacktraceDetails};
+use wasmtime::{Config, Engine, OperatorCost, WasmBacktraceDetails, WasmFeatures};
 
 use crate::bindings::Extension;
+use crate::epochs::Ticker;
+use crate::flavour::Flavour;
 use crate::host::{batch, debugging, files, names, sockets};
 use crate::state::State;
 
@@ -15,24 +18,58 @@ use crate::state::State;
 /// neighbours' latency; longer slices do, and a yield costs about 1 µs.
 pub(crate) const YIELD_FUEL: u64 = 100_000;
 
+/// The version of wasmtime that runs guests: fuel is comparable only under the same one.
+pub const WASMTIME_VERSION: &str = "48.0.8";
+
+/// Fuel of a `memory.grow`, and again of each page that it asks for; the most that wasmtime takes. At a unit each a guest could make the
+/// system map pages for a second within one slice.
+pub(crate) const GROWTH_FUEL: u8 = u8::MAX;
+
+/// What is off: nothing that is compiled to components for WASI 0.2 needs it, and each is work that no meter sees, such as
+/// throwing, or collecting garbage.
+const WITHOUT: [WasmFeatures; 8] = [
+    WasmFeatures::EXCEPTIONS,
+    WasmFeatures::GC,
+    WasmFeatures::THREADS,
+    WasmFeatures::SHARED_EVERYTHING_THREADS,
+    WasmFeatures::STACK_SWITCHING,
+    WasmFeatures::MEMORY64,
+    WasmFeatures::CUSTOM_PAGE_SIZES,
+    WasmFeatures::CM_GC,
+];
+
 /// An embedder's addition to what every component can import.
 pub type LinkerHook = Box<dyn Fn(&mut Linker<State>) -> wasmtime::Result<()> + Send + Sync>;
 
-/// Makes the engine: metered and sliced by fuel alone, without the machinery for concurrent calls of one instance,
-/// which no component of WASI 0.2 needs and which makes each call dearer by half a microsecond.
-pub(crate) fn engine() -> wasmtime::Result<Engine> {
+/// Makes the engine of a flavour, without the machinery for concurrent calls of one instance, which no component of WASI 0.2
+/// needs and which makes each call dearer by half a microsecond.
+pub(crate) fn engine(flavour: Flavour) -> wasmtime::Result<Engine> {
     let mut config = Config::new();
     config
-        .consume_fuel(true)
+        .consume_fuel(flavour.counts_fuel())
+        .operator_cost(costs())
+        .epoch_interruption(flavour.has_epochs())
         .concurrency_support(false)
         .parallel_compilation(false)
         .wasm_backtrace_details(WasmBacktraceDetails::Disable)
         .wasm_backtrace_max_frames(NonZeroUsize::new(limits::FRAMES));
+    for feature in WITHOUT {
+        config.wasm_features(feature, false);
+    }
     Engine::new(&config)
 }
 
+/// What instructions cost: a unit, bulk ones a unit for each byte or element as well, and growth what it takes.
+fn costs() -> OperatorCost {
+    let mut costs = OperatorCost::new();
+    costs.MemoryGrow = GROWTH_FUEL;
+    costs.TableGrow = GROWTH_FUEL;
+    costs.variable.memory_grow_per_page = GROWTH_FUEL;
+    costs
+}
+
 /// Links WASI 0.2, the interfaces of `wit/` and what the embedder adds.
-pub(crate) fn linker(engine: &Engine, hooks: &[LinkerHook]) -> wasmtime::Result<Linker<State>> {
+fn linker(engine: &Engine, hooks: &[LinkerHook]) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     Extension::add_to_linker::<_, State>(&mut linker, |state| state)?;
@@ -47,9 +84,78 @@ pub(crate) fn linker(engine: &Engine, hooks: &[LinkerHook]) -> wasmtime::Result<
     Ok(linker)
 }
 
-/// What tells this engine's compiled code from any other's: version, settings and processor features.
+/// What tells an engine's compiled code from any other's: version, settings and processor features.
 pub(crate) fn compatibility(engine: &Engine) -> u64 {
     let mut hasher = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);
     hasher.finish()
+}
+
+/// An engine with all that goes by it.
+pub(crate) struct Machine {
+    pub(crate) flavour: Flavour,
+    pub(crate) engine: Engine,
+    pub(crate) linker: Linker<State>,
+    /// As [`compatibility`] has it.
+    pub(crate) compatibility: u64,
+    /// What ends the slices of its guests, if epochs do.
+    pub(crate) ticker: Option<Ticker>,
+}
+
+impl Machine {
+    fn new(flavour: Flavour, hooks: &[LinkerHook]) -> wasmtime::Result<Self> {
+        let engine = engine(flavour)?;
+        Ok(Self {
+            flavour,
+            linker: linker(&engine, hooks)?,
+            compatibility: compatibility(&engine),
+            ticker: flavour.has_epochs().then(|| Ticker::new(&engine)).transpose()?,
+            engine,
+        })
+    }
+}
+
+/// The engines of a host: that of the default flavour at once, the others when the first extension needs them.
+pub(crate) struct Engines {
+    hooks: Vec<LinkerHook>,
+    usual: Arc<Machine>,
+    others: [OnceLock<Arc<Machine>>; 2],
+}
+
+impl Engines {
+    pub(crate) fn new(hooks: Vec<LinkerHook>) -> wasmtime::Result<Self> {
+        Ok(Self { usual: Arc::new(Machine::new(Flavour::Fuel, &hooks)?), hooks, others: Default::default() })
+    }
+
+    /// The engine of the default flavour.
+    pub(crate) fn usual(&self) -> &Arc<Machine> {
+        &self.usual
+    }
+
+    /// The engine of a flavour.
+    pub(crate) fn get(&self, flavour: Flavour) -> wasmtime::Result<&Arc<Machine>> {
+        let slot = match flavour {
+            Flavour::Fuel => return Ok(&self.usual),
+            Flavour::Epochs => &self.others[0],
+            Flavour::FuelAndEpochs => &self.others[1],
+        };
+        if let Some(machine) = slot.get() {
+            return Ok(machine);
+        }
+        // Of two that are made at once, one is dropped.
+        let machine = Arc::new(Machine::new(flavour, &self.hooks)?);
+        Ok(slot.get_or_init(|| machine))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_that_is_told_is_the_one_in_use() {
+        let lock = include_str!("../../../../Cargo.lock");
+        let line = format!("name = \"wasmtime\"\nversion = \"{WASMTIME_VERSION}\"\n");
+        assert!(lock.contains(&line), "Cargo.lock has another version of wasmtime: change WASMTIME_VERSION");
+    }
 }

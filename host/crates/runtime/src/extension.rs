@@ -7,7 +7,7 @@ use glasshouse_model::config::Change;
 use glasshouse_model::settings::Settings;
 use glasshouse_model::wire::{Field, Value};
 use glasshouse_model::{Clock, Context, Digest, ExtensionId, Failure, Level, Signal, SpanId, TraceId, limits};
-use glasshouse_telemetry::{Drops, Reader, Store, StoreSettings, Usage};
+use glasshouse_telemetry::{Drops, Overhead, Reader, Store, StoreSettings, Usage};
 use tokio::sync::{oneshot, watch};
 
 use crate::health::Check;
@@ -301,6 +301,11 @@ impl Extension {
         self.0.store.usage()
     }
 
+    /// What debugging costs it, and how much detail that leaves.
+    pub fn overhead(&self) -> Overhead {
+        self.0.store.overhead()
+    }
+
     /// How many of its records were dropped, by cause.
     pub fn drops(&self) -> Drops {
         self.0.store.drops()
@@ -375,8 +380,8 @@ impl Extension {
     }
 }
 
-/// An event as work, if it is one that may pass.
-fn checked(event: Event, trigger: Trigger) -> Result<(Work, oneshot::Receiver<Result<Reply, CallError>>), CallError> {
+/// Whether an event is one that may pass.
+pub(crate) fn check(event: &Event, trigger: &Trigger) -> Result<(), CallError> {
     trigger.check()?;
     if event.payload.len() > limits::PAYLOAD_BYTES {
         let message = format!("the payload has {} bytes; {} may pass", event.payload.len(), limits::PAYLOAD_BYTES);
@@ -385,6 +390,12 @@ fn checked(event: Event, trigger: Trigger) -> Result<(Work, oneshot::Receiver<Re
     if !(1..=limits::CONTEXT_BYTES).contains(&event.name.len()) {
         return Err(CallError::InvalidEvent("an event's name has 1 to 128 bytes".into()));
     }
+    Ok(())
+}
+
+/// An event as work, if it is one that may pass.
+fn checked(event: Event, trigger: Trigger) -> Result<(Work, oneshot::Receiver<Result<Reply, CallError>>), CallError> {
+    check(&event, &trigger)?;
     let (sender, receiver) = oneshot::channel();
     Ok((Work::Event { event, trigger, reply: Some(sender) }, receiver))
 }

@@ -129,8 +129,14 @@ fn gave_up_for_memory(error: &wasmtime::Error, panic: Option<&PanicReport>) -> b
     error.is::<MemoryRefused>() || (aborted && speaks_of_memory) || from_start()
 }
 
-/// The failure of a call that was given up at its deadline. Its stack is not known: the host drops such a call.
-pub(crate) fn deadline(at: Circumstances<'_>, cpu_nanos: u64) -> Failure {
+/// Whether a guest was made to trap since it was past its deadline.
+pub(crate) fn is_overdue(error: &wasmtime::Error) -> bool {
+    error.downcast_ref() == Some(&Trap::Interrupt)
+}
+
+/// The failure of a call that was given up at its deadline. Where the host dropped the call, and did not make it trap, its stack
+/// is not known.
+pub(crate) fn deadline(at: Circumstances<'_>, cpu_nanos: u64, trapped: Option<&wasmtime::Error>) -> Failure {
     let limit = at.budget.deadline;
     Failure {
         kind: FailureKind::DeadlineBreach,
@@ -142,7 +148,7 @@ pub(crate) fn deadline(at: Circumstances<'_>, cpu_nanos: u64) -> Failure {
         call: at.call,
         component: at.component,
         location: None,
-        frames: Vec::new(),
+        frames: trapped.and_then(wasmtime::Error::downcast_ref).map(frames).unwrap_or_default(),
         evidence: vec![("deadline_ns".to_owned(), limit.as_nanos() as i64), ("cpu_ns".to_owned(), cpu_nanos as i64)],
     }
 }

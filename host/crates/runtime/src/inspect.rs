@@ -6,6 +6,10 @@ use glasshouse_model::Digest;
 use wasmtime::Engine;
 use wasmtime::component::types::ComponentItem;
 
+use crate::bounds;
+use crate::cache::just_compiled;
+use crate::compile::{CompileSettings, Compiler};
+use crate::flavour::Flavour;
 use crate::loader::{LoadError, check_size, not_a_component};
 
 /// What a component says of itself.
@@ -24,17 +28,22 @@ pub struct Inspection {
 }
 
 /// Reads and compiles a component to see what it imports and exports. Blocks while it compiles.
-pub fn inspect(path: &Path) -> Result<Inspection, LoadError> {
+pub fn inspect(path: &Path, settings: &CompileSettings) -> Result<Inspection, LoadError> {
     check_size(path)?;
     let bytes = std::fs::read(path).map_err(|cause| LoadError::Unreadable { path: path.to_owned(), cause })?;
     if let Some(what) = not_a_component(&bytes) {
         return Err(LoadError::NotAComponent { path: path.to_owned(), what });
     }
-    let invalid = |error: wasmtime::Error| LoadError::Invalid { path: path.to_owned(), cause: format!("{error:#}") };
-    let engine = crate::engine::engine()
-        .map_err(|error| LoadError::Host { path: path.to_owned(), cause: format!("{error:#}") })?;
-    let component = wasmtime::component::Component::from_binary(&engine, &bytes).map_err(invalid)?;
-    let code_bytes = component.serialize().map_err(invalid)?.len() as u64;
+    bounds::check(&bytes).map_err(|cause| LoadError::OutOfBounds { path: path.to_owned(), cause })?;
+    let host = |error: wasmtime::Error| LoadError::Host { path: path.to_owned(), cause: format!("{error:#}") };
+    let flavour = Flavour::Fuel;
+    let engine = crate::engine::engine(flavour).map_err(host)?;
+    let compiler = Compiler::new(settings.clone());
+    let code = compiler
+        .compile((flavour, &engine), &bytes, compiler.whole())
+        .map_err(|refusal| LoadError::new(path, refusal))?;
+    let component = just_compiled(&engine, &code).map_err(host)?;
+    let code_bytes = code.len() as u64;
     let kind = component.component_type();
     let imports = kind.imports(&engine).map(|(name, item)| described(&engine, name, &item.ty)).collect();
     let exports = kind.exports(&engine).map(|(name, item)| described(&engine, name, &item.ty)).collect();
@@ -73,7 +82,7 @@ mod tests {
     fn a_file_that_is_too_large_is_not_even_read() {
         let file = tempfile::NamedTempFile::new().expect("a file");
         file.as_file().set_len(1 << 40).expect("making it large");
-        let refused = inspect(file.path()).expect_err("it is too large");
+        let refused = inspect(file.path(), &CompileSettings::default()).expect_err("it is too large");
         assert!(matches!(refused, LoadError::TooLarge { bytes, .. } if bytes == 1 << 40), "{refused}");
     }
 }

@@ -4,14 +4,19 @@
 #[doc(hidden)]
 pub mod bench;
 mod bindings;
+mod bounds;
 mod cache;
 mod clock;
+mod compile;
 mod cuts;
 mod demangle;
 mod denials;
+mod determinism;
 mod engine;
+mod epochs;
 mod extension;
 mod failure;
+mod flavour;
 mod grants;
 mod health;
 mod host;
@@ -29,6 +34,7 @@ mod state;
 mod stdio;
 mod supervisor;
 mod symbols;
+mod trial;
 
 use std::any::Any;
 use std::path::PathBuf;
@@ -40,10 +46,12 @@ use glasshouse_model::{Clock, ExtensionId, Failure};
 use glasshouse_telemetry::Depot;
 use tokio::sync::{mpsc, watch};
 use wasmtime::Engine;
-use wasmtime::component::Linker;
 
+pub use bounds::OutOfBounds;
 pub use clock::SystemClock;
-pub use engine::LinkerHook;
+pub use compile::{CompileSettings, Containment, Limit, Spent};
+pub use determinism::Determinism;
+pub use engine::{LinkerHook, WASMTIME_VERSION};
 pub use extension::{CallError, Chain, ComponentInfo, Event, Extension, HandlerError, Reply, Status, Trigger};
 pub use failure::HostFault;
 pub use grants::GrantError;
@@ -54,9 +62,12 @@ pub use present::ApplyError;
 pub use sandbox::{EmbedderCall, EmbedderData};
 pub use state::State;
 pub use symbols::SourceFrame;
+pub use trial::{Trial, Tried};
 pub use wasmtime;
 
 use cache::Cache;
+use compile::Compiler;
+use engine::Engines;
 use extension::Shared;
 use grants::Reachable;
 use loader::{Found, Loaded, Loader, Source};
@@ -68,12 +79,20 @@ use sandbox::{Blueprint, Exports};
 use supervisor::Supervisor;
 use symbols::Symbols;
 
+/// The process that compiles components: a program that embeds the host is its own worker once its `main` calls
+/// [`worker::run_if_asked`] first.
+pub mod worker {
+    pub use crate::compile::worker::{main, run_if_asked};
+}
+
 /// How a [`Runtime`] is set up.
 pub struct RuntimeSettings {
     /// The folder of compiled components; `None` compiles at every start.
     pub cache_folder: Option<PathBuf>,
     /// Components of usual size that are compiled at once.
     pub compile_threads: usize,
+    /// In what, and within which bounds, they are compiled.
+    pub compile: CompileSettings,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
     /// What keeps telemetry; `None` keeps it in memory.
@@ -82,6 +101,8 @@ pub struct RuntimeSettings {
     pub linker_hooks: Vec<LinkerHook>,
     /// Makes an embedder's data for each instance.
     pub embedder_data: EmbedderData,
+    /// Makes the runs of guests alike, for measuring and for tests; `None` gives them the time and random bytes.
+    pub determinism: Option<Determinism>,
 }
 
 impl Default for RuntimeSettings {
@@ -89,15 +110,18 @@ impl Default for RuntimeSettings {
         Self {
             cache_folder: None,
             compile_threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            compile: CompileSettings::default(),
             clock: Arc::new(SystemClock::new()),
             depot: None,
             linker_hooks: Vec::new(),
             embedder_data: Arc::new(|_| Box::new(()) as Box<dyn Any + Send>),
+            determinism: None,
         }
     }
 }
 
 /// What to run.
+#[derive(Clone, Debug)]
 pub struct ExtensionSpec {
     /// Its id.
     pub id: ExtensionId,
@@ -122,13 +146,13 @@ pub enum RuntimeError {
 
 /// Runs extensions. Dropping it gives up all calls; [`Runtime::shutdown`] ends it in order.
 pub struct Runtime {
-    engine: Engine,
-    linker: Arc<Linker<State>>,
+    engines: Arc<Engines>,
     loader: Arc<Loader>,
     registry: Arc<Registry>,
     clock: Arc<dyn Clock>,
     depot: Depot,
     embedder_data: EmbedderData,
+    determinism: Option<Determinism>,
     phase: watch::Sender<Phase>,
     traffic: Arc<Traffic>,
     symbols: Arc<Symbols>,
@@ -137,23 +161,28 @@ pub struct Runtime {
 impl Runtime {
     /// Sets up the engine. A cache folder that cannot be used is said in the log, and components are compiled anew.
     pub fn new(settings: RuntimeSettings) -> Result<Self, RuntimeError> {
-        let engine = engine::engine().map_err(RuntimeError::Engine)?;
-        let linker = engine::linker(&engine, &settings.linker_hooks).map_err(RuntimeError::Engine)?;
+        let mut hooks = settings.linker_hooks;
+        if settings.determinism.is_some() {
+            hooks.insert(0, Box::new(host::clocks::add));
+        }
+        let engines = Arc::new(Engines::new(hooks).map_err(RuntimeError::Engine)?);
         let cache = settings.cache_folder.and_then(|folder| {
-            Cache::open(&folder, engine::compatibility(&engine))
+            Cache::open(&folder)
                 .inspect_err(|error| {
                     tracing::warn!(folder = %folder.display(), "compiled components are not kept, since the folder cannot be used: {error}");
                 })
                 .ok()
         });
+        let compiler = Compiler::new(settings.compile);
+        compiler.warn_if_in_process();
         Ok(Self {
-            loader: Loader::new(engine.clone(), cache, settings.compile_threads),
-            engine,
-            linker: Arc::new(linker),
+            loader: Loader::new(Arc::clone(&engines), cache, compiler, settings.compile_threads),
+            engines,
             registry: Arc::default(),
             depot: settings.depot.unwrap_or_else(|| Depot::in_memory(Arc::clone(&settings.clock))),
             clock: settings.clock,
             embedder_data: settings.embedder_data,
+            determinism: settings.determinism,
             phase: watch::Sender::new(Phase::Running),
             traffic: Arc::default(),
             symbols: Arc::default(),
@@ -173,9 +202,9 @@ impl Runtime {
     fn assembler(&self, spec: &ExtensionSpec) -> Assembler {
         Assembler {
             loader: Arc::clone(&self.loader),
-            linker: Arc::clone(&self.linker),
             neighbours: Neighbours::new(&self.registry, spec.settings.permissions.clone()),
             embedder_data: Arc::clone(&self.embedder_data),
+            determinism: self.determinism,
         }
     }
 
@@ -243,9 +272,9 @@ impl Runtime {
         &self.depot
     }
 
-    /// The engine, for an embedder that compiles or inspects components itself.
+    /// The engine that meters by fuel, for an embedder that compiles or inspects components itself.
     pub fn engine(&self) -> &Engine {
-        &self.engine
+        &self.engines.usual().engine
     }
 
     /// The source lines of a failure's stack, innermost first. Reads and parses the component's line tables on a
@@ -294,9 +323,9 @@ impl Runtime {
 /// What is needed to load an extension's component and to plan its instances.
 struct Assembler {
     loader: Arc<Loader>,
-    linker: Arc<Linker<State>>,
     neighbours: Neighbours,
     embedder_data: EmbedderData,
+    determinism: Option<Determinism>,
 }
 
 /// An extension that is about to be served.
@@ -308,7 +337,9 @@ impl Assembler {
     /// between threads costs 30 µs on a quiet machine, and on a busy one the wait for a processor.
     fn assemble(self, extension: Extension) -> impl Future<Output = Result<Assembled, String>> + Send + 'static {
         let first = tokio::task::spawn_blocking(move || {
-            let found = self.loader.find(&extension.shared().path).map_err(|error| error.to_string())?;
+            let shared = extension.shared();
+            let metering = shared.present.get().budget.metering;
+            let found = self.loader.find(&shared.path, metering).map_err(|error| error.to_string())?;
             Ok::<_, String>(match found {
                 Found::Compiled(loaded) => Begun::Done(self.plan(&extension, &loaded)?),
                 Found::Component(source) => Begun::ToCompile(self, extension, source),
@@ -332,10 +363,11 @@ impl Assembler {
         let reachable =
             Reachable::resolve(&shared.present.get().permissions.network).map_err(|error| error.to_string())?;
         let link = |error: wasmtime::Error| inspect::link_error(&error);
-        let pre = self.linker.instantiate_pre(&loaded.component).map_err(link)?;
+        let pre = loaded.machine.linker.instantiate_pre(&loaded.component).map_err(link)?;
         let exports = Exports::find(&pre).map_err(link)?;
         let blueprint = Blueprint {
             id: shared.id.clone(),
+            machine: Arc::clone(&loaded.machine),
             pre,
             exports,
             component: loaded.digest,
@@ -345,6 +377,7 @@ impl Assembler {
             clock: Arc::clone(&shared.clock),
             neighbours: self.neighbours,
             embedder_data: self.embedder_data,
+            determinism: self.determinism,
         };
         let info = ComponentInfo { digest: loaded.digest, file_bytes: loaded.file_bytes, compiled: loaded.compiled };
         Ok((Arc::new(blueprint), info))

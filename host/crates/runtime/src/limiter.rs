@@ -139,7 +139,7 @@ mod tests {
 
     #[test]
     fn instances_memories_and_tables_are_bounded_in_a_store() {
-        let engine = crate::engine::engine().expect("an engine");
+        let engine = crate::engine::engine(crate::flavour::Flavour::Fuel).expect("an engine");
         for (what, allowed, of_one) in
             [("(memory 0)", MEMORIES, MEMORIES), ("(table 0 funcref)", TABLES, 10), ("", INSTANCES, 1)]
         {

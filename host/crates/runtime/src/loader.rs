@@ -3,25 +3,31 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use glasshouse_model::Digest;
+use glasshouse_model::settings::Metering;
+use glasshouse_model::{Digest, text};
 use tokio::sync::{Semaphore, oneshot};
-use wasmparser::{Parser, Payload};
-use wasmtime::Engine;
 use wasmtime::component::Component;
 
+use crate::bounds::{self, OutOfBounds};
 use crate::cache::{Cache, digest_file, just_compiled};
+use crate::compile::{Compiler, Limit, Refusal, Share, Spent, costly};
+use crate::engine::{Engines, Machine};
+use crate::flavour::Flavour;
 
 /// Bytes of the largest component file that is read. The largest real ones (interpreters with their library) are 30 MB.
 const COMPONENT_BYTES: u64 = 256 * 1024 * 1024;
-/// Components with so many bytes of code are compiled one at a time, so that smaller ones never wait for them. The
-/// file's size says little: an extension of 100 KB of code carries 3 MB of line tables.
+/// Components with so many bytes of code have lanes of their own, so that smaller ones never wait for them. The file's size
+/// says little: an extension of 100 KB of code carries 3 MB of line tables.
 const LARGE_CODE_BYTES: u64 = 1024 * 1024;
-/// How much lower than the guests' the priority of compiling threads is.
-const NICENESS: i32 = 10;
+/// Lanes of large components, and of small ones that turned out to be hard. Two, so that one that is made to take all of
+/// its time does not hold up every other; not more, since each may take `host.compile_memory`.
+const LARGE_LANES: usize = 2;
 
 /// A component that is ready to be instantiated.
 #[derive(Clone)]
 pub(crate) struct Loaded {
+    /// What it was compiled for.
+    pub(crate) machine: Arc<Machine>,
     pub(crate) component: Component,
     pub(crate) digest: Digest,
     pub(crate) file_bytes: u64,
@@ -37,8 +43,9 @@ pub(crate) enum Found {
     Component(Source),
 }
 
-/// A file that is to be compiled: its bytes, their digest, and how many of them are code.
+/// A file that is to be compiled: what for, its bytes, their digest, and how many of them are code.
 pub(crate) struct Source {
+    machine: Arc<Machine>,
     bytes: Vec<u8>,
     digest: Digest,
     code: u64,
@@ -71,6 +78,14 @@ pub enum LoadError {
         /// What it is instead, and what to do.
         what: String,
     },
+    /// It consists of more than is accepted.
+    #[error("{path} was not loaded: {cause}", path = path.display())]
+    OutOfBounds {
+        /// The component file.
+        path: PathBuf,
+        /// What there is too much of.
+        cause: OutOfBounds,
+    },
     /// The file is damaged, or uses what the host does not support.
     #[error("{path} does not compile: {cause}", path = path.display())]
     Invalid {
@@ -78,6 +93,29 @@ pub enum LoadError {
         path: PathBuf,
         /// What the compiler said.
         cause: String,
+    },
+    /// Compiling it takes more time or memory than it may.
+    #[error("{path} was not loaded: {}", costly(.limit, .spent), path = path.display())]
+    TooCostly {
+        /// The component file.
+        path: PathBuf,
+        /// What was reached.
+        limit: Limit,
+        /// What was used by then.
+        spent: Spent,
+    },
+    /// The compiler broke off, in its own process.
+    #[error(
+        "{path} was not loaded: the compiler broke off after {} of CPU time: {cause}", text::duration(.spent.cpu),
+        path = path.display()
+    )]
+    CompilerBroke {
+        /// The component file.
+        path: PathBuf,
+        /// What is known of it.
+        cause: String,
+        /// What was used by then.
+        spent: Spent,
     },
     /// The host could not start compiling.
     #[error("cannot compile {path}: {cause}", path = path.display())]
@@ -89,71 +127,116 @@ pub enum LoadError {
     },
 }
 
+impl LoadError {
+    pub(crate) fn new(path: &Path, refusal: Refusal) -> Self {
+        let path = path.to_owned();
+        match refusal {
+            Refusal::Invalid(cause) => Self::Invalid { path, cause },
+            Refusal::Costly { limit, spent } => Self::TooCostly { path, limit, spent },
+            Refusal::Broken { cause, spent } => Self::CompilerBroke { path, cause, spent },
+            Refusal::Host(cause) => Self::Host { path, cause },
+        }
+    }
+}
+
 /// Loads components; shared by all extensions.
 pub(crate) struct Loader {
-    engine: Engine,
+    engines: Arc<Engines>,
     cache: Option<Cache>,
+    compiler: Compiler,
     small: Semaphore,
     large: Semaphore,
 }
 
 impl Loader {
-    pub(crate) fn new(engine: Engine, cache: Option<Cache>, compile_threads: usize) -> Arc<Self> {
-        Arc::new(Self { engine, cache, small: Semaphore::new(compile_threads.max(1)), large: Semaphore::new(1) })
+    pub(crate) fn new(engines: Arc<Engines>, cache: Option<Cache>, compiler: Compiler, threads: usize) -> Arc<Self> {
+        let large = Semaphore::new(if compiler.is_contained() { LARGE_LANES } else { 1 });
+        let small = Semaphore::new(threads.max(1));
+        Arc::new(Self { engines, cache, compiler, small, large })
     }
 
     /// Takes a component from the cache, or else reads it. Blocks while it does.
-    pub(crate) fn find(&self, path: &Path) -> Result<Found, LoadError> {
+    pub(crate) fn find(&self, path: &Path, metering: Metering) -> Result<Found, LoadError> {
         check_size(path)?;
         let unreadable = |cause| LoadError::Unreadable { path: path.to_owned(), cause };
         if let Some(cache) = &self.cache {
             let (digest, file_bytes) = digest_file(path).map_err(unreadable)?;
-            if let Some(component) = cache.load(&self.engine, &digest) {
-                return Ok(Found::Compiled(Loaded { component, digest, file_bytes, compiled: false }));
+            let machine = self.machine(path, Flavour::usual(metering))?;
+            if let Some(component) = cache.load(machine, &digest) {
+                let machine = Arc::clone(machine);
+                return Ok(Found::Compiled(Loaded { machine, component, digest, file_bytes, compiled: false }));
             }
         }
         let bytes = std::fs::read(path).map_err(unreadable)?;
         if let Some(what) = not_a_component(&bytes) {
             return Err(LoadError::NotAComponent { path: path.to_owned(), what });
         }
+        let extent = bounds::check(&bytes).map_err(|cause| LoadError::OutOfBounds { path: path.to_owned(), cause })?;
         let digest = Digest(*blake3::hash(&bytes).as_bytes());
-        Ok(Found::Component(Source { code: code_bytes(&bytes), bytes, digest }))
+        let machine = Arc::clone(self.machine(path, Flavour::of(metering, &bytes))?);
+        if let Some(cache) = self.cache.as_ref().filter(|_| machine.flavour != Flavour::usual(metering))
+            && let Some(component) = cache.load(&machine, &digest)
+        {
+            let file_bytes = bytes.len() as u64;
+            return Ok(Found::Compiled(Loaded { machine, component, digest, file_bytes, compiled: false }));
+        }
+        Ok(Found::Component(Source { machine, code: extent.code_bytes, bytes, digest }))
     }
 
-    /// Compiles on a thread of low priority that ends with the work, once its lane is free.
+    fn machine(&self, path: &Path, flavour: Flavour) -> Result<&Arc<Machine>, LoadError> {
+        let cause = |error| LoadError::Host { path: path.to_owned(), cause: format!("no engine: {error:#}") };
+        self.engines.get(flavour).map_err(cause)
+    }
+
+    /// Compiles once there is a free lane. A component with little code that takes much all the same gives up its lane and
+    /// begins anew among the large ones. May be cancelled; what was begun is compiled for the cache all the same.
     pub(crate) async fn compile(self: &Arc<Self>, path: &Path, source: Source) -> Result<Loaded, LoadError> {
-        let Source { bytes, digest, code } = source;
-        let file_bytes = bytes.len() as u64;
-        let lane = if code < LARGE_CODE_BYTES { &self.small } else { &self.large };
-        let _turn = lane.acquire().await;
-        let host = |cause: String| LoadError::Host { path: path.to_owned(), cause };
+        let (machine, digest, file_bytes) = (Arc::clone(&source.machine), source.digest, source.bytes.len() as u64);
+        let is_small = source.code < LARGE_CODE_BYTES;
+        let source = Arc::new(source);
+        let whole = self.compiler.whole();
+        let mut compiled = if is_small {
+            let _turn = self.small.acquire().await;
+            self.on_a_thread(&source, self.compiler.quick().unwrap_or(whole)).await
+        } else {
+            let _turn = self.large.acquire().await;
+            self.on_a_thread(&source, whole).await
+        };
+        let was_hard = matches!(compiled, Err(Refusal::Costly { .. } | Refusal::Broken { .. }));
+        if is_small && was_hard && self.compiler.quick().is_some() {
+            let _turn = self.large.acquire().await;
+            compiled = self.on_a_thread(&source, whole).await;
+        }
+        let component = compiled.map_err(|refusal| LoadError::new(path, refusal))?;
+        Ok(Loaded { machine, component, digest, file_bytes, compiled: true })
+    }
+
+    /// Compiles on a thread that ends with the work.
+    async fn on_a_thread(self: &Arc<Self>, source: &Arc<Source>, share: Share) -> Result<Component, Refusal> {
         let (done, result) = oneshot::channel();
-        let loader = Arc::clone(self);
+        let (loader, source) = (Arc::clone(self), Arc::clone(source));
         std::thread::Builder::new()
             .name("compile".into())
             .spawn(move || {
-                // Refused where the system does not let a process lower itself: it then compiles as usual.
-                let _ = rustix::process::nice(NICENESS);
                 // The waiting task may be gone; what was compiled is in the cache all the same.
-                let _ = done.send(loader.compile_now(&bytes, &digest));
+                let _ = done.send(loader.compile_now(&source, share));
             })
-            .map_err(|error| host(format!("no thread: {error}")))?;
-        let compiled = result.await.map_err(|_| host("the compiler panicked".into()))?;
-        let component =
-            compiled.map_err(|error| LoadError::Invalid { path: path.to_owned(), cause: format!("{error:#}") })?;
-        Ok(Loaded { component, digest, file_bytes, compiled: true })
+            .map_err(|error| Refusal::Host(format!("no thread: {error}")))?;
+        result.await.map_err(|_| Refusal::Host("the compiler panicked".into()))?
     }
 
-    fn compile_now(&self, bytes: &[u8], digest: &Digest) -> wasmtime::Result<Component> {
-        let code = self.engine.precompile_component(bytes)?;
+    fn compile_now(&self, source: &Source, share: Share) -> Result<Component, Refusal> {
+        let machine = &*source.machine;
+        let code = self.compiler.compile((machine.flavour, &machine.engine), &source.bytes, share)?;
         if let Some(cache) = &self.cache {
-            cache.store(digest, &code);
+            cache.store(machine, &source.digest, &code);
             // What is mapped from the file takes no memory of its own until it is used.
-            if let Some(component) = cache.load(&self.engine, digest) {
+            if let Some(component) = cache.load(machine, &source.digest) {
                 return Ok(component);
             }
         }
-        just_compiled(&self.engine, &code)
+        just_compiled(&machine.engine, &code)
+            .map_err(|error| Refusal::Host(format!("compiled code does not load: {error:#}")))
     }
 }
 
@@ -168,15 +251,6 @@ pub(crate) fn check_size(path: &Path) -> Result<(), LoadError> {
         return Err(LoadError::TooLarge { path: path.to_owned(), bytes: metadata.len() });
     }
     Ok(())
-}
-
-/// Bytes of code in all of a component's modules; those before the damage, if it is damaged.
-fn code_bytes(component: &[u8]) -> u64 {
-    let code = Parser::new(0).parse_all(component).map_while(Result::ok).map(|payload| match payload {
-        Payload::CodeSectionStart { size, .. } => u64::from(size),
-        _ => 0,
-    });
-    code.sum()
 }
 
 /// What a file is, if its first bytes are not those of a component.

@@ -9,6 +9,7 @@ use glasshouse_model::Clock;
 use tokio::sync::watch;
 
 use crate::clock::thread_cpu_nanos;
+use crate::epochs::Pace;
 
 /// How far the host's end has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,7 +42,7 @@ pub(crate) struct Measured {
 }
 
 /// Runs a call that began at `start`, in `Clock::monotonic_nanos`, to its end. CPU time is what the polls of the call took: by the time-stamp counter for the first poll,
-/// which a fuel slice keeps short, and by the thread's CPU clock for all further ones, so that what the system took
+/// which a slice keeps short, and by the thread's CPU clock for all further ones, so that what the system took
 /// from a long call is not charged to it.
 pub(crate) async fn run<F: Future>(
     call: F,
@@ -49,6 +50,7 @@ pub(crate) async fn run<F: Future>(
     deadline: Duration,
     clock: &dyn Clock,
     phase: &mut watch::Receiver<Phase>,
+    pace: Option<&Pace>,
 ) -> (Ended<F::Output>, Measured) {
     let mut call = pin!(call);
     let deadline_nanos = u64::try_from(deadline.as_nanos()).unwrap_or(u64::MAX);
@@ -64,8 +66,14 @@ pub(crate) async fn run<F: Future>(
         if let Poll::Ready(output) = polled {
             return Poll::Ready((Ended::Finished(output), elapsed));
         }
+        let sliced = pace.filter(|pace| pace.take_sliced());
         let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(deadline)));
         if elapsed >= deadline_nanos || timer.as_mut().poll(task).is_ready() {
+            if let Some(pace) = sliced {
+                // It is about to be polled again, and traps.
+                pace.set_overdue();
+                return Poll::Pending;
+            }
             return Poll::Ready((Ended::DeadlinePassed, elapsed));
         }
         if given_up.as_mut().poll(task).is_ready() {

@@ -19,9 +19,13 @@ use wasmtime::component::{Instance, InstancePre};
 
 use crate::bindings::exports::glasshouse::extension::{collector, handler, health, lifecycle};
 use crate::denials::Denials;
-use crate::engine::YIELD_FUEL;
+use crate::determinism::{Determinism, GuestClock, Ids};
+use crate::engine::{Machine, YIELD_FUEL};
+use crate::epochs::{Pace, Ticker};
 use crate::extension::{Event, HandlerError, Reply, Trigger};
-use crate::failure::{Circumstances, classify, ends_like_a_panic, or_host_fault};
+use crate::failure::{
+    Circumstances, classify, deadline as deadline_failure, ends_like_a_panic, is_overdue, or_host_fault,
+};
 use crate::grants::{GrantError, Reachable, wasi};
 use crate::health::Check;
 use crate::intake::Intake;
@@ -52,6 +56,7 @@ pub type EmbedderData = Arc<dyn Fn(&ExtensionId) -> Box<dyn Any + Send> + Send +
 /// All that is needed to make instances of an extension.
 pub(crate) struct Blueprint {
     pub(crate) id: ExtensionId,
+    pub(crate) machine: Arc<Machine>,
     pub(crate) pre: InstancePre<State>,
     pub(crate) exports: Exports,
     pub(crate) component: Digest,
@@ -61,6 +66,7 @@ pub(crate) struct Blueprint {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) neighbours: Neighbours,
     pub(crate) embedder_data: EmbedderData,
+    pub(crate) determinism: Option<Determinism>,
 }
 
 /// Which of the exports of `wit/` a component has.
@@ -138,6 +144,8 @@ pub(crate) struct Sandbox {
     /// `None` until it is made, and after a call that did not come to its end: such an instance cannot be entered.
     instance: Option<Box<Live>>,
     phase: watch::Receiver<Phase>,
+    /// What slices its calls, where epochs do.
+    pace: Option<Arc<Pace>>,
     /// The present invocation's name; kept for its memory, as is the scratch space.
     name: String,
     scratch: Vec<u8>,
@@ -161,29 +169,39 @@ impl Blueprint {
         let settings = Arc::clone(settled.load());
         let permissions = &settings.permissions;
         let denials = Denials::default();
-        let wasi = wasi(permissions, &self.reachable, &stdio, &denials, &self.component)?;
+        let guest_clock = self.determinism.map(|_| GuestClock::default());
+        let fixed = self.determinism.zip(guest_clock.as_ref());
+        let wasi = wasi(permissions, &self.reachable, &stdio, &denials, &self.component, fixed)?;
         let state = State::new(StateParts {
             id: self.id.clone(),
             recorder: self.recorder.clone(),
             clock: Arc::clone(&self.clock),
+            counts_fuel: self.machine.flavour.counts_fuel(),
             limiter: Limiter::new(settings.budget.memory_bytes),
             stdio,
             neighbours: self.neighbours.clone(),
             reachable: Arc::clone(&self.reachable),
             wasi,
             denials,
+            guest_clock,
+            ids: self.determinism.map_or_else(Ids::default, Determinism::ids),
             embedder: (self.embedder_data)(&self.id),
         });
         let mut store = Store::new(self.pre.engine(), state);
         store.limiter(|state| &mut state.limiter);
         store.set_max_component_handles(HANDLES);
-        store.fuel_async_yield_interval(Some(YIELD_FUEL)).map_err(BuildError::Engine)?;
+        let pace = self.machine.flavour.has_epochs().then(Arc::<Pace>::default);
+        match &pace {
+            Some(pace) => pace.set(&mut store),
+            None => store.fuel_async_yield_interval(Some(YIELD_FUEL)).map_err(BuildError::Engine)?,
+        }
         let mut sandbox = Sandbox {
             blueprint: Arc::clone(self),
             settings: settled,
             store,
             instance: None,
             phase,
+            pace,
             name: String::new(),
             scratch: Vec::new(),
             clean_names: CleanStarts::default(),
@@ -210,6 +228,11 @@ pub(crate) enum BuildError {
 }
 
 impl Sandbox {
+    /// What its component exports.
+    pub(crate) fn exports(&self) -> &Exports {
+        &self.blueprint.exports
+    }
+
     /// Whether it can be called.
     pub(crate) fn is_alive(&self) -> bool {
         self.instance.is_some()
@@ -232,12 +255,19 @@ impl Sandbox {
         name_job(&mut self.name, &job);
         let began_at = blueprint.clock.monotonic_nanos();
         self.store.data_mut().begin_invocation(trigger, budget, began_at, deadline);
-        let fuel = if self.store.set_fuel(budget.fuel_per_call).is_ok() { budget.fuel_per_call } else { 0 };
+        let counts_fuel = blueprint.machine.flavour.counts_fuel();
+        let fuel = Some(budget.fuel_per_call).filter(|fuel| counts_fuel && self.store.set_fuel(*fuel).is_ok());
+        if let Some(pace) = &self.pace {
+            pace.begin(&mut self.store);
+        }
+        let ticking = blueprint.machine.ticker.as_ref().map(Ticker::tick);
         let live = self.instance.take();
         let call = perform(blueprint, settings, &mut self.store, live, job);
-        let (ended, measured) = run(call, began_at, deadline, &*blueprint.clock, &mut self.phase).await;
+        let (ended, measured) =
+            run(call, began_at, deadline, &*blueprint.clock, &mut self.phase, self.pace.as_deref()).await;
+        drop(ticking);
 
-        let fuel_left = self.store.get_fuel().unwrap_or_default();
+        let fuel_left = fuel.and_then(|_| self.store.get_fuel().ok());
         let goes_on = matches!(&ended, Ended::Finished(Ok((_, answer))) if !matches!(answer, Answer::Failed(_)));
         if !goes_on && recover_batch(&self.store) {
             tokio::task::yield_now().await;
@@ -258,9 +288,12 @@ impl Sandbox {
                 self.instance = (!matches!(answer, Answer::Failed(_))).then_some(live);
                 answer
             }
+            Ended::Finished(Err(error)) if is_overdue(&error) => {
+                Answer::Failed(Box::new(deadline_failure(circumstances(), measured.cpu_nanos, Some(&error))))
+            }
             Ended::Finished(Err(error)) => Answer::Failed(Box::new(classify(&error, circumstances()))),
             Ended::DeadlinePassed => {
-                Answer::Failed(Box::new(crate::failure::deadline(circumstances(), measured.cpu_nanos)))
+                Answer::Failed(Box::new(deadline_failure(circumstances(), measured.cpu_nanos, None)))
             }
             Ended::Cancelled => Answer::Cancelled,
         };
@@ -270,7 +303,7 @@ impl Sandbox {
             _ => {}
         }
         let cost = Cost {
-            fuel: fuel - fuel_left.min(fuel),
+            fuel: fuel.zip(fuel_left).map(|(fuel, left)| fuel - left.min(fuel)),
             cpu_nanos: measured.cpu_nanos,
             elapsed_nanos: measured.elapsed_nanos,
             queued_nanos,
@@ -434,10 +467,10 @@ impl From<handler::HandlerError> for HandlerError {
 
 impl Trigger {
     /// The context of the invocation that this trigger causes.
-    pub(crate) fn context(&self) -> Context {
+    pub(crate) fn context(&self, ids: &mut Ids) -> Context {
         Context {
-            trace_id: self.trace_id.unwrap_or_else(random_trace_id),
-            span_id: SpanId(fastrand::u64(1..).to_be_bytes()),
+            trace_id: self.trace_id.unwrap_or_else(|| new_trace_id(ids)),
+            span_id: SpanId(ids.draw().to_be_bytes()),
             correlation_id: self.correlation_id.clone(),
             user: self.user.clone(),
             tenant: self.tenant.clone(),
@@ -445,7 +478,7 @@ impl Trigger {
     }
 }
 
-/// Sixteen random bytes that are not all zero. (Drawing from a range of 128 bits would cost a long division.)
-fn random_trace_id() -> TraceId {
-    TraceId((u128::from(fastrand::u64(..)) << 64 | u128::from(fastrand::u64(1..))).to_be_bytes())
+/// Sixteen bytes that are not all zero. (Drawing from a range of 128 bits would cost a long division.)
+fn new_trace_id(ids: &mut Ids) -> TraceId {
+    TraceId((u128::from(ids.draw()) << 64 | u128::from(ids.draw())).to_be_bytes())
 }

@@ -12,6 +12,7 @@ use wasmtime_wasi::filesystem::WasiFilesystemCtxView;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::denials::{Denials, Denied, DeniedBy};
+use crate::determinism::{GuestClock, Ids};
 use crate::extension::Trigger;
 use crate::grants::Reachable;
 use crate::host::batch::SharedBatch;
@@ -50,12 +51,15 @@ pub struct State {
     pub(crate) deadline_at: u64,
     /// What the present invocation may still pass through calls that cannot yield to the neighbours, in bytes.
     data_left: u64,
+    pub(crate) counts_fuel: bool,
     /// Where the guest gathers records.
     pub(crate) shared_batch: Option<SharedBatch>,
     pub(crate) limiter: Limiter,
     pub(crate) stdio: Stdio,
     pub(crate) neighbours: Neighbours,
     pub(crate) reachable: Arc<Reachable>,
+    /// The guest's own clock, in an instance whose runs are to be alike.
+    pub(crate) guest_clock: Option<GuestClock>,
     pub(crate) table: ResourceTable,
     wasi: WasiCtx,
     folders: Folders,
@@ -68,12 +72,15 @@ pub(crate) struct StateParts {
     pub(crate) id: ExtensionId,
     pub(crate) recorder: Recorder,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) counts_fuel: bool,
     pub(crate) limiter: Limiter,
     pub(crate) stdio: Stdio,
     pub(crate) neighbours: Neighbours,
     pub(crate) reachable: Arc<Reachable>,
     pub(crate) wasi: WasiCtx,
     pub(crate) denials: Denials,
+    pub(crate) guest_clock: Option<GuestClock>,
+    pub(crate) ids: Ids,
     pub(crate) embedder: Box<dyn Any + Send>,
 }
 
@@ -84,16 +91,18 @@ impl State {
         Self {
             id: parts.id,
             intake: Intake::new(parts.recorder, parts.clock),
-            spans: Spans::default(),
+            spans: Spans::new(parts.ids),
             scopes: Scopes::default(),
             trigger: Trigger::default(),
             deadline_at: 0,
             data_left: 0,
+            counts_fuel: parts.counts_fuel,
             shared_batch: None,
             limiter: parts.limiter,
             stdio: parts.stdio,
             neighbours: parts.neighbours,
             reachable: parts.reachable,
+            guest_clock: parts.guest_clock,
             table,
             wasi: parts.wasi,
             folders: Folders::default(),
@@ -159,7 +168,7 @@ impl State {
 
     /// Starts an invocation: whose work it is, and a clean slate. `began_at` is in `Clock::monotonic_nanos`.
     pub(crate) fn begin_invocation(&mut self, trigger: Trigger, budget: &Budget, began_at: u64, deadline: Duration) {
-        let context = trigger.context();
+        let context = trigger.context(&mut self.spans.ids);
         self.trigger = trigger;
         self.deadline_at = began_at.saturating_add(deadline.as_nanos() as u64);
         self.intake.begin_invocation(&budget.telemetry, began_at);
@@ -171,7 +180,7 @@ impl State {
 
     /// Ends an invocation: the spans that the guest left open are closed. Its scopes stay in force, so that a failure
     /// belongs to whom the guest worked for.
-    pub(crate) fn end_invocation(&mut self, fuel_left: u64) {
+    pub(crate) fn end_invocation(&mut self, fuel_left: Option<u64>) {
         while self.spans.end_innermost(&mut self.intake, fuel_left) {}
         self.stdio.flush();
         self.denials.end_invocation(|level, message, fields| self.intake.host_log(level, message, fields));

@@ -27,7 +27,7 @@ pub struct Usage {
     pub failures: u64,
     /// Those that the extension answered with an error.
     pub answered_errors: u64,
-    /// Fuel of all invocations.
+    /// Fuel of all invocations that counted it.
     pub fuel: u64,
     /// CPU time of all invocations, in nanoseconds.
     pub cpu_nanos: u64,
@@ -63,7 +63,7 @@ impl Ledger {
         add(&self.calls, u64::from(counts));
         add(&self.failures, u64::from(outcome.is_failure()));
         add(&self.answered_errors, u64::from(outcome == Outcome::Answered));
-        add(&self.fuel, cost.fuel);
+        add(&self.fuel, cost.fuel.unwrap_or_default());
         add(&self.cpu_nanos, cost.cpu_nanos);
         add(&self.elapsed_nanos, cost.elapsed_nanos);
         self.set_memory(cost.memory_bytes);

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use glasshouse::records::{AlertRecord, ErrorRecord, InvocationRecord, LogRecord, MetricRecord, SpanRecord};
-use glasshouse::text::{bytes, duration, short_count, visible};
+use glasshouse::text::{bytes, duration, fuel, visible};
 use glasshouse::{Severity, UnixNanos};
 use serde::Serialize;
 
@@ -84,7 +84,7 @@ impl Shown for SpanRecord {
             time(self.head.time, paint),
             self.kind,
             visible(&self.name, 80),
-            short_count(self.fuel)
+            fuel(self.fuel)
         );
         if !self.failure.is_empty() {
             let _ = write!(line, " {}", paint.red(&visible(&self.failure, 200)));
@@ -139,7 +139,7 @@ impl Shown for InvocationRecord {
             "{} {outcome} {:>9} {:>7} fuel {:>9} peak  {}",
             time(self.head.time, paint),
             duration(Duration::from_nanos(self.elapsed_ns)),
-            short_count(self.fuel),
+            fuel(self.fuel),
             bytes(self.memory_peak_bytes),
             visible(&self.name, 80)
         )

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use glasshouse::text::{self, visible};
-use glasshouse::{Extension, Host, Signal, Status, Usage};
+use glasshouse::{Extension, Host, Metering, Signal, Status, Usage};
 use serde::Serialize;
 
 use super::lanes::Totals;
@@ -32,7 +32,7 @@ pub(super) struct Summary<'a> {
     state: &'static str,
     calls: u64,
     errors: u64,
-    fuel: u64,
+    fuel: Option<u64>,
     guest_cpu_ns: u64,
     memory_bytes: u64,
     memory_peak_bytes: u64,
@@ -87,7 +87,7 @@ impl Ended {
                 summary.state.to_owned(),
                 text::count(summary.calls),
                 text::count(summary.errors),
-                text::short_count(summary.fuel),
+                text::fuel(summary.fuel),
                 text::duration(Duration::from_nanos(summary.guest_cpu_ns)),
                 text::bytes(summary.memory_bytes),
                 text::bytes(summary.memory_peak_bytes),
@@ -128,7 +128,7 @@ impl EndedExtension {
             state: self.status.word(),
             calls: usage.calls,
             errors: usage.errors(),
-            fuel: usage.fuel,
+            fuel: (self.extension.settings().budget.metering == Metering::Fuel).then_some(usage.fuel),
             guest_cpu_ns: usage.cpu_nanos,
             memory_bytes: self.memory_bytes,
             memory_peak_bytes: usage.memory_peak_bytes,

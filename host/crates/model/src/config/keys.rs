@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::value::{Kind, Value};
 use super::{HostSettings, check};
-use crate::settings::Settings;
+use crate::settings::{Metering, Settings};
 use crate::{Level, limits};
 
 /// Where a key may stand.
@@ -67,6 +67,7 @@ pub(super) enum Target<'a> {
     Duration(&'a mut Duration),
     Size(&'a mut u64),
     Level(&'a mut Level),
+    Metering(&'a mut Metering),
     Path(&'a mut Option<PathBuf>),
     Texts(&'a mut Vec<String>),
 }
@@ -82,6 +83,7 @@ impl Target<'_> {
             (Self::Number(field), Value::Number(value)) => *field = *value,
             (Self::Duration(field), Value::Duration(value)) => *field = *value,
             (Self::Level(field), Value::Level(value)) => *field = *value,
+            (Self::Metering(field), Value::Metering(value)) => *field = *value,
             (Self::Path(field), Value::Path(value)) => *field = Some(value.clone()),
             (Self::Texts(field), Value::Texts(value)) => field.clone_from(value),
             (target, value) => debug_assert!(false, "{target:?} takes no {value:?}"),
@@ -99,6 +101,7 @@ impl Target<'_> {
             Self::Duration(field) => Value::Duration(*field),
             Self::Size(field) => Value::Size(*field),
             Self::Level(field) => Value::Level(*field),
+            Self::Metering(field) => Value::Metering(*field),
             Self::Path(field) => Value::Path(field.clone().unwrap_or_default()),
             Self::Texts(field) => Value::Texts(field.clone()),
         }
@@ -195,7 +198,7 @@ impl Key {
 
     /// A value of the right kind, as one would write it in TOML.
     pub(super) fn example(&self) -> String {
-        let quoted = matches!(self.kind, Kind::Duration { .. } | Kind::Size { .. } | Kind::Level);
+        let quoted = matches!(self.kind, Kind::Duration { .. } | Kind::Size { .. } | Kind::Level | Kind::Metering);
         match self.kind.example() {
             Some(example) => example.to_owned(),
             None if quoted => format!("\"{}\"", self.default),
@@ -272,6 +275,15 @@ pub(super) static KEYS: &[Key] = &[
         "Topics that it may publish to; a trailing * stands for any ending.",
     )
     .granted(),
+    key(
+        "budget.metering",
+        Kind::Metering,
+        "fuel",
+        "What measures and slices its work: fuel, exact and repeatable, or cpu, faster, without fuel and its budget; \
+         a manifest may only choose fuel.",
+    )
+    .setting(Cap::AtLeast, |all| Target::Metering(&mut all.budget.metering))
+    .at_start(),
     key(
         "budget.fuel_per_call",
         Kind::Integer { least: 1, most: i64::MAX as u64 },
@@ -509,71 +521,23 @@ pub(super) static KEYS: &[Key] = &[
         "host.compile_threads",
         Kind::Integer { least: 0, most: 256 },
         "0",
-        "Threads that compile components; 0 stands for one per processor.",
+        "Components of usual size that are compiled at once; 0 stands for one per processor.",
     )
     .host(|host| Target::Count(&mut host.compile_threads)),
+    key(
+        "host.compile_memory",
+        Kind::Size { least: 64 << 20, most: 1 << 40 },
+        "2GiB",
+        "Memory that compiling one component may take; one that needs more is not loaded.",
+    )
+    .host(|host| Target::Size(&mut host.compile_memory)),
+    key(
+        "host.compile_time",
+        duration(1_000, 86_400),
+        "60s",
+        "CPU time, in whole seconds, that compiling one component may take; one that needs more is not loaded.",
+    )
+    .host(|host| Target::Duration(&mut host.compile_time)),
     key("host.shutdown_limit", duration(0, 3600), "5s", "How long calls in flight may go on when the host stops.")
         .host(|host| Target::Duration(&mut host.shutdown_limit)),
 ];
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::value::from_text;
-
-    #[test]
-    fn the_defaults_in_the_table_are_those_in_effect() {
-        let (mut settings, mut host) = (Settings::default(), HostSettings::default());
-        for key in KEYS {
-            let default = match key.slot {
-                Slot::Settings(slot) => slot(&mut settings).get(),
-                Slot::Host(slot) => slot(&mut host).get(),
-                Slot::Elsewhere => continue,
-            };
-            assert_eq!(default.to_string(), key.default, "{}", key.path);
-            if !key.default.is_empty() && !matches!(default, Value::Texts(_)) {
-                assert_eq!(from_text(&key.kind, key.default), Ok(default), "{}", key.path);
-            }
-        }
-    }
-
-    #[test]
-    fn every_key_has_a_field_of_its_own() {
-        for key in KEYS {
-            let (mut settings, mut host) = (Settings::default(), HostSettings::default());
-            let other = match (key.kind, key.default) {
-                (Kind::Switch, default) => Value::Switch(default == "false"),
-                (Kind::Level, _) => Value::Level(Level::Critical),
-                (Kind::Path, _) => Value::Path("elsewhere".into()),
-                (Kind::Texts(_) | Kind::Patterns, _) => Value::Texts(vec!["other".into()]),
-                (kind, _) => match kind.bounds() {
-                    Some((_, most)) if most.to_string() != key.default => most,
-                    Some((least, _)) => least,
-                    None => continue,
-                },
-            };
-            match key.slot {
-                Slot::Settings(slot) => slot(&mut settings).set(&other),
-                Slot::Host(slot) => slot(&mut host).set(&other),
-                Slot::Elsewhere => continue,
-            }
-            for probe in KEYS {
-                let found = match probe.slot {
-                    Slot::Settings(slot) => slot(&mut settings).get(),
-                    Slot::Host(slot) => slot(&mut host).get(),
-                    Slot::Elsewhere => continue,
-                };
-                let expect = if probe.path == key.path { other.to_string() } else { probe.default.to_owned() };
-                assert_eq!(found.to_string(), expect, "{} set, {} read", key.path, probe.path);
-            }
-        }
-    }
-
-    #[test]
-    fn paths_are_unique_and_meanings_are_sentences() {
-        for (index, key) in KEYS.iter().enumerate() {
-            assert!(KEYS[..index].iter().all(|other| other.path != key.path), "{}", key.path);
-            assert!(key.meaning.ends_with('.'), "{}", key.path);
-        }
-    }
-}

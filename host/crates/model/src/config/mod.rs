@@ -60,6 +60,10 @@ pub struct HostSettings {
     pub cache_dir: Option<PathBuf>,
     /// Threads that compile components; 0 stands for one per processor.
     pub compile_threads: usize,
+    /// Memory that compiling one component may take, in bytes.
+    pub compile_memory: u64,
+    /// CPU time that compiling one component may take.
+    pub compile_time: Duration,
     /// The folder that telemetry is kept in; `None` keeps it in memory.
     pub data_dir: Option<PathBuf>,
     /// Bytes in the data directory, of all extensions together.
@@ -77,6 +81,8 @@ impl Default for HostSettings {
         Self {
             cache_dir: None,
             compile_threads: 0,
+            compile_memory: 2 << 30,
+            compile_time: Duration::from_mins(1),
             data_dir: None,
             data_limit: 16 << 30,
             cleanup_interval: Duration::from_mins(1),

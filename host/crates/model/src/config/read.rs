@@ -179,7 +179,7 @@ impl<'t> Reader<'t> {
             },
             (Kind::Number { .. }, DeValue::Float(float)) => from_text(&key.kind, float.as_str()),
             (
-                Kind::Duration { .. } | Kind::Size { .. } | Kind::Level | Kind::Path | Kind::Text(_),
+                Kind::Duration { .. } | Kind::Size { .. } | Kind::Level | Kind::Metering | Kind::Path | Kind::Text(_),
                 DeValue::String(text),
             ) => from_text(&key.kind, text),
             _ => Err(Refusal::Kind),

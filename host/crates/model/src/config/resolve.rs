@@ -207,6 +207,7 @@ fn order(a: &Value, b: &Value) -> std::cmp::Ordering {
         (Value::Integer(a), Value::Integer(b)) | (Value::Size(a), Value::Size(b)) => a.cmp(b),
         (Value::Duration(a), Value::Duration(b)) => a.cmp(b),
         (Value::Switch(a), Value::Switch(b)) => a.cmp(b),
+        (Value::Metering(a), Value::Metering(b)) => a.cmp(b),
         _ => std::cmp::Ordering::Equal,
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::Level;
-use crate::settings::{FileAccess, NetworkAccess};
+use crate::settings::{FileAccess, Metering, NetworkAccess};
 use crate::text::visible;
 
 /// Characters of a text; longer descriptions belong in a README.
@@ -20,6 +20,7 @@ pub(super) enum Kind {
     Duration { least: Duration, most: Duration },
     Size { least: u64, most: u64 },
     Level,
+    Metering,
     Path,
     Text(Check),
     Texts(Check),
@@ -42,6 +43,7 @@ impl Kind {
             Self::Duration { .. } => "a duration",
             Self::Size { .. } => "a size",
             Self::Level => "a level",
+            Self::Metering => "fuel or cpu",
             Self::Path => "a path",
             Self::Text(_) => "a text",
             Self::Texts(_) => "a list of texts",
@@ -85,6 +87,7 @@ pub(super) enum Value {
     Duration(Duration),
     Size(u64),
     Level(Level),
+    Metering(Metering),
     Path(PathBuf),
     Text(String),
     Texts(Vec<String>),
@@ -101,6 +104,7 @@ impl fmt::Display for Value {
             Self::Duration(duration) => write_duration(f, *duration),
             Self::Size(bytes) => write_size(f, *bytes),
             Self::Level(level) => write!(f, "{level}"),
+            Self::Metering(metering) => f.write_str(metering.as_str()),
             Self::Path(path) => f.write_str(&visible(&path.to_string_lossy(), TEXT_CHARACTERS)),
             Self::Text(text) => f.write_str(&visible(text, TEXT_CHARACTERS)),
             Self::Texts(texts) => write_list(f, texts.iter().map(|text| visible(text, 200))),
@@ -167,6 +171,9 @@ pub(super) fn from_text(kind: &Kind, text: &str) -> Result<Value, Refusal> {
         Kind::Level => Value::Level(text.parse().map_err(|_| {
             let all: Vec<_> = Level::ALL.iter().map(|level| level.as_str()).collect();
             Refusal::Other(format!("found \"{}\", use one of {}", visible(text, 80), all.join(", ")))
+        })?),
+        Kind::Metering => Value::Metering(Metering::from_name(text).ok_or_else(|| {
+            Refusal::Other(format!("found \"{}\", use one of {}", visible(text, 80), Metering::NAMES.join(", ")))
         })?),
         Kind::Path if text.is_empty() || text.contains('\0') => {
             return Err(Refusal::Other("an empty path names no folder".into()));
@@ -314,6 +321,8 @@ mod tests {
         check(&Kind::Switch, "yes", Err("kind"));
         check(&Kind::Level, "warning", Ok("warning"));
         check(&Kind::Level, "loud", Err("found \"loud\", use one of trace, debug, info, warning, error, critical"));
+        check(&Kind::Metering, "cpu", Ok("cpu"));
+        check(&Kind::Metering, "both", Err("found \"both\", use one of cpu, fuel"));
         check(&Kind::Path, "", Err("an empty path names no folder"));
     }
 }

@@ -1,6 +1,7 @@
 //! What an extension can call of its host: one file for each interface of `wit/`.
 
 pub(crate) mod batch;
+pub(crate) mod clocks;
 pub(crate) mod context;
 pub(crate) mod debugging;
 pub(crate) mod events;

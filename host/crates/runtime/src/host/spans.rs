@@ -11,6 +11,7 @@ use wasmtime::component::{Access, HasData, Resource};
 use super::debugging::{field as borrow_field, passed_bytes};
 use crate::bindings::glasshouse::extension::debugging as wit;
 use crate::cuts::Cuts;
+use crate::determinism::Ids;
 use crate::intake::Intake;
 use crate::state::State;
 
@@ -35,6 +36,7 @@ pub(crate) struct Spans {
     root: SpanId,
     open: Vec<OpenSpan>,
     next_serial: u32,
+    pub(crate) ids: Ids,
 }
 
 struct OpenSpan {
@@ -48,7 +50,7 @@ struct OpenSpan {
     failure: Option<String>,
     start: UnixNanos,
     start_monotonic: u64,
-    fuel_left_at_start: u64,
+    fuel_left_at_start: Option<u64>,
     fields: Vec<(String, wit::Value)>,
     field_bytes: usize,
     events: Vec<u8>,
@@ -59,6 +61,11 @@ struct OpenSpan {
 }
 
 impl Spans {
+    /// No spans; their ids, and those of the instance's traces, come from `ids`.
+    pub(crate) fn new(ids: Ids) -> Self {
+        Self { ids, ..Self::default() }
+    }
+
     /// The invocation's own span, by its present context.
     pub(crate) fn root(&self, context: &Context) -> SpanId {
         if self.open.is_empty() { context.span_id } else { self.root }
@@ -75,7 +82,7 @@ impl Spans {
         name: &str,
         kind: SpanKind,
         fields: Vec<wit::Field>,
-        fuel_left: u64,
+        fuel_left: Option<u64>,
     ) -> u32 {
         self.next_serial = self.next_serial.wrapping_add(1);
         let serial = self.next_serial;
@@ -86,7 +93,7 @@ impl Spans {
             return serial;
         }
         self.root = self.root(intake.context());
-        let id = SpanId(fastrand::u64(1..).to_be_bytes());
+        let id = SpanId(self.ids.draw().to_be_bytes());
         let mut span = OpenSpan {
             serial,
             id,
@@ -114,7 +121,7 @@ impl Spans {
     }
 
     /// Ends a span by its serial number, if it is open.
-    fn end(&mut self, intake: &mut Intake, serial: u32, fuel_left: u64) {
+    fn end(&mut self, intake: &mut Intake, serial: u32, fuel_left: Option<u64>) {
         if let Some(at) = self.open.iter().rposition(|span| span.serial == serial) {
             let span = self.open.remove(at);
             self.enter_innermost(intake);
@@ -123,7 +130,7 @@ impl Spans {
     }
 
     /// Ends the innermost span that the guest left open; tells whether there was one.
-    pub(crate) fn end_innermost(&mut self, intake: &mut Intake, fuel_left: u64) -> bool {
+    pub(crate) fn end_innermost(&mut self, intake: &mut Intake, fuel_left: Option<u64>) -> bool {
         let Some(span) = self.open.pop() else { return false };
         self.enter_innermost(intake);
         span.store(intake, fuel_left, true);
@@ -182,7 +189,7 @@ impl OpenSpan {
     }
 
     /// Stores the span, if spans are stored or it failed.
-    fn store(self, intake: &Intake, fuel_left: u64, left_open: bool) {
+    fn store(self, intake: &Intake, fuel_left: Option<u64>, left_open: bool) {
         let status = match (&self.failure, left_open) {
             (Some(_), _) => SpanStatus::Failed,
             (None, true) => SpanStatus::Unfinished,
@@ -201,7 +208,7 @@ impl OpenSpan {
             failure: self.failure.as_deref().unwrap_or_default(),
             start: self.start,
             elapsed_nanos,
-            fuel: self.fuel_left_at_start.saturating_sub(fuel_left),
+            fuel: self.fuel_left_at_start.zip(fuel_left).map(|(before, left)| before.saturating_sub(left)),
             fields: wire::Fields::EMPTY,
             events: Vec::new(),
         };
@@ -283,6 +290,12 @@ impl HasData for State {
     type Data<'a> = &'a mut State;
 }
 
+/// The fuel that is left, where it is counted.
+fn fuel_left(host: &Access<'_, State, State>) -> Option<u64> {
+    let store = host.as_context();
+    if store.data().counts_fuel { store.get_fuel().ok() } else { None }
+}
+
 impl wit::HostSpanWithStore<State> for State {
     fn start(
         mut host: Access<'_, State, Self>,
@@ -290,7 +303,7 @@ impl wit::HostSpanWithStore<State> for State {
         kind: wit::SpanKind,
         fields: Vec<wit::Field>,
     ) -> wasmtime::Result<Resource<SpanHandle>> {
-        let fuel_left = host.as_context().get_fuel().unwrap_or_default();
+        let fuel_left = fuel_left(&host);
         let kind = match kind {
             wit::SpanKind::Internal => SpanKind::Internal,
             wit::SpanKind::Server => SpanKind::Server,
@@ -307,7 +320,7 @@ impl wit::HostSpanWithStore<State> for State {
     }
 
     fn drop(mut host: Access<'_, State, Self>, span: Resource<SpanHandle>) -> wasmtime::Result<()> {
-        let fuel_left = host.as_context().get_fuel().unwrap_or_default();
+        let fuel_left = fuel_left(&host);
         let state = host.get();
         let timed = state.intake.cross();
         state.spans.end(&mut state.intake, span.rep(), fuel_left);
@@ -345,11 +358,11 @@ mod tests {
         }
 
         fn start(&mut self, name: &str) -> u32 {
-            self.spans.start(&mut self.intake, name, SpanKind::Internal, Vec::new(), 0)
+            self.spans.start(&mut self.intake, name, SpanKind::Internal, Vec::new(), Some(0))
         }
 
         fn end(&mut self, serial: u32) {
-            self.spans.end(&mut self.intake, serial, 0);
+            self.spans.end(&mut self.intake, serial, Some(0));
         }
 
         /// Works on a span, and shows what is stored of it.

@@ -86,6 +86,26 @@ fn a_manifest_may_lower_a_budget_and_never_raise_it() {
 }
 
 #[test]
+fn only_the_operator_may_do_without_fuel() {
+    let key = "budget.metering";
+    let cpu = "[extensions.relay.budget]\nmetering = \"cpu\"";
+    check("", &Layers::default(), key, "fuel; built-in");
+    check(
+        "budget.metering = \"cpu\"",
+        &Layers::default(),
+        key,
+        "fuel; built-in; manifest asked cpu, kept by the built-in limit",
+    );
+    check("", &layers(cpu, &[], &[]), key, "cpu; glasshouse.toml line 2 (extension)");
+    check(
+        "budget.metering = \"fuel\"",
+        &layers(cpu, &[], &[]),
+        key,
+        "fuel; manifest line 2; stricter than cpu by extensions.relay.budget.metering in glasshouse.toml line 2",
+    );
+}
+
+#[test]
 fn a_manifest_may_lengthen_its_quarantine_and_never_shorten_it() {
     let key = "budget.quarantine";
     check(
@@ -223,6 +243,8 @@ fn the_hosts_settings_have_their_layers_too() {
             "host.cleanup_interval = 60s; built-in",
             "host.sync_interval = 5s; built-in",
             "host.compile_threads = 3; GLASSHOUSE_HOST__COMPILE_THREADS",
+            "host.compile_memory = 2GiB; built-in",
+            "host.compile_time = 60s; built-in",
             "host.shutdown_limit = 1s; --set host.shutdown_limit",
         ]
     );

@@ -1,6 +1,7 @@
 //! Promises of configuration as a whole.
 
 mod grants;
+mod keys;
 mod layers;
 mod overrides;
 mod parsing;

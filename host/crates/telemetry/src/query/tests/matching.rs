@@ -113,7 +113,7 @@ fn other_signals_match_by_their_own_fields() {
         failure: "refused",
         start: NOW,
         elapsed_nanos: 250_000_000,
-        fuel: 900,
+        fuel: Some(900),
         fields: wire::Fields::EMPTY,
         events: Vec::new(),
     };
@@ -123,8 +123,13 @@ fn other_signals_match_by_their_own_fields() {
     check(&span, "duration>=250ms fuel<1000 status=failed kind=client prices failure:refuse field.peer=10.0.0.1", true);
     check(&span, "has parent", false);
 
-    let cost =
-        Cost { fuel: 5000, cpu_nanos: 3_000_000, elapsed_nanos: 9_000_000, memory_bytes: 1 << 20, ..Cost::default() };
+    let cost = Cost {
+        fuel: Some(5000),
+        cpu_nanos: 3_000_000,
+        elapsed_nanos: 9_000_000,
+        memory_bytes: 1 << 20,
+        ..Cost::default()
+    };
     let invocation =
         Invocation { outcome: Outcome::Trapped, name: "handle:render", cost, input_bytes: 10, output_bytes: 0 };
     let invocation = stored(Signal::Invocation, KIND_INVOCATION, |buffer| invocation.encode(buffer));

@@ -132,7 +132,7 @@ prop_compose! {
                     failure: &texts[1],
                     start: NOW,
                     elapsed_nanos: 1,
-                    fuel: 1,
+                    fuel: Some(1),
                     fields: wire::Fields::EMPTY,
                     events: Vec::new(),
                 };

@@ -95,7 +95,7 @@ fn all_texts_of_the_hosts_records_lose_their_secrets() {
         failure: &text,
         start: UnixNanos(9),
         elapsed_nanos: 1,
-        fuel: 2,
+        fuel: Some(2),
         fields: wire::Fields::EMPTY,
         events: Vec::new(),
     };
@@ -103,7 +103,7 @@ fn all_texts_of_the_hosts_records_lose_their_secrets() {
     let clean = check(KIND_SPAN, &body);
     let span = Span::decode(&clean).expect("a span");
     assert_eq!((first_values(span.fields), first_values(span.events[0].fields)), (CLEAN.to_vec(), CLEAN.to_vec()));
-    assert_eq!((span.parent, span.start, span.fuel), (SpanId([7; 8]), UnixNanos(9), 2));
+    assert_eq!((span.parent, span.start, span.fuel), (SpanId([7; 8]), UnixNanos(9), Some(2)));
 
     body.clear();
     let cost = glasshouse_model::invocation::Cost::default();

@@ -1,0 +1,225 @@
+//! From a component's bytes to native code: in a process that can do nothing else where there is one, in this one otherwise.
+
+mod confine;
+mod process;
+mod report;
+pub(crate) mod worker;
+
+use std::path::{Path, PathBuf};
+use std::sync::Once;
+use std::time::Duration;
+
+use glasshouse_model::text;
+use rustix::process::{getpid, nice};
+use wasmtime::Engine;
+
+pub use process::Spent;
+
+use crate::engine::compatibility;
+use crate::flavour::Flavour;
+use process::{Verdict, run};
+use report::Head;
+use worker::{Orders, Task};
+
+/// What most components need: they are compiled within it, several at once. One that needs more starts anew among its
+/// like, so that a component made to be hard holds up small ones for a moment only.
+const QUICK: Share = Share { cpu: Duration::from_secs(3), memory_bytes: 512 << 20, niceness: 10 };
+/// How much lower than the guests' the priority of compiling a large component is.
+const SLOW_NICENESS: i32 = 15;
+/// What a worker that is only asked what it can do may use.
+const PROBE: Share = Share { cpu: Duration::from_secs(10), memory_bytes: 512 << 20, niceness: 0 };
+
+/// How components are compiled.
+#[derive(Clone, Debug)]
+pub struct CompileSettings {
+    /// A program whose `main` is [`worker::main`], or calls [`worker::run_if_asked`] first. `None` stands for the program
+    /// that runs, if its `main` does; where it does not, components are compiled in the host's own process, which a
+    /// hostile one can then occupy for minutes, and that is said in the log.
+    ///
+    /// [`worker::main`]: crate::worker::main
+    /// [`worker::run_if_asked`]: crate::worker::run_if_asked
+    pub worker: Option<PathBuf>,
+    /// Memory that compiling one component may take, in bytes.
+    pub memory_bytes: u64,
+    /// CPU time that compiling one component may take; whole seconds count.
+    pub time: Duration,
+}
+
+impl Default for CompileSettings {
+    fn default() -> Self {
+        Self { worker: None, memory_bytes: 2 << 30, time: Duration::from_mins(1) }
+    }
+}
+
+/// What one attempt may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Share {
+    cpu: Duration,
+    memory_bytes: u64,
+    niceness: i32,
+}
+
+/// Why a component was not compiled.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// It is damaged, or uses what is not supported.
+    Invalid(String),
+    /// It takes more than it may.
+    Costly { limit: Limit, spent: Spent },
+    /// The compiler broke off.
+    Broken { cause: String, spent: Spent },
+    /// The host could not have it compiled.
+    Host(String),
+}
+
+/// What was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// CPU time.
+    Time(Duration),
+    /// Bytes of memory.
+    Memory(u64),
+}
+
+pub(crate) fn costly(limit: &Limit, spent: &Spent) -> String {
+    let (what, key) = match limit {
+        Limit::Time(time) => (text::duration(*time) + " of CPU time", "host.compile_time"),
+        Limit::Memory(bytes) => (text::bytes(*bytes) + " of memory", "host.compile_memory"),
+    };
+    format!(
+        "compiling it takes more than {what}: it was given up after {}, with {} of memory in use; if it is an honest \
+         extension, build it smaller or raise {key}",
+        text::duration(spent.cpu),
+        text::bytes(spent.memory_peak_bytes)
+    )
+}
+
+/// Compiles components for one host.
+#[derive(Debug)]
+pub(crate) struct Compiler {
+    /// The program to start; `None` compiles in this process.
+    program: Option<PathBuf>,
+    settings: CompileSettings,
+    told: Once,
+}
+
+impl Compiler {
+    pub(crate) fn new(settings: CompileSettings) -> Self {
+        let own = || worker::is_available().then(|| PathBuf::from("/proc/self/exe"));
+        Self { program: settings.worker.clone().or_else(own), settings, told: Once::new() }
+    }
+
+    /// Says in the log if compiling is not contained.
+    pub(crate) fn warn_if_in_process(&self) {
+        if self.program.is_none() {
+            tracing::warn!(
+                "components are compiled in the host's own process, where a hostile one can use much time and memory; call \
+                 glasshouse::worker::run_if_asked() first in main, or name a worker with HostBuilder::compile_worker"
+            );
+        }
+    }
+
+    /// Whether components are compiled in a process of their own.
+    pub(crate) fn is_contained(&self) -> bool {
+        self.program.is_some()
+    }
+
+    /// The first, small share, if it is less than all that a component may have.
+    pub(crate) fn quick(&self) -> Option<Share> {
+        let whole = self.whole();
+        (self.program.is_some() && QUICK.cpu < whole.cpu && QUICK.memory_bytes < whole.memory_bytes).then_some(QUICK)
+    }
+
+    /// All that compiling a component may use.
+    pub(crate) fn whole(&self) -> Share {
+        Share { cpu: self.settings.time, memory_bytes: self.settings.memory_bytes, niceness: SLOW_NICENESS }
+    }
+
+    /// Compiles; blocks. In this process, there are no bounds.
+    pub(crate) fn compile(
+        &self,
+        (flavour, engine): (Flavour, &Engine),
+        component: &[u8],
+        share: Share,
+    ) -> Result<Vec<u8>, Refusal> {
+        let Some(program) = &self.program else {
+            // Refused where the system does not let a process lower itself: it then compiles as usual.
+            let _ = nice(QUICK.niceness);
+            return engine.precompile_component(component).map_err(|error| Refusal::Invalid(format!("{error:#}")));
+        };
+        let (head, code) = ask(program, Task::Compile(flavour), share, component)?;
+        self.tell_what_lacks(head);
+        if head.compatibility != compatibility(engine) {
+            return Err(unfit(program, "it was built from another version"));
+        }
+        Ok(code)
+    }
+
+    fn tell_what_lacks(&self, head: Head) {
+        let lacks = head.lacks.words();
+        if !lacks.is_empty() {
+            let lacks = lacks.join("; ");
+            self.told.call_once(|| {
+                tracing::warn!(
+                    "the process that compiles components keeps more rights than it needs; the kernel lacks: {lacks}"
+                );
+            });
+        }
+    }
+}
+
+/// Runs a worker and takes what it made.
+fn ask(program: &Path, task: Task, share: Share, input: &[u8]) -> Result<(Head, Vec<u8>), Refusal> {
+    // At least one second, since the kernel counts whole ones.
+    let cpu_seconds = share.cpu.as_secs().max(1);
+    let Share { memory_bytes, niceness, .. } = share;
+    let orders = Orders { task, memory_bytes, cpu_seconds, niceness, host: getpid().as_raw_nonzero().get() };
+    let (verdict, spent) = run(program, orders, input)
+        .map_err(|error| Refusal::Host(format!("cannot run the worker {}: {error}", program.display())))?;
+    match verdict {
+        Verdict::Made { head, body } => {
+            tracing::debug!(cpu = ?spent.cpu, memory = spent.memory_peak_bytes, bytes = body.len(), "a worker is done");
+            Ok((head, body))
+        }
+        Verdict::Invalid(cause) => Err(Refusal::Invalid(cause)),
+        Verdict::OverTime => Err(Refusal::Costly { limit: Limit::Time(Duration::from_secs(cpu_seconds)), spent }),
+        Verdict::OverMemory => Err(Refusal::Costly { limit: Limit::Memory(memory_bytes), spent }),
+        Verdict::Broken(cause) => Err(Refusal::Broken { cause, spent }),
+        Verdict::Unfit(cause) => Err(unfit(program, &cause)),
+    }
+}
+
+fn unfit(program: &Path, cause: &str) -> Refusal {
+    Refusal::Host(format!("the worker {} does not fit this host: {cause}", program.display()))
+}
+
+/// How well compiling is contained.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Containment {
+    /// Components are compiled in the host's own process.
+    None,
+    /// They are compiled in a process of their own.
+    Process {
+        /// What the kernel lacks to confine it.
+        lacks: Vec<&'static str>,
+        /// What it could still do when it tried.
+        escapes: Vec<String>,
+        /// From its start to its end, by the clock.
+        took: Duration,
+    },
+}
+
+impl Containment {
+    /// Starts a worker that tries what it should not be able to do. Blocks for some milliseconds; the error says why it
+    /// could not be started.
+    pub fn probe(settings: &CompileSettings) -> Result<Self, String> {
+        let Some(program) = Compiler::new(settings.clone()).program else { return Ok(Self::None) };
+        let began = std::time::Instant::now();
+        let (head, escapes) = ask(&program, Task::Probe, PROBE, b"").map_err(|refusal| match refusal {
+            Refusal::Invalid(cause) | Refusal::Broken { cause, .. } | Refusal::Host(cause) => cause,
+            Refusal::Costly { limit, spent } => costly(&limit, &spent),
+        })?;
+        let escapes = String::from_utf8_lossy(&escapes).lines().map(str::to_owned).collect();
+        Ok(Self::Process { lacks: head.lacks.words(), escapes, took: began.elapsed() })
+    }
+}

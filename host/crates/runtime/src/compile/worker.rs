@@ -1,0 +1,178 @@
+//! The process that compiles one component for a host, and can do nothing else: see [`run_if_asked`].
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::net::UdpSocket;
+use std::os::fd::AsFd as _;
+use std::process::{Command, ExitCode};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rustix::process::{Signal, getppid, nice, set_parent_process_death_signal};
+use wasmtime::error::OutOfMemory;
+
+use super::confine::{close_inherited, give_up_privileges, limit};
+use super::report::{Head, Kind, write};
+use crate::engine::{compatibility, engine};
+use crate::flavour::Flavour;
+
+/// The first argument of a worker.
+pub(crate) const ASKED: &str = "--glasshouse-worker";
+/// The exit code of a worker that could not even begin; what is wrong stands on its standard error.
+pub(crate) const UNFIT: u8 = 64;
+/// Whether this program's `main` calls [`run_if_asked`], and so can be started as a worker.
+static AVAILABLE: AtomicBool = AtomicBool::new(false);
+
+/// Whether this program can be started as a worker.
+pub(crate) fn is_available() -> bool {
+    AVAILABLE.load(Ordering::Relaxed)
+}
+
+/// What a worker is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Task {
+    /// To compile a component for engines of this flavour.
+    Compile(Flavour),
+    /// To tell what it can still do, as a list of words.
+    Probe,
+}
+
+/// What a worker is told on its command line, which is the host's and not the guest's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Orders {
+    pub(crate) task: Task,
+    pub(crate) memory_bytes: u64,
+    pub(crate) cpu_seconds: u64,
+    pub(crate) niceness: i32,
+    /// The host's process; the worker ends with it.
+    pub(crate) host: i32,
+}
+
+impl Orders {
+    /// The worker's arguments.
+    pub(crate) fn arguments(&self) -> [String; 6] {
+        let task = match self.task {
+            Task::Compile(flavour) => flavour.word(),
+            Task::Probe => "probe",
+        };
+        let Self { memory_bytes, cpu_seconds, niceness, host, .. } = self;
+        [
+            ASKED.to_owned(),
+            task.to_owned(),
+            memory_bytes.to_string(),
+            cpu_seconds.to_string(),
+            niceness.to_string(),
+            host.to_string(),
+        ]
+    }
+
+    fn read(arguments: impl Iterator<Item = OsString>) -> Option<Self> {
+        let mut texts = arguments.map_while(|argument| argument.into_string().ok());
+        let task = match texts.next()?.as_str() {
+            "probe" => Task::Probe,
+            word => Task::Compile(Flavour::from_word(word)?),
+        };
+        let mut number = || texts.next()?.parse::<i64>().ok();
+        Some(Self {
+            task,
+            memory_bytes: number()?.try_into().ok()?,
+            cpu_seconds: number()?.try_into().ok()?,
+            niceness: number()?.try_into().ok()?,
+            host: number()?.try_into().ok()?,
+        })
+    }
+}
+
+/// Call this first in `main`, before any thread is started and anything is opened: an application's host compiles components
+/// in a process of their own by starting the application's program anew, and in that process this function does not return.
+///
+/// Everywhere else it returns at once. The process it runs in then has no files, no network and nearly no system calls,
+/// limits on memory and CPU time, and ends with its host.
+pub fn run_if_asked() {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|first| first == ASKED) {
+        std::process::exit(match work(arguments) {
+            Ok(()) => 0,
+            Err(error) => {
+                // Nobody is left to tell if this fails.
+                let _ = writeln!(io::stderr(), "{error}");
+                i32::from(UNFIT)
+            }
+        });
+    }
+    AVAILABLE.store(true, Ordering::Relaxed);
+}
+
+/// A `main` for a program that is nothing but a worker.
+pub fn main() -> ExitCode {
+    run_if_asked();
+    let _ = writeln!(io::stderr(), "this program compiles extensions for a Glasshouse host, which starts it");
+    ExitCode::from(UNFIT)
+}
+
+/// Gives up all privileges, then reads, compiles and writes.
+fn work(arguments: impl Iterator<Item = OsString>) -> io::Result<()> {
+    close_inherited()?;
+    let orders = Orders::read(arguments).ok_or_else(|| io::Error::other("the host and its worker do not fit"))?;
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    if getppid().map(|host| host.as_raw_nonzero().get()) != Some(orders.host) {
+        return Err(io::Error::other("its host is gone"));
+    }
+    // Refused where the system does not let a process lower itself: it then compiles as usual.
+    let _ = nice(orders.niceness);
+    rustix::process::chdir("/")?;
+    let mut input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    let mut output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    let flavour = if let Task::Compile(flavour) = orders.task { flavour } else { Flavour::Fuel };
+    let limits = limit(orders.memory_bytes, orders.cpu_seconds);
+    let engine = engine(flavour).map_err(|error| io::Error::other(format!("the engine: {error:#}")))?;
+    let lacks = limits.and(give_up_privileges());
+    let head = |kind| Head { compatibility: compatibility(&engine), lacks, kind };
+    if orders.task == Task::Probe {
+        return write(&mut output, head(Kind::Made), escapes().join("\n").as_bytes());
+    }
+    let mut component = Vec::new();
+    input.read_to_end(&mut component)?;
+    match engine.precompile_component(&component) {
+        Ok(code) => write(&mut output, head(Kind::Made), &code),
+        Err(error) if is_out_of_memory(&error) => write(&mut output, head(Kind::OverMemory), b""),
+        Err(error) => write(&mut output, head(Kind::Invalid), format!("{error:#}").as_bytes()),
+    }
+}
+
+/// What this process can still do that it should not.
+fn escapes() -> Vec<&'static str> {
+    let tried = [
+        ("open files", File::open("/").is_ok()),
+        ("make sockets", UdpSocket::bind("127.0.0.1:0").is_ok()),
+        ("start programs", Command::new("/bin/true").spawn().is_ok()),
+    ];
+    tried.into_iter().filter(|(_, done)| *done).map(|(what, _)| what).collect()
+}
+
+fn is_out_of_memory(error: &wasmtime::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.is::<OutOfMemory>()
+            || cause.downcast_ref::<rustix::io::Errno>() == Some(&rustix::io::Errno::NOMEM)
+            || cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::OutOfMemory)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn orders_are_understood_as_they_were_given() {
+        for task in
+            [Flavour::Fuel, Flavour::Epochs, Flavour::FuelAndEpochs].map(Task::Compile).into_iter().chain([Task::Probe])
+        {
+            let orders = Orders { task, memory_bytes: 1 << 30, cpu_seconds: 60, niceness: 10, host: 4321 };
+            let [asked, arguments @ ..] = orders.arguments();
+            assert_eq!(asked, ASKED);
+            assert_eq!(Orders::read(arguments.into_iter().map(OsString::from)), Some(orders));
+        }
+        let nonsense = ["fuel", "much", "60", "10", "1"].map(OsString::from);
+        assert_eq!(Orders::read(nonsense.into_iter()), None);
+    }
+}
