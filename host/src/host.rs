@@ -32,8 +32,10 @@ impl Host {
             }
         }
         let runtime = Arc::new(Runtime::new(builder.runtime_settings(&plan)?)?);
+        let enabled = || plan.extensions.iter().filter(|planned| planned.resolved.enabled);
+        runtime.depot().open_ahead(enabled().map(|planned| planned.id.as_str()));
         let mut extensions = BTreeMap::new();
-        for planned in plan.extensions.iter().filter(|planned| planned.resolved.enabled) {
+        for planned in enabled() {
             planned.warn_of_denied();
             let spec = planned.spec();
             let handle = match &planned.problem {

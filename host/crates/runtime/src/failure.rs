@@ -10,7 +10,7 @@ use wasmtime_wasi::I32Exit;
 use crate::demangle::demangled;
 use crate::intake::PanicReport;
 use crate::limiter::{Limiter, MemoryRefused};
-use crate::state::TooMuchData;
+use crate::state::{Overdue, TooMuchData};
 
 /// How many of a stack's frames must be of one function for running out of memory bounds to be runaway recursion.
 const RECURSION_FRAMES: usize = 24;
@@ -131,7 +131,7 @@ fn gave_up_for_memory(error: &wasmtime::Error, panic: Option<&PanicReport>) -> b
 
 /// Whether a guest was made to trap since it was past its deadline.
 pub(crate) fn is_overdue(error: &wasmtime::Error) -> bool {
-    error.downcast_ref() == Some(&Trap::Interrupt)
+    error.downcast_ref() == Some(&Trap::Interrupt) || error.is::<Overdue>()
 }
 
 /// The failure of a call that was given up at its deadline. Where the host dropped the call, and did not make it trap, its stack

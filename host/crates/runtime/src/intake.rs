@@ -285,8 +285,9 @@ impl Intake {
         }
     }
 
+    /// Counts work that the guest made, as so many bytes of records.
     #[inline]
-    fn note_work(&self, bytes: usize) {
+    pub(crate) fn note_work(&self, bytes: usize) {
         self.taken.set(self.taken.get().saturating_add(bytes));
     }
 

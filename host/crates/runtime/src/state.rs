@@ -40,6 +40,11 @@ const UNCOUNTED_BYTES: usize = 1024;
 #[error("passed more data to spans, meters, scopes and topics than {CALLS_WORTH_OF_DATA} host calls may carry")]
 pub(crate) struct TooMuchData;
 
+/// A guest was past its deadline when it called a function that cannot yield.
+#[derive(Debug, thiserror::Error)]
+#[error("called the host after its deadline")]
+pub(crate) struct Overdue;
+
 /// The data of an instance's store; an embedder's own imports get it as their `T`.
 pub struct State {
     pub(crate) id: ExtensionId,
@@ -138,9 +143,13 @@ impl State {
         }
     }
 
-    /// Counts what a guest passed to a call that cannot yield to the neighbours; too much of it ends the invocation.
+    /// Counts what a guest passed to a call that cannot yield to the neighbours; too much of it ends the invocation, and so does
+    /// much of it after the deadline.
     pub(crate) fn charge(&mut self, bytes: usize) -> wasmtime::Result<()> {
         let counted = bytes.saturating_sub(UNCOUNTED_BYTES) as u64;
+        if counted > 0 && self.intake.clock().monotonic_nanos() >= self.deadline_at {
+            return Err(wasmtime::Error::new(Overdue));
+        }
         match self.data_left.checked_sub(counted) {
             Some(left) => {
                 self.data_left = left;

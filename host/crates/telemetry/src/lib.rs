@@ -6,6 +6,7 @@
 //! ring is over its bounds, and are counted. A [`Depot`] keeps stores, and does in the background what takes time.
 
 mod allowance;
+mod boot;
 mod cursor;
 mod depot;
 mod frame;

@@ -49,8 +49,7 @@ impl DataDir {
     pub fn reader(&self, extension: &str, signal: Signal) -> Reader {
         // What is no id is nobody's, and leads nowhere.
         let name = if extension.parse::<ExtensionId>().is_ok() { extension } else { "" };
-        let folder = self.root.join(EXTENSIONS).join(name).join(signal.as_str());
-        let home = Home { folder, extension: extension.to_owned(), signal };
+        let home = Home { extension: extension.to_owned(), ..Home::new(&self.root, name, signal) };
         Reader::of_stored(
             Arc::new(StoredRing { home, copies: Mutex::default(), incarnation: Mutex::default() }),
             signal,
@@ -117,7 +116,7 @@ fn view_of(listing: Listing, copies: &BTreeMap<u64, Copy>) -> View {
     let newest = copies.values().next_back().map(|copy| copy.header.clone());
     let header = newest.or_else(|| {
         let mut bytes = [0; HEADER_BYTES];
-        let file = File::open(&listing.sealed.last()?.path).ok()?;
+        let file = File::open(listing.sealed.last()?.path()).ok()?;
         file.read_exact_at(&mut bytes, 0).ok()?;
         Some(Header::decode(&bytes))
     });

@@ -3,6 +3,7 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use glasshouse_model::limits;
 use glasshouse_model::wire::{self, Error, Field, Instrument, Level, Log, Metric, Severity, Value};
 use glasshouse_telemetry::{Drop, Load};
 use wasmtime::StoreContextMut;
@@ -61,10 +62,18 @@ pub(crate) fn add_emit(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     Ok(())
 }
 
+/// What lifting a field takes beside its texts, as so many bytes: a list of very many empty ones is work all the same.
+const FIELD_COST: usize = 64;
+
+/// What so many fields count beside their texts; nothing while there are no more than are kept.
+fn crowd_cost(fields: usize) -> usize {
+    fields.saturating_sub(limits::FIELDS).saturating_mul(FIELD_COST)
+}
+
 /// Bytes of fields, as a guest passed them.
 pub(crate) fn passed_bytes(fields: &[wit::Field]) -> usize {
     let value = |field: &wit::Field| if let wit::Value::Text(text) = &field.value { text.len() } else { 8 };
-    fields.iter().map(|field| field.name.len() + value(field)).sum()
+    fields.iter().map(|field| field.name.len() + value(field)).sum::<usize>() + crowd_cost(fields.len())
 }
 
 /// Borrows the host's form of a guest's fields.
@@ -106,7 +115,7 @@ impl Future for Done {
 }
 
 /// Lets the neighbours run, if the guest has made much work for the host since it last did.
-async fn yield_if(due: bool) -> wasmtime::Result<()> {
+pub(crate) async fn yield_if(due: bool) -> wasmtime::Result<()> {
     if due {
         tokio::task::yield_now().await;
     }
@@ -220,7 +229,7 @@ impl wit::HostMeter for State {
         meter_labels: Vec<(String, String)>,
     ) -> wasmtime::Result<Resource<Meter>> {
         let label_bytes: usize = meter_labels.iter().map(|(label, value)| label.len() + value.len()).sum();
-        self.charge(name.len() + unit.len() + label_bytes)?;
+        self.charge(name.len() + unit.len() + label_bytes + crowd_cost(meter_labels.len()))?;
         let meter = Meter::new(&self.intake, instrument(kind), &name, &unit, &labels(&meter_labels));
         Ok(self.table.push(meter)?)
     }

@@ -7,5 +7,6 @@ pub(crate) mod debugging;
 pub(crate) mod events;
 pub(crate) mod files;
 pub(crate) mod names;
+pub(crate) mod random;
 pub(crate) mod sockets;
 pub(crate) mod spans;
