@@ -47,6 +47,7 @@ pub use trial::Trial;
 
 pub use glasshouse_model::config::{self, ConfigError, Grant, Manifest, Setting};
 pub use glasshouse_model::settings::{Budget, Debugging, Metering, Permissions, Redaction, Retention, Settings};
+pub use glasshouse_model::standing;
 pub use glasshouse_model::{
     Blame, Clock, Context, Digest, ExtensionId, Failure, FailureKind, Instrument, Level, Outcome, Severity, Signal,
     SpanId, SpanKind, SpanStatus, TraceId, UnixNanos, limits, text,

@@ -234,6 +234,7 @@ async fn quarantine(house: &House) -> Extension {
 /// Waits until the extension's task has done with the call before: it answers in order.
 async fn refused(extension: &Extension) -> String {
     match call(extension, "count", "").await {
+        Err(error @ CallError::Quarantined { .. }) => error.to_string(),
         Err(CallError::Unavailable(reason)) => reason,
         other => panic!("{other:?}"),
     }

@@ -15,4 +15,5 @@ mod loading;
 mod metering;
 mod neighbours;
 mod permissions;
+mod standing;
 mod telemetry;

@@ -12,6 +12,7 @@ mod retention;
 pub mod settings;
 pub mod signal;
 pub mod span;
+pub mod standing;
 mod telemetry_budget;
 pub mod text;
 

@@ -60,6 +60,12 @@ pub struct Budget {
     pub metering: Metering,
     /// Wasm fuel of one call; about a unit an instruction.
     pub fuel_per_call: u64,
+    /// Wasm fuel that may be used in a second, over [`Budget::rate_window`].
+    pub fuel_per_second: u64,
+    /// CPU time that may be used, in percent of one processor, over [`Budget::rate_window`].
+    pub cpu_share: u32,
+    /// The time over which rates are taken.
+    pub rate_window: Duration,
     /// Wall time of one call, waiting included.
     pub deadline: Duration,
     /// Linear memory of an instance, in bytes.
@@ -72,6 +78,10 @@ pub struct Budget {
     pub failures_in_a_row: u32,
     /// How long a quarantine lasts before a call probes it.
     pub quarantine: Duration,
+    /// The part of a budget, in percent, at which the extension is warned.
+    pub warn_at: u32,
+    /// How long the extension may go on asking for more than a rate before it is quarantined.
+    pub throttle_limit: Duration,
     /// What it may record.
     pub telemetry: TelemetryBudget,
 }
@@ -81,12 +91,18 @@ impl Default for Budget {
         Self {
             metering: Metering::default(),
             fuel_per_call: 2_000_000_000,
+            // What no extension reaches: one runs on one thread, which does some billions of instructions a second.
+            fuel_per_second: 10_000_000_000,
+            cpu_share: 100,
+            rate_window: Duration::from_mins(1),
             deadline: Duration::from_secs(5),
             memory_bytes: 64 * 1024 * 1024,
             host_data_per_call: 16 * 1024 * 1024,
             mailbox: 256,
             failures_in_a_row: 3,
             quarantine: Duration::from_secs(30),
+            warn_at: 80,
+            throttle_limit: Duration::from_mins(10),
             telemetry: TelemetryBudget::default(),
         }
     }

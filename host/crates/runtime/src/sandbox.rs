@@ -9,6 +9,7 @@ use std::time::Duration;
 use glasshouse_model::invocation::Cost;
 use glasshouse_model::record::KIND_FAILURE;
 use glasshouse_model::settings::Settings;
+use glasshouse_model::standing::Spent;
 use glasshouse_model::{
     Clock, Context, Digest, ExtensionId, Failure, FailureKind, Invocation, Origin, Outcome, Signal, SpanId, TraceId,
 };
@@ -151,6 +152,8 @@ pub(crate) struct Sandbox {
     scratch: Vec<u8>,
     /// Names that need not be searched for secrets again.
     clean_names: CleanStarts,
+    /// What the last invocation used.
+    spent: Spent,
 }
 
 struct Live {
@@ -205,6 +208,7 @@ impl Blueprint {
             name: String::new(),
             scratch: Vec::new(),
             clean_names: CleanStarts::default(),
+            spent: Spent::default(),
         };
         match sandbox.invoke(Job::Init, Trigger::default(), 0).await {
             Answer::Failed(failure) => Err(BuildError::Failed(failure)),
@@ -228,6 +232,11 @@ pub(crate) enum BuildError {
 }
 
 impl Sandbox {
+    /// What the last invocation used.
+    pub(crate) fn spent(&self) -> &Spent {
+        &self.spent
+    }
+
     /// What its component exports.
     pub(crate) fn exports(&self) -> &Exports {
         &self.blueprint.exports
@@ -309,6 +318,13 @@ impl Sandbox {
             queued_nanos,
             memory_bytes: if self.instance.is_some() { state.limiter.bytes() } else { 0 },
             memory_peak_bytes: state.limiter.peak(),
+        };
+        self.spent = Spent {
+            began_at,
+            elapsed_nanos: cost.elapsed_nanos,
+            fuel: cost.fuel.unwrap_or_default(),
+            cpu_nanos: cost.cpu_nanos,
+            memory_bytes: cost.memory_bytes,
         };
         self.record(&answer, cut, cost, input_bytes, counts);
         let ended_at = began_at.saturating_add(measured.elapsed_nanos);

@@ -291,6 +291,22 @@ pub(super) static KEYS: &[Key] = &[
         "Wasm fuel that one call may use; about a unit an instruction.",
     )
     .setting(Cap::AtMost, |all| Target::Long(&mut all.budget.fuel_per_call)),
+    key(
+        "budget.fuel_per_second",
+        Kind::Integer { least: 1, most: i64::MAX as u64 },
+        "10000000000",
+        "Wasm fuel that it may use in a second, over budget.rate_window; with more, its calls are spaced.",
+    )
+    .setting(Cap::AtMost, |all| Target::Long(&mut all.budget.fuel_per_second)),
+    key(
+        "budget.cpu_share",
+        Kind::Integer { least: 1, most: 100 },
+        "100",
+        "CPU time that it may use, in percent of one processor, over budget.rate_window; with more, its calls are spaced.",
+    )
+    .setting(Cap::AtMost, |all| Target::Int(&mut all.budget.cpu_share)),
+    key("budget.rate_window", duration(1_000, 3600), "60s", "The time over which budget.fuel_per_second and budget.cpu_share are taken.")
+        .setting_of_operator(|all| Target::Duration(&mut all.budget.rate_window)),
     key("budget.deadline", duration(1, 86_400), "5s", "Wall time that one call may take, waiting included.")
         .setting(Cap::AtMost, |all| Target::Duration(&mut all.budget.deadline)),
     key(
@@ -329,6 +345,20 @@ pub(super) static KEYS: &[Key] = &[
         "How long a quarantine lasts before a call probes the extension; a manifest may only make it longer.",
     )
     .setting(Cap::AtLeast, |all| Target::Duration(&mut all.budget.quarantine)),
+    key(
+        "budget.warn_at",
+        Kind::Integer { least: 1, most: 100 },
+        "80",
+        "The part of a budget, in percent, at which the extension is warned.",
+    )
+    .setting(Cap::AtMost, |all| Target::Int(&mut all.budget.warn_at)),
+    key(
+        "budget.throttle_limit",
+        duration(1_000, 7 * 86_400),
+        "600s",
+        "How long the extension may go on asking for more than a rate, with its calls spaced, before it is quarantined.",
+    )
+    .setting(Cap::AtMost, |all| Target::Duration(&mut all.budget.throttle_limit)),
     key(
         "budget.records_per_second",
         Kind::Integer { least: 1, most: 100_000_000 },
