@@ -10,7 +10,8 @@ use glasshouse_model::standing;
 use glasshouse_model::{ExtensionId, Failure, Signal};
 use glasshouse_runtime::wasmtime::{self, Store, component::Instance};
 use glasshouse_runtime::{
-    CallError, Check, ComponentInfo, EmbedderCall, Event, Reply, Runtime, SourceFrame, State, Status, Trigger,
+    CallError, Check, ComponentInfo, EmbedderCall, Event, HostMemory, Reply, Runtime, SourceFrame, State, Status,
+    Trigger,
 };
 use glasshouse_telemetry::{Drops, Overhead, Reader, Usage};
 use tokio::sync::oneshot;
@@ -131,6 +132,11 @@ impl Extension {
     /// What it has used so far.
     pub fn usage(&self) -> Usage {
         self.handle.usage()
+    }
+
+    /// What the host keeps in its own memory on its behalf.
+    pub fn host_memory(&self) -> HostMemory {
+        self.handle.host_memory()
     }
 
     /// What it said of its health when it was last asked; empty if it was not, or has nothing to say.

@@ -53,9 +53,9 @@ pub use glasshouse_model::{
     SpanId, SpanKind, SpanStatus, TraceId, UnixNanos, limits, text,
 };
 pub use glasshouse_runtime::{
-    CallError, Check, CompileSettings, ComponentInfo, Containment, EmbedderCall, EmbedderData, Event, HandlerError,
-    Health, HostFault, Inspection, LinkerHook, LoadError, Reply, SourceFrame, State, Status, SystemClock, Tried,
-    Trigger, WASMTIME_VERSION, inspect, wasmtime, worker,
+    CallError, Check, CompileCost, CompileLimit, CompileSettings, ComponentInfo, Containment, EmbedderCall,
+    EmbedderData, Event, HandlerError, Health, HostFault, HostMemory, Inspection, LinkerHook, LoadError, Reply,
+    SourceFrame, State, Status, SystemClock, TooMuch, Tried, Trigger, WASMTIME_VERSION, inspect, wasmtime, worker,
 };
 pub use glasshouse_telemetry::{
     Cursor, DataDirError, Drop as DropCause, Drops, Entry, Gap, GapCause, InvalidCursor, Order, Page, Query,

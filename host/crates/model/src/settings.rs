@@ -70,6 +70,17 @@ pub struct Budget {
     pub deadline: Duration,
     /// Linear memory of an instance, in bytes.
     pub memory_bytes: u64,
+    /// Elements of all tables of an instance; each is a pointer of the host's memory.
+    pub table_elements: usize,
+    /// Core instances of an instance.
+    pub instances: usize,
+    /// Memories of all core instances: each takes gigabytes of address space, whatever its size.
+    pub memories: usize,
+    /// Handles of resources that an instance may hold at once, its own and the host's: each is some host memory.
+    pub handles: usize,
+    /// Resources that an instance may hold in the host at once: open files, sockets, streams, meters and the like. Files and
+    /// sockets are descriptors of the host's process.
+    pub resources: usize,
     /// Data that one host call may carry from guest to host, in bytes, about.
     pub host_data_per_call: u64,
     /// Calls that wait for the extension before its callers wait or are turned away.
@@ -97,6 +108,11 @@ impl Default for Budget {
             rate_window: Duration::from_mins(1),
             deadline: Duration::from_secs(5),
             memory_bytes: 64 * 1024 * 1024,
+            table_elements: 1_000_000,
+            instances: 100,
+            memories: 16,
+            handles: 10_000,
+            resources: 1_000,
             host_data_per_call: 16 * 1024 * 1024,
             mailbox: 256,
             failures_in_a_row: 3,

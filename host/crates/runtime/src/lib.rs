@@ -19,6 +19,7 @@ mod failure;
 mod flavour;
 mod grants;
 mod health;
+mod held;
 mod host;
 mod inspect;
 mod intake;
@@ -50,15 +51,16 @@ use glasshouse_telemetry::Depot;
 use tokio::sync::{mpsc, watch};
 use wasmtime::Engine;
 
-pub use bounds::OutOfBounds;
+pub use bounds::TooMuch;
 pub use clock::SystemClock;
-pub use compile::{CompileSettings, Containment, Limit, Spent};
+pub use compile::{CompileCost, CompileLimit, CompileSettings, Containment};
 pub use determinism::Determinism;
 pub use engine::{LinkerHook, WASMTIME_VERSION};
 pub use extension::{CallError, Chain, ComponentInfo, Event, Extension, HandlerError, Reply, Status, Trigger};
 pub use failure::HostFault;
 pub use grants::GrantError;
 pub use health::{Check, Health};
+pub use held::HostMemory;
 pub use inspect::{Inspection, inspect};
 pub use loader::LoadError;
 pub use present::ApplyError;
@@ -262,6 +264,7 @@ impl Runtime {
             component: OnceLock::new(),
             path: spec.component,
             health: Mutex::default(),
+            held: Arc::default(),
         });
         (extension, Inbox { mailbox, orders: ordered, standing })
     }
@@ -386,6 +389,7 @@ impl Assembler {
             clock: Arc::clone(&shared.clock),
             neighbours: self.neighbours,
             embedder_data: self.embedder_data,
+            held: Arc::clone(&shared.held),
             determinism: self.determinism,
         };
         let info = ComponentInfo { digest: loaded.digest, file_bytes: loaded.file_bytes, compiled: loaded.compiled };

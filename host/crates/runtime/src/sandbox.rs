@@ -29,16 +29,15 @@ use crate::failure::{
 };
 use crate::grants::{GrantError, Reachable, wasi};
 use crate::health::Check;
+use crate::held::Held;
 use crate::intake::Intake;
-use crate::limiter::Limiter;
+use crate::limiter::{Bounds, Limiter};
 use crate::meter::{Ended, Phase, run};
 use crate::neighbours::Neighbours;
 use crate::present::Settled;
 use crate::state::{State, StateParts};
 use crate::stdio::Stdio;
 
-/// Resource handles that an instance may hold at once: each is host memory that the memory budget does not see.
-const HANDLES: usize = 10_000;
 /// The most that `shutdown` may take, so that the host's own end is not delayed.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(1);
 
@@ -67,6 +66,7 @@ pub(crate) struct Blueprint {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) neighbours: Neighbours,
     pub(crate) embedder_data: EmbedderData,
+    pub(crate) held: Arc<Held>,
     pub(crate) determinism: Option<Determinism>,
 }
 
@@ -180,7 +180,7 @@ impl Blueprint {
             recorder: self.recorder.clone(),
             clock: Arc::clone(&self.clock),
             counts_fuel: self.machine.flavour.counts_fuel(),
-            limiter: Limiter::new(settings.budget.memory_bytes),
+            limiter: Limiter::new(Bounds::from(&settings.budget)),
             stdio,
             neighbours: self.neighbours.clone(),
             reachable: Arc::clone(&self.reachable),
@@ -192,7 +192,6 @@ impl Blueprint {
         });
         let mut store = Store::new(self.pre.engine(), state);
         store.limiter(|state| &mut state.limiter);
-        store.set_max_component_handles(HANDLES);
         let pace = self.machine.flavour.has_epochs().then(Arc::<Pace>::default);
         match &pace {
             Some(pace) => pace.set(&mut store),
@@ -215,6 +214,12 @@ impl Blueprint {
             Answer::Cancelled => Err(BuildError::Cancelled),
             _ => Ok(sandbox),
         }
+    }
+}
+
+impl std::ops::Drop for Sandbox {
+    fn drop(&mut self) {
+        self.blueprint.held.clear();
     }
 }
 
@@ -253,7 +258,7 @@ impl Sandbox {
         let settings = self.settings.load();
         let budget = &settings.budget;
         self.store.set_hostcall_fuel(budget.host_data_per_call as usize);
-        self.store.data_mut().limiter.set_limit(budget.memory_bytes);
+        self.store.set_max_component_handles(budget.handles);
         let (counts, input_bytes, deadline) = match &job {
             Job::Init | Job::Collect | Job::CheckHealth => (false, 0, budget.deadline),
             Job::Shutdown => (false, 0, budget.deadline.min(SHUTDOWN_DEADLINE)),
@@ -288,6 +293,7 @@ impl Sandbox {
         };
         let cut = panic.as_ref().is_some_and(|panic| panic.cut);
         state.end_invocation(fuel_left);
+        blueprint.held.note(&mut state.table, &state.limiter);
         let state = self.store.data();
         let (component, limiter) = (blueprint.component, &state.limiter);
         let circumstances = || Circumstances { call: self.name.clone(), component, budget, limiter, panic };

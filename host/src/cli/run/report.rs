@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use glasshouse::text::{self, visible};
-use glasshouse::{Extension, Host, Metering, Signal, Status, Usage};
+use glasshouse::{Extension, Host, HostMemory, Metering, Signal, Status, Usage};
 use serde::Serialize;
 
 use super::lanes::Totals;
@@ -23,6 +23,7 @@ struct EndedExtension {
     extension: Extension,
     status: Status,
     memory_bytes: u64,
+    held: HostMemory,
 }
 
 /// The summary of an extension.
@@ -36,6 +37,10 @@ pub(super) struct Summary<'a> {
     guest_cpu_ns: u64,
     memory_bytes: u64,
     memory_peak_bytes: u64,
+    resources: u64,
+    table_elements: u64,
+    waiting_calls: u64,
+    waiting_bytes: u64,
     logs: u64,
     metrics: u64,
     spans: u64,
@@ -50,6 +55,7 @@ impl Ended {
             extension: extension.clone(),
             status: extension.status(),
             memory_bytes: extension.usage().memory_bytes,
+            held: extension.host_memory(),
         };
         Self(host.extensions().map(ended).collect())
     }
@@ -132,6 +138,10 @@ impl EndedExtension {
             guest_cpu_ns: usage.cpu_nanos,
             memory_bytes: self.memory_bytes,
             memory_peak_bytes: usage.memory_peak_bytes,
+            resources: self.held.resources,
+            table_elements: self.held.table_elements,
+            waiting_calls: self.held.waiting_calls,
+            waiting_bytes: self.held.waiting_bytes,
             logs: stored(Signal::Log),
             metrics: stored(Signal::Metric),
             spans: stored(Signal::Span),

@@ -8,6 +8,9 @@ use super::{HostSettings, check};
 use crate::settings::{Metering, Settings};
 use crate::{Level, limits};
 
+#[cfg(test)]
+mod tests;
+
 /// Where a key may stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
@@ -316,6 +319,41 @@ pub(super) static KEYS: &[Key] = &[
         "Linear memory that an instance may have.",
     )
     .setting(Cap::AtMost, |all| Target::Size(&mut all.budget.memory_bytes)),
+    key(
+        "budget.table_elements",
+        Kind::Integer { least: 1, most: 10_000_000 },
+        "1000000",
+        "Elements of all tables of an instance, each a pointer of the host's memory; real programs have a few thousand.",
+    )
+    .setting(Cap::AtMost, |all| Target::Count(&mut all.budget.table_elements)),
+    key(
+        "budget.instances",
+        Kind::Integer { least: 1, most: 1_000 },
+        "100",
+        "Core modules that an instance may consist of; most have about four, Python some thirty.",
+    )
+    .setting(Cap::AtMost, |all| Target::Count(&mut all.budget.instances)),
+    key(
+        "budget.memories",
+        Kind::Integer { least: 1, most: 100 },
+        "16",
+        "Memories of an instance; each takes 4 GiB of the host's address space, whatever its size.",
+    )
+    .setting(Cap::AtMost, |all| Target::Count(&mut all.budget.memories)),
+    key(
+        "budget.handles",
+        Kind::Integer { least: 16, most: 1_000_000 },
+        "10000",
+        "Handles of resources, its own and the host's, that an instance may hold at once; each is some of the host's memory.",
+    )
+    .setting(Cap::AtMost, |all| Target::Count(&mut all.budget.handles)),
+    key(
+        "budget.resources",
+        Kind::Integer { least: 16, most: 100_000 },
+        "1000",
+        "Resources of the host, such as open files, sockets, streams and meters, that an instance may hold at once.",
+    )
+    .setting(Cap::AtMost, |all| Target::Count(&mut all.budget.resources)),
     key(
         "budget.host_data_per_call",
         Kind::Size { least: 1 << 10, most: 4 << 30 },
