@@ -84,6 +84,7 @@ impl TelemetryFlood {
 
     /// Logs long texts and many fields, counts and works under a long name.
     #[event]
+    #[allow(clippy::print_stdout, reason = "it is to be cut")]
     fn long(&mut self) {
         let long = "x".repeat(1000);
         info!("long", text = long.as_str(), second = 2, third = 3);

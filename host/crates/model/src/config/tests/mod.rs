@@ -1,7 +1,6 @@
 //! Promises of configuration as a whole.
 
 mod grants;
-mod keys;
 mod layers;
 mod overrides;
 mod parsing;
