@@ -379,6 +379,8 @@ pub(super) static KEYS: &[Key] = &[
     .host(|host| Target::Size(&mut host.data_limit)),
     key("host.cleanup_interval", INTERVAL, "60s", "How often telemetry that is over its age is removed.")
         .host(|host| Target::Duration(&mut host.cleanup_interval)),
+    key("host.metrics_interval", INTERVAL, "30s", "How often it is measured what the host's process uses.")
+        .host(|host| Target::Duration(&mut host.metrics_interval)),
     key(
         "host.sync_interval",
         duration(100, 3600),
