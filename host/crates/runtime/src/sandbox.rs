@@ -362,6 +362,7 @@ impl Sandbox {
             memory_bytes: cost.memory_bytes,
         };
         self.record(&answer, cut, cost.balanced(), input_bytes, counts, ended_at);
+        self.blueprint.recorder.govern(&*self.blueprint.clock, ended_at, 0);
         answer
     }
 

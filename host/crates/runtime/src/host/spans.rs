@@ -7,12 +7,13 @@ use glasshouse_model::wire::{Field, Value};
 use glasshouse_model::{
     Context, HostFunction, Origin, Signal, Span, SpanCost, SpanId, SpanKind, SpanStatus, UnixNanos, limits, wire,
 };
-use glasshouse_telemetry::{Drop, Head};
+use glasshouse_telemetry::{Drop, Head, Load, Worth};
 use wasmtime::AsContext;
 use wasmtime::component::{Access, HasData, Resource};
 
 use super::debugging::{field as borrow_field, passed_bytes};
 use crate::bindings::glasshouse::extension::debugging as wit;
+use crate::cuts::Cuts;
 use crate::determinism::Ids;
 use crate::imports::Imports;
 use crate::intake::Intake;
@@ -92,6 +93,8 @@ struct OpenSpan {
     serial: u32,
     id: SpanId,
     parent: SpanId,
+    /// Spans that it lies in, itself included.
+    depth: usize,
     kind: SpanKind,
     name: String,
     failure: Option<String>,
@@ -102,6 +105,8 @@ struct OpenSpan {
     field_bytes: usize,
     events: Vec<u8>,
     event_count: u32,
+    /// What it may hold, by the extension's budget.
+    cuts: Cuts,
     cut: bool,
 }
 
@@ -131,7 +136,9 @@ impl Spans {
     ) -> u32 {
         self.next_serial = self.next_serial.wrapping_add(1);
         let serial = self.next_serial;
-        if self.open.len() >= limits::NESTING {
+        let cuts = intake.cuts();
+        let depth = self.open.last().map_or(0, |span| span.depth) + 1;
+        if self.open.len() >= cuts.open_spans || depth > cuts.span_depth {
             intake.recorder().dropped(Drop::Nesting);
             return serial;
         }
@@ -141,16 +148,18 @@ impl Spans {
             serial,
             id,
             parent: intake.context().span_id,
+            depth,
             kind,
-            name: cut(name, limits::NAME_BYTES).to_owned(),
+            name: cut(name, cuts.name).to_owned(),
             failure: None,
             start,
             children: SpanCost::default(),
-            fields: Vec::with_capacity(fields.len().min(limits::FIELDS)),
+            fields: Vec::with_capacity(fields.len().min(cuts.fields)),
             field_bytes: 0,
             events: Vec::new(),
             event_count: 0,
-            cut: name.len() > limits::NAME_BYTES,
+            cuts,
+            cut: name.len() > cuts.name,
         };
         for field in fields {
             span.set_field(field);
@@ -210,14 +219,14 @@ impl Spans {
 impl OpenSpan {
     /// Sets a field, cut to the limits; one that has no room leaves the span as it was, and marked.
     fn set_field(&mut self, mut field: wit::Field) {
-        self.cut |= shorten(&mut field.name, limits::NAME_BYTES);
+        self.cut |= shorten(&mut field.name, self.cuts.name);
         if let wit::Value::Text(text) = &mut field.value {
-            self.cut |= shorten(text, limits::TEXT_BYTES);
+            self.cut |= shorten(text, self.cuts.text);
         }
         let known = self.fields.iter().position(|(name, _)| *name == field.name);
         let replaced = known.map_or(0, |at| field_bytes(&self.fields[at].0, &borrow_value(&self.fields[at].1)));
         let bytes = self.field_bytes - replaced + field_bytes(&field.name, &borrow_value(&field.value));
-        if bytes > FIELD_BYTES || (known.is_none() && self.fields.len() >= limits::FIELDS) {
+        if bytes > FIELD_BYTES || (known.is_none() && self.fields.len() >= self.cuts.fields) {
             self.cut = true;
             return;
         }
@@ -230,15 +239,15 @@ impl OpenSpan {
 
     /// Adds an event, cut to the limits; one that has no room leaves the span as it was, and marked.
     fn add_event(&mut self, time: UnixNanos, name: &str, fields: &[wit::Field]) {
-        let kept_name = cut(name, limits::NAME_BYTES);
-        self.cut |= kept_name.len() < name.len() || fields.len() > limits::FIELDS;
+        let kept_name = cut(name, self.cuts.name);
+        self.cut |= kept_name.len() < name.len() || fields.len() > self.cuts.fields;
         let mut bytes = kept_name.len() + EVENT_OVERHEAD;
-        let mut kept = Vec::with_capacity(fields.len().min(limits::FIELDS));
-        for field in fields.iter().take(limits::FIELDS) {
+        let mut kept = Vec::with_capacity(fields.len().min(self.cuts.fields));
+        for field in fields.iter().take(self.cuts.fields) {
             let whole = borrow_field(field);
-            let name = cut(whole.name, limits::NAME_BYTES);
+            let name = cut(whole.name, self.cuts.name);
             let value = match whole.value {
-                Value::Text(text) => Value::Text(cut(text, limits::TEXT_BYTES)),
+                Value::Text(text) => Value::Text(cut(text, self.cuts.text)),
                 other => other,
             };
             self.cut |= Field { name, value } != whole;
@@ -265,6 +274,10 @@ impl OpenSpan {
             (None, true) => SpanStatus::Unfinished,
             (None, false) => SpanStatus::Ok,
         };
+        let failed = status == SpanStatus::Failed;
+        if !failed && !intake.recorder().admit_span(intake.context_bytes()) {
+            return;
+        }
         let span = Span {
             parent: self.parent,
             kind: self.kind,
@@ -287,7 +300,10 @@ impl OpenSpan {
         intake.encode_context(&context, &mut context_bytes);
         let (time, context) = (intake.clock().at(end.at), context_bytes.as_slice());
         let head = Head { time, origin: Origin::Guest, cut: self.cut, batched: false, context };
-        intake.recorder().append(Signal::Span, head, KIND_SPAN, &body);
+        let worth = if failed { Worth::Urgent } else { Worth::Usual };
+        if intake.recorder().affords(worth, &head, body.len()) {
+            intake.recorder().append(Signal::Span, head, KIND_SPAN, &body);
+        }
     }
 }
 
@@ -320,9 +336,11 @@ impl wit::HostSpan for State {
     fn set_field(&mut self, span: Resource<SpanHandle>, field: wit::Field) -> wasmtime::Result<()> {
         let entered = self.imports.enter_light(HostFunction::Span)?;
         self.charge(passed_bytes(std::slice::from_ref(&field)))?;
+        let timed = self.intake.cross();
         if let Some(span) = self.spans.find(span.rep()) {
             span.set_field(field);
         }
+        self.intake.crossed(timed, || Load::Span);
         self.imports.leave(entered);
         Ok(())
     }
@@ -330,10 +348,12 @@ impl wit::HostSpan for State {
     fn add_event(&mut self, span: Resource<SpanHandle>, name: String, fields: Vec<wit::Field>) -> wasmtime::Result<()> {
         let entered = self.imports.enter_light(HostFunction::Span)?;
         self.charge(name.len() + passed_bytes(&fields))?;
+        let timed = self.intake.cross();
         let time = self.intake.clock().now();
         if let Some(span) = self.spans.find(span.rep()) {
             span.add_event(time, &name, &fields);
         }
+        self.intake.crossed(timed, || Load::Span);
         self.imports.leave(entered);
         Ok(())
     }
@@ -342,7 +362,7 @@ impl wit::HostSpan for State {
         let entered = self.imports.enter_light(HostFunction::Span)?;
         self.charge(message.len())?;
         if let Some(span) = self.spans.find(span.rep()) {
-            span.failure = Some(cut(&message, limits::TEXT_BYTES).to_owned());
+            span.failure = Some(cut(&message, span.cuts.text).to_owned());
         }
         self.imports.leave(entered);
         Ok(())
@@ -379,7 +399,9 @@ impl wit::HostSpanWithStore<State> for State {
         let entered = state.imports.enter_light(HostFunction::SpanStart)?;
         state.charge(name.len() + passed_bytes(&fields))?;
         let start = state.reading(fuel_left);
+        let timed = state.intake.cross();
         let serial = state.spans.start(&mut state.intake, &name, kind, fields, start);
+        state.intake.crossed(timed, || Load::Span);
         state.imports.leave(entered);
         Ok(Resource::new_own(serial))
     }
@@ -388,7 +410,9 @@ impl wit::HostSpanWithStore<State> for State {
         let fuel_left = fuel_left(&host);
         let State { spans, intake, imports, limiter, .. } = host.get();
         let entered = imports.enter_light(HostFunction::SpanEnd)?;
+        let timed = intake.cross();
         spans.end(intake, span.rep(), |intake| Reading::take(intake, imports, limiter, fuel_left));
+        intake.crossed(timed, || Load::Span);
         imports.leave(entered);
         Ok(())
     }
