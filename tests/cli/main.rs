@@ -13,5 +13,6 @@ mod kill;
 mod operator;
 mod records;
 mod redaction;
+mod resources;
 mod run;
 mod stop;
