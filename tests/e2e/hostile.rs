@@ -4,11 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use glasshouse_model::settings::Metering;
-use glasshouse_model::{Blame, FailureKind, Outcome};
-use glasshouse_runtime::{Status, SystemClock};
+use glasshouse_model::settings::{FileAccess, Metering};
+use glasshouse_model::{Blame, FailureKind, Outcome, Signal};
+use glasshouse_runtime::{Extension, ExtensionSpec, Status, SystemClock};
+use wasm_encoder::{Component, CustomSection, DataSection, Module, ModuleSection};
 
-use crate::harness::{House, beside, elapsed, failures, guest, invocations, logs_with};
+use crate::harness::{House, ask, beside, elapsed, fail, failures, guest, invocations, logs_with, samples, scratch};
 
 const DEADLINE: Duration = Duration::from_millis(200);
 /// How much later than its deadline a call may end: the benches show that it is some milliseconds; this is for a machine
@@ -102,6 +103,10 @@ async fn whoever_breaks_the_rules_of_the_host_is_ended_with_the_cause() {
         &[
             ("endless-stack", StackOverflow),
             ("self-call", InvalidInterfaceUse),
+            ("hoard-handles", ResourceBreach),
+            ("hoard-events", ResourceBreach),
+            ("poll-crowd", ResourceBreach),
+            ("grow-table", ResourceBreach),
             ("wild-realloc", InvalidInterfaceUse),
             ("greedy-random", InvalidInterfaceUse),
             ("leave-in-realloc", InvalidInterfaceUse),
@@ -132,4 +137,109 @@ async fn what_no_meter_sees_is_not_compiled() {
         let cause = beside(&neighbour, house.refused(name, &guest(name))).await;
         assert!(cause.contains("does not compile") && cause.contains(expected), "{name}: {cause}");
     }
+}
+
+/// Checks that a file that has too much of something is refused before any compiler sees it.
+async fn check_file(house: &House, neighbour: &Extension, name: &str, bytes: &[u8], expected: &str) {
+    let cause = beside(neighbour, house.refused(name, &scratch(&format!("{name}.wasm"), bytes))).await;
+    assert!(cause.contains(expected), "{name}: {cause}");
+}
+
+/// A component with a section of its own.
+fn with_custom(name: &str, data: &[u8]) -> Vec<u8> {
+    let mut component = Component::new();
+    component.section(&CustomSection { name: name.into(), data: data.into() });
+    component.finish()
+}
+
+/// A component that exports one function under very many names.
+fn many_exports(exports: usize) -> Vec<u8> {
+    let names: String = (0..exports).map(|number| format!("(export \"e{number}\" (func $f))")).collect();
+    let text = format!(
+        "(component (core module $m (func (export \"f\"))) (core instance $i (instantiate $m)) \
+         (func $f (canon lift (core func $i \"f\"))) {names})"
+    );
+    wat::parse_str(text).expect("it assembles")
+}
+
+/// A component whose data is a little more than all that is accepted.
+fn much_data() -> Vec<u8> {
+    let mut data = DataSection::new();
+    data.passive(std::iter::repeat_n(7, 129 << 20));
+    let mut module = Module::new();
+    module.section(&data);
+    let mut component = Component::new();
+    component.section(&ModuleSection(&module));
+    component.finish()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gigantic_files_are_refused_and_say_what_they_have_too_much_of() {
+    let house = house();
+    let neighbour = house.ready("neighbour").await;
+    check_file(&house, &neighbour, "much-data", &much_data(), "of data segments").await;
+    check_file(&house, &neighbour, "many-exports", &many_exports(2_000), "exports").await;
+    check_file(&house, &neighbour, "names", &with_custom("component-name", &vec![0; 33 << 20]), "name").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_largest_jump_table_is_nothing_special() {
+    let places = "$again ".repeat(65_000);
+    let text = format!(
+        "(component (core module $m (func $start (loop $again (br_table {places} (i32.const 64999)))) (start $start)) \
+         (core instance (instantiate $m)))"
+    );
+    let house = house();
+    let neighbour = house.ready("neighbour").await;
+    let file = scratch("jumps.wasm", &wat::parse_str(text).expect("it assembles"));
+    let extension = house.start("jumps", &file, |spec| spec.settings.budget.deadline = DEADLINE);
+    let status = beside(&neighbour, extension.loaded()).await;
+    assert!(matches!(&status, Status::Failed { cause } if cause.contains("breach.")), "{status:?}");
+    assert!(elapsed(&extension)[0] <= DEADLINE + LATE);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_thousand_nested_spans_end_the_call_and_leave_nothing_behind() {
+    let house = house();
+    let neighbour = house.ready("neighbour").await;
+    let extension = house.ready("open-spans").await;
+    beside(&neighbour, fail(&extension, "nest", "100000", FailureKind::ResourceBreach)).await;
+    assert_eq!(ask(&extension, "nest", "10").await, "10");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_explosion_of_labels_takes_no_more_memory_than_its_records() {
+    const SERIES: u64 = 50_000;
+    let house = house();
+    let neighbour = house.ready("neighbour").await;
+    let extension = house.ready_with("label-explosion", |spec| spec.settings.debugging.max_metrics = 1_000).await;
+    let before = resident_bytes();
+    assert_eq!(beside(&neighbour, ask(&extension, "explode", SERIES.to_string())).await, SERIES.to_string());
+    assert!(samples(&extension).len() <= 1_000);
+    let usage = extension.usage();
+    assert_eq!(usage.stored[Signal::Metric as usize] + usage.dropped, SERIES, "none is unaccounted for");
+    assert!(resident_bytes().saturating_sub(before) < KEPT_BYTES);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guest_that_hoards_open_files_leaves_the_others_theirs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("note"), "still here").expect("writing a file");
+    let access = FileAccess {
+        host: folder.path().to_owned(),
+        root: folder.path().to_owned(),
+        guest: "/data".to_owned(),
+        write: false,
+    };
+    let house = house();
+    let granted = |spec: &mut ExtensionSpec| spec.settings.permissions.files = vec![access.clone()];
+    let hoarder = house.ready_with("hoard-files", granted).await;
+    let reader = house.ready_with("trespasser", granted).await;
+    let neighbour = house.ready("neighbour").await;
+    let open = || std::fs::read_dir("/proc/self/fd").expect("open files are listed").count();
+    let before = open();
+    beside(&neighbour, fail(&hoarder, "hoard", r#"["/data/note", 100000]"#, FailureKind::ResourceBreach)).await;
+    assert_eq!(ask(&reader, "read", "\"/data/note\"").await, "\"still here\"");
+    assert_eq!(ask(&hoarder, "hoard", r#"["/data/note", 10]"#).await, "10");
+    assert!(open() <= before + 100, "{} files are open, {before} were", open());
 }
