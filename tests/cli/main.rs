@@ -12,5 +12,6 @@ mod kill;
 mod operator;
 mod records;
 mod redaction;
+mod resources;
 mod run;
 mod stop;

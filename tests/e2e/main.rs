@@ -13,4 +13,5 @@ mod loading;
 mod metering;
 mod neighbours;
 mod permissions;
+mod standing;
 mod telemetry;

@@ -83,7 +83,7 @@ impl Run {
             worked = self.work(&host, feed, &mut lanes) => worked,
             () = stop.requested() => Ok(()),
         };
-        let ended = Ended::before_shutdown(&host);
+        let ended = Ended::before_shutdown(&host).await;
         let limit = host.shutdown_limit();
         let finishing = async { tokio::join!(host.shutdown(limit), lanes.finish()) };
         let written = match tokio::time::timeout(limit + GRACE, finishing).await {

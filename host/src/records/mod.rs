@@ -252,7 +252,7 @@ impl From<wire::Source<'_>> for SourceLine {
 }
 
 /// Serialises what has a text form as that.
-fn shown<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn shown<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
 }
 

@@ -49,7 +49,7 @@ glasshouse_wire::byte_enum! {
         Exit = 13 "exit",
         /// The host failed.
         Internal = 14 "internal",
-        /// More core instances, memories or tables than an instance may have, or larger tables.
+        /// More core instances, memories, tables, handles or resources than an instance may have, or larger tables.
         ResourceBreach = 15 "breach.resources",
     }
 }
@@ -74,7 +74,8 @@ impl FailureKind {
             Self::MemoryBreach => "raise budget.memory, or make the extension hold less",
             Self::HostDataBreach => "pass less data in one host call, or raise budget.host_data_per_call",
             Self::ResourceBreach => {
-                "build the extension from fewer core modules, memories and tables, or from smaller tables"
+                "make the extension give back what it does not use, or build it smaller; the budgets are instances, memories, \
+                 table_elements, handles and resources"
             }
             Self::InitRefused => "check the extension's [config], and what its message says",
             Self::Exit => "return from the export instead of calling exit",

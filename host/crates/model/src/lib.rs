@@ -12,6 +12,7 @@ mod retention;
 pub mod settings;
 pub mod signal;
 pub mod span;
+pub mod standing;
 pub mod text;
 
 pub use clock::{Clock, UnixNanos};
@@ -19,7 +20,7 @@ pub use context::Context;
 pub use failure::{Blame, Failure, FailureKind, Frame};
 pub use glasshouse_wire as wire;
 pub use glasshouse_wire::{Instrument, Level, Severity};
-pub use id::{Digest, ExtensionId, SpanId, TraceId};
+pub use id::{Digest, ExtensionId, HOST, SpanId, TraceId};
 pub use invocation::{Invocation, Outcome};
 pub use record::{Envelope, Origin};
 pub use signal::Signal;

@@ -59,10 +59,27 @@ pub struct Budget {
     pub metering: Metering,
     /// Wasm fuel of one call; about a unit an instruction.
     pub fuel_per_call: u64,
+    /// Wasm fuel that may be used in a second, over [`Budget::rate_window`].
+    pub fuel_per_second: u64,
+    /// CPU time that may be used, in percent of one processor, over [`Budget::rate_window`].
+    pub cpu_share: u32,
+    /// The time over which rates are taken.
+    pub rate_window: Duration,
     /// Wall time of one call, waiting included.
     pub deadline: Duration,
     /// Linear memory of an instance, in bytes.
     pub memory_bytes: u64,
+    /// Elements of all tables of an instance; each is a pointer of the host's memory.
+    pub table_elements: usize,
+    /// Core instances of an instance.
+    pub instances: usize,
+    /// Memories of all core instances: each takes gigabytes of address space, whatever its size.
+    pub memories: usize,
+    /// Handles of resources that an instance may hold at once, its own and the host's: each is some host memory.
+    pub handles: usize,
+    /// Resources that an instance may hold in the host at once: open files, sockets, streams, meters and the like. Files and
+    /// sockets are descriptors of the host's process.
+    pub resources: usize,
     /// Data that one host call may carry from guest to host, in bytes, about.
     pub host_data_per_call: u64,
     /// Calls that wait for the extension before its callers wait or are turned away.
@@ -71,6 +88,10 @@ pub struct Budget {
     pub failures_in_a_row: u32,
     /// How long a quarantine lasts before a call probes it.
     pub quarantine: Duration,
+    /// The part of a budget, in percent, at which the extension is warned.
+    pub warn_at: u32,
+    /// How long the extension may go on asking for more than a rate before it is quarantined.
+    pub throttle_limit: Duration,
 }
 
 impl Default for Budget {
@@ -78,12 +99,23 @@ impl Default for Budget {
         Self {
             metering: Metering::default(),
             fuel_per_call: 2_000_000_000,
+            // What no extension reaches: one runs on one thread, which does some billions of instructions a second.
+            fuel_per_second: 10_000_000_000,
+            cpu_share: 100,
+            rate_window: Duration::from_mins(1),
             deadline: Duration::from_secs(5),
             memory_bytes: 64 * 1024 * 1024,
+            table_elements: 1_000_000,
+            instances: 100,
+            memories: 16,
+            handles: 10_000,
+            resources: 1_000,
             host_data_per_call: 16 * 1024 * 1024,
             mailbox: 256,
             failures_in_a_row: 3,
             quarantine: Duration::from_secs(30),
+            warn_at: 80,
+            throttle_limit: Duration::from_mins(10),
         }
     }
 }

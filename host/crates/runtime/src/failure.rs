@@ -3,13 +3,14 @@
 use glasshouse_model::settings::Budget;
 use glasshouse_model::{Digest, Failure, FailureKind, Frame, text};
 use rustix::io::Errno;
+use wasmtime::component::ResourceTableError;
 use wasmtime::error::OutOfMemory;
 use wasmtime::{ResourceLimiter as _, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use crate::demangle::demangled;
 use crate::intake::PanicReport;
-use crate::limiter::{Limiter, MemoryRefused};
+use crate::limiter::{Limiter, MemoryRefused, TablesRefused};
 use crate::state::{Overdue, TooMuchData};
 
 /// How many of a stack's frames must be of one function for running out of memory bounds to be runaway recursion.
@@ -48,11 +49,31 @@ pub(crate) fn or_host_fault(error: wasmtime::Error) -> wasmtime::Error {
     error
 }
 
-/// What an error says of more core instances, memories or tables than an instance may have, or of larger tables; wasmtime
-/// keeps its type to itself.
-fn resource_breach(message: &str, limiter: &Limiter) -> Option<(String, Vec<(&'static str, u64)>)> {
+/// What is known of a call that wanted more of the host's own memory than its budget allows: core instances, memories,
+/// tables, handles, resources. wasmtime keeps the types of most of these errors to itself.
+fn resource_breach(
+    error: &wasmtime::Error,
+    message: &str,
+    at: &Circumstances<'_>,
+) -> Option<(String, Vec<(&'static str, u64)>)> {
+    let (budget, limiter) = (at.budget, at.limiter);
+    if let Some(refused) = error.downcast_ref::<TablesRefused>() {
+        return Some((refused.to_string(), vec![("table_elements_limit", refused.limit)]));
+    }
     if message.starts_with("table minimum size") {
-        return Some(("needs larger tables than an instance may have".to_owned(), vec![]));
+        let limit = budget.table_elements as u64;
+        let message = format!("needs tables of more than its {} elements from the start", text::count(limit));
+        return Some((message, vec![("table_elements_limit", limit)]));
+    }
+    if message.ends_with("store handle limit exceeded") {
+        let limit = budget.handles as u64;
+        let message = format!("holds {} handles of resources, as many as an instance may", text::count(limit));
+        return Some((message, vec![("handles_limit", limit)]));
+    }
+    if error.chain().any(|cause| matches!(cause.downcast_ref(), Some(ResourceTableError::Full))) {
+        let limit = budget.resources as u64;
+        let message = format!("holds {} resources of the host, as many as an instance may", text::count(limit));
+        return Some((message, vec![("resources_limit", limit)]));
     }
     let (what, count) = message.strip_prefix("resource limit exceeded: ")?.split_once(" count too high at ")?;
     let (what, limit) = match what {
@@ -101,7 +122,7 @@ pub(crate) fn classify(error: &wasmtime::Error, at: Circumstances<'_>) -> Failur
             } else if message.contains("fuel allocated for hostcalls has been exhausted") {
                 let message = format!("passed more than {} in one host call", text::bytes(budget.host_data_per_call));
                 (FailureKind::HostDataBreach, message, vec![("host_data_per_call_bytes", budget.host_data_per_call)])
-            } else if let Some((message, evidence)) = resource_breach(&message, at.limiter) {
+            } else if let Some((message, evidence)) = resource_breach(error, &message, &at) {
                 (FailureKind::ResourceBreach, message, evidence)
             } else {
                 (FailureKind::InvalidInterfaceUse, message, vec![])

@@ -18,6 +18,7 @@ mod failure;
 mod flavour;
 mod grants;
 mod health;
+mod held;
 mod host;
 mod inspect;
 mod intake;
@@ -28,6 +29,7 @@ mod meter;
 mod neighbours;
 mod present;
 mod sandbox;
+mod standing;
 mod state;
 mod stdio;
 mod supervisor;
@@ -36,24 +38,27 @@ mod trial;
 
 use std::any::Any;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use glasshouse_model::settings::Settings;
+use glasshouse_model::standing::Standing;
 use glasshouse_model::{Clock, ExtensionId, Failure};
 use glasshouse_telemetry::Depot;
 use tokio::sync::{mpsc, watch};
 use wasmtime::Engine;
 
-pub use bounds::OutOfBounds;
+pub use bounds::TooMuch;
 pub use clock::SystemClock;
-pub use compile::{CompileSettings, Containment, Limit, Spent};
+pub use compile::{CompileCost, CompileLimit, CompileSettings, Containment};
 pub use determinism::Determinism;
 pub use engine::{LinkerHook, WASMTIME_VERSION};
 pub use extension::{CallError, Chain, ComponentInfo, Event, Extension, HandlerError, Reply, Status, Trigger};
 pub use failure::HostFault;
 pub use grants::GrantError;
 pub use health::{Check, Health};
+pub use held::HostMemory;
 pub use inspect::{Inspection, inspect};
 pub use loader::LoadError;
 pub use present::ApplyError;
@@ -66,15 +71,15 @@ pub use wasmtime;
 use cache::Cache;
 use compile::Compiler;
 use engine::Engines;
-use extension::Shared;
+use extension::{ORDERS, Shared};
 use grants::Reachable;
 use loader::{Found, Loaded, Loader, Source};
-use mailbox::{Mailbox, Message, Traffic};
+use mailbox::{Mailbox, Traffic};
 use meter::Phase;
 use neighbours::{Neighbours, Registry};
 use present::Present;
 use sandbox::{Blueprint, Exports};
-use supervisor::Supervisor;
+use supervisor::{Inbox, Supervisor};
 use symbols::Symbols;
 
 /// The process that compiles components: a program that embeds the host is its own worker once its `main` calls
@@ -215,12 +220,12 @@ impl Runtime {
     where
         F: Future<Output = Result<Assembled, String>> + Send + 'static,
     {
-        let (extension, mailbox) = self.handle(spec);
+        let (extension, inbox) = self.handle(spec);
         let recorder = extension.shared().store.recorder();
         if !self.registry.add(extension.clone()) {
             return Err(RuntimeError::Duplicate(extension.id().clone()));
         }
-        let supervisor = Supervisor { extension: extension.clone(), recorder, mailbox, phase: self.phase.subscribe() };
+        let supervisor = Supervisor { extension: extension.clone(), recorder, inbox, phase: self.phase.subscribe() };
         let task = tokio::spawn(supervisor.run(load(extension.clone())));
         let watched = extension.clone();
         tokio::spawn(async move {
@@ -233,12 +238,14 @@ impl Runtime {
         Ok(extension)
     }
 
-    /// A new extension's handle and the other end of its mailbox.
-    fn handle(&self, spec: ExtensionSpec) -> (Extension, mpsc::Receiver<Message>) {
+    /// A new extension's handle, and what its supervisor goes by.
+    fn handle(&self, spec: ExtensionSpec) -> (Extension, Inbox) {
         let store = self.depot.store(spec.id.as_str(), &spec.settings).unwrap_or_else(|error| {
             tracing::error!(extension = %spec.id, "its telemetry is kept in memory only: {error}");
             self.depot.store_in_memory(&spec.settings)
         });
+        let standing = Standing::new(&spec.settings.budget);
+        let (orders, ordered) = mpsc::channel(ORDERS);
         let (sender, mailbox) = Mailbox::new(spec.settings.budget.mailbox, Arc::clone(&self.traffic));
         let extension = Extension::new(Shared {
             id: spec.id,
@@ -248,11 +255,16 @@ impl Runtime {
             clock: Arc::clone(&self.clock),
             mailbox: sender,
             status: watch::Sender::new(Status::Loading),
+            stand: Mutex::new(standing.state().clone()),
+            uses: Arc::clone(standing.uses()),
+            next_call_at: AtomicU64::new(0),
+            orders,
             component: OnceLock::new(),
             path: spec.component,
             health: Mutex::default(),
+            held: Arc::default(),
         });
-        (extension, mailbox)
+        (extension, Inbox { mailbox, orders: ordered, standing })
     }
 
     /// The extension with this id.
@@ -375,6 +387,7 @@ impl Assembler {
             clock: Arc::clone(&shared.clock),
             neighbours: self.neighbours,
             embedder_data: self.embedder_data,
+            held: Arc::clone(&shared.held),
             determinism: self.determinism,
         };
         let info = ComponentInfo { digest: loaded.digest, file_bytes: loaded.file_bytes, compiled: loaded.compiled };

@@ -9,6 +9,7 @@ use std::time::Duration;
 use glasshouse_model::invocation::Cost;
 use glasshouse_model::record::KIND_FAILURE;
 use glasshouse_model::settings::Settings;
+use glasshouse_model::standing::Spent;
 use glasshouse_model::{
     Clock, Context, Digest, ExtensionId, Failure, FailureKind, Invocation, Origin, Outcome, Signal, SpanId, TraceId,
 };
@@ -28,16 +29,15 @@ use crate::failure::{
 };
 use crate::grants::{GrantError, Reachable, wasi};
 use crate::health::Check;
+use crate::held::Held;
 use crate::intake::Intake;
-use crate::limiter::Limiter;
+use crate::limiter::{Bounds, Limiter};
 use crate::meter::{Ended, Phase, run};
 use crate::neighbours::Neighbours;
 use crate::present::Settled;
 use crate::state::{State, StateParts};
 use crate::stdio::Stdio;
 
-/// Resource handles that an instance may hold at once: each is host memory that the memory budget does not see.
-const HANDLES: usize = 10_000;
 /// The most that `shutdown` may take, so that the host's own end is not delayed.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(1);
 
@@ -66,6 +66,7 @@ pub(crate) struct Blueprint {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) neighbours: Neighbours,
     pub(crate) embedder_data: EmbedderData,
+    pub(crate) held: Arc<Held>,
     pub(crate) determinism: Option<Determinism>,
 }
 
@@ -151,6 +152,8 @@ pub(crate) struct Sandbox {
     scratch: Vec<u8>,
     /// Names that need not be searched for secrets again.
     clean_names: CleanStarts,
+    /// What the last invocation used.
+    spent: Spent,
 }
 
 struct Live {
@@ -177,7 +180,7 @@ impl Blueprint {
             recorder: self.recorder.clone(),
             clock: Arc::clone(&self.clock),
             counts_fuel: self.machine.flavour.counts_fuel(),
-            limiter: Limiter::new(settings.budget.memory_bytes),
+            limiter: Limiter::new(Bounds::from(&settings.budget)),
             stdio,
             neighbours: self.neighbours.clone(),
             reachable: Arc::clone(&self.reachable),
@@ -189,7 +192,6 @@ impl Blueprint {
         });
         let mut store = Store::new(self.pre.engine(), state);
         store.limiter(|state| &mut state.limiter);
-        store.set_max_component_handles(HANDLES);
         let pace = self.machine.flavour.has_epochs().then(Arc::<Pace>::default);
         match &pace {
             Some(pace) => pace.set(&mut store),
@@ -205,12 +207,19 @@ impl Blueprint {
             name: String::new(),
             scratch: Vec::new(),
             clean_names: CleanStarts::default(),
+            spent: Spent::default(),
         };
         match sandbox.invoke(Job::Init, Trigger::default(), 0).await {
             Answer::Failed(failure) => Err(BuildError::Failed(failure)),
             Answer::Cancelled => Err(BuildError::Cancelled),
             _ => Ok(sandbox),
         }
+    }
+}
+
+impl std::ops::Drop for Sandbox {
+    fn drop(&mut self) {
+        self.blueprint.held.clear();
     }
 }
 
@@ -228,6 +237,11 @@ pub(crate) enum BuildError {
 }
 
 impl Sandbox {
+    /// What the last invocation used.
+    pub(crate) fn spent(&self) -> &Spent {
+        &self.spent
+    }
+
     /// What its component exports.
     pub(crate) fn exports(&self) -> &Exports {
         &self.blueprint.exports
@@ -244,7 +258,7 @@ impl Sandbox {
         let settings = self.settings.load();
         let budget = &settings.budget;
         self.store.set_hostcall_fuel(budget.host_data_per_call as usize);
-        self.store.data_mut().limiter.set_limit(budget.memory_bytes);
+        self.store.set_max_component_handles(budget.handles);
         let (counts, input_bytes, deadline) = match &job {
             Job::Init | Job::Collect | Job::CheckHealth => (false, 0, budget.deadline),
             Job::Shutdown => (false, 0, budget.deadline.min(SHUTDOWN_DEADLINE)),
@@ -279,6 +293,7 @@ impl Sandbox {
         };
         let cut = panic.as_ref().is_some_and(|panic| panic.cut);
         state.end_invocation(fuel_left);
+        blueprint.held.note(&mut state.table, &state.limiter);
         let state = self.store.data();
         let (component, limiter) = (blueprint.component, &state.limiter);
         let circumstances = || Circumstances { call: self.name.clone(), component, budget, limiter, panic };
@@ -309,6 +324,13 @@ impl Sandbox {
             queued_nanos,
             memory_bytes: if self.instance.is_some() { state.limiter.bytes() } else { 0 },
             memory_peak_bytes: state.limiter.peak(),
+        };
+        self.spent = Spent {
+            began_at,
+            elapsed_nanos: cost.elapsed_nanos,
+            fuel: cost.fuel.unwrap_or_default(),
+            cpu_nanos: cost.cpu_nanos,
+            memory_bytes: cost.memory_bytes,
         };
         self.record(&answer, cut, cost, input_bytes, counts);
         answer

@@ -24,10 +24,6 @@ use crate::limiter::Limiter;
 use crate::neighbours::Neighbours;
 use crate::stdio::Stdio;
 
-/// Resources that an instance may hold in the host at once: WASI's, meters, and the like. Open files and sockets are among
-/// them, each a descriptor of the host's process, of which systems commonly allow a hundred thousands or more.
-const TABLE_CAPACITY: usize = 1_000;
-
 /// How often an invocation may pass what one host call may carry through calls that cannot yield: names of spans, meters
 /// and scopes, which a well-behaved guest keeps short.
 const CALLS_WORTH_OF_DATA: u64 = 4;
@@ -91,8 +87,6 @@ pub(crate) struct StateParts {
 
 impl State {
     pub(crate) fn new(parts: StateParts) -> Self {
-        let mut table = ResourceTable::new();
-        table.set_max_capacity(TABLE_CAPACITY);
         Self {
             id: parts.id,
             intake: Intake::new(parts.recorder, parts.clock),
@@ -108,7 +102,7 @@ impl State {
             neighbours: parts.neighbours,
             reachable: parts.reachable,
             guest_clock: parts.guest_clock,
-            table,
+            table: ResourceTable::new(),
             wasi: parts.wasi,
             folders: Folders::default(),
             denials: parts.denials,
@@ -184,7 +178,9 @@ impl State {
         self.data_left = budget.host_data_per_call.saturating_mul(CALLS_WORTH_OF_DATA);
         self.intake.set_context(context);
         self.stdio.set_context(self.intake.context_bytes());
+        self.limiter.set_bounds(budget.into());
         self.limiter.start_call();
+        self.table.set_max_capacity(budget.resources);
     }
 
     /// Ends an invocation: the spans that the guest left open are closed. Its scopes stay in force, so that a failure

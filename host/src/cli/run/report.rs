@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use glasshouse::text::{self, visible};
-use glasshouse::{Extension, Host, Metering, Signal, Status, Usage};
+use glasshouse::{Extension, HOST, Host, HostMemory, Metering, Resources, Signal, Status, Usage};
 use serde::Serialize;
 
 use super::lanes::Totals;
@@ -16,13 +16,17 @@ const LOGS: usize = 5;
 /// Characters of a cause.
 const CAUSE_CHARACTERS: usize = 1000;
 
-/// The extensions of a run that has come to its end.
-pub(super) struct Ended(Vec<EndedExtension>);
+/// A run that has come to its end: its extensions, and what the host used.
+pub(super) struct Ended {
+    extensions: Vec<EndedExtension>,
+    resources: Option<Resources>,
+}
 
 struct EndedExtension {
     extension: Extension,
     status: Status,
     memory_bytes: u64,
+    held: HostMemory,
 }
 
 /// The summary of an extension.
@@ -36,6 +40,10 @@ pub(super) struct Summary<'a> {
     guest_cpu_ns: u64,
     memory_bytes: u64,
     memory_peak_bytes: u64,
+    resources: u64,
+    table_elements: u64,
+    waiting_calls: u64,
+    waiting_bytes: u64,
     logs: u64,
     metrics: u64,
     spans: u64,
@@ -45,24 +53,25 @@ pub(super) struct Summary<'a> {
 
 impl Ended {
     /// Notes states and memory, which the end of the host changes; all else is counted to the end.
-    pub(super) fn before_shutdown(host: &Host) -> Self {
+    pub(super) async fn before_shutdown(host: &Host) -> Self {
         let ended = |extension: &Extension| EndedExtension {
             extension: extension.clone(),
             status: extension.status(),
             memory_bytes: extension.usage().memory_bytes,
+            held: extension.host_memory(),
         };
-        Self(host.extensions().map(ended).collect())
+        Self { extensions: host.extensions().map(ended).collect(), resources: host.measure_resources().await }
     }
 
     /// Whether one of them failed to load, or is quarantined.
     pub(super) fn has_failures(&self) -> bool {
         let failed =
             |status: &Status| matches!(status, Status::Failed { .. } | Status::Quarantined { .. } | Status::Probing);
-        self.0.iter().any(|ended| failed(&ended.status))
+        self.extensions.iter().any(|ended| failed(&ended.status))
     }
 
     pub(super) fn summaries(&self) -> impl Iterator<Item = Summary<'_>> {
-        self.0.iter().map(EndedExtension::summary)
+        self.extensions.iter().map(EndedExtension::summary)
     }
 
     /// The report for people, without a line's end.
@@ -80,7 +89,7 @@ impl Ended {
             ("dropped", Align::Right),
             ("evicted", Align::Right),
         ]);
-        for ended in &self.0 {
+        for ended in &self.extensions {
             let (summary, evicted) = (ended.summary(), ended.extension.usage().evicted.iter().sum());
             table.row([
                 summary.extension.to_owned(),
@@ -95,13 +104,16 @@ impl Ended {
                 text::count(evicted),
             ]);
         }
-        let mut report = if self.0.is_empty() {
+        let mut report = if self.extensions.is_empty() {
             "the plugin directory has no extensions".to_owned()
         } else {
             table.render(paint, |column, cell| (column == 1).then(|| coloured_state(paint, cell)))
         };
-        for ended in &self.0 {
+        for ended in &self.extensions {
             ended.write_last_words(&mut report, paint);
+        }
+        if let Some(resources) = &self.resources {
+            let _ = write!(report, "\n\n{}: {}", paint.bold(HOST), used(resources));
         }
         let Totals { events, errors, bad_lines } = totals;
         if events + bad_lines > 0 {
@@ -119,6 +131,24 @@ impl Ended {
     }
 }
 
+/// What the host's process used, as far as it is known.
+fn used(resources: &Resources) -> String {
+    let percent = |percent: Option<f64>| percent.map_or_else(String::new, |percent| format!(" ({percent:.1} %)"));
+    let number = |number: Option<u64>, what: &str| number.map(|number| format!("{} {what}", text::count(number)));
+    let parts = [
+        resources
+            .memory_bytes
+            .map(|bytes| format!("{} memory{}", text::bytes(bytes), percent(resources.memory_percent))),
+        resources.cpu_nanos.map(|nanos| {
+            format!("{} CPU{}", text::duration(Duration::from_nanos(nanos)), percent(resources.cpu_percent))
+        }),
+        number(resources.threads, "threads"),
+        number(resources.open_files, "open files"),
+        number(resources.connections, "connections"),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
 impl EndedExtension {
     fn summary(&self) -> Summary<'_> {
         let usage: Usage = self.extension.usage();
@@ -132,6 +162,10 @@ impl EndedExtension {
             guest_cpu_ns: usage.cpu_nanos,
             memory_bytes: self.memory_bytes,
             memory_peak_bytes: usage.memory_peak_bytes,
+            resources: self.held.resources,
+            table_elements: self.held.table_elements,
+            waiting_calls: self.held.waiting_calls,
+            waiting_bytes: self.held.waiting_bytes,
             logs: stored(Signal::Log),
             metrics: stored(Signal::Metric),
             spans: stored(Signal::Span),

@@ -8,6 +8,9 @@ use super::{HostSettings, check};
 use crate::Level;
 use crate::settings::{Metering, Settings};
 
+#[cfg(test)]
+mod tests;
+
 /// Where a key may stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
@@ -291,6 +294,22 @@ pub(super) static KEYS: &[Key] = &[
         "Wasm fuel that one call may use; about a unit an instruction.",
     )
     .setting(Cap::AtMost, |all| Target::Long(&mut all.budget.fuel_per_call)),
+    key(
+        "budget.fuel_per_second",
+        Kind::Integer { least: 1, most: i64::MAX as u64 },
+        "10000000000",
+        "Wasm fuel that it may use in a second, over budget.rate_window; with more, its calls are spaced.",
+    )
+    .setting(Cap::AtMost, |all| Target::Long(&mut all.budget.fuel_per_second)),
+    key(
+        "budget.cpu_share",
+        Kind::Integer { least: 1, most: 100 },
+        "100",
+        "CPU time that it may use, in percent of one processor, over budget.rate_window; with more, its calls are spaced.",
+    )
+    .setting(Cap::AtMost, |all| Target::Int(&mut all.budget.cpu_share)),
+    key("budget.rate_window", duration(1_000, 3600), "60s", "The time over which budget.fuel_per_second and budget.cpu_share are taken.")
+        .setting_of_operator(|all| Target::Duration(&mut all.budget.rate_window)),
     key("budget.deadline", duration(1, 86_400), "5s", "Wall time that one call may take, waiting included.")
         .setting(Cap::AtMost, |all| Target::Duration(&mut all.budget.deadline)),
     key(
@@ -300,6 +319,41 @@ pub(super) static KEYS: &[Key] = &[
         "Linear memory that an instance may have.",
     )
     .setting(Cap::AtMost, |all| Target::Size(&mut all.budget.memory_bytes)),
+    key(
+        "budget.table_elements",
+        Kind::Integer { least: 1, most: 10_000_000 },
+        "1000000",
+        "Elements of all tables of an instance, each a pointer of the host's memory; real programs have a few thousand.",
+    )
+    .setting(Cap::AtMost, |all| Target::Count(&mut all.budget.table_elements)),
+    key(
+        "budget.instances",
+        Kind::Integer { least: 1, most: 1_000 },
+        "100",
+        "Core modules that an instance may consist of; most have about four, Python some thirty.",
+    )
+    .setting(Cap::AtMost, |all| Target::Count(&mut all.budget.instances)),
+    key(
+        "budget.memories",
+        Kind::Integer { least: 1, most: 100 },
+        "16",
+        "Memories of an instance; each takes 4 GiB of the host's address space, whatever its size.",
+    )
+    .setting(Cap::AtMost, |all| Target::Count(&mut all.budget.memories)),
+    key(
+        "budget.handles",
+        Kind::Integer { least: 16, most: 1_000_000 },
+        "10000",
+        "Handles of resources, its own and the host's, that an instance may hold at once; each is some of the host's memory.",
+    )
+    .setting(Cap::AtMost, |all| Target::Count(&mut all.budget.handles)),
+    key(
+        "budget.resources",
+        Kind::Integer { least: 16, most: 100_000 },
+        "1000",
+        "Resources of the host, such as open files, sockets, streams and meters, that an instance may hold at once.",
+    )
+    .setting(Cap::AtMost, |all| Target::Count(&mut all.budget.resources)),
     key(
         "budget.host_data_per_call",
         Kind::Size { least: 1 << 10, most: 4 << 30 },
@@ -329,6 +383,20 @@ pub(super) static KEYS: &[Key] = &[
         "How long a quarantine lasts before a call probes the extension; a manifest may only make it longer.",
     )
     .setting(Cap::AtLeast, |all| Target::Duration(&mut all.budget.quarantine)),
+    key(
+        "budget.warn_at",
+        Kind::Integer { least: 1, most: 100 },
+        "80",
+        "The part of a budget, in percent, at which the extension is warned.",
+    )
+    .setting(Cap::AtMost, |all| Target::Int(&mut all.budget.warn_at)),
+    key(
+        "budget.throttle_limit",
+        duration(1_000, 7 * 86_400),
+        "600s",
+        "How long the extension may go on asking for more than a rate, with its calls spaced, before it is quarantined.",
+    )
+    .setting(Cap::AtMost, |all| Target::Duration(&mut all.budget.throttle_limit)),
     key("debugging.logging_enabled", SWITCH, "true", "Whether logs are stored.")
         .setting(Cap::Free, |all| Target::Switch(&mut all.debugging.logging_enabled)),
     key("debugging.metrics_enabled", SWITCH, "true", "Whether metric samples are stored.")
@@ -454,6 +522,8 @@ pub(super) static KEYS: &[Key] = &[
     .host(|host| Target::Size(&mut host.data_limit)),
     key("host.cleanup_interval", INTERVAL, "60s", "How often telemetry that is over its age is removed.")
         .host(|host| Target::Duration(&mut host.cleanup_interval)),
+    key("host.metrics_interval", INTERVAL, "30s", "How often it is measured what the host's process uses.")
+        .host(|host| Target::Duration(&mut host.metrics_interval)),
     key(
         "host.sync_interval",
         duration(100, 3600),
@@ -485,65 +555,3 @@ pub(super) static KEYS: &[Key] = &[
     key("host.shutdown_limit", duration(0, 3600), "5s", "How long calls in flight may go on when the host stops.")
         .host(|host| Target::Duration(&mut host.shutdown_limit)),
 ];
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::value::from_text;
-
-    #[test]
-    fn the_defaults_in_the_table_are_those_in_effect() {
-        let (mut settings, mut host) = (Settings::default(), HostSettings::default());
-        for key in KEYS {
-            let default = match key.slot {
-                Slot::Settings(slot) => slot(&mut settings).get(),
-                Slot::Host(slot) => slot(&mut host).get(),
-                Slot::Elsewhere => continue,
-            };
-            assert_eq!(default.to_string(), key.default, "{}", key.path);
-            if !key.default.is_empty() && !matches!(default, Value::Texts(_)) {
-                assert_eq!(from_text(&key.kind, key.default), Ok(default), "{}", key.path);
-            }
-        }
-    }
-
-    #[test]
-    fn every_key_has_a_field_of_its_own() {
-        for key in KEYS {
-            let (mut settings, mut host) = (Settings::default(), HostSettings::default());
-            let other = match (key.kind, key.default) {
-                (Kind::Switch, default) => Value::Switch(default == "false"),
-                (Kind::Level, _) => Value::Level(Level::Critical),
-                (Kind::Path, _) => Value::Path("elsewhere".into()),
-                (Kind::Texts(_) | Kind::Patterns, _) => Value::Texts(vec!["other".into()]),
-                (kind, _) => match kind.bounds() {
-                    Some((_, most)) if most.to_string() != key.default => most,
-                    Some((least, _)) => least,
-                    None => continue,
-                },
-            };
-            match key.slot {
-                Slot::Settings(slot) => slot(&mut settings).set(&other),
-                Slot::Host(slot) => slot(&mut host).set(&other),
-                Slot::Elsewhere => continue,
-            }
-            for probe in KEYS {
-                let found = match probe.slot {
-                    Slot::Settings(slot) => slot(&mut settings).get(),
-                    Slot::Host(slot) => slot(&mut host).get(),
-                    Slot::Elsewhere => continue,
-                };
-                let expect = if probe.path == key.path { other.to_string() } else { probe.default.to_owned() };
-                assert_eq!(found.to_string(), expect, "{} set, {} read", key.path, probe.path);
-            }
-        }
-    }
-
-    #[test]
-    fn paths_are_unique_and_meanings_are_sentences() {
-        for (index, key) in KEYS.iter().enumerate() {
-            assert!(KEYS[..index].iter().all(|other| other.path != key.path), "{}", key.path);
-            assert!(key.meaning.ends_with('.'), "{}", key.path);
-        }
-    }
-}

@@ -10,9 +10,6 @@ use crate::bindings::glasshouse::extension::types;
 use crate::extension::{CallError, Event, HandlerError};
 use crate::state::State;
 
-/// What a full mailbox asks its caller to wait, in milliseconds: about what draining a part of it takes.
-pub(crate) const BUSY_RETRY_MS: u32 = 50;
-
 impl types::Host for State {}
 
 impl wit::Host for State {
@@ -68,7 +65,9 @@ impl wit::Host for State {
         };
         Ok(match answer {
             Ok(reply) => Ok(wit::Reply { content_type: reply.content_type, payload: reply.payload }),
-            Err(CallError::Busy) => Err(wit::CallError::Busy(BUSY_RETRY_MS)),
+            Err(CallError::Busy { retry_after }) => {
+                Err(wit::CallError::Busy(u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX).max(1)))
+            }
             Err(CallError::Answered(error)) => Err(wit::CallError::Answered(error.into())),
             Err(CallError::Failed(failure)) => Err(wit::CallError::Failed(failure.to_string())),
             Err(other) => Err(wit::CallError::Unavailable(other.to_string())),
