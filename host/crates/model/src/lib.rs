@@ -13,6 +13,7 @@ pub mod settings;
 pub mod signal;
 pub mod span;
 pub mod standing;
+mod telemetry_budget;
 pub mod text;
 
 pub use clock::{Clock, UnixNanos};

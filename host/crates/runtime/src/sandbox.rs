@@ -333,6 +333,8 @@ impl Sandbox {
             memory_bytes: cost.memory_bytes,
         };
         self.record(&answer, cut, cost, input_bytes, counts);
+        let ended_at = began_at.saturating_add(measured.elapsed_nanos);
+        self.blueprint.recorder.govern(&*self.blueprint.clock, ended_at, 0);
         answer
     }
 

@@ -174,7 +174,7 @@ impl State {
         let context = trigger.context(&mut self.spans.ids);
         self.trigger = trigger;
         self.deadline_at = began_at.saturating_add(deadline.as_nanos() as u64);
-        self.intake.begin_invocation(began_at);
+        self.intake.begin_invocation(&budget.telemetry, began_at);
         self.data_left = budget.host_data_per_call.saturating_mul(CALLS_WORTH_OF_DATA);
         self.intake.set_context(context);
         self.stdio.set_context(self.intake.context_bytes());

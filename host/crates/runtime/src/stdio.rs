@@ -12,7 +12,7 @@ use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
-use crate::intake::{Intake, host_log, lossy};
+use crate::intake::{Intake, lossy, tell};
 
 /// Bytes that a guest may write at once: WASI splits what is longer.
 const WRITE_BYTES: usize = 64 * 1024;
@@ -80,7 +80,7 @@ impl Stdio {
     /// Stores a log that the host makes of what the guest did, with the context of its invocation.
     pub(crate) fn host_log(&self, level: Level, message: &str, fields: &[Field<'_>]) {
         let shared = self.lock();
-        host_log(&shared.recorder, &*shared.clock, &shared.context, level, message, fields);
+        tell(&shared.recorder, &*shared.clock, &shared.context, level, message, fields);
     }
 
     /// Stores what was written without an end of line.

@@ -4,12 +4,13 @@ use glasshouse_model::record::KIND_SPAN;
 use glasshouse_model::text::cut;
 use glasshouse_model::wire::{Field, Value};
 use glasshouse_model::{Context, Origin, Signal, Span, SpanId, SpanKind, SpanStatus, UnixNanos, limits, wire};
-use glasshouse_telemetry::{Drop, Head};
+use glasshouse_telemetry::{Drop, Head, Load, Worth};
 use wasmtime::AsContext;
 use wasmtime::component::{Access, HasData, Resource};
 
 use super::debugging::{field as borrow_field, passed_bytes};
 use crate::bindings::glasshouse::extension::debugging as wit;
+use crate::cuts::Cuts;
 use crate::determinism::Ids;
 use crate::intake::Intake;
 use crate::state::State;
@@ -42,6 +43,8 @@ struct OpenSpan {
     serial: u32,
     id: SpanId,
     parent: SpanId,
+    /// Spans that it lies in, itself included.
+    depth: usize,
     kind: SpanKind,
     name: String,
     failure: Option<String>,
@@ -52,6 +55,8 @@ struct OpenSpan {
     field_bytes: usize,
     events: Vec<u8>,
     event_count: u32,
+    /// What it may hold, by the extension's budget.
+    cuts: Cuts,
     cut: bool,
 }
 
@@ -81,7 +86,9 @@ impl Spans {
     ) -> u32 {
         self.next_serial = self.next_serial.wrapping_add(1);
         let serial = self.next_serial;
-        if self.open.len() >= limits::NESTING {
+        let cuts = intake.cuts();
+        let depth = self.open.last().map_or(0, |span| span.depth) + 1;
+        if self.open.len() >= cuts.open_spans || depth > cuts.span_depth {
             intake.recorder().dropped(Drop::Nesting);
             return serial;
         }
@@ -91,17 +98,19 @@ impl Spans {
             serial,
             id,
             parent: intake.context().span_id,
+            depth,
             kind,
-            name: cut(name, limits::NAME_BYTES).to_owned(),
+            name: cut(name, cuts.name).to_owned(),
             failure: None,
             start: intake.clock().now(),
             start_monotonic: intake.clock().monotonic_nanos(),
             fuel_left_at_start: fuel_left,
-            fields: Vec::with_capacity(fields.len().min(limits::FIELDS)),
+            fields: Vec::with_capacity(fields.len().min(cuts.fields)),
             field_bytes: 0,
             events: Vec::new(),
             event_count: 0,
-            cut: name.len() > limits::NAME_BYTES,
+            cuts,
+            cut: name.len() > cuts.name,
         };
         for field in fields {
             span.set_field(field);
@@ -136,14 +145,14 @@ impl Spans {
 impl OpenSpan {
     /// Sets a field, cut to the limits; one that has no room leaves the span as it was, and marked.
     fn set_field(&mut self, mut field: wit::Field) {
-        self.cut |= shorten(&mut field.name, limits::NAME_BYTES);
+        self.cut |= shorten(&mut field.name, self.cuts.name);
         if let wit::Value::Text(text) = &mut field.value {
-            self.cut |= shorten(text, limits::TEXT_BYTES);
+            self.cut |= shorten(text, self.cuts.text);
         }
         let known = self.fields.iter().position(|(name, _)| *name == field.name);
         let replaced = known.map_or(0, |at| field_bytes(&self.fields[at].0, &borrow_value(&self.fields[at].1)));
         let bytes = self.field_bytes - replaced + field_bytes(&field.name, &borrow_value(&field.value));
-        if bytes > FIELD_BYTES || (known.is_none() && self.fields.len() >= limits::FIELDS) {
+        if bytes > FIELD_BYTES || (known.is_none() && self.fields.len() >= self.cuts.fields) {
             self.cut = true;
             return;
         }
@@ -156,15 +165,15 @@ impl OpenSpan {
 
     /// Adds an event, cut to the limits; one that has no room leaves the span as it was, and marked.
     fn add_event(&mut self, time: UnixNanos, name: &str, fields: &[wit::Field]) {
-        let kept_name = cut(name, limits::NAME_BYTES);
-        self.cut |= kept_name.len() < name.len() || fields.len() > limits::FIELDS;
+        let kept_name = cut(name, self.cuts.name);
+        self.cut |= kept_name.len() < name.len() || fields.len() > self.cuts.fields;
         let mut bytes = kept_name.len() + EVENT_OVERHEAD;
-        let mut kept = Vec::with_capacity(fields.len().min(limits::FIELDS));
-        for field in fields.iter().take(limits::FIELDS) {
+        let mut kept = Vec::with_capacity(fields.len().min(self.cuts.fields));
+        for field in fields.iter().take(self.cuts.fields) {
             let whole = borrow_field(field);
-            let name = cut(whole.name, limits::NAME_BYTES);
+            let name = cut(whole.name, self.cuts.name);
             let value = match whole.value {
-                Value::Text(text) => Value::Text(cut(text, limits::TEXT_BYTES)),
+                Value::Text(text) => Value::Text(cut(text, self.cuts.text)),
                 other => other,
             };
             self.cut |= Field { name, value } != whole;
@@ -186,7 +195,8 @@ impl OpenSpan {
             (None, true) => SpanStatus::Unfinished,
             (None, false) => SpanStatus::Ok,
         };
-        if !intake.recorder().is_enabled(Signal::Span) && status != SpanStatus::Failed {
+        let failed = status == SpanStatus::Failed;
+        if !failed && !intake.recorder().admit_span(intake.context_bytes()) {
             return;
         }
         let elapsed_nanos = intake.clock().monotonic_nanos().saturating_sub(self.start_monotonic);
@@ -212,7 +222,10 @@ impl OpenSpan {
         intake.encode_context(&context, &mut context_bytes);
         let (time, context) = (intake.clock().now(), context_bytes.as_slice());
         let head = Head { time, origin: Origin::Guest, cut: self.cut, batched: false, context };
-        intake.recorder().append(Signal::Span, head, KIND_SPAN, &body);
+        let worth = if failed { Worth::Urgent } else { Worth::Usual };
+        if intake.recorder().affords(worth, &head, body.len()) {
+            intake.recorder().append(Signal::Span, head, KIND_SPAN, &body);
+        }
     }
 }
 
@@ -244,25 +257,29 @@ fn borrow_value(value: &wit::Value) -> Value<'_> {
 impl wit::HostSpan for State {
     fn set_field(&mut self, span: Resource<SpanHandle>, field: wit::Field) -> wasmtime::Result<()> {
         self.charge(passed_bytes(std::slice::from_ref(&field)))?;
+        let timed = self.intake.cross();
         if let Some(span) = self.spans.find(span.rep()) {
             span.set_field(field);
         }
+        self.intake.crossed(timed, || Load::Span);
         Ok(())
     }
 
     fn add_event(&mut self, span: Resource<SpanHandle>, name: String, fields: Vec<wit::Field>) -> wasmtime::Result<()> {
         self.charge(name.len() + passed_bytes(&fields))?;
+        let timed = self.intake.cross();
         let time = self.intake.clock().now();
         if let Some(span) = self.spans.find(span.rep()) {
             span.add_event(time, &name, &fields);
         }
+        self.intake.crossed(timed, || Load::Span);
         Ok(())
     }
 
     fn fail(&mut self, span: Resource<SpanHandle>, message: String) -> wasmtime::Result<()> {
         self.charge(message.len())?;
         if let Some(span) = self.spans.find(span.rep()) {
-            span.failure = Some(cut(&message, limits::TEXT_BYTES).to_owned());
+            span.failure = Some(cut(&message, span.cuts.text).to_owned());
         }
         Ok(())
     }
@@ -296,14 +313,18 @@ impl wit::HostSpanWithStore<State> for State {
         };
         let state = host.get();
         state.charge(name.len() + passed_bytes(&fields))?;
+        let timed = state.intake.cross();
         let serial = state.spans.start(&mut state.intake, &name, kind, fields, fuel_left);
+        state.intake.crossed(timed, || Load::Span);
         Ok(Resource::new_own(serial))
     }
 
     fn drop(mut host: Access<'_, State, Self>, span: Resource<SpanHandle>) -> wasmtime::Result<()> {
         let fuel_left = fuel_left(&host);
         let state = host.get();
+        let timed = state.intake.cross();
         state.spans.end(&mut state.intake, span.rep(), fuel_left);
+        state.intake.crossed(timed, || Load::Span);
         Ok(())
     }
 }
