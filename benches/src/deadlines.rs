@@ -1,6 +1,6 @@
 //! How much later than its deadline a call ends, whatever its guest does; and what the meters cost that see to it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -39,7 +39,6 @@ const BURNERS: &[&str] = &[
     "drain-random",
     "crowded-log",
     "flood-clock",
-    "crowded-spans",
 ];
 
 pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
@@ -75,8 +74,8 @@ fn overruns(house: &House, name: &str, text: &str, memory_bytes: u64, held: bool
     Ok(rows)
 }
 
-fn late_nanos(house: &House, id: &str, file: &PathBuf, metering: Metering, memory_bytes: u64) -> Result<f64> {
-    let mut spec = spec(id, file.clone())?;
+fn late_nanos(house: &House, id: &str, file: &Path, metering: Metering, memory_bytes: u64) -> Result<f64> {
+    let mut spec = spec(id, file.to_owned())?;
     let budget = &mut spec.settings.budget;
     budget.deadline = DEADLINE;
     budget.metering = metering;
