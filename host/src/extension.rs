@@ -13,7 +13,7 @@ use glasshouse_runtime::{
     CallError, Check, ComponentInfo, EmbedderCall, Event, HostMemory, Reply, Runtime, SourceFrame, State, Status,
     Trigger,
 };
-use glasshouse_telemetry::{Drops, Reader, Usage};
+use glasshouse_telemetry::{Drops, Overhead, Reader, Usage};
 use tokio::sync::oneshot;
 
 use crate::plan::Planned;
@@ -142,6 +142,11 @@ impl Extension {
     /// What it said of its health when it was last asked; empty if it was not, or has nothing to say.
     pub fn health(&self) -> Vec<Check> {
         self.handle.health()
+    }
+
+    /// What debugging costs it, and how much detail that leaves.
+    pub fn overhead(&self) -> Overhead {
+        self.handle.overhead()
     }
 
     /// How many of its records were dropped, by cause.

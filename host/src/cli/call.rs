@@ -219,10 +219,11 @@ async fn described(extension: &Extension, error: &CallError) -> OutcomeError {
 fn cost_line(record: &InvocationRecord) -> String {
     let time = |nanos| text::duration(Duration::from_nanos(nanos));
     format!(
-        "{}: {} fuel, {} CPU, {} elapsed, {} memory (peak {}), {} in, {} out",
+        "{}: {} fuel, {} guest CPU, {} host CPU, {} elapsed, {} memory (peak {}), {} in, {} out",
         visible(&record.name, 140),
         text::fuel(record.fuel),
         time(record.guest_cpu_ns),
+        time(record.host_cpu_ns),
         time(record.elapsed_ns),
         text::bytes(record.memory_bytes),
         text::bytes(record.memory_peak_bytes),

@@ -8,6 +8,7 @@ use regex::{Regex, RegexBuilder};
 
 use crate::Level;
 pub use crate::retention::{Retention, SignalRetention};
+pub use crate::telemetry_budget::TelemetryBudget;
 
 /// All settings of one extension.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -82,6 +83,8 @@ pub struct Budget {
     pub resources: usize,
     /// Data that one host call may carry from guest to host, in bytes, about.
     pub host_data_per_call: u64,
+    /// Calls of host functions that one call may make.
+    pub host_calls_per_call: u64,
     /// Calls that wait for the extension before its callers wait or are turned away.
     pub mailbox: usize,
     /// Failures in a row after which the extension is quarantined.
@@ -92,6 +95,8 @@ pub struct Budget {
     pub warn_at: u32,
     /// How long the extension may go on asking for more than a rate before it is quarantined.
     pub throttle_limit: Duration,
+    /// What it may record.
+    pub telemetry: TelemetryBudget,
 }
 
 impl Default for Budget {
@@ -111,11 +116,13 @@ impl Default for Budget {
             handles: 10_000,
             resources: 1_000,
             host_data_per_call: 16 * 1024 * 1024,
+            host_calls_per_call: 10_000_000,
             mailbox: 256,
             failures_in_a_row: 3,
             quarantine: Duration::from_secs(30),
             warn_at: 80,
             throttle_limit: Duration::from_mins(10),
+            telemetry: TelemetryBudget::default(),
         }
     }
 }
@@ -149,7 +156,7 @@ pub struct Debugging {
     pub max_errors: usize,
     /// Spans are kept for about so many traces, and as many invocations.
     pub max_traces: usize,
-    /// The part of traces that is stored, 0.0 to 1.0.
+    /// The part of traces whose spans, and logs below warning, are stored, 0.0 to 1.0.
     pub sampling_rate: f64,
     /// The part of its CPU time that debugging may cost an extension, in percent.
     pub profiling_overhead_limit: f64,

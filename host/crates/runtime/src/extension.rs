@@ -9,7 +9,7 @@ use glasshouse_model::settings::Settings;
 use glasshouse_model::standing::{State as Stand, Uses};
 use glasshouse_model::wire::{Field, Value};
 use glasshouse_model::{Clock, Context, Digest, ExtensionId, Failure, Level, Signal, SpanId, TraceId, limits, text};
-use glasshouse_telemetry::{Drops, Reader, Store, StoreSettings, Usage};
+use glasshouse_telemetry::{Drops, Overhead, Reader, Store, StoreSettings, Usage};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::health::Check;
@@ -346,6 +346,11 @@ impl Extension {
     /// What the host keeps in its own memory on its behalf.
     pub fn host_memory(&self) -> HostMemory {
         self.0.held.read(&self.0.mailbox)
+    }
+
+    /// What debugging costs it, and how much detail that leaves.
+    pub fn overhead(&self) -> Overhead {
+        self.0.store.overhead()
     }
 
     /// How many of its records were dropped, by cause.

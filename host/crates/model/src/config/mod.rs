@@ -24,6 +24,7 @@ mod document;
 mod error;
 mod folder;
 mod grant;
+mod key;
 mod keys;
 mod layer;
 mod manifest;

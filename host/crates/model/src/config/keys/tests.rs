@@ -1,7 +1,11 @@
 //! The table of keys is sound: defaults, fields and sentences.
 
 use super::*;
+use crate::Level;
+use crate::config::HostSettings;
+use crate::config::value::Value;
 use crate::config::value::from_text;
+use crate::settings::Settings;
 
 #[test]
 fn the_defaults_in_the_table_are_those_in_effect() {
