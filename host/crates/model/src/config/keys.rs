@@ -163,6 +163,13 @@ pub(super) static KEYS: &[Key] = &[
     )
     .setting(Cap::AtMost, |all| Target::Size(&mut all.budget.host_data_per_call)),
     key(
+        "budget.host_calls_per_call",
+        Kind::Integer { least: 1, most: i64::MAX as u64 },
+        "10000000",
+        "Calls of host functions, WASI's included, that one call may make.",
+    )
+    .setting(Cap::AtMost, |all| Target::Long(&mut all.budget.host_calls_per_call)),
+    key(
         "budget.mailbox",
         Kind::Integer { least: 1, most: 65_536 },
         "256",
