@@ -117,7 +117,7 @@ fn what_cannot_be_asked_is_refused_with_the_place_and_a_proposal() {
     refused(&[&show[..], &["messge=x"]].concat(), 2, &["column 1", "did you mean \"message\"?"]);
     refused(&[&show[..], &["level>=info", "and", "(message=x"]].concat(), 2, &["column"]);
     refused(&[&show[..], &["--level", "loud"]].concat(), 2, &["loud"]);
-    refused(&[&show[..], &["--extension-id", "stranger"]].concat(), 2, &["\"stranger\"", "there are neighbour"]);
+    refused(&[&show[..], &["--extension-id", "stranger"]].concat(), 2, &["\"stranger\"", "there are host, neighbour"]);
     refused(&["alerts", "show", "--data-dir", "data", "--severity", "dire"], 2, &["dire"]);
     refused(&["logs", "follow", "--data-dir", "data", "--after", "yesterday"], 2, &["no cursor"]);
     refused(&["logs", "around", "--data-dir", "data", "00000001.999.logs.neighbour"], 3, &["not there any more"]);

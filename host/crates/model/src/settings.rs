@@ -83,6 +83,8 @@ pub struct Budget {
     pub resources: usize,
     /// Data that one host call may carry from guest to host, in bytes, about.
     pub host_data_per_call: u64,
+    /// Calls of host functions that one call may make.
+    pub host_calls_per_call: u64,
     /// Calls that wait for the extension before its callers wait or are turned away.
     pub mailbox: usize,
     /// Failures in a row after which the extension is quarantined.
@@ -114,6 +116,7 @@ impl Default for Budget {
             handles: 10_000,
             resources: 1_000,
             host_data_per_call: 16 * 1024 * 1024,
+            host_calls_per_call: 10_000_000,
             mailbox: 256,
             failures_in_a_row: 3,
             quarantine: Duration::from_secs(30),
@@ -157,6 +160,21 @@ pub struct Debugging {
     pub sampling_rate: f64,
     /// The part of its CPU time that debugging may cost an extension, in percent.
     pub profiling_overhead_limit: f64,
+}
+
+impl Debugging {
+    /// What of it is switched on, by the names of its switches without `_enabled`.
+    pub fn enabled_components(&self) -> Vec<&'static str> {
+        let switches = [
+            ("logging", self.logging_enabled),
+            ("metrics", self.metrics_enabled),
+            ("error_tracking", self.error_tracking_enabled),
+            ("alerting", self.alerting_enabled),
+            ("profiling", self.profiling_enabled),
+            ("tracing", self.tracing_enabled),
+        ];
+        switches.into_iter().filter(|(_, enabled)| *enabled).map(|(name, _)| name).collect()
+    }
 }
 
 impl Default for Debugging {

@@ -9,6 +9,7 @@ use wasmtime::{ResourceLimiter as _, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use crate::demangle::demangled;
+use crate::imports::{Imports, TooManyHostCalls};
 use crate::intake::PanicReport;
 use crate::limiter::{Limiter, MemoryRefused, TablesRefused};
 use crate::state::{Overdue, TooMuchData};
@@ -22,6 +23,7 @@ pub(crate) struct Circumstances<'a> {
     pub(crate) component: Digest,
     pub(crate) budget: &'a Budget,
     pub(crate) limiter: &'a Limiter,
+    pub(crate) imports: &'a Imports,
     pub(crate) panic: Option<PanicReport>,
 }
 
@@ -89,6 +91,9 @@ fn resource_breach(
 
 /// Classifies an error that ended a call.
 pub(crate) fn classify(error: &wasmtime::Error, at: Circumstances<'_>) -> Failure {
+    if error.is::<TooManyHostCalls>() {
+        return host_calls(at, Some(error));
+    }
     let frames = error.downcast_ref::<WasmBacktrace>().map(frames).unwrap_or_default();
     let trap = error.downcast_ref::<Trap>().copied();
     let budget = at.budget;
@@ -171,6 +176,27 @@ pub(crate) fn deadline(at: Circumstances<'_>, cpu_nanos: u64, trapped: Option<&w
         location: None,
         frames: trapped.and_then(wasmtime::Error::downcast_ref).map(frames).unwrap_or_default(),
         evidence: vec![("deadline_ns".to_owned(), limit.as_nanos() as i64), ("cpu_ns".to_owned(), cpu_nanos as i64)],
+    }
+}
+
+/// The failure of a call that called too many functions of the host. Its stack is known if one of them could fail for it.
+pub(crate) fn host_calls(at: Circumstances<'_>, error: Option<&wasmtime::Error>) -> Failure {
+    let (calls, limit) = (at.imports.calls(), at.budget.host_calls_per_call);
+    let busiest = at.imports.busiest();
+    let most =
+        busiest.map(|one| format!(", {} of them of {}", text::count(one.calls), one.function)).unwrap_or_default();
+    Failure {
+        kind: FailureKind::HostCallBreach,
+        message: format!(
+            "called functions of the host {} times{most}; a call may do so {} times",
+            text::count(calls),
+            text::count(limit)
+        ),
+        call: at.call,
+        component: at.component,
+        location: None,
+        frames: error.and_then(wasmtime::Error::downcast_ref).map(frames).unwrap_or_default(),
+        evidence: vec![("host_calls".to_owned(), calls as i64), ("host_calls_per_call".to_owned(), limit as i64)],
     }
 }
 

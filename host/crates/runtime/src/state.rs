@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use glasshouse_model::settings::Budget;
-use glasshouse_model::{Clock, Context, ExtensionId};
+use glasshouse_model::{Clock, Context, ExtensionId, HostFunction};
 use glasshouse_telemetry::Recorder;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::filesystem::WasiFilesystemCtxView;
@@ -18,7 +18,9 @@ use crate::grants::Reachable;
 use crate::host::batch::SharedBatch;
 use crate::host::context::Scopes;
 use crate::host::files::{Files, Folders};
-use crate::host::spans::Spans;
+use crate::host::spans::{Reading, Spans};
+use crate::host::streams::Streams;
+use crate::imports::{Imports, Pulse, Timing};
 use crate::intake::Intake;
 use crate::limiter::Limiter;
 use crate::neighbours::Neighbours;
@@ -47,6 +49,8 @@ pub struct State {
     pub(crate) intake: Intake,
     pub(crate) spans: Spans,
     pub(crate) scopes: Scopes,
+    /// What the guest asks of the host.
+    pub(crate) imports: Imports,
     pub(crate) trigger: Trigger,
     /// When the present invocation has to be done, in `Clock::monotonic_nanos`.
     pub(crate) deadline_at: u64,
@@ -62,7 +66,7 @@ pub struct State {
     /// The guest's own clock, in an instance whose runs are to be alike.
     pub(crate) guest_clock: Option<GuestClock>,
     pub(crate) table: ResourceTable,
-    wasi: WasiCtx,
+    pub(crate) wasi: WasiCtx,
     folders: Folders,
     denials: Denials,
     embedder: Box<dyn Any + Send>,
@@ -75,6 +79,7 @@ pub(crate) struct StateParts {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) counts_fuel: bool,
     pub(crate) limiter: Limiter,
+    pub(crate) pulse: Arc<Pulse>,
     pub(crate) stdio: Stdio,
     pub(crate) neighbours: Neighbours,
     pub(crate) reachable: Arc<Reachable>,
@@ -89,6 +94,7 @@ impl State {
     pub(crate) fn new(parts: StateParts) -> Self {
         Self {
             id: parts.id,
+            imports: Imports::new(parts.pulse, Arc::clone(&parts.clock)),
             intake: Intake::new(parts.recorder, parts.clock),
             spans: Spans::new(parts.ids),
             scopes: Scopes::default(),
@@ -159,14 +165,25 @@ impl State {
         self.denials.tell(denied, |level, message, fields| self.intake.host_log(level, message, fields));
     }
 
-    /// The file system, watched for what it denies.
+    /// The file system, watched for what it denies, and timed.
     pub(crate) fn files(&mut self) -> Files<'_> {
         Files {
+            timing: Timing::full(&mut self.imports, HostFunction::File),
             inner: WasiFilesystemCtxView { ctx: self.wasi.filesystem(), table: &mut self.table },
             folders: &mut self.folders,
             intake: &mut self.intake,
             denials: &self.denials,
         }
+    }
+
+    /// Streams and what can be waited for, timed.
+    pub(crate) fn streams(&mut self, function: HostFunction) -> Streams<'_> {
+        Streams { table: &mut self.table, timing: Timing::full(&mut self.imports, function) }
+    }
+
+    /// What the present invocation has used by now.
+    pub(crate) fn reading(&self, fuel_left: Option<u64>) -> Reading {
+        Reading::take(&self.intake, &self.imports, &self.limiter, fuel_left)
     }
 
     /// Starts an invocation: whose work it is, and a clean slate. `began_at` is in `Clock::monotonic_nanos`.
@@ -175,6 +192,7 @@ impl State {
         self.trigger = trigger;
         self.deadline_at = began_at.saturating_add(deadline.as_nanos() as u64);
         self.intake.begin_invocation(&budget.telemetry, began_at);
+        self.imports.begin(budget.host_calls_per_call);
         self.data_left = budget.host_data_per_call.saturating_mul(CALLS_WORTH_OF_DATA);
         self.intake.set_context(context);
         self.stdio.set_context(self.intake.context_bytes());
@@ -186,7 +204,10 @@ impl State {
     /// Ends an invocation: the spans that the guest left open are closed. Its scopes stay in force, so that a failure
     /// belongs to whom the guest worked for.
     pub(crate) fn end_invocation(&mut self, fuel_left: Option<u64>) {
-        while self.spans.end_innermost(&mut self.intake, fuel_left) {}
+        if self.spans.is_any_open() {
+            let reading = Reading::take(&self.intake, &self.imports, &self.limiter, fuel_left);
+            while self.spans.end_innermost(&mut self.intake, &reading) {}
+        }
         self.stdio.flush();
         self.denials.end_invocation(|level, message, fields| self.intake.host_log(level, message, fields));
         self.intake.end_invocation();

@@ -12,6 +12,7 @@ use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
+use crate::imports::Pulse;
 use crate::intake::{Intake, lossy, tell};
 
 /// Bytes that a guest may write at once: WASI splits what is longer.
@@ -30,6 +31,7 @@ pub(crate) struct Stdio(Arc<Mutex<Shared>>);
 struct Shared {
     recorder: Recorder,
     clock: Arc<dyn Clock>,
+    pulse: Arc<Pulse>,
     context: Vec<u8>,
     pending: [Vec<u8>; 2],
     lines: [KeyLines; 2],
@@ -56,10 +58,11 @@ impl Stream {
 }
 
 impl Stdio {
-    pub(crate) fn new(recorder: Recorder, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(recorder: Recorder, clock: Arc<dyn Clock>, pulse: Arc<Pulse>) -> Self {
         Self(Arc::new(Mutex::new(Shared {
             recorder,
             clock,
+            pulse,
             context: Vec::new(),
             pending: Default::default(),
             lines: Default::default(),
@@ -111,6 +114,10 @@ impl Stdio {
         self.lock().written >= WRITTEN_BEFORE_YIELD
     }
 
+    fn note_yield(&self) {
+        self.lock().pulse.note_yield();
+    }
+
     fn start_slice(&self) {
         self.lock().written = 0;
     }
@@ -157,6 +164,7 @@ impl StdoutStream for LineStream {
 impl Pollable for LineStream {
     async fn ready(&mut self) {
         if self.stdio.is_yield_due() {
+            self.stdio.note_yield();
             tokio::task::yield_now().await;
             self.stdio.start_slice();
         }

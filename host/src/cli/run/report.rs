@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use glasshouse::text::{self, visible};
-use glasshouse::{Extension, HOST, Host, HostMemory, Metering, Resources, Signal, Status, Usage};
+use glasshouse::{Detail, Extension, HOST, Host, HostMemory, Metering, Resources, Signal, Status, Usage};
 use serde::Serialize;
 
 use super::lanes::Totals;
@@ -38,6 +38,19 @@ pub(super) struct Summary<'a> {
     errors: u64,
     fuel: Option<u64>,
     guest_cpu_ns: u64,
+    host_cpu_ns: u64,
+    elapsed_ns: u64,
+    in_guest_ns: u64,
+    in_host_ns: u64,
+    queued_ns: u64,
+    waiting_ns: u64,
+    idle_ns: u64,
+    unattributed_ns: u64,
+    host_calls: u64,
+    read_bytes: u64,
+    written_bytes: u64,
+    sent_bytes: u64,
+    received_bytes: u64,
     memory_bytes: u64,
     memory_peak_bytes: u64,
     resources: u64,
@@ -49,6 +62,10 @@ pub(super) struct Summary<'a> {
     spans: u64,
     alerts: u64,
     dropped: u64,
+    debug_overhead_ms: f64,
+    debug_overhead_percent: f64,
+    debug_detail: &'static str,
+    enabled_components: Vec<&'static str>,
 }
 
 impl Ended {
@@ -83,7 +100,9 @@ impl Ended {
             ("calls", Align::Right),
             ("errors", Align::Right),
             ("fuel", Align::Right),
-            ("CPU", Align::Right),
+            ("guest CPU", Align::Right),
+            ("host CPU", Align::Right),
+            ("waited", Align::Right),
             ("memory", Align::Right),
             ("peak", Align::Right),
             ("dropped", Align::Right),
@@ -98,6 +117,8 @@ impl Ended {
                 text::count(summary.errors),
                 text::fuel(summary.fuel),
                 text::duration(Duration::from_nanos(summary.guest_cpu_ns)),
+                text::duration(Duration::from_nanos(summary.host_cpu_ns)),
+                text::duration(Duration::from_nanos(summary.waiting_ns)),
                 text::bytes(summary.memory_bytes),
                 text::bytes(summary.memory_peak_bytes),
                 text::count(summary.dropped),
@@ -152,6 +173,7 @@ fn used(resources: &Resources) -> String {
 impl EndedExtension {
     fn summary(&self) -> Summary<'_> {
         let usage: Usage = self.extension.usage();
+        let overhead = self.extension.overhead();
         let stored = |signal: Signal| usage.stored[signal as usize];
         Summary {
             extension: self.extension.id().as_str(),
@@ -159,7 +181,20 @@ impl EndedExtension {
             calls: usage.calls,
             errors: usage.errors(),
             fuel: (self.extension.settings().budget.metering == Metering::Fuel).then_some(usage.fuel),
-            guest_cpu_ns: usage.cpu_nanos,
+            guest_cpu_ns: usage.guest_cpu_nanos(),
+            host_cpu_ns: usage.host_cpu_nanos,
+            elapsed_ns: usage.elapsed_nanos,
+            in_guest_ns: usage.guest_nanos(),
+            in_host_ns: usage.host_nanos,
+            queued_ns: usage.queued_nanos,
+            waiting_ns: usage.idle_nanos.saturating_add(usage.yielded_nanos),
+            idle_ns: usage.idle_nanos,
+            unattributed_ns: usage.unattributed_nanos,
+            host_calls: usage.host_calls,
+            read_bytes: usage.transfer.read_bytes,
+            written_bytes: usage.transfer.written_bytes,
+            sent_bytes: usage.transfer.sent_bytes,
+            received_bytes: usage.transfer.received_bytes,
             memory_bytes: self.memory_bytes,
             memory_peak_bytes: usage.memory_peak_bytes,
             resources: self.held.resources,
@@ -171,6 +206,10 @@ impl EndedExtension {
             spans: stored(Signal::Span),
             alerts: stored(Signal::Alert),
             dropped: usage.dropped,
+            debug_overhead_ms: thousandths(overhead.cost_nanos as f64 / 1e6),
+            debug_overhead_percent: thousandths(overhead.percent_of(usage.cpu_nanos)),
+            debug_detail: overhead.detail.as_str(),
+            enabled_components: self.extension.settings().debugging.enabled_components(),
         }
     }
 
@@ -180,6 +219,13 @@ impl EndedExtension {
         if let Some(reason) = self.status.reason() {
             let state = paint.red(self.status.word());
             let _ = write!(report, "\n\n{} is {state}: {}", paint.bold(id), cause(reason));
+        }
+        let overhead = self.extension.overhead();
+        if overhead.detail != Detail::Full {
+            let percent = overhead.percent_of(self.extension.usage().cpu_nanos);
+            let detail = paint.yellow(overhead.detail.as_str());
+            let _ =
+                write!(report, "\n\n{}: debugging took {percent:.1} % of its CPU; kept now: {detail}", paint.bold(id));
         }
         let logs = self.extension.logs();
         let latest = logs.latest(LOGS);
@@ -211,6 +257,11 @@ impl EndedExtension {
             );
         }
     }
+}
+
+/// A figure to three places, since more of it means nothing.
+fn thousandths(figure: f64) -> f64 {
+    (figure * 1000.0).round() / 1000.0
 }
 
 /// A cause of several lines, with control characters escaped.

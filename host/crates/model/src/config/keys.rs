@@ -163,6 +163,13 @@ pub(super) static KEYS: &[Key] = &[
     )
     .setting(Cap::AtMost, |all| Target::Size(&mut all.budget.host_data_per_call)),
     key(
+        "budget.host_calls_per_call",
+        Kind::Integer { least: 1, most: i64::MAX as u64 },
+        "10000000",
+        "Calls of host functions, WASI's included, that one call may make.",
+    )
+    .setting(Cap::AtMost, |all| Target::Long(&mut all.budget.host_calls_per_call)),
+    key(
         "budget.mailbox",
         Kind::Integer { least: 1, most: 65_536 },
         "256",
@@ -268,7 +275,7 @@ pub(super) static KEYS: &[Key] = &[
         .setting(Cap::Free, |all| Target::Switch(&mut all.debugging.tracing_enabled)),
     key("debugging.log_level", Kind::Level, "debug", "The least level of a log that is stored.")
         .setting(Cap::Free, |all| Target::Level(&mut all.debugging.log_level)),
-    key("debugging.metrics_interval", INTERVAL, "30s", "How often the extension's collector is called.")
+    key("debugging.metrics_interval", INTERVAL, "30s", "How often the extension's collector is called, and what debugging costs it is stored.")
         .setting(Cap::Free, |all| Target::Duration(&mut all.debugging.metrics_interval)),
     key("debugging.health_check_interval", INTERVAL, "60s", "How often the extension's health is asked for.")
         .setting(Cap::Free, |all| Target::Duration(&mut all.debugging.health_check_interval)),

@@ -3,8 +3,8 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use glasshouse_model::limits;
 use glasshouse_model::wire::{self, Error, Field, Instrument, Level, Log, Metric, Severity, Value};
+use glasshouse_model::{HostFunction, limits};
 use glasshouse_telemetry::{Drop, Load};
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource, WasmList};
@@ -50,12 +50,18 @@ pub(crate) fn add_emit(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     linker.instance(INTERFACE)?.func_wrap_async(
         "emit",
-        |store: StoreContextMut<'_, State>, (records,): (WasmList<u8>,)| {
+        |mut store: StoreContextMut<'_, State>, (records,): (WasmList<u8>,)| {
+            let entered = match store.data_mut().imports.enter_light(HostFunction::Emit) {
+                Ok(entered) => entered,
+                Err(error) => return Box::new(std::future::ready(Err(error.into()))),
+            };
             let intake = &store.data().intake;
             let (timed, batch) = (intake.cross(), records.as_le_slice(&store));
             intake.emit(batch);
             intake.crossed(timed, || load_of_batch(batch));
-            if intake.is_yield_due() { Box::new(yield_if(true)) } else { Box::new(Done) }
+            let is_yield_due = intake.is_yield_due();
+            store.data_mut().imports.leave(entered);
+            if is_yield_due { Box::new(yield_if(true)) } else { Box::new(Done) }
         },
     )?;
     linker.allow_shadowing(false);
@@ -124,6 +130,7 @@ pub(crate) async fn yield_if(due: bool) -> wasmtime::Result<()> {
 
 impl wit::Host for State {
     async fn log(&mut self, level: wit::Level, message: String, log_fields: Vec<wit::Field>) -> wasmtime::Result<()> {
+        let entered = self.imports.enter_light(HostFunction::Log)?;
         let timed = self.intake.cross();
         let level = match level {
             wit::Level::Trace => Level::Trace,
@@ -138,18 +145,22 @@ impl wit::Host for State {
         wire::write_log(&mut body, &log, format_args!("{message}"), &fields(&log_fields));
         self.intake.take_encoded(wire::KIND_LOG, &body);
         self.intake.crossed(timed, || load_of(level));
+        self.imports.leave(entered);
         yield_if(self.intake.is_yield_due()).await
     }
 
     fn log_threshold(&mut self) -> wasmtime::Result<wit::Level> {
-        Ok(match self.intake.recorder().log_threshold() {
+        let entered = self.imports.enter_light(HostFunction::LogThreshold)?;
+        let threshold = match self.intake.recorder().log_threshold() {
             Level::Trace => wit::Level::Trace,
             Level::Debug => wit::Level::Debug,
             Level::Info => wit::Level::Info,
             Level::Warning => wit::Level::Warning,
             Level::Error => wit::Level::Error,
             Level::Critical => wit::Level::Critical,
-        })
+        };
+        self.imports.leave(entered);
+        Ok(threshold)
     }
 
     async fn metric(
@@ -160,16 +171,19 @@ impl wit::Host for State {
         unit: String,
         metric_labels: Vec<(String, String)>,
     ) -> wasmtime::Result<()> {
+        let entered = self.imports.enter_light(HostFunction::Metric)?;
         let timed = self.intake.cross();
         let metric = Metric { instrument: instrument(kind), name: &name, unit: &unit, value };
         let mut body = Vec::with_capacity(128);
         wire::write_metric(&mut body, &metric, &labels(&metric_labels));
         self.intake.take_encoded(wire::KIND_METRIC, &body);
         self.intake.crossed(timed, || Load::Rest);
+        self.imports.leave(entered);
         yield_if(self.intake.is_yield_due()).await
     }
 
     async fn error(&mut self, report: wit::Report) -> wasmtime::Result<()> {
+        let entered = self.imports.enter(HostFunction::Error)?;
         let timed = self.intake.cross();
         let error = Error {
             kind: &report.kind,
@@ -182,10 +196,12 @@ impl wit::Host for State {
         wire::write_error(&mut body, &error, &fields(&report.fields));
         self.intake.take_encoded(wire::KIND_ERROR, &body);
         self.intake.crossed(timed, || Load::Rest);
+        self.imports.leave(entered);
         yield_if(self.intake.is_yield_due()).await
     }
 
     async fn alert(&mut self, report: wit::AlertReport) -> wasmtime::Result<()> {
+        let entered = self.imports.enter(HostFunction::Alert)?;
         let timed = self.intake.cross();
         let alert = wire::Alert {
             severity: match report.severity {
@@ -205,6 +221,7 @@ impl wit::Host for State {
         wire::write_alert(&mut body, &alert);
         self.intake.take_encoded(wire::KIND_ALERT, &body);
         self.intake.crossed(timed, || Load::Rest);
+        self.imports.leave(entered);
         yield_if(self.intake.is_yield_due()).await
     }
 
@@ -228,21 +245,28 @@ impl wit::HostMeter for State {
         unit: String,
         meter_labels: Vec<(String, String)>,
     ) -> wasmtime::Result<Resource<Meter>> {
+        let entered = self.imports.enter_light(HostFunction::Meter)?;
         let label_bytes: usize = meter_labels.iter().map(|(label, value)| label.len() + value.len()).sum();
         self.charge(name.len() + unit.len() + label_bytes + crowd_cost(meter_labels.len()))?;
         let meter = Meter::new(&self.intake, instrument(kind), &name, &unit, &labels(&meter_labels));
-        Ok(self.table.push(meter)?)
+        let meter = self.table.push(meter)?;
+        self.imports.leave(entered);
+        Ok(meter)
     }
 
     async fn record(&mut self, meter: Resource<Meter>, value: f64) -> wasmtime::Result<()> {
+        let entered = self.imports.enter_light(HostFunction::MeterRecord)?;
         let timed = self.intake.cross();
         self.table.get(&meter)?.record(&self.intake, value);
         self.intake.crossed(timed, || Load::Rest);
+        self.imports.leave(entered);
         yield_if(self.intake.is_yield_due()).await
     }
 
     fn drop(&mut self, meter: Resource<Meter>) -> wasmtime::Result<()> {
+        let entered = self.imports.enter_light(HostFunction::Meter)?;
         self.table.delete(meter)?;
+        self.imports.leave(entered);
         Ok(())
     }
 }
