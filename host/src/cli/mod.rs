@@ -44,7 +44,7 @@ pub(crate) struct Cli {
     pub(crate) log: Option<String>,
     /// How results are written
     #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
-    format: Format,
+    pub(crate) format: Format,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -54,7 +54,7 @@ pub(crate) struct Cli {
 pub(crate) enum Format {
     /// For people
     Table,
-    /// For programs: JSON, one value a line
+    /// For programs: JSON, one value a line; on standard error as well
     Json,
 }
 
