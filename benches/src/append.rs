@@ -85,7 +85,8 @@ pub(crate) fn measure(plan: &Plan) -> Result<Vec<Row>> {
     ])
 }
 
-fn append(recorder: &Recorder, body: &mut Vec<u8>, number: u32) {
+/// Encodes a log and stores it.
+pub(crate) fn append(recorder: &Recorder, body: &mut Vec<u8>, number: u32) {
     encode(body, number);
     // No side reads a clock.
     let head = Head { time: UnixNanos(1), origin: Origin::Guest, cut: false, batched: false, context: &[] };

@@ -61,9 +61,9 @@ pub(crate) fn measure(_: &Plan) -> Result<Vec<Row>> {
 fn rows(what: &str, delays: &Samples) -> [Row; 3] {
     let row = |name: &str, delay| Row::figure("follow", format!("{name} {what}"), Unit::Nanos, Spread::of(delay));
     [
-        row("p50", delays.percentile(50)),
-        row("p95", delays.percentile(95)).under("the limit", LIMIT_NANOS),
-        row("most", delays.percentile(100)),
+        row("p50", delays.percentile(50.0)),
+        row("p95", delays.percentile(95.0)).under("the limit", LIMIT_NANOS),
+        row("most", delays.percentile(100.0)),
     ]
 }
 

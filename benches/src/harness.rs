@@ -88,9 +88,9 @@ impl Samples {
     }
 
     /// The least sample that so many of a hundred are not over.
-    pub(crate) fn percentile(&self, percent: usize) -> f64 {
+    pub(crate) fn percentile(&self, percent: f64) -> f64 {
         let sorted = self.sorted();
-        sorted[(sorted.len() * percent).div_ceil(100).max(1) - 1]
+        sorted[((sorted.len() as f64 * percent / 100.0).ceil() as usize).clamp(1, sorted.len()) - 1]
     }
 
     fn sorted(&self) -> Vec<f64> {

@@ -120,7 +120,12 @@ impl Logs {
 pub(crate) fn depot(folder: &Path) -> Result<Depot> {
     let settings =
         DepotSettings { data_dir: Some(folder.to_owned()), data_limit: 64 << 30, ..DepotSettings::default() };
-    Depot::open(&settings, Arc::new(SystemClock::new())).context("opening a data directory")
+    Depot::open(&settings, clock()).context("opening a data directory")
+}
+
+/// The system's clock.
+pub(crate) fn clock() -> Arc<SystemClock> {
+    Arc::new(SystemClock::new())
 }
 
 /// Settings that keep gigabytes of logs.

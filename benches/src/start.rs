@@ -97,6 +97,7 @@ pub(crate) fn child(folder: &Path) -> Result<Vec<f64>> {
     let before = resident_bytes()?;
     let start = Instant::now();
     let depot = depot(folder)?;
+    depot.open_ahead(extensions.iter().map(String::as_str));
     let stores = extensions
         .iter()
         .map(|extension| store(&depot, extension, &Settings::default()))

@@ -195,6 +195,27 @@ impl HostBuilder {
         Ok(Layers { file, environment, flags })
     }
 
+    /// The same for one extension and no other.
+    pub(crate) fn only(mut self, extension: PathBuf) -> Self {
+        self.plugin_dirs.clear();
+        self.extensions = vec![extension];
+        self
+    }
+
+    /// The folder of compiled components, if there is to be one.
+    pub fn cache_dir(&self, plan: &Plan) -> Option<PathBuf> {
+        match (&plan.host.settings.cache_dir, &self.cache) {
+            (Some(folder), _) | (None, CacheFolder::At(folder)) => Some(folder.clone()),
+            (None, CacheFolder::OfUser) => user_cache_folder(),
+            (None, CacheFolder::None) => None,
+        }
+    }
+
+    /// The folder that telemetry is kept in, if it is.
+    pub fn kept_in(&self, plan: &Plan) -> Option<PathBuf> {
+        self.data_dir.clone().or_else(|| plan.host.settings.data_dir.clone())
+    }
+
     /// In what, and within which bounds, components are compiled.
     pub fn compile_settings(&self, plan: &Plan) -> CompileSettings {
         let configured = &plan.host.settings;
@@ -208,13 +229,22 @@ impl HostBuilder {
     /// The runtime's settings, as far as they are the builder's and the configuration's to say.
     pub(crate) fn runtime_settings(self, plan: &Plan) -> Result<RuntimeSettings, HostError> {
         let configured = &plan.host.settings;
-        let compile = self.compile_settings(plan);
-        let cache_folder = match (&configured.cache_dir, self.cache) {
-            (Some(folder), _) => Some(folder.clone()),
-            (None, CacheFolder::At(folder)) => Some(folder),
-            (None, CacheFolder::OfUser) => user_cache_folder(),
-            (None, CacheFolder::None) => None,
+        let depot = DepotSettings {
+            data_dir: self.kept_in(plan),
+            data_limit: configured.data_limit,
+            cleanup_interval: configured.cleanup_interval,
+            sync_interval: configured.sync_interval,
         };
+        let mut settings = self.basic_settings(plan);
+        settings.depot = Some(Depot::open(&depot, Arc::clone(&settings.clock))?);
+        Ok(settings)
+    }
+
+    /// The same without what keeps telemetry.
+    pub(crate) fn basic_settings(self, plan: &Plan) -> RuntimeSettings {
+        let configured = &plan.host.settings;
+        let compile = self.compile_settings(plan);
+        let cache_folder = self.cache_dir(plan);
         let mut settings =
             RuntimeSettings { cache_folder, compile, linker_hooks: self.imports, ..RuntimeSettings::default() };
         if configured.compile_threads > 0 {
@@ -226,14 +256,7 @@ impl HostBuilder {
         if let Some(embedder_data) = self.embedder_data {
             settings.embedder_data = embedder_data;
         }
-        let depot = DepotSettings {
-            data_dir: self.data_dir.or_else(|| configured.data_dir.clone()),
-            data_limit: configured.data_limit,
-            cleanup_interval: configured.cleanup_interval,
-            sync_interval: configured.sync_interval,
-        };
-        settings.depot = Some(Depot::open(&depot, Arc::clone(&settings.clock))?);
-        Ok(settings)
+        settings
     }
 }
 

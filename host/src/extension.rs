@@ -6,12 +6,14 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use glasshouse_model::settings::Settings;
+use glasshouse_model::standing;
 use glasshouse_model::{ExtensionId, Failure, Signal};
 use glasshouse_runtime::wasmtime::{self, Store, component::Instance};
 use glasshouse_runtime::{
-    CallError, Check, ComponentInfo, EmbedderCall, Event, Reply, Runtime, SourceFrame, State, Status, Trigger,
+    CallError, Check, ComponentInfo, EmbedderCall, Event, HostMemory, Reply, Runtime, SourceFrame, State, Status,
+    Trigger,
 };
-use glasshouse_telemetry::{Drops, Reader, Usage};
+use glasshouse_telemetry::{Drops, Overhead, Reader, Usage};
 use tokio::sync::oneshot;
 
 use crate::plan::Planned;
@@ -55,6 +57,32 @@ impl Extension {
         self.handle.quarantine_left()
     }
 
+    /// How it stands with its budget: healthy, warned, throttled, quarantined or probing, with the evidence. Times are in
+    /// [`Extension::monotonic_nanos`].
+    pub fn standing(&self) -> standing::State {
+        self.handle.standing()
+    }
+
+    /// What it uses of its budgets.
+    pub fn uses(&self) -> &standing::Uses {
+        self.handle.uses()
+    }
+
+    /// The time of its host's monotonic clock.
+    pub fn monotonic_nanos(&self) -> u64 {
+        self.handle.monotonic_nanos()
+    }
+
+    /// For how long its next call is held back, if it is throttled.
+    pub fn throttled_for(&self) -> Option<Duration> {
+        self.handle.throttled_for()
+    }
+
+    /// Messages that wait in its mailbox.
+    pub fn waiting(&self) -> usize {
+        self.handle.waiting()
+    }
+
     /// Waits until it is no longer loading. May be cancelled.
     pub async fn loaded(&self) -> Status {
         self.handle.loaded().await
@@ -71,7 +99,8 @@ impl Extension {
         self.handle.call(event, trigger).await
     }
 
-    /// As [`Extension::call`], but a full mailbox is an error at once.
+    /// As [`Extension::call`], but a full mailbox, or calls that are spaced since it is throttled, are an error at once that
+    /// tells how long to wait.
     pub async fn try_call(&self, event: Event, trigger: Trigger) -> Result<Reply, CallError> {
         self.handle.try_call(event, trigger).await
     }
@@ -105,9 +134,19 @@ impl Extension {
         self.handle.usage()
     }
 
+    /// What the host keeps in its own memory on its behalf.
+    pub fn host_memory(&self) -> HostMemory {
+        self.handle.host_memory()
+    }
+
     /// What it said of its health when it was last asked; empty if it was not, or has nothing to say.
     pub fn health(&self) -> Vec<Check> {
         self.handle.health()
+    }
+
+    /// What debugging costs it, and how much detail that leaves.
+    pub fn overhead(&self) -> Overhead {
+        self.handle.overhead()
     }
 
     /// How many of its records were dropped, by cause.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use glasshouse_model::ExtensionId;
 use glasshouse_model::config::{Layers, Manifest, OperatorConfig, Resolved, ResolvedHost, Setting};
+use glasshouse_runtime::ExtensionSpec;
 use glasshouse_telemetry::Redactor;
 
 use crate::discover::Candidate;
@@ -55,18 +56,41 @@ impl Plan {
             named.filter(|id| !extensions.iter().any(|planned| planned.id == **id)).cloned().collect();
         unknown.sort();
         unknown.dedup();
-        Self { host: layers.host(), extensions, unknown, layers }
+        let mut host = layers.host();
+        redact(&Redactor::default(), &mut host.origins);
+        Self { host, extensions, unknown, layers }
     }
 
     /// What would hold for an extension of that id that says nothing of itself.
     pub fn bare(&self, id: ExtensionId) -> Resolved {
-        self.layers.resolve(&Manifest::bare(id), Path::new("."))
+        let mut resolved = self.layers.resolve(&Manifest::bare(id), Path::new("."));
+        redact(&Redactor::new(&resolved.settings.redaction).unwrap_or_default(), &mut resolved.origins);
+        resolved
     }
 
     /// The values in effect.
     pub fn config(&self) -> EffectiveConfig {
         let of = |planned: &Planned| (planned.id.clone(), planned.resolved.origins.clone());
         EffectiveConfig { host: self.host.origins.clone(), extensions: self.extensions.iter().map(of).collect() }
+    }
+}
+
+impl Planned {
+    /// What the runtime is to run.
+    pub(crate) fn spec(&self) -> ExtensionSpec {
+        ExtensionSpec {
+            id: self.id.clone(),
+            component: self.component.clone(),
+            subscriptions: self.manifest.subscribe.clone(),
+            settings: self.resolved.settings.clone(),
+        }
+    }
+
+    /// Says in the host's log what it asks for and does not get.
+    pub(crate) fn warn_of_denied(&self) {
+        for denied in &self.resolved.grant.denied {
+            tracing::warn!(extension = %self.id, "it asks for what it does not get: {denied}");
+        }
     }
 }
 
@@ -78,13 +102,18 @@ fn planned(layers: &Layers, candidate: Candidate) -> Planned {
     let clean = |text: &str| redactor.redact_text(text).into_owned();
     let problem = problem.or_else(|| led_astray(&resolved)).map(|problem| clean(&problem));
     manifest.description = clean(&manifest.description);
-    for setting in &mut resolved.origins {
-        let own = setting.key.strip_prefix("config.").unwrap_or_default();
-        setting.value = redactor.redact_value(own, &setting.value).into_owned();
-        setting.note = setting.note.as_deref().map(clean);
-    }
+    redact(&redactor, &mut resolved.origins);
     resolved.grant.denied.iter_mut().for_each(|denied| *denied = clean(denied));
     Planned { id, folder, component, manifest, resolved, problem }
+}
+
+/// Values that are shown may quote what should not stand in a configuration.
+fn redact(redactor: &Redactor, shown: &mut [Setting]) {
+    for setting in shown {
+        let own = setting.key.strip_prefix("config.").unwrap_or_default();
+        setting.value = redactor.redact_value(own, &setting.value).into_owned();
+        setting.note = setting.note.as_deref().map(|note| redactor.redact_text(note).into_owned());
+    }
 }
 
 /// A folder that lies in a granted one by its name, but that a symbolic link leads elsewhere.

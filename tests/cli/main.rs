@@ -4,12 +4,15 @@ mod harness;
 
 mod author;
 mod canaries;
+mod check;
 mod damage;
 mod data_dir;
+mod doctor;
 mod follow;
 mod kill;
 mod operator;
 mod records;
 mod redaction;
+mod resources;
 mod run;
 mod stop;

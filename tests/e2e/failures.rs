@@ -324,7 +324,7 @@ async fn a_fault_of_the_host_in_an_import_is_not_held_against_the_guest() {
 async fn any_other_error_of_an_import_is_the_guests_own_and_ends_in_quarantine() {
     let (_house, extension, mut ended) = fail_in_an_import(|| wasmtime::Error::msg("no such shelf")).await;
     let last = ended.pop().expect("there is a last call");
-    assert!(matches!(last, Err(CallError::Unavailable(_))), "{last:?}");
+    assert!(matches!(last, Err(CallError::Quarantined { .. })), "{last:?}");
     for ended in ended {
         let Err(CallError::Failed(failure)) = ended else { panic!("{ended:?}") };
         assert_eq!((failure.kind, failure.message.as_str()), (FailureKind::InvalidInterfaceUse, "no such shelf"));

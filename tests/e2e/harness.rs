@@ -264,6 +264,14 @@ pub(crate) fn invocations(extension: &Extension) -> Vec<(String, Outcome)> {
     })
 }
 
+/// What each invocation took, from its start to its end.
+pub(crate) fn elapsed(extension: &Extension) -> Vec<Duration> {
+    each(extension, Signal::Invocation, |_, body| match body {
+        Body::Invocation(invocation) => Some(Duration::from_nanos(invocation.cost.elapsed_nanos)),
+        _ => None,
+    })
+}
+
 /// The fuel of each invocation, where it was counted.
 pub(crate) fn fuel(extension: &Extension) -> Vec<Option<u64>> {
     each(extension, Signal::Invocation, |_, body| match body {

@@ -1,15 +1,19 @@
 //! End-to-end tests: real extensions, built from `tests/guests` and `example-extensions`, in the real host.
 
 mod harness;
+mod hostile;
 
 mod batches;
 mod budgets;
 mod compiling;
 mod failures;
+mod gates;
+mod governor;
 mod life_cycle;
 mod live;
 mod loading;
 mod metering;
 mod neighbours;
 mod permissions;
+mod standing;
 mod telemetry;

@@ -267,7 +267,7 @@ async fn a_full_mailbox_turns_away_and_takes_again_later() {
     let nap = || sleeper.try_call(event("nap", "200"), Trigger::default());
     let (first, second, third, fourth) = tokio::join!(nap(), nap(), nap(), nap());
     assert!(first.is_ok());
-    let busy = [second, third, fourth].into_iter().filter(|reply| matches!(reply, Err(CallError::Busy))).count();
+    let busy = [second, third, fourth].into_iter().filter(|reply| matches!(reply, Err(CallError::Busy { .. }))).count();
     assert!(busy >= 2, "one is served and one waits; {busy} were turned away");
     assert_eq!(ask(&sleeper, "count", "").await, "1");
 }

@@ -2,7 +2,10 @@
 
 mod build;
 mod call;
+mod check;
 mod config;
+mod doctor;
+mod feed;
 mod inspect;
 mod list;
 mod new;
@@ -24,6 +27,7 @@ Exit codes:
   2    the command line cannot be used
   3    the host failed: its configuration, the plugin directory, a file
   4    an extension failed: it could not be loaded, is quarantined, or gave no reply to `call`
+  5    `check`: something costs more than its baseline allows, or cannot be compared with it
   130  stopped at once by a second Ctrl-C
 
 Environment:
@@ -40,7 +44,7 @@ pub(crate) struct Cli {
     pub(crate) log: Option<String>,
     /// How results are written
     #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
-    format: Format,
+    pub(crate) format: Format,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -50,7 +54,7 @@ pub(crate) struct Cli {
 pub(crate) enum Format {
     /// For people
     Table,
-    /// For programs: JSON, one value a line
+    /// For programs: JSON, one value a line; on standard error as well
     Json,
 }
 
@@ -58,8 +62,10 @@ pub(crate) enum Format {
 enum Verb {
     Run(run::Run),
     Call(call::Call),
+    Check(check::Check),
     List(list::List),
     Inspect(inspect::Inspect),
+    Doctor(doctor::Doctor),
     Config(config::Config),
     New(new::New),
     Build(build::Build),
@@ -107,6 +113,8 @@ pub(crate) enum Exit {
     Usage,
     Host,
     Guest,
+    /// Something costs other than its baseline.
+    Cost,
 }
 
 impl From<Exit> for ExitCode {
@@ -116,6 +124,7 @@ impl From<Exit> for ExitCode {
             Exit::Usage => 2,
             Exit::Host => 3,
             Exit::Guest => 4,
+            Exit::Cost => 5,
         })
     }
 }
@@ -133,8 +142,10 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
     match cli.verb {
         Verb::Run(verb) => verb.run(cli.format).await,
         Verb::Call(verb) => verb.run(cli.format).await,
+        Verb::Check(verb) => verb.run(cli.format).await,
         Verb::List(verb) => verb.run(cli.format).await,
         Verb::Inspect(verb) => verb.run(cli.format),
+        Verb::Doctor(verb) => verb.run(cli.format),
         Verb::Config(verb) => verb.run(cli.format),
         Verb::New(verb) => verb.run(cli.format),
         Verb::Build(verb) => verb.run(cli.format),

@@ -1,6 +1,5 @@
 //! `glasshouse run`: runs the extensions of a plugin directory, and feeds them.
 
-mod feed;
 mod lanes;
 mod report;
 
@@ -13,10 +12,10 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use glasshouse::{Host, Status};
 
+use super::feed::Feed;
 use super::signals::Stop;
 use super::{Exit, Format, Operator, progress};
 use crate::output;
-use feed::Feed;
 use lanes::Lanes;
 use report::Ended;
 pub(crate) use report::{cause, coloured_state};
@@ -84,7 +83,7 @@ impl Run {
             worked = self.work(&host, feed, &mut lanes) => worked,
             () = stop.requested() => Ok(()),
         };
-        let ended = Ended::before_shutdown(&host);
+        let ended = Ended::before_shutdown(&host).await;
         let limit = host.shutdown_limit();
         let finishing = async { tokio::join!(host.shutdown(limit), lanes.finish()) };
         let written = match tokio::time::timeout(limit + GRACE, finishing).await {
@@ -130,7 +129,7 @@ fn report(ended: &Ended, lanes: &Lanes, format: Format, summary: Option<File>) -
         Format::Table => output::note(format_args!("{}", ended.report(lanes.totals()))),
         Format::Json if !to_file => {
             for line in ended.summaries() {
-                output::note(serde_json::to_string(&line)?);
+                output::json_note(&line)?;
             }
         }
         Format::Json => {}

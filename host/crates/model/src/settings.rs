@@ -8,6 +8,7 @@ use regex::{Regex, RegexBuilder};
 
 use crate::Level;
 pub use crate::retention::{Retention, SignalRetention};
+pub use crate::telemetry_budget::TelemetryBudget;
 
 /// All settings of one extension.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -59,18 +60,43 @@ pub struct Budget {
     pub metering: Metering,
     /// Wasm fuel of one call; about a unit an instruction.
     pub fuel_per_call: u64,
+    /// Wasm fuel that may be used in a second, over [`Budget::rate_window`].
+    pub fuel_per_second: u64,
+    /// CPU time that may be used, in percent of one processor, over [`Budget::rate_window`].
+    pub cpu_share: u32,
+    /// The time over which rates are taken.
+    pub rate_window: Duration,
     /// Wall time of one call, waiting included.
     pub deadline: Duration,
     /// Linear memory of an instance, in bytes.
     pub memory_bytes: u64,
+    /// Elements of all tables of an instance; each is a pointer of the host's memory.
+    pub table_elements: usize,
+    /// Core instances of an instance.
+    pub instances: usize,
+    /// Memories of all core instances: each takes gigabytes of address space, whatever its size.
+    pub memories: usize,
+    /// Handles of resources that an instance may hold at once, its own and the host's: each is some host memory.
+    pub handles: usize,
+    /// Resources that an instance may hold in the host at once: open files, sockets, streams, meters and the like. Files and
+    /// sockets are descriptors of the host's process.
+    pub resources: usize,
     /// Data that one host call may carry from guest to host, in bytes, about.
     pub host_data_per_call: u64,
+    /// Calls of host functions that one call may make.
+    pub host_calls_per_call: u64,
     /// Calls that wait for the extension before its callers wait or are turned away.
     pub mailbox: usize,
     /// Failures in a row after which the extension is quarantined.
     pub failures_in_a_row: u32,
     /// How long a quarantine lasts before a call probes it.
     pub quarantine: Duration,
+    /// The part of a budget, in percent, at which the extension is warned.
+    pub warn_at: u32,
+    /// How long the extension may go on asking for more than a rate before it is quarantined.
+    pub throttle_limit: Duration,
+    /// What it may record.
+    pub telemetry: TelemetryBudget,
 }
 
 impl Default for Budget {
@@ -78,12 +104,25 @@ impl Default for Budget {
         Self {
             metering: Metering::default(),
             fuel_per_call: 2_000_000_000,
+            // What no extension reaches: one runs on one thread, which does some billions of instructions a second.
+            fuel_per_second: 10_000_000_000,
+            cpu_share: 100,
+            rate_window: Duration::from_mins(1),
             deadline: Duration::from_secs(5),
             memory_bytes: 64 * 1024 * 1024,
+            table_elements: 1_000_000,
+            instances: 100,
+            memories: 16,
+            handles: 10_000,
+            resources: 1_000,
             host_data_per_call: 16 * 1024 * 1024,
+            host_calls_per_call: 10_000_000,
             mailbox: 256,
             failures_in_a_row: 3,
             quarantine: Duration::from_secs(30),
+            warn_at: 80,
+            throttle_limit: Duration::from_mins(10),
+            telemetry: TelemetryBudget::default(),
         }
     }
 }
@@ -117,10 +156,25 @@ pub struct Debugging {
     pub max_errors: usize,
     /// Spans are kept for about so many traces, and as many invocations.
     pub max_traces: usize,
-    /// The part of traces that is stored, 0.0 to 1.0.
+    /// The part of traces whose spans, and logs below warning, are stored, 0.0 to 1.0.
     pub sampling_rate: f64,
     /// The part of its CPU time that debugging may cost an extension, in percent.
     pub profiling_overhead_limit: f64,
+}
+
+impl Debugging {
+    /// What of it is switched on, by the names of its switches without `_enabled`.
+    pub fn enabled_components(&self) -> Vec<&'static str> {
+        let switches = [
+            ("logging", self.logging_enabled),
+            ("metrics", self.metrics_enabled),
+            ("error_tracking", self.error_tracking_enabled),
+            ("alerting", self.alerting_enabled),
+            ("profiling", self.profiling_enabled),
+            ("tracing", self.tracing_enabled),
+        ];
+        switches.into_iter().filter(|(_, enabled)| *enabled).map(|(name, _)| name).collect()
+    }
 }
 
 impl Default for Debugging {

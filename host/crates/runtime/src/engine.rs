@@ -11,16 +11,19 @@ use wasmtime::{Config, Engine, OperatorCost, WasmBacktraceDetails, WasmFeatures}
 use crate::bindings::Extension;
 use crate::epochs::Ticker;
 use crate::flavour::Flavour;
-use crate::host::{batch, debugging, files, names, sockets};
+use crate::host::{batch, counted, debugging, files, light, names, random, sockets, streams};
 use crate::state::State;
 
 /// Fuel between two yields of a guest to its neighbours: some 50 µs of work. With 100,000 a spinner hardly changes its
 /// neighbours' latency; longer slices do, and a yield costs about 1 µs.
 pub(crate) const YIELD_FUEL: u64 = 100_000;
 
+/// The version of wasmtime that runs guests: fuel is comparable only under the same one.
+pub const WASMTIME_VERSION: &str = "48.0.8";
+
 /// Fuel of a `memory.grow`, and again of each page that it asks for; the most that wasmtime takes. At a unit each a guest could make the
 /// system map pages for a second within one slice.
-const GROWTH_FUEL: u8 = u8::MAX;
+pub(crate) const GROWTH_FUEL: u8 = u8::MAX;
 
 /// What is off: nothing that is compiled to components for WASI 0.2 needs it, and each is work that no meter sees, such as
 /// throwing, or collecting garbage.
@@ -72,6 +75,10 @@ fn linker(engine: &Engine, hooks: &[LinkerHook]) -> wasmtime::Result<Linker<Stat
     Extension::add_to_linker::<_, State>(&mut linker, |state| state)?;
     debugging::add_emit(&mut linker)?;
     batch::add(&mut linker)?;
+    streams::add(&mut linker)?;
+    light::add(&mut linker)?;
+    counted::add(&mut linker)?;
+    random::add(&mut linker)?;
     files::add(&mut linker)?;
     sockets::add(&mut linker)?;
     names::add(&mut linker)?;
@@ -142,5 +149,17 @@ impl Engines {
         // Of two that are made at once, one is dropped.
         let machine = Arc::new(Machine::new(flavour, &self.hooks)?);
         Ok(slot.get_or_init(|| machine))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_that_is_told_is_the_one_in_use() {
+        let lock = include_str!("../../../../Cargo.lock");
+        let line = format!("name = \"wasmtime\"\nversion = \"{WASMTIME_VERSION}\"\n");
+        assert!(lock.contains(&line), "Cargo.lock has another version of wasmtime: change WASMTIME_VERSION");
     }
 }

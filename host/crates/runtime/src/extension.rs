@@ -1,16 +1,19 @@
 //! An extension as its host sees it: a handle to call it and to read it by, and the task that owns its instance.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use glasshouse_model::config::Change;
 use glasshouse_model::settings::Settings;
+use glasshouse_model::standing::{State as Stand, Uses};
 use glasshouse_model::wire::{Field, Value};
-use glasshouse_model::{Clock, Context, Digest, ExtensionId, Failure, Level, Signal, SpanId, TraceId, limits};
-use glasshouse_telemetry::{Drops, Reader, Store, StoreSettings, Usage};
-use tokio::sync::{oneshot, watch};
+use glasshouse_model::{Clock, Context, Digest, ExtensionId, Failure, Level, Signal, SpanId, TraceId, limits, text};
+use glasshouse_telemetry::{Drops, Overhead, Reader, Store, StoreSettings, Usage};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::health::Check;
+use crate::held::{Held, HostMemory};
 use crate::intake::host_log;
 use crate::mailbox::{Mailbox, Refused, Work};
 use crate::present::{ApplyError, Present};
@@ -64,10 +67,21 @@ pub enum CallError {
     /// The call ended in a trap or a breach.
     #[error("{0}")]
     Failed(Arc<Failure>),
-    /// Its mailbox is full.
-    #[error("busy: its mailbox is full; try again soon")]
-    Busy,
-    /// It is failed, quarantined or stopped.
+    /// Its mailbox is full, or it is throttled.
+    #[error("busy: try again in {}", text::duration(*.retry_after))]
+    Busy {
+        /// How long to wait before it is worth trying again.
+        retry_after: Duration,
+    },
+    /// It goes on failing, or using more than its rate, and takes no calls for a while.
+    #[error("quarantined for another {}: {evidence}", text::duration(*.left))]
+    Quarantined {
+        /// How long it goes on.
+        left: Duration,
+        /// What it did.
+        evidence: String,
+    },
+    /// It is failed, or cannot be started anew.
     #[error("unavailable: {0}")]
     Unavailable(String),
     /// It exports no handler.
@@ -159,8 +173,13 @@ impl Trigger {
 pub enum Status {
     /// It is being read, compiled or started.
     Loading,
-    /// It takes calls.
+    /// It takes calls; [`Extension::standing`] tells whether it was warned.
     Ready,
+    /// It is over a rate: its calls are spaced, and wait in its mailbox.
+    Throttled {
+        /// What it used.
+        evidence: String,
+    },
     /// It failed several times in a row, and takes no calls for a while.
     Quarantined {
         /// When the next call may probe it, in [`Clock::monotonic_nanos`].
@@ -185,6 +204,7 @@ impl Status {
         match self {
             Self::Loading => "loading",
             Self::Ready => "ready",
+            Self::Throttled { .. } => "throttled",
             Self::Quarantined { .. } => "quarantined",
             Self::Probing => "probing",
             Self::Failed { .. } => "failed",
@@ -195,7 +215,7 @@ impl Status {
     /// Why it is not ready, if there is more to say than the word.
     pub fn reason(&self) -> Option<&str> {
         match self {
-            Self::Quarantined { evidence, .. } => Some(evidence),
+            Self::Throttled { evidence } | Self::Quarantined { evidence, .. } => Some(evidence),
             Self::Failed { cause } => Some(cause),
             _ => None,
         }
@@ -225,10 +245,30 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) mailbox: Mailbox,
     pub(crate) status: watch::Sender<Status>,
+    pub(crate) stand: Mutex<Stand>,
+    pub(crate) uses: Arc<Uses>,
+    /// While it is throttled: when its next call may begin, in `Clock::monotonic_nanos`.
+    pub(crate) next_call_at: AtomicU64,
+    pub(crate) orders: mpsc::Sender<Order>,
     pub(crate) component: std::sync::OnceLock<ComponentInfo>,
     pub(crate) path: std::path::PathBuf,
     pub(crate) health: std::sync::Mutex<Vec<Check>>,
+    pub(crate) held: Arc<Held>,
 }
+
+/// What an extension's supervisor is asked to do. A few wait at most; that one waits is enough to make it look.
+pub(crate) enum Order {
+    /// The settings were replaced.
+    Settle,
+    /// All is to be well again.
+    Release { by: String, done: oneshot::Sender<bool> },
+}
+
+/// Orders that wait for a supervisor: releases by several operators, at most.
+pub(crate) const ORDERS: usize = 8;
+
+/// What the caller of a full mailbox is asked to wait: about what draining a part of it takes.
+const FULL_RETRY: Duration = Duration::from_millis(50);
 
 impl Extension {
     pub(crate) fn new(shared: Shared) -> Self {
@@ -274,6 +314,8 @@ impl Extension {
                 let message = format!("{} changed from {} to {} by {by}", change.key, change.from, change.to);
                 host_log(&recorder, &*self.0.clock, &[], Level::Info, &message, &fields);
             }
+            // Where there is no room, its supervisor is about to look anyway.
+            let _ = self.0.orders.try_send(Order::Settle);
         })
     }
 
@@ -301,6 +343,16 @@ impl Extension {
         self.0.store.usage()
     }
 
+    /// What the host keeps in its own memory on its behalf.
+    pub fn host_memory(&self) -> HostMemory {
+        self.0.held.read(&self.0.mailbox)
+    }
+
+    /// What debugging costs it, and how much detail that leaves.
+    pub fn overhead(&self) -> Overhead {
+        self.0.store.overhead()
+    }
+
     /// How many of its records were dropped, by cause.
     pub fn drops(&self) -> Drops {
         self.0.store.drops()
@@ -324,9 +376,12 @@ impl Extension {
         reply.await.map_err(|_| self.closed())?
     }
 
-    /// As [`Extension::call`], but a full mailbox is an error at once.
+    /// As [`Extension::call`], but a full mailbox, or calls that are spaced, are an error at once.
     pub async fn try_call(&self, event: Event, trigger: Trigger) -> Result<Reply, CallError> {
         let (work, reply) = checked(event, trigger)?;
+        if let Some(retry_after) = self.throttled_for() {
+            return Err(CallError::Busy { retry_after });
+        }
         self.0.mailbox.try_send(work, self.now()).map_err(|refused| self.refused(refused))?;
         reply.await.map_err(|_| self.closed())?
     }
@@ -352,7 +407,7 @@ impl Extension {
 
     fn refused(&self, refused: Refused) -> CallError {
         match refused {
-            Refused::Full => CallError::Busy,
+            Refused::Full => CallError::Busy { retry_after: FULL_RETRY },
             Refused::Closed => self.closed(),
         }
     }
@@ -362,6 +417,43 @@ impl Extension {
             Status::Failed { cause } => CallError::Unavailable(cause),
             _ => CallError::Cancelled,
         }
+    }
+
+    /// How it stands with its budget: healthy, warned, throttled, quarantined or probing, with the evidence.
+    pub fn standing(&self) -> Stand {
+        self.0.stand.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What it uses of its budgets.
+    pub fn uses(&self) -> &Uses {
+        &self.0.uses
+    }
+
+    /// The host's monotonic time, in which [`Extension::standing`] and [`Uses::in_window`] count.
+    pub fn monotonic_nanos(&self) -> u64 {
+        self.now()
+    }
+
+    /// Messages that wait in its mailbox.
+    pub fn waiting(&self) -> usize {
+        self.0.mailbox.waiting()
+    }
+
+    /// For how long its next call is held back from now, if it is throttled and its last one is not paid for.
+    pub fn throttled_for(&self) -> Option<Duration> {
+        let next = self.0.next_call_at.load(Ordering::Relaxed);
+        let left = if next == 0 { 0 } else { next.saturating_sub(self.now()) };
+        (left > 0).then_some(Duration::from_nanos(left))
+    }
+
+    /// Ends a warning, throttling, quarantine or probing: what it used of its rates and its failures are forgotten, and it is
+    /// healthy. Tells whether there was something to end. The record of it says by whom. Waits for the call that is under way;
+    /// if this is cancelled, it may still be done.
+    pub async fn release(&self, by: &str) -> Result<bool, CallError> {
+        let (done, released) = oneshot::channel();
+        let order = Order::Release { by: by.to_owned(), done };
+        self.0.orders.send(order).await.map_err(|_| self.closed())?;
+        released.await.map_err(|_| self.closed())
     }
 
     /// How long a quarantine goes on from now.
@@ -375,8 +467,8 @@ impl Extension {
     }
 }
 
-/// An event as work, if it is one that may pass.
-fn checked(event: Event, trigger: Trigger) -> Result<(Work, oneshot::Receiver<Result<Reply, CallError>>), CallError> {
+/// Whether an event is one that may pass.
+pub(crate) fn check(event: &Event, trigger: &Trigger) -> Result<(), CallError> {
     trigger.check()?;
     if event.payload.len() > limits::PAYLOAD_BYTES {
         let message = format!("the payload has {} bytes; {} may pass", event.payload.len(), limits::PAYLOAD_BYTES);
@@ -385,6 +477,12 @@ fn checked(event: Event, trigger: Trigger) -> Result<(Work, oneshot::Receiver<Re
     if !(1..=limits::CONTEXT_BYTES).contains(&event.name.len()) {
         return Err(CallError::InvalidEvent("an event's name has 1 to 128 bytes".into()));
     }
+    Ok(())
+}
+
+/// An event as work, if it is one that may pass.
+fn checked(event: Event, trigger: Trigger) -> Result<(Work, oneshot::Receiver<Result<Reply, CallError>>), CallError> {
+    check(&event, &trigger)?;
     let (sender, receiver) = oneshot::channel();
     Ok((Work::Event { event, trigger, reply: Some(sender) }, receiver))
 }

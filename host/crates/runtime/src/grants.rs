@@ -16,6 +16,7 @@ use wasmtime_wasi::sockets::SocketAddrUse;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder};
 
 use crate::denials::{Denials, Denied, DeniedBy};
+use crate::determinism::{Determinism, GuestClock};
 use crate::stdio::{Stdio, Stream};
 
 /// Random bytes that a guest gets at once; `getrandom` asks for 256 at most.
@@ -101,17 +102,22 @@ impl Reachable {
 
 /// Makes an instance's WASI context. What a guest does with files and sockets that it was not granted is denied, and told.
 /// Variables cannot be denied: a guest gets all that were granted to it at once, and never asks for one by its name.
+/// `fixed` is for an instance whose runs are to be alike.
 pub(crate) fn wasi(
     permissions: &Permissions,
     reachable: &Arc<Reachable>,
     stdio: &Stdio,
     denials: &Denials,
     component: &Digest,
+    fixed: Option<(Determinism, &GuestClock)>,
 ) -> Result<WasiCtx, GrantError> {
     let mut builder = WasiCtxBuilder::new();
     // What seeds a guest's hash tables: the same on every run, so that the same input burns the same fuel.
     let seed = component.0.first_chunk().copied().unwrap_or_default();
     builder.insecure_random_seed(u128::from_le_bytes(seed));
+    if let Some((determinism, clock)) = fixed {
+        determinism.apply(&mut builder, clock);
+    }
     builder.stdout(stdio.stream(Stream::Out)).stderr(stdio.stream(Stream::Error)).max_random_size(RANDOM_BYTES);
     for name in &permissions.env {
         if let Ok(value) = std::env::var(name) {

@@ -8,8 +8,10 @@ mod bounds;
 mod cache;
 mod clock;
 mod compile;
+mod cuts;
 mod demangle;
 mod denials;
+mod determinism;
 mod engine;
 mod epochs;
 mod extension;
@@ -17,7 +19,9 @@ mod failure;
 mod flavour;
 mod grants;
 mod health;
+mod held;
 mod host;
+mod imports;
 mod inspect;
 mod intake;
 mod limiter;
@@ -26,51 +30,61 @@ mod mailbox;
 mod meter;
 mod neighbours;
 mod present;
+mod probe;
+mod refused;
 mod sandbox;
+mod standing;
 mod state;
 mod stdio;
 mod supervisor;
 mod symbols;
+mod trial;
 
 use std::any::Any;
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use glasshouse_model::settings::Settings;
-use glasshouse_model::{Clock, ExtensionId, Failure};
+use glasshouse_model::standing::Standing;
+use glasshouse_model::{Clock, Digest, ExtensionId, Failure};
 use glasshouse_telemetry::Depot;
 use tokio::sync::{mpsc, watch};
 use wasmtime::Engine;
 
-pub use bounds::OutOfBounds;
+pub use bounds::TooMuch;
 pub use clock::SystemClock;
-pub use compile::{CompileSettings, Containment, Limit, Spent};
-pub use engine::LinkerHook;
+pub use compile::{CompileCost, CompileLimit, CompileSettings, Containment};
+pub use determinism::Determinism;
+pub use engine::{LinkerHook, WASMTIME_VERSION};
 pub use extension::{CallError, Chain, ComponentInfo, Event, Extension, HandlerError, Reply, Status, Trigger};
 pub use failure::HostFault;
 pub use grants::GrantError;
 pub use health::{Check, Health};
+pub use held::HostMemory;
 pub use inspect::{Inspection, inspect};
 pub use loader::LoadError;
 pub use present::ApplyError;
 pub use sandbox::{EmbedderCall, EmbedderData};
 pub use state::State;
 pub use symbols::SourceFrame;
+pub use trial::{Trial, Tried};
 pub use wasmtime;
 
-use cache::Cache;
+use cache::{Cache, digest_file};
 use compile::Compiler;
 use engine::Engines;
-use extension::Shared;
+use extension::{ORDERS, Shared};
 use grants::Reachable;
-use loader::{Found, Loaded, Loader, Source};
-use mailbox::{Mailbox, Message, Traffic};
+use loader::{Found, Loaded, Loader, Source, check_size};
+use mailbox::{Mailbox, Traffic};
 use meter::Phase;
 use neighbours::{Neighbours, Registry};
 use present::Present;
+use refused::NotStarted;
 use sandbox::{Blueprint, Exports};
-use supervisor::Supervisor;
+use supervisor::{Inbox, Supervisor};
 use symbols::Symbols;
 
 /// The process that compiles components: a program that embeds the host is its own worker once its `main` calls
@@ -95,6 +109,8 @@ pub struct RuntimeSettings {
     pub linker_hooks: Vec<LinkerHook>,
     /// Makes an embedder's data for each instance.
     pub embedder_data: EmbedderData,
+    /// Makes the runs of guests alike, for measuring and for tests; `None` gives them the time and random bytes.
+    pub determinism: Option<Determinism>,
 }
 
 impl Default for RuntimeSettings {
@@ -107,11 +123,13 @@ impl Default for RuntimeSettings {
             depot: None,
             linker_hooks: Vec::new(),
             embedder_data: Arc::new(|_| Box::new(()) as Box<dyn Any + Send>),
+            determinism: None,
         }
     }
 }
 
 /// What to run.
+#[derive(Clone, Debug)]
 pub struct ExtensionSpec {
     /// Its id.
     pub id: ExtensionId,
@@ -142,6 +160,7 @@ pub struct Runtime {
     clock: Arc<dyn Clock>,
     depot: Depot,
     embedder_data: EmbedderData,
+    determinism: Option<Determinism>,
     phase: watch::Sender<Phase>,
     traffic: Arc<Traffic>,
     symbols: Arc<Symbols>,
@@ -150,7 +169,11 @@ pub struct Runtime {
 impl Runtime {
     /// Sets up the engine. A cache folder that cannot be used is said in the log, and components are compiled anew.
     pub fn new(settings: RuntimeSettings) -> Result<Self, RuntimeError> {
-        let engines = Arc::new(Engines::new(settings.linker_hooks).map_err(RuntimeError::Engine)?);
+        let mut hooks = settings.linker_hooks;
+        if settings.determinism.is_some() {
+            hooks.insert(0, Box::new(host::clocks::add));
+        }
+        let engines = Arc::new(Engines::new(hooks).map_err(RuntimeError::Engine)?);
         let cache = settings.cache_folder.and_then(|folder| {
             Cache::open(&folder)
                 .inspect_err(|error| {
@@ -167,6 +190,7 @@ impl Runtime {
             depot: settings.depot.unwrap_or_else(|| Depot::in_memory(Arc::clone(&settings.clock))),
             clock: settings.clock,
             embedder_data: settings.embedder_data,
+            determinism: settings.determinism,
             phase: watch::Sender::new(Phase::Running),
             traffic: Arc::default(),
             symbols: Arc::default(),
@@ -188,24 +212,25 @@ impl Runtime {
             loader: Arc::clone(&self.loader),
             neighbours: Neighbours::new(&self.registry, spec.settings.permissions.clone()),
             embedder_data: Arc::clone(&self.embedder_data),
+            determinism: self.determinism,
         }
     }
 
     /// Lists an extension that cannot be started, with its cause, so that it is seen with the others.
     pub fn start_failed(&self, spec: ExtensionSpec, cause: String) -> Result<Extension, RuntimeError> {
-        self.spawn(spec, |_| std::future::ready(Err(cause)))
+        self.spawn(spec, |_| std::future::ready(Err(cause.into())))
     }
 
     fn spawn<F>(&self, spec: ExtensionSpec, load: impl FnOnce(Extension) -> F) -> Result<Extension, RuntimeError>
     where
-        F: Future<Output = Result<Assembled, String>> + Send + 'static,
+        F: Future<Output = Result<Assembled, NotStarted>> + Send + 'static,
     {
-        let (extension, mailbox) = self.handle(spec);
+        let (extension, inbox) = self.handle(spec);
         let recorder = extension.shared().store.recorder();
         if !self.registry.add(extension.clone()) {
             return Err(RuntimeError::Duplicate(extension.id().clone()));
         }
-        let supervisor = Supervisor { extension: extension.clone(), recorder, mailbox, phase: self.phase.subscribe() };
+        let supervisor = Supervisor { extension: extension.clone(), recorder, inbox, phase: self.phase.subscribe() };
         let task = tokio::spawn(supervisor.run(load(extension.clone())));
         let watched = extension.clone();
         tokio::spawn(async move {
@@ -218,12 +243,14 @@ impl Runtime {
         Ok(extension)
     }
 
-    /// A new extension's handle and the other end of its mailbox.
-    fn handle(&self, spec: ExtensionSpec) -> (Extension, mpsc::Receiver<Message>) {
+    /// A new extension's handle, and what its supervisor goes by.
+    fn handle(&self, spec: ExtensionSpec) -> (Extension, Inbox) {
         let store = self.depot.store(spec.id.as_str(), &spec.settings).unwrap_or_else(|error| {
             tracing::error!(extension = %spec.id, "its telemetry is kept in memory only: {error}");
             self.depot.store_in_memory(&spec.settings)
         });
+        let standing = Standing::new(&spec.settings.budget);
+        let (orders, ordered) = mpsc::channel(ORDERS);
         let (sender, mailbox) = Mailbox::new(spec.settings.budget.mailbox, Arc::clone(&self.traffic));
         let extension = Extension::new(Shared {
             id: spec.id,
@@ -233,11 +260,16 @@ impl Runtime {
             clock: Arc::clone(&self.clock),
             mailbox: sender,
             status: watch::Sender::new(Status::Loading),
+            stand: Mutex::new(standing.state().clone()),
+            uses: Arc::clone(standing.uses()),
+            next_call_at: AtomicU64::new(0),
+            orders,
             component: OnceLock::new(),
             path: spec.component,
             health: Mutex::default(),
+            held: Arc::default(),
         });
-        (extension, mailbox)
+        (extension, Inbox { mailbox, orders: ordered, standing })
     }
 
     /// The extension with this id.
@@ -308,6 +340,7 @@ struct Assembler {
     loader: Arc<Loader>,
     neighbours: Neighbours,
     embedder_data: EmbedderData,
+    determinism: Option<Determinism>,
 }
 
 /// An extension that is about to be served.
@@ -317,12 +350,16 @@ impl Assembler {
     /// Starts to load at once; what is returned waits for the end of it. All that waits for the disk or for a name server
     /// is done on a blocking thread, and all that a start with a warm cache takes in one go there, since each hand-over
     /// between threads costs 30 µs on a quiet machine, and on a busy one the wait for a processor.
-    fn assemble(self, extension: Extension) -> impl Future<Output = Result<Assembled, String>> + Send + 'static {
+    fn assemble(self, extension: Extension) -> impl Future<Output = Result<Assembled, NotStarted>> + Send + 'static {
         let first = tokio::task::spawn_blocking(move || {
             let shared = extension.shared();
             let metering = shared.present.get().budget.metering;
-            let found = self.loader.find(&shared.path, metering).map_err(|error| error.to_string())?;
-            Ok::<_, String>(match found {
+            let found = self.loader.find(&shared.path, metering).map_err(|error| {
+                // What cannot be read has no digest, and what is too large is not read.
+                let digest = check_size(&shared.path).ok().and_then(|()| digest_file(&shared.path).ok());
+                NotStarted::by(&error, digest.map_or(Digest([0; 32]), |(digest, _)| digest))
+            })?;
+            Ok::<_, NotStarted>(match found {
                 Found::Compiled(loaded) => Begun::Done(self.plan(&extension, &loaded)?),
                 Found::Component(source) => Begun::ToCompile(self, extension, source),
             })
@@ -333,18 +370,20 @@ impl Assembler {
                 Begun::ToCompile(assembler, extension, source) => (assembler, extension, source),
             };
             let path = &extension.shared().path;
-            let loaded = assembler.loader.compile(path, source).await.map_err(|error| error.to_string())?;
+            let digest = source.digest();
+            let loaded = assembler.loader.compile(path, source).await;
+            let loaded = loaded.map_err(|error| NotStarted::by(&error, digest))?;
             let last = tokio::task::spawn_blocking(move || assembler.plan(&extension, &loaded));
             last.await.map_err(|error| error.to_string())?
         }
     }
 
     /// Looks up names and links; blocks while it does.
-    fn plan(self, extension: &Extension, loaded: &Loaded) -> Result<Assembled, String> {
+    fn plan(self, extension: &Extension, loaded: &Loaded) -> Result<Assembled, NotStarted> {
         let shared = extension.shared();
         let reachable =
             Reachable::resolve(&shared.present.get().permissions.network).map_err(|error| error.to_string())?;
-        let link = |error: wasmtime::Error| inspect::link_error(&error);
+        let link = |error: wasmtime::Error| NotStarted::unfit(inspect::link_error(&error), loaded.digest);
         let pre = loaded.machine.linker.instantiate_pre(&loaded.component).map_err(link)?;
         let exports = Exports::find(&pre).map_err(link)?;
         let blueprint = Blueprint {
@@ -359,6 +398,8 @@ impl Assembler {
             clock: Arc::clone(&shared.clock),
             neighbours: self.neighbours,
             embedder_data: self.embedder_data,
+            held: Arc::clone(&shared.held),
+            determinism: self.determinism,
         };
         let info = ComponentInfo { digest: loaded.digest, file_bytes: loaded.file_bytes, compiled: loaded.compiled };
         Ok((Arc::new(blueprint), info))

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arc_swap::{ArcSwap, Cache};
 use glasshouse_model::config::{Change, OutOfBounds, changes, check_bounds};
 use glasshouse_model::settings::Settings;
-use tokio::sync::Notify;
 
 /// Settings that cannot take the place of those in effect; nothing was changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -18,11 +17,9 @@ pub enum ApplyError {
     OutOfBounds(#[from] OutOfBounds),
 }
 
-/// The settings of an extension, and how others get to know that they were replaced.
+/// The settings of an extension.
 pub(crate) struct Present {
     settings: Arc<ArcSwap<Settings>>,
-    /// Wakes the extension's supervisor, whose intervals may have changed.
-    changed: Notify,
     /// Held while settings are replaced, so that two that do it at once do not undo each other's changes halfway.
     replacing: Mutex<()>,
 }
@@ -32,11 +29,7 @@ pub(crate) type Settled = Cache<Arc<ArcSwap<Settings>>, Arc<Settings>>;
 
 impl Present {
     pub(crate) fn new(settings: Settings) -> Self {
-        Self {
-            settings: Arc::new(ArcSwap::from_pointee(settings)),
-            changed: Notify::new(),
-            replacing: Mutex::default(),
-        }
+        Self { settings: Arc::new(ArcSwap::from_pointee(settings)), replacing: Mutex::default() }
     }
 
     /// Those in effect now.
@@ -47,11 +40,6 @@ impl Present {
     /// For whoever reads them once an invocation.
     pub(crate) fn follow(&self) -> Settled {
         Cache::new(Arc::clone(&self.settings))
-    }
-
-    /// Waits until they are replaced. May be cancelled.
-    pub(crate) async fn changed(&self) {
-        self.changed.notified().await;
     }
 
     /// Replaces them, if all that differs can take effect while the extension runs. `told` gets to know of the change while
@@ -71,7 +59,6 @@ impl Present {
             let settings = Arc::new(settings);
             self.settings.store(Arc::clone(&settings));
             told(&settings, &changes);
-            self.changed.notify_one();
         }
         Ok(changes)
     }

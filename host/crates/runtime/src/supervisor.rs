@@ -1,40 +1,60 @@
-//! The task that owns an extension's instance: loads it, serves its mailbox, rebuilds it after a failure, and keeps one
-//! that goes on failing in quarantine.
+//! The task that owns an extension's instance: loads it, serves its mailbox, rebuilds it after a failure, spaces its calls
+//! when it is over a rate, and keeps it in quarantine when it goes on failing.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
+use std::time::Duration;
 
 use glasshouse_model::settings::Debugging;
-use glasshouse_model::text;
+use glasshouse_model::standing::{End, Spent, Standing, State, Transition};
 use glasshouse_model::wire::{Field, Value};
 use glasshouse_model::{Blame, Failure, Level};
 use glasshouse_telemetry::{Drop, Recorder};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
-use crate::extension::{CallError, ComponentInfo, Extension, Reply, Status, Trigger};
+use crate::extension::{CallError, ComponentInfo, Extension, Order, Reply, Status, Trigger};
 use crate::health::CHECKS;
 use crate::intake::host_log;
 use crate::mailbox::{Message, Work};
 use crate::meter::Phase;
+use crate::refused::{NotStarted, record};
 use crate::sandbox::{Answer, Blueprint, BuildError, Job, Sandbox};
+use crate::standing;
 
-/// A quarantine that a probe did not end lasts twice as long as the one before, up to so many times the first.
-const LONGEST_QUARANTINE: u32 = 16;
+/// How often a throttled extension is looked at: by so much its next call may be late.
+const LOOK_AT_THROTTLED: Duration = Duration::from_millis(50);
+/// How often a warned extension is looked at, to see whether it is healthy again.
+const LOOK_AT_WARNED: Duration = Duration::from_secs(1);
 
 /// Owns one extension's instance.
 pub(crate) struct Supervisor {
     pub(crate) extension: Extension,
     pub(crate) recorder: Recorder,
-    pub(crate) mailbox: mpsc::Receiver<Message>,
+    pub(crate) inbox: Inbox,
     pub(crate) phase: watch::Receiver<Phase>,
+}
+
+/// What comes to a supervisor, and how its extension stands.
+pub(crate) struct Inbox {
+    pub(crate) mailbox: mpsc::Receiver<Message>,
+    pub(crate) orders: mpsc::Receiver<Order>,
+    pub(crate) standing: Standing,
 }
 
 /// An extension that was loaded.
 struct Serving {
     blueprint: Arc<Blueprint>,
     sandbox: Option<Sandbox>,
-    failures_in_a_row: u32,
-    quarantines_in_a_row: u32,
+}
+
+/// What a supervisor does next.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and a box would cost each call an allocation")]
+enum Deed {
+    Deliver(Message),
+    MakeRound(Round),
+    Obey(Order),
+    Look,
 }
 
 /// What an extension is asked for from time to time.
@@ -89,7 +109,7 @@ fn every(period: std::time::Duration) -> Interval {
 
 impl Supervisor {
     /// Loads the extension and serves it until the host stops.
-    pub(crate) async fn run(mut self, load: impl Future<Output = Result<(Arc<Blueprint>, ComponentInfo), String>>) {
+    pub(crate) async fn run(mut self, load: impl Future<Output = Result<(Arc<Blueprint>, ComponentInfo), NotStarted>>) {
         let mut phase = self.phase.clone();
         let loaded = tokio::select! {
             loaded = load => Some(loaded),
@@ -97,7 +117,7 @@ impl Supervisor {
         };
         match loaded {
             Some(Ok((blueprint, component))) => self.serve(blueprint, component).await,
-            Some(Err(cause)) => self.refuse(cause).await,
+            Some(Err(refused)) => self.refuse(refused).await,
             None => self.turn_away().await,
         }
         self.extension.shared().status.send_replace(Status::Stopped);
@@ -109,7 +129,7 @@ impl Supervisor {
         let sandbox = match blueprint.build(self.phase.clone()).await {
             Ok(sandbox) => sandbox,
             Err(BuildError::Cancelled) => return self.turn_away().await,
-            Err(error) => return self.refuse(advised(&error)).await,
+            Err(error) => return self.refuse(advised(&error).into()).await,
         };
         let digest = component.digest.short();
         let fields = [
@@ -120,22 +140,15 @@ impl Supervisor {
         self.set_status(Status::Ready);
         let mut rounds = Rounds::default();
         rounds.settle(&blueprint, &self.extension.settings().debugging);
-        let mut serving = Serving { blueprint, sandbox: Some(sandbox), failures_in_a_row: 0, quarantines_in_a_row: 0 };
-        let extension = self.extension.clone();
-        loop {
-            let message = tokio::select! {
-                message = self.next() => message,
-                round = rounds.next() => {
-                    self.make_round(&mut serving, round).await;
-                    continue;
-                }
-                () = extension.shared().present.changed() => {
-                    rounds.settle(&serving.blueprint, &extension.settings().debugging);
-                    continue;
-                }
-            };
-            let Some(message) = message else { break };
-            self.deliver(&mut serving, message).await;
+        let mut serving = Serving { blueprint, sandbox: Some(sandbox) };
+        self.note(&mut serving, &Ending::Cancelled);
+        while let Some(deed) = self.wait(&mut rounds).await {
+            match deed {
+                Deed::Deliver(message) => self.deliver(&mut serving, message).await,
+                Deed::MakeRound(round) => self.make_round(&mut serving, round).await,
+                Deed::Obey(order) => self.obey(&mut serving, &mut rounds, order),
+                Deed::Look => self.look(&mut serving),
+            }
         }
         if let Some(mut sandbox) = serving.sandbox.take()
             && sandbox.is_alive()
@@ -145,22 +158,67 @@ impl Supervisor {
         self.recorder.ledger().set_memory(0);
     }
 
-    /// The next message; `None` once the host stops and the mailbox is empty.
-    async fn next(&mut self) -> Option<Message> {
-        if *self.phase.borrow() < Phase::Ending {
+    /// Waits for what is to be done next; `None` once the host stops and the mailbox is empty.
+    async fn wait(&mut self, rounds: &mut Rounds) -> Option<Deed> {
+        let is_held = self.is_held();
+        let look = match self.inbox.standing.state() {
+            State::Throttled { .. } => Some(LOOK_AT_THROTTLED),
+            State::Warned { .. } => Some(LOOK_AT_WARNED),
+            _ => None,
+        };
+        let Inbox { mailbox, orders, .. } = &mut self.inbox;
+        let phase = &mut self.phase;
+        let work = async {
             tokio::select! {
-                biased;
-                message = self.mailbox.recv() => return message,
-                _ = self.phase.wait_for(|phase| *phase >= Phase::Ending) => {}
+                message = next(mailbox, phase), if !is_held => message.map(Deed::Deliver),
+                round = rounds.next(), if !is_held => Some(Deed::MakeRound(round)),
+                () = async { tokio::time::sleep(look.unwrap_or_default()).await }, if look.is_some() => Some(Deed::Look),
+            }
+        };
+        // Orders go first, so that what was changed before a call was made holds for it.
+        tokio::select! {
+            biased;
+            Some(order) = orders.recv() => Some(Deed::Obey(order)),
+            deed = work => deed,
+        }
+    }
+
+    /// Whether calls are held back, since the extension is over a rate. A host that stops does not wait for that.
+    fn is_held(&self) -> bool {
+        let next_call_at = self.inbox.standing.next_call_at();
+        next_call_at > 0 && next_call_at > self.extension.monotonic_nanos() && *self.phase.borrow() == Phase::Running
+    }
+
+    fn obey(&mut self, serving: &mut Serving, rounds: &mut Rounds, order: Order) {
+        match order {
+            Order::Settle => {
+                let settings = self.extension.settings();
+                rounds.settle(&serving.blueprint, &settings.debugging);
+                self.inbox.standing.configure(&settings.budget);
+                self.look(serving);
+            }
+            Order::Release { by, done } => {
+                let transition = self.inbox.standing.release();
+                // Whoever asked may be gone.
+                let _ = done.send(transition.is_some());
+                if let Some(transition) = transition {
+                    self.tell(serving, transition, Some(&by));
+                }
             }
         }
-        self.mailbox.close();
-        self.mailbox.recv().await
+    }
+
+    /// Looks whether time has changed how the extension stands.
+    fn look(&mut self, serving: &mut Serving) {
+        if let Some(transition) = self.inbox.standing.passed(self.extension.monotonic_nanos()) {
+            self.tell(serving, transition, None);
+        }
+        self.hold();
     }
 
     /// Asks an extension that takes calls for its metrics or its health.
     async fn make_round(&mut self, serving: &mut Serving, round: Round) {
-        if self.extension.status() != Status::Ready {
+        if matches!(self.inbox.standing.state(), State::Quarantined { .. } | State::Probing { .. }) {
             return;
         }
         if let Err(error) = self.revive(serving).await {
@@ -171,29 +229,48 @@ impl Supervisor {
             Round::Collect => Job::Collect,
             Round::Health => Job::CheckHealth,
         };
-        match sandbox.invoke(job, Trigger::default(), 0).await {
+        let ending = match sandbox.invoke(job, Trigger::default(), 0).await {
             Answer::Health(mut checks) => {
                 checks.truncate(CHECKS);
                 *self.extension.shared().health.lock().unwrap_or_else(PoisonError::into_inner) = checks;
+                Ending::Cancelled
             }
-            Answer::Failed(failure) => self.note_failure(serving, &failure),
-            _ => {}
-        }
+            Answer::Failed(failure) => Ending::Failed(Arc::new(*failure)),
+            // That it could be asked does not show that its calls go well.
+            _ => Ending::Cancelled,
+        };
+        self.note(serving, &ending);
     }
 
     /// Answers that the extension cannot be used, until the host stops.
-    async fn refuse(&mut self, cause: String) {
+    async fn refuse(&mut self, refused: NotStarted) {
+        let NotStarted { cause, failure } = refused;
+        if let Some(failure) = failure {
+            record(&self.recorder, self.extension.shared().clock.now(), *failure);
+        }
         let cause = self.recorder.redactor().redact_text(&cause).into_owned();
         self.log(Level::Error, &format!("failed to start: {cause}"), &[]);
         self.set_status(Status::Failed { cause: cause.clone() });
-        while let Some(message) = self.next().await {
-            self.answer_error(message, CallError::Unavailable(cause.clone()));
+        loop {
+            let Inbox { mailbox, orders, .. } = &mut self.inbox;
+            tokio::select! {
+                message = next(mailbox, &mut self.phase) => match message {
+                    Some(message) => self.answer_error(message, CallError::Unavailable(cause.clone())),
+                    None => return,
+                },
+                Some(order) = orders.recv() => {
+                    if let Order::Release { done, .. } = order {
+                        // Whoever asked may be gone.
+                        let _ = done.send(false);
+                    }
+                }
+            }
         }
     }
 
     /// Answers what is in the mailbox of an extension whose host stopped before it could start.
     async fn turn_away(&mut self) {
-        while let Some(message) = self.next().await {
+        while let Some(message) = next(&mut self.inbox.mailbox, &mut self.phase).await {
             self.answer_error(message, CallError::Cancelled);
         }
     }
@@ -202,14 +279,12 @@ impl Supervisor {
         if *self.phase.borrow() == Phase::Cancelling {
             return self.answer_error(message, CallError::Cancelled);
         }
-        if let Some(left) = self.extension.quarantine_left() {
-            if !left.is_zero() {
-                let evidence = self.extension.status().reason().unwrap_or_default().to_owned();
-                let message_text = format!("quarantined for another {}: {evidence}", text::duration(left));
-                return self.answer_error(message, CallError::Unavailable(message_text));
+        if let State::Quarantined { evidence, .. } = self.inbox.standing.state() {
+            let evidence = evidence.to_string();
+            match self.inbox.standing.begin(self.extension.monotonic_nanos()) {
+                Err(left) => return self.answer_error(message, CallError::Quarantined { left, evidence }),
+                Ok(probe) => probe.into_iter().for_each(|transition| self.tell(serving, transition, None)),
             }
-            self.log(Level::Info, "quarantine is over: this call probes whether it works again", &[]);
-            self.set_status(Status::Probing);
         }
         if let Err(error) = self.revive(serving).await {
             let refusal = match &error {
@@ -244,17 +319,12 @@ impl Supervisor {
                 ended
             }
         };
-        match answer {
-            Ending::Failed(failure) => {
-                self.note_failure(serving, &failure);
-                if matches!(self.extension.status(), Status::Ready)
-                    && let Err(error) = self.revive(serving).await
-                {
-                    self.note_build_error(serving, &error);
-                }
-            }
-            Ending::Answered => self.note_success(serving),
-            Ending::Cancelled => {}
+        self.note(serving, &answer);
+        if matches!(answer, Ending::Failed(_))
+            && !matches!(self.inbox.standing.state(), State::Quarantined { .. })
+            && let Err(error) = self.revive(serving).await
+        {
+            self.note_build_error(serving, &error);
         }
     }
 
@@ -266,22 +336,40 @@ impl Supervisor {
         serving.sandbox = None;
         serving.sandbox = Some(serving.blueprint.build(self.phase.clone()).await?);
         self.log(Level::Info, "started anew after a failure; what the old instance held in memory is gone", &[]);
+        self.note(serving, &Ending::Cancelled);
         Ok(())
     }
 
-    fn note_success(&self, serving: &mut Serving) {
-        serving.failures_in_a_row = 0;
-        serving.quarantines_in_a_row = 0;
-        if self.extension.status() == Status::Probing {
-            self.log(Level::Info, "the probe succeeded: calls are taken again", &[]);
-            self.set_status(Status::Ready);
+    /// Notes what the last invocation used, and what its end means for how the extension stands.
+    #[inline]
+    fn note(&mut self, serving: &mut Serving, ending: &Ending) {
+        let Some(sandbox) = &serving.sandbox else { return };
+        let spent = *sandbox.spent();
+        self.judge(serving, &spent, ending);
+    }
+
+    fn judge(&mut self, serving: &mut Serving, spent: &Spent, ending: &Ending) {
+        let standing = &mut self.inbox.standing;
+        let transition = match ending {
+            Ending::Answered => standing.ended(spent, End::Answered),
+            Ending::Failed(failure) if failure.kind.blame() == Blame::Guest => {
+                standing.ended(spent, End::Failed(&failure.to_string()))
+            }
+            Ending::Failed(_) | Ending::Cancelled => standing.ended(spent, End::Void),
+        };
+        if let Some(transition) = transition {
+            self.tell(serving, transition, None);
         }
+        self.hold();
     }
 
     /// An instance that cannot be made is a failure of the extension only if its own code failed.
-    fn note_build_error(&self, serving: &mut Serving, error: &BuildError) {
+    fn note_build_error(&mut self, serving: &mut Serving, error: &BuildError) {
         match error {
-            BuildError::Failed(failure) => self.note_failure(serving, failure),
+            BuildError::Failed(failure) => {
+                let spent = Spent { began_at: self.extension.monotonic_nanos(), ..Spent::default() };
+                self.judge(serving, &spent, &Ending::Failed(Arc::new((**failure).clone())));
+            }
             BuildError::Cancelled => {}
             BuildError::Grant(_) | BuildError::Engine(_) => {
                 self.log(Level::Error, &format!("cannot be started anew: {error}"), &[]);
@@ -289,36 +377,29 @@ impl Supervisor {
         }
     }
 
-    fn note_failure(&self, serving: &mut Serving, failure: &Failure) {
-        if failure.kind.blame() == Blame::Host {
-            return;
+    /// Makes a step known: as a record, as the status that others see, and to callers.
+    fn tell(&mut self, serving: &mut Serving, transition: Transition, by: Option<&str>) {
+        standing::record(&self.extension, &self.recorder, &transition, by);
+        if let State::Quarantined { .. } = transition.to {
+            serving.sandbox = None;
+            self.recorder.ledger().set_memory(0);
+            self.inbox.standing.instance_gone();
         }
-        let settings = self.extension.settings();
-        let budget = &settings.budget;
-        let failures = serving.failures_in_a_row + 1;
-        let probing = self.extension.status() == Status::Probing;
-        if failures < budget.failures_in_a_row && !probing {
-            serving.failures_in_a_row = failures;
-            return;
+        let shared = self.extension.shared();
+        let status = standing::status(&transition.to);
+        *shared.stand.lock().unwrap_or_else(PoisonError::into_inner) = transition.to;
+        if status != self.extension.status() {
+            self.set_status(status);
         }
-        let times = 1_u32.checked_shl(serving.quarantines_in_a_row).unwrap_or(u32::MAX).min(LONGEST_QUARANTINE);
-        let length = budget.quarantine.saturating_mul(times);
-        serving.quarantines_in_a_row += 1;
-        serving.failures_in_a_row = 0;
-        serving.sandbox = None;
-        self.recorder.ledger().set_memory(0);
-        let until = self.extension.shared().clock.monotonic_nanos().saturating_add(length.as_nanos() as u64);
-        let evidence = if probing {
-            format!("the probe failed: {failure}")
-        } else {
-            format!("{failures} failures in a row, the last one: {failure}")
-        };
-        let fields = [
-            Field { name: "failures_in_a_row", value: Value::Integer(i64::from(failures)) },
-            Field { name: "quarantine_ns", value: Value::Integer(length.as_nanos() as i64) },
-        ];
-        self.log(Level::Error, &format!("quarantined for {}: {evidence}", text::duration(length)), &fields);
-        self.set_status(Status::Quarantined { until, evidence });
+        self.hold();
+    }
+
+    /// Lets callers know for how long calls are held back.
+    fn hold(&self) {
+        let (next, shown) = (self.inbox.standing.next_call_at(), &self.extension.shared().next_call_at);
+        if shown.load(Ordering::Relaxed) != next {
+            shown.store(next, Ordering::Relaxed);
+        }
     }
 
     /// Answers without having called the extension. An event that nobody waits for is counted.
@@ -339,6 +420,19 @@ impl Supervisor {
     fn log(&self, level: Level, message: &str, fields: &[Field<'_>]) {
         host_log(&self.recorder, &*self.extension.shared().clock, &[], level, message, fields);
     }
+}
+
+/// The next message; `None` once the host stops and the mailbox is empty. May be cancelled.
+async fn next(mailbox: &mut mpsc::Receiver<Message>, phase: &mut watch::Receiver<Phase>) -> Option<Message> {
+    if *phase.borrow() < Phase::Ending {
+        tokio::select! {
+            biased;
+            message = mailbox.recv() => return message,
+            _ = phase.wait_for(|phase| *phase >= Phase::Ending) => {}
+        }
+    }
+    mailbox.close();
+    mailbox.recv().await
 }
 
 /// What a failure to start means, with what to do about it.

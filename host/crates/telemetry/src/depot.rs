@@ -5,8 +5,9 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use glasshouse_model::settings::{Redaction, Settings};
@@ -15,7 +16,7 @@ use rustix::fs::FlockOperation;
 
 use crate::allowance::{Allowance, RingAllowance};
 use crate::header::FORMAT_VERSION;
-use crate::home::Home;
+use crate::home::{Found, Home};
 use crate::keeper::Keeper;
 use crate::redact::{RedactionError, Redactor};
 use crate::ring::{Bounds, DiskRing, Ring};
@@ -28,6 +29,8 @@ const FORMAT: &str = "format";
 const FORMAT_NAME: &str = "glasshouse telemetry";
 /// The file that the host which writes to the directory holds locked.
 const LOCK: &str = "lock";
+/// Folders that are looked through at once: as many requests as a disk is glad of.
+const OPENED_AT_ONCE: usize = 16;
 
 /// How a [`Depot`] is set up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,6 +105,8 @@ pub struct Depot {
     clock: Arc<dyn Clock>,
     /// Shared by the extensions that have the same rules.
     redactors: Mutex<HashMap<Redaction, Arc<Redactor>>>,
+    /// What was found of rings, by folder, before their stores are asked for.
+    ahead: Mutex<HashMap<Arc<Path>, io::Result<Found>>>,
 }
 
 /// A data directory that this host writes to.
@@ -153,7 +158,7 @@ impl Depot {
     /// Keeps stores in memory only.
     pub fn in_memory(clock: Arc<dyn Clock>) -> Self {
         let keeper = Keeper::start(None, &DepotSettings::default(), Arc::clone(&clock));
-        Self { disk: None, keeper, clock, redactors: Mutex::default() }
+        Self { disk: None, keeper, clock, redactors: Mutex::default(), ahead: Mutex::default() }
     }
 
     /// Opens the data directory, or makes it, if there is to be one.
@@ -161,7 +166,29 @@ impl Depot {
         let disk =
             settings.data_dir.as_deref().map(|root| Disk::open(root, settings.data_limit)).transpose()?.map(Arc::new);
         let keeper = Keeper::start(disk.clone(), settings, Arc::clone(&clock));
-        Ok(Self { disk, keeper, clock, redactors: Mutex::default() })
+        Ok(Self { disk, keeper, clock, redactors: Mutex::default(), ahead: Mutex::default() })
+    }
+
+    /// Opens what is stored of these extensions, several at once; each [`Depot::store`] then finds its own. Opening one waits
+    /// for the disk more often than for a processor, so that a host of many starts sooner. Blocks.
+    pub fn open_ahead<'e>(&self, extensions: impl IntoIterator<Item = &'e str>) {
+        let Some(disk) = &self.disk else { return };
+        let signals = |extension: &'e str| Signal::ALL.iter().map(|signal| Home::new(&disk.root, extension, *signal));
+        let homes: Vec<_> = extensions.into_iter().flat_map(signals).collect();
+        let next = AtomicUsize::new(0);
+        let open = || {
+            while let Some(home) = homes.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let found = home.open();
+                self.ahead.lock().unwrap_or_else(PoisonError::into_inner).insert(Arc::clone(&home.folder), found);
+            }
+        };
+        thread::scope(|scope| {
+            for _ in 1..OPENED_AT_ONCE.min(homes.len()) {
+                // With fewer threads than that, those that there are take longer.
+                let _ = thread::Builder::new().spawn_scoped(scope, open);
+            }
+            open();
+        });
     }
 
     /// The store of an extension: with what is in the data directory, or empty. Where that cannot be read, or the rules of
@@ -213,10 +240,10 @@ impl Depot {
         allowed: &Arc<Allowance>,
     ) -> Result<Arc<Ring>, DataDirError> {
         let Some(disk) = &self.disk else { return Ok(Ring::in_memory(bounds)) };
-        let folder = disk.root.join(EXTENSIONS).join(extension).join(signal.as_str());
-        let home = Home { folder, extension: extension.to_owned(), signal };
-        let found = home.open().map_err(|cause| DataDirError::Io {
-            path: home.folder.clone(),
+        let home = Home::new(&disk.root, extension, signal);
+        let ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner).remove(&home.folder);
+        let found = ahead.unwrap_or_else(|| home.open()).map_err(|cause| DataDirError::Io {
+            path: home.folder.to_path_buf(),
             doing: "read what is stored",
             cause,
         })?;

@@ -111,6 +111,11 @@ impl Frame {
         FrameParts { sequence: self.sequence, time: self.time, kind: self.kind, flags: self.flags, context, body }
     }
 
+    /// Its bytes: head, context and body.
+    pub(crate) fn len(&self) -> usize {
+        (self.end - self.at) as usize
+    }
+
     /// Where the record after it starts.
     pub(crate) fn next_at(&self) -> usize {
         (self.end as usize).next_multiple_of(ALIGNMENT)

@@ -22,6 +22,7 @@ static SAMPLES: LazyLock<(Vec<u8>, Vec<u8>)> = LazyLock::new(|| {
         made: 0,
         bytes: 0,
         extension: "sample".into(),
+        boot: 0,
     };
     let Ok((segment, mut writer)) = Segment::anonymous(1, SAMPLE_BYTES, Some(header.incarnation.key())) else {
         unreachable!("there is memory for a sample")

@@ -13,12 +13,13 @@ pub(crate) const FLAG_CONTINUED_IN_MEMORY: u8 = 1;
 const MAGIC: [u8; 8] = *b"glasshse";
 const ID_AT: usize = 57;
 const ID_BYTES: usize = 64;
+const BOOT_AT: usize = 124;
 
 /// What a header says.
 ///
 /// ```text
 /// header = magic[8] version:u16 signal:u8 flags:u8 checksum:u32 first_sequence:u64 incarnation:u64
-///          incarnation_start:u64 made:i64 bytes:u64 id_length:u8 id[64] zeros
+///          incarnation_start:u64 made:i64 bytes:u64 id_length:u8 id[64] zeros[3] boot:u32
 /// ```
 ///
 /// The checksum is the low half of XXH3-64 of the whole header with flags and checksum as zeros.
@@ -34,6 +35,8 @@ pub(crate) struct Header {
     /// Bytes that the file was made with; 0 if it is sealed.
     pub(crate) bytes: u64,
     pub(crate) extension: String,
+    /// Under which boot of the system it was written, see [`boot`](crate::boot).
+    pub(crate) boot: u32,
 }
 
 /// A span of sequence numbers without repetition: a new one starts when records may have been lost with the host's memory.
@@ -91,6 +94,7 @@ impl Header {
         let length = id.len().min(ID_BYTES);
         bytes[ID_AT - 1] = length as u8;
         bytes[ID_AT..ID_AT + length].copy_from_slice(&id[..length]);
+        bytes[BOOT_AT..].copy_from_slice(&self.boot.to_le_bytes());
         let checksum = XxHash3_64::oneshot(&bytes) as u32;
         bytes[Self::CHECKSUM_AT..16].copy_from_slice(&checksum.to_le_bytes());
         bytes[Self::FLAGS_AT] = self.flags;
@@ -123,6 +127,7 @@ impl Header {
             made: i64::from_le_bytes(number(40)),
             bytes: u64::from_le_bytes(number(48)),
             extension: id.to_owned(),
+            boot: bytes[BOOT_AT..].first_chunk().map_or(0, |boot| u32::from_le_bytes(*boot)),
         })
     }
 }
@@ -141,6 +146,7 @@ mod tests {
             made: -1,
             bytes: 65_536,
             extension: "a".repeat(64),
+            boot: 0xfedc_ba98,
         }
     }
 

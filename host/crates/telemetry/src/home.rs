@@ -10,22 +10,22 @@ use std::time::{Duration, UNIX_EPOCH};
 use glasshouse_model::Signal;
 use rustix::fs::FallocateFlags;
 
+use crate::boot;
+use crate::depot::EXTENSIONS;
 use crate::frame::{Scan, guess_key};
 use crate::header::{BadHeader, FLAG_CONTINUED_IN_MEMORY, HEADER_BYTES, Header, Incarnation};
-use crate::sealed::{SealedFile, read_whole};
+use crate::sealed::{SEALED, SealedFile, read_whole};
 use crate::segment::{OnDisk, Segment, SegmentFile};
 
 /// The ending of a file that a segment is mapped to.
 const OPEN: &str = "open";
-/// The ending of a sealed segment's file.
-const SEALED: &str = "sealed";
 /// The ending of a sealed segment's file that is being written.
 const PART: &str = "part";
 
 /// A ring's folder.
 #[derive(Clone, Debug)]
 pub(crate) struct Home {
-    pub(crate) folder: PathBuf,
+    pub(crate) folder: Arc<Path>,
     pub(crate) extension: String,
     pub(crate) signal: Signal,
 }
@@ -88,7 +88,7 @@ impl Listing {
             let adds = file.last > last;
             last = last.max(file.last);
             if !adds {
-                leftovers.push(file.path.clone());
+                leftovers.push(file.path());
             }
             adds
         });
@@ -101,6 +101,12 @@ impl Listing {
 }
 
 impl Home {
+    /// The folder of a signal of an extension in a data directory.
+    pub(crate) fn new(root: &Path, extension: &str, signal: Signal) -> Self {
+        let folder = root.join(EXTENSIONS).join(extension).join(signal.as_str()).into();
+        Self { folder, extension: extension.to_owned(), signal }
+    }
+
     /// Names of all files. A folder that is not there is empty.
     pub(crate) fn list(&self) -> io::Result<Listing> {
         /// A file that goes while it is looked at was continued by another one, which may not have been seen.
@@ -124,18 +130,19 @@ impl Home {
         for entry in entries {
             let entry = entry?;
             let name = entry.file_name();
-            let Some((stem, ending)) = name.to_str().and_then(|name| name.split_once('.')) else { continue };
+            let Some(name) = name.to_str() else { continue };
+            let Some((stem, ending)) = name.split_once('.') else { continue };
             let path = entry.path();
             match ending {
                 OPEN => listing.open.extend(stem.parse().ok().map(|number| (number, path.clone()))),
                 SEALED => {
-                    let Some((first, last)) = stem.split_once('-') else { continue };
-                    let (Ok(first), Ok(last)) = (first.parse(), last.parse()) else { continue };
+                    let Some((first, last)) = SealedFile::parse(name) else { continue };
                     // Looked for in the open folder: its path need not be gone through again.
                     let metadata = entry.metadata()?;
                     let newest = metadata.modified().unwrap_or(UNIX_EPOCH).duration_since(UNIX_EPOCH);
                     let newest = newest.map_or(0, |age| age.as_nanos() as i64);
-                    listing.sealed.push(SealedFile { path, first, last, bytes: metadata.len(), newest });
+                    let folder = Arc::clone(&self.folder);
+                    listing.sealed.push(SealedFile { folder, first, last, bytes: metadata.len(), newest });
                 }
                 PART => listing.leftovers.push(path),
                 _ => {}
@@ -160,7 +167,7 @@ impl Home {
             damaged: 0,
         };
         let mut newest_header = match found.sealed.last() {
-            Some(file) => read_header(&file.path),
+            Some(file) => read_header(&file.path()),
             None => Err(BadHeader::Empty),
         };
         // Whether records may have been lost after the newest that is found.
@@ -194,15 +201,22 @@ impl Home {
             found.segments.push(segment);
         }
         found.incarnation = match newest_header {
-            Ok(header) if header.flags & FLAG_CONTINUED_IN_MEMORY == 0 && !tail_lost => header.incarnation,
+            // Under another boot, what was not synced may be lost: its bytes are zeros then, or its file was never there.
+            Ok(header) if header.flags & FLAG_CONTINUED_IN_MEMORY == 0 && !tail_lost && header.boot == boot::id() => {
+                header.incarnation
+            }
             _ => Incarnation::new(found.next_sequence),
         };
         Ok(found)
     }
 
+    fn open_path(&self, number: u64) -> PathBuf {
+        self.folder.join(format!("{number:010}.{OPEN}"))
+    }
+
     /// Makes a file for a segment, with all of its bytes allocated.
     pub(crate) fn make_file(&self, number: u64, bytes: usize) -> io::Result<SegmentFile> {
-        let path = self.folder.join(format!("{number:010}.{OPEN}"));
+        let path = self.open_path(number);
         let file = self.create(&path)?;
         let made = allocate(&file, bytes).and_then(|()| SegmentFile::new(&file, path.clone(), bytes));
         if made.is_err() {
@@ -212,9 +226,17 @@ impl Home {
         made
     }
 
+    /// Gives a file that is not used yet another number.
+    pub(crate) fn renumber(&self, file: &mut SegmentFile, number: u64) -> io::Result<()> {
+        let path = self.open_path(number);
+        fs::rename(file.path(), &path)?;
+        file.set_path(path);
+        Ok(())
+    }
+
     /// Writes a sealed file, which is there as a whole or not at all.
     pub(crate) fn write_sealed(&self, first: u64, last: u64, newest: i64, bytes: &[u8]) -> io::Result<SealedFile> {
-        let path = self.folder.join(format!("{first:020}-{last:020}.{SEALED}"));
+        let path = self.folder.join(SealedFile::name(first, last));
         let part = path.with_extension(PART);
         let time = UNIX_EPOCH + Duration::from_nanos(newest.max(0) as u64);
         let written = self
@@ -229,7 +251,7 @@ impl Home {
             let _ = fs::remove_file(&part);
             return Err(error);
         }
-        Ok(SealedFile { path, first, last, bytes: bytes.len() as u64, newest })
+        Ok(SealedFile { folder: Arc::clone(&self.folder), first, last, bytes: bytes.len() as u64, newest })
     }
 
     /// Writes a file that holds no records, but says where sequence numbers go on.

@@ -1,10 +1,10 @@
-//! The thread that does for all rings what no guest is to wait for: files made ahead, sealing and compression, cleanup, and
-//! the return to a disk that was full.
+//! The threads that do for all rings what no guest is to wait for: one makes files ahead, another one seals, compresses, cleans
+//! up, syncs, and goes back to a disk that was full. A busy guest needs files while others are sealed, and sooner.
 
 use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::thread::JoinHandle;
+use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use glasshouse_model::Clock;
@@ -19,12 +19,19 @@ const TRY_DISK_AGAIN: Duration = Duration::from_secs(1);
 /// How much lower than the guests' the keeper's priority is.
 const NICENESS: i32 = 5;
 
-/// What a ring asks the keeper for.
-pub(crate) enum Errand {
-    /// The file of its next segment.
-    Prepare(Weak<Ring>),
-    /// To seal what is full.
+/// What the keeper is asked for.
+enum Errand {
+    /// To seal what is full of a ring.
     Seal(Weak<Ring>),
+    /// To say when everything that was asked for before is done.
+    Settle(Sender<()>),
+    Stop,
+}
+
+/// What the maker of files is asked for.
+enum Order {
+    /// The file of a ring's next segment.
+    Prepare(Weak<Ring>),
     /// To say when everything that was asked for before is done.
     Settle(Sender<()>),
     Stop,
@@ -32,28 +39,42 @@ pub(crate) enum Errand {
 
 /// Takes errands. A ring asks for a file once in a segment's life, and to seal only if it has not asked already.
 #[derive(Clone)]
-pub(crate) struct Errands(Sender<Errand>);
+pub(crate) struct Errands {
+    keeper: Sender<Errand>,
+    maker: Sender<Order>,
+}
 
+// What nobody takes is not done: without a maker the writer makes its files itself, and nothing is sealed when the host is
+// ending.
 impl Errands {
-    pub(crate) fn send(&self, errand: Errand) {
-        // Without a keeper the writer makes its files itself, and nothing is sealed: the host is ending.
-        let _ = self.0.send(errand);
+    /// Asks for the file of a ring's next segment.
+    pub(crate) fn prepare(&self, ring: Weak<Ring>) {
+        let _ = self.maker.send(Order::Prepare(ring));
+    }
+
+    /// Asks to seal what is full of a ring.
+    pub(crate) fn seal(&self, ring: Weak<Ring>) {
+        let _ = self.keeper.send(Errand::Seal(ring));
     }
 }
 
 type Watched = Arc<Mutex<Vec<Weak<Ring>>>>;
 
-/// The thread, and what it watches over.
+/// The threads, and what they watch over.
 pub(crate) struct Keeper {
     errands: Errands,
     rings: Watched,
-    thread: Option<JoinHandle<()>>,
+    sealing: Option<JoinHandle<()>>,
+    making: Option<JoinHandle<()>>,
 }
 
 impl Keeper {
     pub(crate) fn start(disk: Option<Arc<Disk>>, settings: &DepotSettings, clock: Arc<dyn Clock>) -> Self {
-        let (sender, errands) = channel();
+        let (keeper, errands) = channel();
+        let (maker, orders) = channel();
+        let errands_of_all = Errands { keeper, maker };
         let rings = Watched::default();
+        let has_files = disk.is_some();
         let work = Work {
             errands,
             rings: Arc::clone(&rings),
@@ -64,9 +85,10 @@ impl Keeper {
             retry: Timer::new(TRY_DISK_AGAIN),
             to_seal: VecDeque::new(),
         };
-        // Without the thread, writers do all but sealing themselves.
-        let thread = std::thread::Builder::new().name("keeper".into()).spawn(move || work.run()).ok();
-        Self { errands: Errands(sender), rings, thread }
+        // Without the threads, writers do all but sealing themselves.
+        let sealing = Builder::new().name("keeper".into()).spawn(move || work.run()).ok();
+        let making = has_files.then(|| Builder::new().name("maker".into()).spawn(move || make_files(&orders)).ok());
+        Self { errands: errands_of_all, rings, sealing, making: making.flatten() }
     }
 
     pub(crate) fn errands(&self) -> Errands {
@@ -82,18 +104,37 @@ impl Keeper {
     /// Waits until all that was asked for is done.
     pub(crate) fn settle(&self) {
         let (done, settled) = channel();
-        self.errands.send(Errand::Settle(done));
-        // It fails only if the thread has ended.
-        let _ = settled.recv();
+        let _ = self.errands.keeper.send(Errand::Settle(done.clone()));
+        let _ = self.errands.maker.send(Order::Settle(done));
+        // Each thread that there is answers once; the end of all senders is the end of waiting.
+        while settled.recv().is_ok() {}
     }
 }
 
 impl Drop for Keeper {
     fn drop(&mut self) {
-        self.errands.send(Errand::Stop);
-        if let Some(thread) = self.thread.take() {
+        let _ = self.errands.maker.send(Order::Stop);
+        let _ = self.errands.keeper.send(Errand::Stop);
+        // The keeper removes what the maker has made and nobody used, so that one ends first.
+        for thread in [self.making.take(), self.sealing.take()].into_iter().flatten() {
             // What it had to say, it has said in the log.
             let _ = thread.join();
+        }
+    }
+}
+
+/// Makes files as they are asked for. Its priority is the guests' own: one that finds no file must make it itself.
+fn make_files(orders: &Receiver<Order>) {
+    while let Ok(order) = orders.recv() {
+        match order {
+            Order::Prepare(ring) => {
+                if let Some(ring) = ring.upgrade() {
+                    ring.prepare();
+                }
+            }
+            // Whoever waited may have gone.
+            Order::Settle(done) => drop(done.send(())),
+            Order::Stop => break,
         }
     }
 }
@@ -121,11 +162,6 @@ impl Work {
                 wake = wake.min(sealed_until);
             }
             match self.errands.recv_timeout(wake.saturating_duration_since(Instant::now())) {
-                Ok(Errand::Prepare(ring)) => {
-                    if let Some(ring) = ring.upgrade() {
-                        ring.prepare();
-                    }
-                }
                 Ok(Errand::Seal(ring)) => self.to_seal.push_back(ring),
                 Ok(Errand::Settle(done)) => {
                     self.settle();

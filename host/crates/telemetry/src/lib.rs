@@ -6,22 +6,29 @@
 //! ring is over its bounds, and are counted. A [`Depot`] keeps stores, and does in the background what takes time.
 
 mod allowance;
+mod boot;
 mod cursor;
 mod depot;
 mod frame;
 #[doc(hidden)]
 pub mod fuzzing;
+mod gates;
+mod governor;
 mod header;
 mod home;
 mod keeper;
 mod ledger;
+mod overhead;
 mod pack;
 pub mod query;
+mod rate;
 mod reader;
 mod redact;
 mod ring;
+mod sampling;
 mod sealed;
 mod segment;
+mod series;
 mod store;
 mod stored;
 mod view;
@@ -31,10 +38,14 @@ mod tests;
 
 pub use cursor::{Cursor, InvalidCursor};
 pub use depot::{DataDirError, Depot, DepotSettings, StoreError};
+pub use governor::{Detail, Load};
 pub use ledger::{Ledger, Usage};
+pub use overhead::{Overhead, TIMED_IN};
 pub use query::{Needs, Order, Query, QueryError};
+pub use rate::Worth;
 pub use reader::{Body, Entry, Gap, GapCause, Page, Reader};
 pub use redact::{CleanStarts, KeyLines, LogSearch, MARKER, RedactionError, Redactor, SeenLog};
 pub use ring::Bounds;
+pub use series::Place;
 pub use store::{Drop, Drops, Head, Recorder, Store, StoreSettings};
 pub use stored::DataDir;

@@ -283,6 +283,11 @@ impl Entry {
         self.frame.sequence
     }
 
+    /// Bytes that it takes in its segment, its head and its context included.
+    pub fn bytes(&self) -> usize {
+        self.frame.len()
+    }
+
     /// Its time.
     pub fn time(&self) -> UnixNanos {
         UnixNanos(self.frame.time)

@@ -11,11 +11,12 @@ use arc_swap::ArcSwap;
 use glasshouse_model::Clock;
 
 use crate::allowance::RingAllowance;
+use crate::boot;
 use crate::depot::Disk;
 use crate::frame::FrameParts;
 use crate::header::{HEADER_BYTES, Header, Incarnation};
 use crate::home::{Found, Home};
-use crate::keeper::{Errand, Errands};
+use crate::keeper::Errands;
 use crate::sealed::SealedFile;
 use crate::segment::{OnDisk, Segment, SegmentFile, SegmentWriter};
 
@@ -140,6 +141,7 @@ impl DiskRing {
             made: self.clock.now().0,
             bytes,
             extension: self.home.extension.clone(),
+            boot: boot::id(),
         }
     }
 }
@@ -216,7 +218,7 @@ impl Ring {
         if let Some(disk) = &self.disk
             && writer.spare.is_none()
         {
-            disk.errands.send(Errand::Prepare(self.me.clone()));
+            disk.errands.prepare(self.me.clone());
         }
     }
 
@@ -254,7 +256,7 @@ impl Ring {
         if let Some(disk) = &self.disk
             && !self.seal_asked.swap(true, Ordering::Relaxed)
         {
-            disk.errands.send(Errand::Seal(self.me.clone()));
+            disk.errands.seal(self.me.clone());
         }
     }
 
@@ -382,7 +384,7 @@ impl Ring {
                 return None;
             }
             shelf.sealed = Arc::new(sealed);
-            Retired(Some(OnDisk { path: file.path, bytes: file.bytes }))
+            Retired(Some(OnDisk { path: file.path(), bytes: file.bytes }))
         };
         self.shelf.store(Arc::new(shelf.clone()));
         Some(retired)
@@ -422,6 +424,10 @@ impl Ring {
 }
 
 impl Shelf {
+    fn is_empty(&self) -> bool {
+        self.sealed.is_empty() && self.segments.is_empty()
+    }
+
     pub(crate) fn oldest_sequence(&self) -> Option<u64> {
         let sealed = self.sealed.first().map(|file| file.first);
         sealed.or_else(|| self.segments.first().map(|segment| segment.first_sequence()))

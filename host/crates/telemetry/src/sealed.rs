@@ -14,7 +14,8 @@
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::FileExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use twox_hash::XxHash3_64;
 
@@ -33,10 +34,14 @@ const MAX_FILE_BYTES: u64 = 256 << 20;
 /// Level of compression: higher ones take several times as long for a tenth less.
 const COMPRESSION_LEVEL: i32 = 3;
 
-/// A sealed segment's file on the disk.
+/// The ending of a sealed segment's file.
+pub(crate) const SEALED: &str = "sealed";
+
+/// A sealed segment's file on the disk. A ring may have thousands, and copies their list often.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct SealedFile {
-    pub(crate) path: PathBuf,
+    /// The ring's.
+    pub(crate) folder: Arc<Path>,
     /// Sequence numbers of the first and the last record.
     pub(crate) first: u64,
     pub(crate) last: u64,
@@ -180,6 +185,22 @@ fn whole_block(bytes: &[u8]) -> Option<(Block<'_>, usize)> {
 }
 
 impl SealedFile {
+    /// The name of a file that holds these records.
+    pub(crate) fn name(first: u64, last: u64) -> String {
+        format!("{first:020}-{last:020}.{SEALED}")
+    }
+
+    /// The sequence numbers in a name; `None` if it is none.
+    pub(crate) fn parse(name: &str) -> Option<(u64, u64)> {
+        let (first, last) = name.strip_suffix(SEALED)?.strip_suffix('.')?.split_once('-')?;
+        let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+        (Self::name(first, last) == name).then_some((first, last))
+    }
+
+    pub(crate) fn path(&self) -> PathBuf {
+        self.folder.join(Self::name(self.first, self.last))
+    }
+
     /// Whether it holds no records, but only says where sequence numbers go on.
     pub(crate) fn is_marker(&self) -> bool {
         self.last < self.first
@@ -188,7 +209,7 @@ impl SealedFile {
     /// Whether its header, or else any of its blocks, fits its name.
     pub(crate) fn holds_its_last(&self) -> bool {
         let mut header = [0; HEADER_BYTES];
-        let read = File::open(&self.path).and_then(|file| file.read_exact_at(&mut header, 0));
+        let read = File::open(self.path()).and_then(|file| file.read_exact_at(&mut header, 0));
         match read {
             Err(error) if error.kind() == io::ErrorKind::NotFound => true,
             Ok(()) if Header::decode(&header).is_ok_and(|header| header.first_sequence == self.first) => true,
@@ -201,7 +222,7 @@ impl SealedFile {
 
     /// Reads all of it, however long it has become or is no more.
     pub(crate) fn read(&self) -> io::Result<Vec<u8>> {
-        read_whole(&File::open(&self.path)?)
+        read_whole(&File::open(self.path())?)
     }
 }
 

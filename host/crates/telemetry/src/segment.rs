@@ -188,6 +188,11 @@ impl SegmentFile {
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
+
+    /// Notes that the file was renamed.
+    pub(crate) fn set_path(&mut self, path: PathBuf) {
+        self.path = path;
+    }
 }
 
 /// The one writer of a segment.

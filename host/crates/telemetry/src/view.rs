@@ -130,7 +130,7 @@ impl Wanted<'_> {
                 return ControlFlow::Break(Stop::Gone(file.clone()));
             }
             Err(error) => {
-                tracing::warn!(file = %file.path.display(), "stored telemetry cannot be read: {error}");
+                tracing::warn!(file = %file.path().display(), "stored telemetry cannot be read: {error}");
                 return ControlFlow::Continue(());
             }
         };

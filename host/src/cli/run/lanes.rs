@@ -14,7 +14,7 @@ use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
-use super::feed::{Feed, Work};
+use crate::cli::feed::{Feed, Work};
 use crate::cli::payload::{Shown, ShownError};
 use crate::cli::signals::Stop;
 use crate::output;

@@ -1,4 +1,4 @@
-//! What the keeper does for a ring, on its own thread: files made ahead, sealing, cleanup, and the return to the disk.
+//! What the keeper and the maker of files do for a ring, on their own threads: files made ahead, sealing, cleanup, and the return to the disk.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,7 +8,7 @@ use super::{DiskRing, Retired, Ring, Shelf, no_room};
 use crate::header::{FLAG_CONTINUED_IN_MEMORY, Header};
 use crate::pack::pack;
 use crate::sealed::{Packer, SealedFile};
-use crate::segment::{OnDisk, Segment};
+use crate::segment::{OnDisk, Segment, SegmentFile};
 
 /// A sealed file of fewer bytes is continued by the next segment, so that many starts do not leave many small files.
 const CONTINUED_BELOW_BYTES: u64 = 64 * 1024;
@@ -32,18 +32,28 @@ impl Ring {
         match disk.home.make_file(number, bytes) {
             Ok(file) => {
                 file.populate();
-                let mut writer = self.lock();
-                if writer.next_number == number + 1 && writer.spare.is_none() {
-                    writer.spare = Some(file);
-                } else {
-                    // The writer could not wait, and files are used in the order of their numbers.
-                    drop(writer);
-                    disk.discard(&file);
-                }
+                self.put_aside(disk, file, number);
             }
             Err(error) => {
                 disk.allowance.give_back(bytes as u64);
                 self.note_failure(disk, &error);
+            }
+        }
+    }
+
+    /// Lays a file ready for the writer. One that could not wait has made others meanwhile, and since files are used in the
+    /// order of their numbers, this one gets a later number.
+    fn put_aside(&self, disk: &DiskRing, mut file: SegmentFile, mut number: u64) {
+        loop {
+            let mut writer = self.lock();
+            if writer.next_number == number + 1 {
+                writer.spare = Some(file);
+                return;
+            }
+            number = self.next_number(&mut writer);
+            drop(writer);
+            if disk.home.renumber(&mut file, number).is_err() {
+                return disk.discard(&file);
             }
         }
     }
@@ -84,10 +94,11 @@ impl Ring {
         let Some(last) = segment.frames().last().map(|frame| frame.sequence) else {
             return self.replace(disk, segment, None, None);
         };
-        // It continues the file before it, if that is small and undamaged.
+        // It continues the file before it, if that is small, undamaged and of the same incarnation, which its header tells.
         let continued = shelf.sealed.last().filter(|file| file.bytes < CONTINUED_BELOW_BYTES).and_then(|file| {
             let bytes = file.read().ok().filter(|bytes| bytes.len() as u64 == file.bytes)?;
-            Header::decode(&bytes).is_ok().then_some((file, bytes))
+            let header = Header::decode(&bytes).ok()?;
+            (header.incarnation == shelf.incarnation).then_some((file, bytes))
         });
         let header = || disk.header(first, shelf.incarnation, 0).encode().to_vec();
         let (continued, mut begin) = continued.map_or_else(|| (None, header()), |(file, bytes)| (Some(file), bytes));
@@ -100,7 +111,7 @@ impl Ring {
         self.make_room(disk, written)?;
         let first = continued.map_or(first, |file| file.first);
         match disk.home.write_sealed(first, last, newest, &bytes) {
-            Ok(file) => self.replace(disk, segment, continued, Some(file)),
+            Ok(file) => self.replace(disk, segment, continued, Some(&file)),
             Err(error) => {
                 disk.allowance.give_back(written);
                 Err(error)
@@ -115,30 +126,34 @@ impl Ring {
         disk: &DiskRing,
         segment: &Arc<Segment>,
         continued: Option<&SealedFile>,
-        file: Option<SealedFile>,
+        file: Option<&SealedFile>,
     ) -> io::Result<()> {
-        let writer = self.lock();
-        let mut shelf = Shelf::clone(&self.shelf.load());
-        let is_there = shelf.segments.first().is_some_and(|first| Arc::ptr_eq(first, segment))
-            && continued.is_none_or(|continued| shelf.sealed.last() == Some(continued));
-        if !is_there {
-            drop(writer);
-            if let Some(file) = &file {
-                fs::remove_file(&file.path)?;
-                disk.allowance.give_back(file.bytes);
+        loop {
+            // The list of sealed files may be long: it is copied before the writer is held up.
+            let before = self.shelf.load_full();
+            let kept = before.sealed.len().saturating_sub(usize::from(continued.is_some()));
+            let sealed = Arc::new(before.sealed[..kept].iter().chain(file).cloned().collect());
+            let writer = self.lock();
+            let mut shelf = Shelf::clone(&self.shelf.load());
+            if !Arc::ptr_eq(&shelf.sealed, &before.sealed) {
+                continue;
             }
-            return Ok(());
+            let is_there = shelf.segments.first().is_some_and(|first| Arc::ptr_eq(first, segment))
+                && continued.is_none_or(|continued| shelf.sealed.last() == Some(continued));
+            if !is_there {
+                drop(writer);
+                if let Some(file) = file {
+                    fs::remove_file(file.path())?;
+                    disk.allowance.give_back(file.bytes);
+                }
+                return Ok(());
+            }
+            shelf.segments.remove(0);
+            shelf.sealed = sealed;
+            self.shelf.store(Arc::new(shelf));
+            break;
         }
-        shelf.segments.remove(0);
-        let mut sealed = shelf.sealed.to_vec();
-        if continued.is_some() {
-            sealed.pop();
-        }
-        sealed.extend(file);
-        shelf.sealed = Arc::new(sealed);
-        self.shelf.store(Arc::new(shelf));
-        drop(writer);
-        let continued = continued.map(|file| OnDisk { path: file.path.clone(), bytes: file.bytes });
+        let continued = continued.map(|file| OnDisk { path: file.path(), bytes: file.bytes });
         disk.remove(&Retired(continued));
         disk.remove(&Retired(segment.file().cloned()));
         Ok(())
@@ -147,9 +162,35 @@ impl Ring {
     /// Retires what is over its age, or over bounds that were lowered.
     pub(crate) fn clean_up(&self, now: i64) {
         let oldest_wanted = now.saturating_sub(i64::try_from(self.bounds.age.as_nanos()).unwrap_or(i64::MAX));
+        if self.has_to_retire(oldest_wanted) {
+            let retired = self.retire(oldest_wanted);
+            if let Some(disk) = &self.disk {
+                self.mark_end(disk, now);
+                for retired in &retired {
+                    disk.remove(retired);
+                }
+            }
+        }
+        if self.has_no_room.swap(false, Ordering::Relaxed) {
+            self.return_to_disk();
+        }
+    }
+
+    /// Whether there is anything to be cleaned up; the writer is not held up for an answer.
+    fn has_to_retire(&self, oldest_wanted: i64) -> bool {
+        let shelf = self.shelf.load();
+        // One that is empty may have to be marked so.
+        shelf.is_empty()
+            || self.disk.as_ref().is_some_and(|disk| disk.allowance.is_exceeded())
+            || shelf.sealed.first().is_some_and(|file| file.newest < oldest_wanted)
+            || (shelf.sealed.iter().all(SealedFile::is_marker)
+                && shelf.segments.first().is_some_and(|oldest| is_old(oldest, oldest_wanted)))
+    }
+
+    /// Takes what is to go off the shelf; its files are left.
+    fn retire(&self, oldest_wanted: i64) -> Vec<Retired> {
         let mut writer = self.lock();
         let mut shelf = Shelf::clone(&self.shelf.load());
-        let is_old = |segment: &Segment| segment.frames().last().is_some_and(|frame| frame.time < oldest_wanted);
         let mut retired = Vec::new();
         if let Some(disk) = &self.disk {
             let too_much = |bytes: u64| disk.allowance.ring.is_exceeded_without(bytes);
@@ -166,7 +207,7 @@ impl Ring {
             }
         }
         while shelf.sealed.iter().all(SealedFile::is_marker)
-            && shelf.segments.first().is_some_and(|oldest| is_old(oldest))
+            && shelf.segments.first().is_some_and(|oldest| is_old(oldest, oldest_wanted))
         {
             let oldest = shelf.segments.remove(0);
             if writer.is_current(&oldest) {
@@ -174,31 +215,30 @@ impl Ring {
             }
             retired.push(Retired(oldest.file().cloned()));
         }
-        if let Some(disk) = &self.disk {
-            self.mark_end(disk, &mut shelf, now);
-        }
         self.shelf.store(Arc::new(shelf));
         drop(writer);
-        if let Some(disk) = &self.disk {
-            for retired in &retired {
-                disk.remove(retired);
-            }
-        }
-        if self.has_no_room.swap(false, Ordering::Relaxed) {
-            self.return_to_disk();
-        }
+        retired
     }
 
     /// Keeps the place of a ring that has become empty, so that its sequence numbers go on after a restart.
-    fn mark_end(&self, disk: &DiskRing, shelf: &mut Shelf, now: i64) {
+    fn mark_end(&self, disk: &DiskRing, now: i64) {
+        let shelf = self.shelf.load_full();
         let next = self.next_sequence();
-        if next == 1 || !shelf.segments.is_empty() || !shelf.sealed.is_empty() {
+        if next == 1 || !shelf.is_empty() {
             return;
         }
         match disk.home.write_marker(&disk.header(next, shelf.incarnation, 0), now) {
             Ok(marker) => {
-                disk.allowance.take_anyway(marker.bytes);
-                shelf.sealed = Arc::new(vec![marker]);
+                let writer = self.lock();
+                let shelf = Shelf::clone(&self.shelf.load());
+                if shelf.is_empty() {
+                    disk.allowance.take_anyway(marker.bytes);
+                    self.shelf.store(Arc::new(Shelf { sealed: Arc::new(vec![marker]), ..shelf }));
+                } else {
+                    // A record has come meanwhile, and its file tells the same.
+                    drop(writer);
+                    let _ = fs::remove_file(marker.path());
+                }
             }
             // A restart then starts a new incarnation.
             Err(error) => self.note_failure(disk, &error),
@@ -244,4 +284,8 @@ impl Ring {
             disk.discard(&spare);
         }
     }
+}
+
+fn is_old(segment: &Segment, oldest_wanted: i64) -> bool {
+    segment.frames().last().is_some_and(|frame| frame.time < oldest_wanted)
 }

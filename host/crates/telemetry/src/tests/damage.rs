@@ -8,6 +8,7 @@ use proptest::prelude::*;
 
 use super::support::*;
 use crate::GapCause;
+use crate::header::Header;
 
 /// Records, some sealed and some not, in the files of a host that is gone.
 fn left_behind() -> tempfile::TempDir {
@@ -130,4 +131,48 @@ fn a_half_written_sealed_file_is_written_again() {
     depot.settle();
     assert_eq!(store.reader(Signal::Log).all().len(), 6_499);
     assert!(!part.exists());
+}
+
+/// Makes all files look as if another boot of the system had written them.
+fn as_of_another_boot(folder: &std::path::Path) {
+    for path in files(folder) {
+        let bytes = fs::read(&path).expect("a file");
+        let mut header = Header::decode(&bytes).expect("a header");
+        header.boot ^= 1;
+        let file = OpenOptions::new().write(true).open(&path).expect("a file");
+        let modified = file.metadata().and_then(|metadata| metadata.modified()).expect("its time");
+        file.write_all_at(&header.encode(), 0).and_then(|()| file.set_modified(modified)).expect("another header");
+    }
+}
+
+#[test]
+fn what_another_boot_left_starts_a_new_incarnation_since_its_end_may_be_lost_without_a_trace() {
+    for sealed in [false, true] {
+        let folder = left_behind();
+        if sealed {
+            // Files that were open are sealed by the next host, and none is made before the first record.
+            let depot = depot(folder.path(), hand());
+            let _store = store(&depot, |_| {});
+            depot.settle();
+        }
+        let is_sealed = |path: &std::path::PathBuf| path.extension().is_some_and(|ending| ending == "sealed");
+        assert_eq!(files(folder.path()).iter().all(is_sealed), sealed);
+        let cursor = stored(folder.path()).cursor("markdown", 6_480);
+        let restarted = |sequence: u64| {
+            let depot = depot(folder.path(), hand());
+            let store = store(&depot, |_| {});
+            let reader = store.reader(Signal::Log);
+            assert_eq!(log(&store, START, &message(sequence)), sequence);
+            let resumed = reader.resume(&cursor);
+            depot.settle();
+            (resumed, reader.cursor("markdown", sequence))
+        };
+        assert_eq!(restarted(6_500).0, (6_481, false), "the same boot");
+        as_of_another_boot(folder.path());
+        let (resumed, later) = restarted(6_501);
+        assert_eq!(resumed, (6_481, true), "what was there is not left out, and the reader is told");
+        assert_eq!(stored(folder.path()).resume(&later), (6_502, false));
+        assert_eq!(restarted(6_502).1.to_string()[..8], later.to_string()[..8], "the new one stays");
+        assert_eq!(difference(&messages(&stored(folder.path())), &(1..6_503).map(message).collect::<Vec<_>>()), None);
+    }
 }

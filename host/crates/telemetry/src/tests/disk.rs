@@ -263,15 +263,44 @@ fn following_another_process_gives_each_record_once() {
     let reader = stored(folder.path());
     let mut next = 1;
     while next <= 100_000 {
-        let all_written = writer.is_finished();
+        let is_written = writer.is_finished();
         let page = reader.page(next, 7_000);
         assert_eq!(page.gaps, [], "at {next}");
         assert_eq!(sequences(&page.entries), (next..next + page.entries.len() as u64).collect::<Vec<_>>());
         next = page.next_sequence;
-        if all_written && page.entries.is_empty() {
+        if is_written && page.entries.is_empty() {
             break;
         }
     }
     writer.join().expect("the writer ends");
     assert_eq!(next, 100_001);
+}
+
+#[test]
+fn stores_that_are_opened_ahead_are_what_they_are_and_one_that_cannot_be_opened_is_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = crate::StoreSettings::new(&glasshouse_model::settings::Settings::default());
+    let names: Vec<_> = (0..40).map(|number| format!("extension-{number}")).collect();
+    let open = |depot: &Depot, name: &str| depot.store_of(name, &settings, std::sync::Arc::default());
+    {
+        let depot = depot(folder.path(), hand());
+        for (number, name) in names.iter().enumerate() {
+            logs(&open(&depot, name).expect("a store"), 1..number as u64 + 2);
+        }
+    }
+    // What is no folder cannot be listed.
+    let broken = folder.path().join("extensions").join(&names[7]).join("spans");
+    fs::write(&broken, "").expect("a file");
+    let depot = depot(folder.path(), hand());
+    depot.open_ahead(names.iter().map(String::as_str));
+    for (number, name) in names.iter().enumerate() {
+        match open(&depot, name) {
+            Ok(store) => assert_eq!(store.reader(Signal::Log).stored(), number as u64 + 1),
+            Err(error) => assert!(number == 7 && error.to_string().contains("spans"), "{name}: {error}"),
+        }
+    }
+    fs::remove_file(&broken).expect("the file goes");
+    assert_eq!(open(&depot, &names[7]).expect("a store").reader(Signal::Log).stored(), 8);
+    let unheard_of = open(&depot, "another").expect("a store");
+    assert_eq!(unheard_of.reader(Signal::Log).stored(), 0);
 }

@@ -9,13 +9,13 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, BufReader};
 
-use crate::cli::payload::JSON;
+use super::payload::JSON;
 
 /// Bytes of the longest line: the longest payload, escaped a little, and what stands around it.
 const LINE_BYTES: usize = limits::PAYLOAD_BYTES + 1024 * 1024;
 
 /// A feed that is being read.
-pub(super) struct Feed {
+pub(crate) struct Feed {
     reader: Box<dyn AsyncBufRead + Send + Unpin>,
     line: Vec<u8>,
     number: u64,
@@ -23,19 +23,19 @@ pub(super) struct Feed {
 
 /// A line of the feed.
 #[derive(Debug)]
-pub(super) struct Line {
+pub(crate) struct Line {
     /// Its number, counted from 1.
-    pub(super) number: u64,
+    pub(crate) number: u64,
     /// What it says, or why it cannot be used.
-    pub(super) work: Result<Work, String>,
+    pub(crate) work: Result<Work, String>,
 }
 
 /// An event for an extension.
 #[derive(Debug)]
-pub(super) struct Work {
-    pub(super) extension: String,
-    pub(super) event: Event,
-    pub(super) trigger: Trigger,
+pub(crate) struct Work {
+    pub(crate) extension: String,
+    pub(crate) event: Event,
+    pub(crate) trigger: Trigger,
 }
 
 #[derive(Deserialize)]
@@ -52,7 +52,7 @@ struct Written<'a> {
 
 impl Feed {
     /// Opens a file, or standard input for `-`.
-    pub(super) async fn open(path: &Path) -> io::Result<Self> {
+    pub(crate) async fn open(path: &Path) -> io::Result<Self> {
         if path == Path::new("-") {
             return Ok(Self::new(BufReader::new(tokio::io::stdin())));
         }
@@ -64,7 +64,7 @@ impl Feed {
     }
 
     /// The next line that is not empty; `None` at the end.
-    pub(super) async fn next(&mut self) -> io::Result<Option<Line>> {
+    pub(crate) async fn next(&mut self) -> io::Result<Option<Line>> {
         loop {
             let Some(fits) = self.read_line().await? else { return Ok(None) };
             self.number += 1;

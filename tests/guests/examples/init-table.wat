@@ -1,0 +1,10 @@
+;; Takes the same functions from its own file, again and again.
+(component
+  (core module $m
+    (table $t 900000 funcref)
+    (elem $e func $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start $start)
+    (func $start (loop $again
+      (table.init $t $e (i32.const 0) (i32.const 0) (i32.const 256))
+      (br $again)))
+    (start $start))
+  (core instance (instantiate $m)))

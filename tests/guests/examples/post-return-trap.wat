@@ -1,0 +1,20 @@
+;; Traps once the host has read its result.
+(component
+  (core module $m
+    (memory (export "memory") 1)
+    (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024))
+    (func (export "init") (param i32 i32) (result i32) (i32.const 0))
+    (func (export "post-init") (param i32) (unreachable))
+    (func (export "shutdown"))
+    (func (export "save") (result i32) (i32.const 0))
+    (func (export "restore") (param i32 i32) (result i32) (i32.const 0)))
+  (core instance $i (instantiate $m))
+  (func $init (param "config" string) (result (result (error string)))
+    (canon lift (core func $i "init") (memory (core memory $i "memory")) (realloc (core func $i "realloc")) (post-return (core func $i "post-init"))))
+  (func $shutdown (canon lift (core func $i "shutdown")))
+  (func $save (result (option (list u8)))
+    (canon lift (core func $i "save") (memory (core memory $i "memory"))))
+  (func $restore (param "state" (list u8)) (result (result (error string)))
+    (canon lift (core func $i "restore") (memory (core memory $i "memory")) (realloc (core func $i "realloc"))))
+  (instance (export "glasshouse:extension/lifecycle@0.1.0")
+    (export "init" (func $init)) (export "shutdown" (func $shutdown)) (export "save" (func $save)) (export "restore" (func $restore))))
