@@ -4,15 +4,16 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use glasshouse_model::invocation::{Cost, HostUse, Transfer};
 use glasshouse_model::settings::FileAccess;
-use glasshouse_model::{FailureKind, HostFunction, Outcome, Signal, SpanCost};
+use glasshouse_model::{FailureKind, HostFunction, Origin, Outcome, Signal, SpanCost};
 use glasshouse_runtime::{Extension, SystemClock};
 use glasshouse_telemetry::Body;
 use serde_json::json;
 
-use crate::harness::{House, ask, beside, fail, invocations};
+use crate::harness::{House, LONG, ask, beside, fail, invocations, samples};
 
 const MILLISECOND: u64 = 1_000_000;
 
@@ -70,7 +71,7 @@ async fn spender(house: &House, folder: &Path, address: &str) -> Extension {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_parts_of_a_call_of_each_example_add_up_to_its_wall_time() {
     let house = living_house();
-    let long: String = (0..200).map(|number| format!("## Part {number}\n\nSome *text* and `code`.\n\n")).collect();
+    let long = "## Part\n\nSome *text* and `code`.\n\n".repeat(200);
     let markdown = house.ready("markdown").await;
     ask(&markdown, "render", json!({"markdown": long}).to_string()).await;
     let relay = house.ready_with("relay", |spec| spec.settings.permissions.call = vec!["markdown".into()]).await;
@@ -183,7 +184,8 @@ async fn a_spans_own_cost_and_that_of_its_inner_spans_are_its_total() {
         let house = living_house();
         let extension = spender(&house, folder.path(), "").await;
         ask(&extension, "nest", "\"/data\"").await;
-        let [outer, first, within, second] = ["outer", "first", "within", "second"].map(|name| span_of(&extension, name));
+        let [outer, first, within, second] =
+            ["outer", "first", "within", "second"].map(|name| span_of(&extension, name));
         assert_eq!(outer.1, first.0.with(second.0), "what inner spans took");
         assert_eq!(first.1, within.0);
         assert_eq!((within.1, second.1), (SpanCost::default(), SpanCost::default()));
@@ -278,4 +280,30 @@ async fn what_a_call_keeps_is_its_memory_delta() {
     assert_eq!(nest.memory_bytes - init.memory_bytes, nest.memory_delta_bytes);
     ask(&extension, "nothing", "").await;
     assert_eq!(last(&extension, "handle:nothing").0.memory_delta_bytes, 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_extension_uses_is_told_as_metrics_of_the_host() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let house = House::new();
+    let extension = spender(&house, folder.path(), "").await;
+    let mute = house.ready_with("mute", |spec| spec.settings.debugging.metrics_enabled = false).await;
+    let files = json!({"folder": "/data", "write": 1000, "append": 0, "read": 10});
+    ask(&extension, "files", files.to_string()).await;
+    house.clock.advance(Duration::from_secs(10));
+    house.runtime.shutdown(LONG).await;
+
+    let told: Vec<_> = samples(&extension).into_iter().map(|sample| (sample.name, sample.unit, sample.value)).collect();
+    let names: Vec<_> = told.iter().map(|(name, unit, _)| (name.as_str(), unit.as_str())).collect();
+    let expected = [
+        ("cpu_percent", "%"),
+        ("memory_mb", "MBy"),
+        ("response_time", "ms"),
+        ("disk_read_bytes", "By"),
+        ("disk_written_bytes", "By"),
+    ];
+    assert_eq!(names, expected);
+    assert_eq!((told[3].2, told[4].2), (10.0, 1000.0));
+    assert!(samples(&extension).iter().all(|sample| sample.envelope.origin == Origin::Host));
+    assert!(samples(&mute).is_empty(), "its metrics are switched off");
 }
