@@ -60,6 +60,6 @@ pub use glasshouse_runtime::{
     SourceFrame, State, Status, SystemClock, TooMuch, Tried, Trigger, WASMTIME_VERSION, inspect, wasmtime, worker,
 };
 pub use glasshouse_telemetry::{
-    Cursor, DataDirError, Drop as DropCause, Drops, Entry, Gap, GapCause, InvalidCursor, Order, Page, Query,
-    QueryError, Reader, Redactor, Usage, query,
+    Cursor, DataDirError, Detail, Drop as DropCause, Drops, Entry, Gap, GapCause, InvalidCursor, Order, Overhead, Page,
+    Query, QueryError, Reader, Redactor, Usage, query,
 };

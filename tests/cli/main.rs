@@ -7,6 +7,7 @@ mod canaries;
 mod check;
 mod damage;
 mod data_dir;
+mod doctor;
 mod follow;
 mod kill;
 mod operator;

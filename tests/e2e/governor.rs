@@ -9,7 +9,7 @@ use glasshouse_model::{Clock, Level, Origin, Signal, UnixNanos};
 use glasshouse_runtime::Extension;
 use glasshouse_telemetry::{Detail, Drop};
 
-use crate::harness::{House, Log, alerts, ask, dropped, errors, logs, logs_with, spans};
+use crate::harness::{House, Log, alerts, ask, dropped, errors, logs, logs_with, samples, spans};
 
 const GUEST: &str = "telemetry-flood";
 /// Debug logs that cost about 0.4 % of a processor, by the clock below.
@@ -88,6 +88,15 @@ async fn a_ten_fold_load_is_shed_within_five_intervals_and_all_detail_comes_back
     let after = intervals(&extension, &clock, 100, QUIET).await;
     assert_eq!(after.last(), Some(&Detail::Full));
     assert_eq!(steps(&extension).last().map(|log| log.level), Some(Level::Info));
+    let published = |name: &str| {
+        let all = samples(&extension).into_iter();
+        all.filter(|sample| sample.name == name && sample.envelope.origin == Origin::Host).collect::<Vec<_>>()
+    };
+    let (costs, parts) = (published("debug_overhead_ms"), published("debug_overhead_percent"));
+    assert_eq!((costs.len(), parts.len()), (3, 3), "each 30 s of 110");
+    let told: f64 = costs.iter().map(|cost| cost.value).sum();
+    assert!(told > 40.0 && told <= extension.overhead().cost_nanos as f64 / 1e6, "{told} ms");
+    assert!(parts.iter().all(|part| (0.0..=100.0).contains(&part.value)));
     let calls = extension.usage().calls as usize;
     let kept = (logs_with(&extension, "a log that matters").len(), errors(&extension).len(), alerts(&extension).len());
     assert_eq!(kept, (calls, calls, calls), "what matters is never left out");

@@ -129,7 +129,7 @@ fn report(ended: &Ended, lanes: &Lanes, format: Format, summary: Option<File>) -
         Format::Table => output::note(format_args!("{}", ended.report(lanes.totals()))),
         Format::Json if !to_file => {
             for line in ended.summaries() {
-                output::note(serde_json::to_string(&line)?);
+                output::json_note(&line)?;
             }
         }
         Format::Json => {}

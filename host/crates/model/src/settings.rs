@@ -162,6 +162,21 @@ pub struct Debugging {
     pub profiling_overhead_limit: f64,
 }
 
+impl Debugging {
+    /// What of it is switched on, by the names of its switches without `_enabled`.
+    pub fn enabled_components(&self) -> Vec<&'static str> {
+        let switches = [
+            ("logging", self.logging_enabled),
+            ("metrics", self.metrics_enabled),
+            ("error_tracking", self.error_tracking_enabled),
+            ("alerting", self.alerting_enabled),
+            ("profiling", self.profiling_enabled),
+            ("tracing", self.tracing_enabled),
+        ];
+        switches.into_iter().filter(|(_, enabled)| *enabled).map(|(name, _)| name).collect()
+    }
+}
+
 impl Default for Debugging {
     fn default() -> Self {
         Self {

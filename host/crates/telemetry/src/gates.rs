@@ -93,7 +93,7 @@ impl Gates {
             rates: Rates::new(budget),
             series: Series::new(budget),
             sampling: Sampling::new(settings.sampling_rate),
-            overhead: OverheadMeter::new(settings.overhead_limit, settings.sampling_rate),
+            overhead: OverheadMeter::new(settings),
             budget: Figures::new(budget),
             surplus: Default::default(),
         }
@@ -106,9 +106,7 @@ impl Gates {
         self.rates.apply(&settings.budget);
         self.series.apply(&settings.budget);
         self.budget.set(&settings.budget);
-        self.overhead.apply(settings.overhead_limit, settings.sampling_rate, |rate, detail| {
-            self.sampling.apply(rate, detail);
-        });
+        self.overhead.apply(settings, |rate, detail| self.sampling.apply(rate, detail));
     }
 }
 

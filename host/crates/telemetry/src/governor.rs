@@ -96,14 +96,17 @@ impl Measured {
 
     /// The part of the extension's CPU time that debugging took, in percent.
     pub(crate) fn percent(&self) -> f64 {
-        let cost = self.cost_nanos();
-        // Cost is estimated from samples, so that it could come out over all of the time.
-        if cost == 0 { 0.0 } else { (100.0 * cost as f64 / self.cpu_nanos.max(1) as f64).min(100.0) }
+        percent(self.cost_nanos(), self.cpu_nanos)
     }
 
     fn is_worth_acting(&self) -> bool {
         self.cost_nanos() as f64 > LEAST_PART * self.elapsed_nanos as f64
     }
+}
+
+/// A cost as a part of CPU time. It is estimated from samples, so that it could come out over all of the time.
+pub(crate) fn percent(cost_nanos: u64, cpu_nanos: u64) -> f64 {
+    if cost_nanos == 0 { 0.0 } else { (100.0 * cost_nanos as f64 / cpu_nanos.max(1) as f64).min(100.0) }
 }
 
 /// A decision.

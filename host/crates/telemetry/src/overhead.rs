@@ -3,11 +3,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use glasshouse_model::wire::{Field, Value};
-use glasshouse_model::{Clock, Level, UnixNanos, text};
+use glasshouse_model::wire::{self, Field, Instrument, Metric, Value};
+use glasshouse_model::{Clock, Level, Origin, Signal, UnixNanos, limits, text};
 
-use crate::governor::{Decision, Detail, Governor, INTERVAL_NANOS, Load, Measured};
-use crate::store::Recorder;
+use crate::governor::{Decision, Detail, Governor, INTERVAL_NANOS, Load, Measured, percent};
+use crate::store::{Head, Recorder, StoreSettings};
 
 /// One crossing in so many is timed, on average.
 pub const TIMED_IN: u64 = 64;
@@ -34,6 +34,13 @@ pub struct Overhead {
     pub since: Option<UnixNanos>,
 }
 
+impl Overhead {
+    /// The part of so much CPU time that debugging took since the host was started, in percent.
+    pub fn percent_of(&self, cpu_nanos: u64) -> f64 {
+        percent(self.cost_nanos, cpu_nanos)
+    }
+}
+
 /// What was measured, and the governor.
 pub(crate) struct OverheadMeter {
     costs: [AtomicU64; Load::COUNT],
@@ -48,6 +55,10 @@ struct Control {
     governor: Governor,
     limit: f64,
     sampling_rate: f64,
+    /// How often the cost is stored as samples, in nanoseconds.
+    metrics_interval: u64,
+    /// What was stored last: when, in `Clock::monotonic_nanos`, and what cost and CPU time there were by then, in nanoseconds.
+    published: Published,
     /// When the interval began, in `Clock::monotonic_nanos`; `None` before the first one.
     began_at: Option<u64>,
     costs: [u64; Load::COUNT],
@@ -56,16 +67,25 @@ struct Control {
     since: Option<UnixNanos>,
 }
 
+#[derive(Clone, Copy, Default)]
+struct Published {
+    at: u64,
+    cost_nanos: u64,
+    cpu_nanos: u64,
+}
+
 impl OverheadMeter {
-    pub(crate) fn new(limit: f64, sampling_rate: f64) -> Self {
+    pub(crate) fn new(settings: &StoreSettings) -> Self {
         Self {
             costs: Default::default(),
             typical: Default::default(),
             next_at: AtomicU64::new(0),
             control: Mutex::new(Control {
                 governor: Governor::default(),
-                limit,
-                sampling_rate,
+                limit: settings.overhead_limit,
+                sampling_rate: settings.sampling_rate,
+                metrics_interval: settings.metrics_interval.as_nanos() as u64,
+                published: Published::default(),
                 began_at: None,
                 costs: [0; Load::COUNT],
                 cpu_nanos: 0,
@@ -75,12 +95,13 @@ impl OverheadMeter {
         }
     }
 
-    /// Sets the limit and the rate; `set` gets the rate and the present detail.
-    pub(crate) fn apply(&self, limit: f64, sampling_rate: f64, set: impl FnOnce(f64, Detail)) {
+    /// Sets the limit, the rate and the interval; `set` gets the rate and the present detail.
+    pub(crate) fn apply(&self, settings: &StoreSettings, set: impl FnOnce(f64, Detail)) {
         let mut control = self.control.lock().unwrap_or_else(PoisonError::into_inner);
-        control.limit = limit;
-        control.sampling_rate = sampling_rate;
-        set(sampling_rate, control.governor.detail());
+        control.limit = settings.overhead_limit;
+        control.sampling_rate = settings.sampling_rate;
+        control.metrics_interval = settings.metrics_interval.as_nanos() as u64;
+        set(control.sampling_rate, control.governor.detail());
     }
 
     pub(crate) fn overhead(&self) -> Overhead {
@@ -112,6 +133,17 @@ impl Control {
         self.percent = measured.percent();
         Some(measured)
     }
+
+    /// Cost and CPU time since the cost was last stored, in nanoseconds, if it is time to store it again.
+    fn publish(&mut self, at: u64) -> Option<(u64, u64)> {
+        let before = self.published;
+        if at.saturating_sub(before.at) < self.metrics_interval {
+            return None;
+        }
+        let cost_nanos = self.costs.iter().sum();
+        self.published = Published { at, cost_nanos, cpu_nanos: self.cpu_nanos };
+        Some((cost_nanos - before.cost_nanos, self.cpu_nanos.saturating_sub(before.cpu_nanos)))
+    }
 }
 
 impl Recorder {
@@ -138,21 +170,51 @@ impl Recorder {
         let cpu_nanos = self.ledger().usage().cpu_nanos.saturating_add(in_flight);
         let now = clock.now();
         self.tell_surplus(now);
-        let (measured, decision, limit) = {
+        let (measured, decision, limit, published) = {
             let mut control = meter.control.lock().unwrap_or_else(PoisonError::into_inner);
             let Some(measured) = control.measure(at, cpu_nanos, costs) else { return };
+            let published = control.publish(at);
             let limit = control.limit;
             let decision = control.governor.decide(&measured, limit);
             if let Decision::Step { to, .. } = decision {
                 control.since = Some(now);
                 self.gates().sampling.apply(control.sampling_rate, to);
             }
-            (measured, decision, limit)
+            (measured, decision, limit, published)
         };
+        if let Some((cost_nanos, cpu_nanos)) = published {
+            self.store_overhead(now, cost_nanos, cpu_nanos);
+        }
         match decision {
             Decision::Stay => {}
             Decision::Step { from, to } => self.tell_step(now, &measured, limit, Some((from, to))),
             Decision::Stuck => self.tell_step(now, &measured, limit, None),
+        }
+    }
+
+    /// Stores what debugging cost since that was last stored, as samples of the host's.
+    fn store_overhead(&self, now: UnixNanos, cost_nanos: u64, cpu_nanos: u64) {
+        if !self.is_enabled(Signal::Metric) {
+            return;
+        }
+        let cost = Metric {
+            instrument: Instrument::Counter,
+            name: "debug_overhead_ms",
+            unit: "ms",
+            value: cost_nanos as f64 / 1e6,
+        };
+        let part = Metric {
+            instrument: Instrument::Gauge,
+            name: "debug_overhead_percent",
+            unit: "%",
+            value: percent(cost_nanos, cpu_nanos),
+        };
+        let mut body = Vec::with_capacity(64);
+        for sample in [cost, part] {
+            body.clear();
+            wire::write_metric(&mut body, &sample, &[]);
+            let head = Head { time: now, origin: Origin::Host, cut: false, batched: false, context: &[] };
+            self.append(Signal::Metric, head, wire::KIND_METRIC, &body);
         }
     }
 
@@ -187,7 +249,7 @@ impl Recorder {
         if level == Level::Warning {
             fields.push(Field { name: "advice", value: Value::Text(advice) });
         }
-        self.host_log(now, &[], level, text::cut(&message, glasshouse_model::limits::MESSAGE_BYTES), &fields);
+        self.host_log(now, &[], level, text::cut(&message, limits::MESSAGE_BYTES), &fields);
     }
 }
 

@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use glasshouse_model::record::KIND_INVOCATION;
 use glasshouse_model::settings::{Settings, TelemetryBudget};
@@ -72,6 +73,8 @@ pub struct StoreSettings {
     pub sampling_rate: f64,
     /// The part of its CPU time that debugging may cost the extension, in percent.
     pub overhead_limit: f64,
+    /// How often what debugging costs is stored as samples.
+    pub metrics_interval: Duration,
 }
 
 impl StoreSettings {
@@ -117,6 +120,7 @@ impl StoreSettings {
             budget: settings.budget.telemetry.clone(),
             sampling_rate: debugging.sampling_rate,
             overhead_limit: debugging.profiling_overhead_limit,
+            metrics_interval: debugging.metrics_interval,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use glasshouse::text::{self, visible};
-use glasshouse::{Extension, HOST, Host, HostMemory, Metering, Resources, Signal, Status, Usage};
+use glasshouse::{Detail, Extension, HOST, Host, HostMemory, Metering, Resources, Signal, Status, Usage};
 use serde::Serialize;
 
 use super::lanes::Totals;
@@ -62,6 +62,10 @@ pub(super) struct Summary<'a> {
     spans: u64,
     alerts: u64,
     dropped: u64,
+    debug_overhead_ms: f64,
+    debug_overhead_percent: f64,
+    debug_detail: &'static str,
+    enabled_components: Vec<&'static str>,
 }
 
 impl Ended {
@@ -169,6 +173,7 @@ fn used(resources: &Resources) -> String {
 impl EndedExtension {
     fn summary(&self) -> Summary<'_> {
         let usage: Usage = self.extension.usage();
+        let overhead = self.extension.overhead();
         let stored = |signal: Signal| usage.stored[signal as usize];
         Summary {
             extension: self.extension.id().as_str(),
@@ -201,6 +206,10 @@ impl EndedExtension {
             spans: stored(Signal::Span),
             alerts: stored(Signal::Alert),
             dropped: usage.dropped,
+            debug_overhead_ms: thousandths(overhead.cost_nanos as f64 / 1e6),
+            debug_overhead_percent: thousandths(overhead.percent_of(usage.cpu_nanos)),
+            debug_detail: overhead.detail.as_str(),
+            enabled_components: self.extension.settings().debugging.enabled_components(),
         }
     }
 
@@ -210,6 +219,13 @@ impl EndedExtension {
         if let Some(reason) = self.status.reason() {
             let state = paint.red(self.status.word());
             let _ = write!(report, "\n\n{} is {state}: {}", paint.bold(id), cause(reason));
+        }
+        let overhead = self.extension.overhead();
+        if overhead.detail != Detail::Full {
+            let percent = overhead.percent_of(self.extension.usage().cpu_nanos);
+            let detail = paint.yellow(overhead.detail.as_str());
+            let _ =
+                write!(report, "\n\n{}: debugging took {percent:.1} % of its CPU; kept now: {detail}", paint.bold(id));
         }
         let logs = self.extension.logs();
         let latest = logs.latest(LOGS);
@@ -241,6 +257,11 @@ impl EndedExtension {
             );
         }
     }
+}
+
+/// A figure to three places, since more of it means nothing.
+fn thousandths(figure: f64) -> f64 {
+    (figure * 1000.0).round() / 1000.0
 }
 
 /// A cause of several lines, with control characters escaped.
