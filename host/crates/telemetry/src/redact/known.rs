@@ -44,7 +44,7 @@ pub struct SeenLog {
     is_plain: bool,
 }
 
-impl<'k> LogSearch<'k> {
+impl LogSearch<'_> {
     /// What it has seen.
     #[inline]
     pub fn seen(&self) -> SeenLog {

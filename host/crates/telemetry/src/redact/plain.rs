@@ -21,7 +21,7 @@ fn has_sign(text: &[u8]) -> bool {
         let (words, _) = text.as_chunks::<8>();
         words.iter().fold(signs(u64::from_le_bytes(*last)), |found, word| found | signs(u64::from_le_bytes(*word)))
     } else if let (Some(first), Some(last)) = (text.first_chunk::<4>(), text.last_chunk::<4>()) {
-        signs(u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << 32)
+        signs(u64::from(u32::from_le_bytes(*first)) | (u64::from(u32::from_le_bytes(*last)) << 32))
     } else {
         text.iter().fold(0, |found, byte| found | signs(ONES * u64::from(*byte)))
     };
@@ -34,9 +34,9 @@ const ONES: u64 = u64::MAX / 0xff;
 /// The highest bit of each byte that is a sign. No sum of two bytes below 0x80 carries over to the next byte.
 #[inline]
 fn signs(word: u64) -> u64 {
-    let low = word & ONES * 0x7f;
+    let low = word & (ONES * 0x7f);
     let at_least = |byte: u8| low + ONES * u64::from(0x80 - byte);
-    (!at_least(b',') | at_least(b':') & !at_least(b'?')) & !word & ONES * 0x80
+    (!at_least(b',') | (at_least(b':') & !at_least(b'?'))) & !word & (ONES * 0x80)
 }
 
 #[cfg(test)]
