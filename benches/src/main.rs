@@ -6,6 +6,7 @@ mod bare;
 mod call;
 mod child;
 mod costs;
+mod deadlines;
 mod delay;
 #[cfg(feature = "extism")]
 mod extism;
@@ -40,7 +41,7 @@ use house::House;
 #[command(name = "cargo xtask bench", about = "Measures Glasshouse side by side with its peers")]
 struct Arguments {
     /// Measure only the groups whose names contain this: ready, log, call, costs, metering, neighbours, span, metric,
-    /// extism, append, delay, search, follow, seal, idle, start
+    /// extism, deadlines, append, delay, search, follow, seal, idle, start
     filter: Option<String>,
     /// How to print the rows
     #[arg(long, value_enum, default_value_t = Format::Table)]
@@ -93,6 +94,7 @@ const GROUPS: &[(&str, Group)] = &[
     ("metric", Group::Guests(metric::measure)),
     #[cfg(feature = "extism")]
     ("extism", Group::Guests(extism::measure)),
+    ("deadlines", Group::Guests(deadlines::measure)),
     ("append", Group::Store(append::measure)),
     ("delay", Group::Store(delay::measure)),
     ("search", Group::Store(search::measure)),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use glasshouse_model::Signal;
-use glasshouse_runtime::{CallError, Event, Extension, Runtime, RuntimeSettings, Status, Trigger};
+use glasshouse_runtime::{CallError, EVENT_INTERVAL, Event, Extension, Runtime, RuntimeSettings, Status, Trigger};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
@@ -49,7 +49,8 @@ struct Latencies {
 }
 
 pub(crate) fn measure(house: &House, _: &Plan) -> Result<Vec<Row>> {
-    let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(WORKERS).enable_all().build()?;
+    let mut tokio = tokio::runtime::Builder::new_multi_thread();
+    let tokio = tokio.worker_threads(WORKERS).enable_all().event_interval(EVENT_INTERVAL).build()?;
     let mut phases: [Latencies; 3] = Default::default();
     let mut raged = 0;
     for _ in 0..TURNS {

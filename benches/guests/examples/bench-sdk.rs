@@ -90,7 +90,7 @@ impl Bench {
         }
     }
 
-    /// Computes a little, about a microsecond each time.
+    /// Computes a little each time.
     #[event]
     fn work(&mut self, times: u32) -> u64 {
         (0..times).fold(0, |sum, index| sum ^ mix(index))

@@ -83,7 +83,7 @@ impl Run {
             worked = self.work(&host, feed, &mut lanes) => worked,
             () = stop.requested() => Ok(()),
         };
-        let ended = Ended::before_shutdown(&host);
+        let ended = Ended::before_shutdown(&host).await;
         let limit = host.shutdown_limit();
         let finishing = async { tokio::join!(host.shutdown(limit), lanes.finish()) };
         let written = match tokio::time::timeout(limit + GRACE, finishing).await {
@@ -129,7 +129,7 @@ fn report(ended: &Ended, lanes: &Lanes, format: Format, summary: Option<File>) -
         Format::Table => output::note(format_args!("{}", ended.report(lanes.totals()))),
         Format::Json if !to_file => {
             for line in ended.summaries() {
-                output::note(serde_json::to_string(&line)?);
+                output::json_note(&line)?;
             }
         }
         Format::Json => {}

@@ -49,8 +49,14 @@ glasshouse_wire::byte_enum! {
         Exit = 13 "exit",
         /// The host failed.
         Internal = 14 "internal",
-        /// More core instances, memories or tables than an instance may have, or larger tables.
+        /// More core instances, memories, tables, handles or resources than an instance may have, or larger tables.
         ResourceBreach = 15 "breach.resources",
+        /// More calls of host functions than a call may make.
+        HostCallBreach = 16 "breach.host-calls",
+        /// The component takes more to compile than it may, or consists of more than is accepted.
+        LoadBreach = 17 "breach.load",
+        /// The component is none, is damaged, or does not fit the host.
+        LoadRefused = 18 "load.refused",
     }
 }
 
@@ -74,8 +80,14 @@ impl FailureKind {
             Self::MemoryBreach => "raise budget.memory, or make the extension hold less",
             Self::HostDataBreach => "pass less data in one host call, or raise budget.host_data_per_call",
             Self::ResourceBreach => {
-                "build the extension from fewer core modules, memories and tables, or from smaller tables"
+                "make the extension give back what it does not use, or build it smaller; the budgets are instances, memories, \
+                 table_elements, handles and resources"
             }
+            Self::HostCallBreach => "raise budget.host_calls_per_call, or make the call ask less of the host",
+            Self::LoadBreach => {
+                "build the extension smaller, or raise host.compile_time or host.compile_memory where its message says so"
+            }
+            Self::LoadRefused => "build the extension anew for this host; `glasshouse inspect` shows what it asks for",
             Self::InitRefused => "check the extension's [config], and what its message says",
             Self::Exit => "return from the export instead of calling exit",
             Self::Internal => "report it to the host's maintainers, with the host's own log",

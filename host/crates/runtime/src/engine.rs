@@ -11,12 +11,17 @@ use wasmtime::{Config, Engine, OperatorCost, WasmBacktraceDetails, WasmFeatures}
 use crate::bindings::Extension;
 use crate::epochs::Ticker;
 use crate::flavour::Flavour;
-use crate::host::{batch, debugging, files, names, random, sockets};
+use crate::host::{batch, counted, debugging, files, light, names, random, sockets, streams};
 use crate::state::State;
 
 /// Fuel between two yields of a guest to its neighbours: some 50 µs of work. With 100,000 a spinner hardly changes its
 /// neighbours' latency; longer slices do, and a yield costs about 1 µs.
 pub(crate) const YIELD_FUEL: u64 = 100_000;
+
+/// For the tokio runtime that serves extensions, see `tokio::runtime::Builder::event_interval`: tasks that a thread polls before it
+/// looks at timers and sockets. While guests keep all threads busy each poll is a slice, and with tokio's 61 a timer would be late by
+/// as many; to look costs about a microsecond.
+pub const EVENT_INTERVAL: u32 = 7;
 
 /// The version of wasmtime that runs guests: fuel is comparable only under the same one.
 pub const WASMTIME_VERSION: &str = "48.0.8";
@@ -75,6 +80,9 @@ fn linker(engine: &Engine, hooks: &[LinkerHook]) -> wasmtime::Result<Linker<Stat
     Extension::add_to_linker::<_, State>(&mut linker, |state| state)?;
     debugging::add_emit(&mut linker)?;
     batch::add(&mut linker)?;
+    streams::add(&mut linker)?;
+    light::add(&mut linker)?;
+    counted::add(&mut linker)?;
     random::add(&mut linker)?;
     files::add(&mut linker)?;
     sockets::add(&mut linker)?;

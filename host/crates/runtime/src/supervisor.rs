@@ -18,6 +18,7 @@ use crate::health::CHECKS;
 use crate::intake::host_log;
 use crate::mailbox::{Message, Work};
 use crate::meter::Phase;
+use crate::refused::{NotStarted, record};
 use crate::sandbox::{Answer, Blueprint, BuildError, Job, Sandbox};
 use crate::standing;
 
@@ -108,7 +109,7 @@ fn every(period: std::time::Duration) -> Interval {
 
 impl Supervisor {
     /// Loads the extension and serves it until the host stops.
-    pub(crate) async fn run(mut self, load: impl Future<Output = Result<(Arc<Blueprint>, ComponentInfo), String>>) {
+    pub(crate) async fn run(mut self, load: impl Future<Output = Result<(Arc<Blueprint>, ComponentInfo), NotStarted>>) {
         let mut phase = self.phase.clone();
         let loaded = tokio::select! {
             loaded = load => Some(loaded),
@@ -116,7 +117,7 @@ impl Supervisor {
         };
         match loaded {
             Some(Ok((blueprint, component))) => self.serve(blueprint, component).await,
-            Some(Err(cause)) => self.refuse(cause).await,
+            Some(Err(refused)) => self.refuse(refused).await,
             None => self.turn_away().await,
         }
         self.extension.shared().status.send_replace(Status::Stopped);
@@ -128,7 +129,7 @@ impl Supervisor {
         let sandbox = match blueprint.build(self.phase.clone()).await {
             Ok(sandbox) => sandbox,
             Err(BuildError::Cancelled) => return self.turn_away().await,
-            Err(error) => return self.refuse(advised(&error)).await,
+            Err(error) => return self.refuse(advised(&error).into()).await,
         };
         let digest = component.digest.short();
         let fields = [
@@ -242,7 +243,11 @@ impl Supervisor {
     }
 
     /// Answers that the extension cannot be used, until the host stops.
-    async fn refuse(&mut self, cause: String) {
+    async fn refuse(&mut self, refused: NotStarted) {
+        let NotStarted { cause, failure } = refused;
+        if let Some(failure) = failure {
+            record(&self.recorder, self.extension.shared().clock.now(), *failure);
+        }
         let cause = self.recorder.redactor().redact_text(&cause).into_owned();
         self.log(Level::Error, &format!("failed to start: {cause}"), &[]);
         self.set_status(Status::Failed { cause: cause.clone() });

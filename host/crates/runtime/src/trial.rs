@@ -124,7 +124,7 @@ impl Trial {
     async fn instance(&self) -> Result<Result<Instance, Tried>, String> {
         let assembler = self.runtime.assembler(&self.spec);
         let (extension, _) = self.runtime.handle(self.spec.clone());
-        let (blueprint, component) = assembler.assemble(extension.clone()).await?;
+        let (blueprint, component) = assembler.assemble(extension.clone()).await.map_err(|refused| refused.cause)?;
         let phase = watch::Sender::new(Phase::Running);
         let component = component.digest;
         let before = Stored::of(&extension);
