@@ -39,6 +39,7 @@ mod stdio;
 mod supervisor;
 mod symbols;
 mod trial;
+mod usage;
 
 use std::any::Any;
 use std::path::PathBuf;
