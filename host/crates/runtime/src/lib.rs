@@ -58,7 +58,7 @@ pub use bounds::TooMuch;
 pub use clock::SystemClock;
 pub use compile::{CompileCost, CompileLimit, CompileSettings, Containment};
 pub use determinism::Determinism;
-pub use engine::{LinkerHook, WASMTIME_VERSION};
+pub use engine::{EVENT_INTERVAL, LinkerHook, WASMTIME_VERSION};
 pub use extension::{CallError, Chain, ComponentInfo, Event, Extension, HandlerError, Reply, Status, Trigger};
 pub use failure::HostFault;
 pub use grants::GrantError;
