@@ -40,6 +40,7 @@ mod stdio;
 mod supervisor;
 mod symbols;
 mod trial;
+mod usage;
 
 use std::any::Any;
 use std::path::PathBuf;
@@ -58,7 +59,7 @@ pub use bounds::TooMuch;
 pub use clock::SystemClock;
 pub use compile::{CompileCost, CompileLimit, CompileSettings, Containment};
 pub use determinism::Determinism;
-pub use engine::{LinkerHook, WASMTIME_VERSION};
+pub use engine::{EVENT_INTERVAL, LinkerHook, WASMTIME_VERSION};
 pub use extension::{CallError, Chain, ComponentInfo, Event, Extension, HandlerError, Reply, Status, Trigger};
 pub use failure::HostFault;
 pub use grants::GrantError;
