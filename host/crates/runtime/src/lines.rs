@@ -37,7 +37,9 @@ pub(crate) fn find(component: &[u8], offsets: &[u64]) -> Vec<Vec<SourceFrame>> {
 pub(crate) fn question(component: &[u8], offsets: &[u64]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(component.len() + 8 * offsets.len() + 4);
     bytes.extend_from_slice(&(offsets.len() as u32).to_le_bytes());
-    offsets.iter().for_each(|offset| bytes.extend_from_slice(&offset.to_le_bytes()));
+    for offset in offsets {
+        bytes.extend_from_slice(&offset.to_le_bytes());
+    }
     bytes.extend_from_slice(component);
     bytes
 }
