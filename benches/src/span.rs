@@ -9,11 +9,13 @@ use opentelemetry::trace::{Span as _, Tracer as _, TracerProvider as _};
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider, SpanData, SpanExporter};
 
-use crate::harness::{Plan, Row, Side, cpu};
+use crate::harness::{Plan, Row, Side, Unit, cpu};
 use crate::house::{House, times};
 
 /// Spans in one measurement.
 const TIMES: u32 = 5_000;
+/// What the two readings of a span may take, in nanoseconds.
+const READING_NANOS: f64 = 100.0;
 
 /// Throws spans away.
 #[derive(Debug)]
@@ -57,11 +59,23 @@ pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
     let spans = stored.usage().stored[Signal::Span as usize];
     let expected = u64::from(TIMES) * u64::from(plan.repeats + 1);
     ensure!(spans == expected, "{spans} spans were stored, not {expected}");
-    Ok(vec![sdk.against(
+    let reading = house.instance("bench-sdk")?;
+    let read_twice: Side<'_> = Box::new(|| {
+        cpu(TIMES, || {
+            for _ in 0..TIMES {
+                black_box(reading.read_twice());
+            }
+            Ok(())
+        })
+    });
+    let [readings] = plan.run([read_twice])?;
+    let readings = Row::figure("span", "reading what it costs at its two ends", Unit::Nanos, readings.spread());
+    let sdk = sdk.against(
         &native,
         "span",
         "start and end with 2 fields, through the SDK into the store",
         "native opentelemetry_sdk, batch processor, no-op exporter",
         None,
-    )])
+    );
+    Ok(vec![sdk, readings.under("the limit", READING_NANOS)])
 }

@@ -32,6 +32,7 @@ use crate::failure::{
 use crate::grants::{GrantError, Reachable, wasi};
 use crate::health::Check;
 use crate::held::Held;
+use crate::host::spans::Reading;
 use crate::imports::Pulse;
 use crate::intake::Intake;
 use crate::limiter::{Bounds, Limiter};
@@ -248,6 +249,12 @@ pub(crate) enum BuildError {
 }
 
 impl Sandbox {
+    /// What the present invocation, or the last one, has used.
+    pub(crate) fn reading(&self) -> Reading {
+        let state = self.store.data();
+        state.reading(if state.counts_fuel { self.store.get_fuel().ok() } else { None })
+    }
+
     /// What the last invocation used.
     pub(crate) fn spent(&self) -> &Spent {
         &self.spent
