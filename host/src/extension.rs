@@ -15,6 +15,7 @@ use glasshouse_runtime::{
 use glasshouse_telemetry::{Drops, Reader, Usage};
 use tokio::sync::oneshot;
 
+use crate::control::Steering;
 use crate::plan::Planned;
 use crate::records::{AlertRecord, Errors, InvocationRecord, LogRecord, MetricRecord, Record, Records, SpanRecord};
 
@@ -24,11 +25,16 @@ pub struct Extension {
     handle: glasshouse_runtime::Extension,
     planned: Arc<Planned>,
     runtime: Weak<Runtime>,
+    pub(crate) steering: Arc<Steering>,
 }
 
 impl Extension {
     pub(crate) fn new(handle: glasshouse_runtime::Extension, planned: Arc<Planned>, runtime: Weak<Runtime>) -> Self {
-        Self { handle, planned, runtime }
+        Self { handle, planned, runtime, steering: Arc::default() }
+    }
+
+    pub(crate) fn handle(&self) -> &glasshouse_runtime::Extension {
+        &self.handle
     }
 
     /// Its id.
@@ -36,7 +42,7 @@ impl Extension {
         self.handle.id()
     }
 
-    /// Its manifest, its folder, and what holds for it.
+    /// Its manifest, its folder, and what held for it when it was started; [`Extension::present_config`] is what holds now.
     pub fn about(&self) -> &Planned {
         &self.planned
     }

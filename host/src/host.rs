@@ -1,6 +1,7 @@
 //! A running host.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -73,6 +74,11 @@ impl Host {
     /// The values in effect, each with where it comes from.
     pub fn config(&self) -> EffectiveConfig {
         self.plan.config()
+    }
+
+    /// The folder that telemetry is kept in, if it is.
+    pub fn data_dir(&self) -> Option<&Path> {
+        self.runtime.depot().data_dir()
     }
 
     /// How long calls in flight may go on when the host stops, as the operator has it.

@@ -28,6 +28,7 @@
 //! `examples/embedder.rs` does both.
 
 mod builder;
+mod control;
 mod discover;
 mod error;
 mod extension;
@@ -38,6 +39,7 @@ mod stored;
 mod trial;
 
 pub use builder::HostBuilder;
+pub use control::{BudgetUse, Changed, ControlError};
 pub use error::HostError;
 pub use extension::Extension;
 pub use host::Host;
@@ -53,10 +55,11 @@ pub use glasshouse_model::{
     SpanId, SpanKind, SpanStatus, TraceId, UnixNanos, limits, text,
 };
 pub use glasshouse_runtime::{
-    CallError, Check, CompileSettings, ComponentInfo, Containment, EmbedderCall, EmbedderData, Event, HandlerError,
-    Health, HostFault, Inspection, LinkerHook, LoadError, Reply, SourceFrame, State, Status, SystemClock, Tried,
-    Trigger, WASMTIME_VERSION, inspect, wasmtime, worker,
+    ApplyError, CallError, Check, CompileSettings, ComponentInfo, Containment, EmbedderCall, EmbedderData, Event,
+    HandlerError, Health, HostFault, Inspection, LinkerHook, LoadError, Reply, SourceFrame, State, Status, SystemClock,
+    Tried, Trigger, WASMTIME_VERSION, inspect, wasmtime, worker,
 };
+pub use glasshouse_server::ControlSocket;
 pub use glasshouse_telemetry::{
     Cursor, DataDirError, Drop as DropCause, Drops, Entry, Gap, GapCause, InvalidCursor, Order, Page, Query,
     QueryError, Reader, Redactor, Usage, query,
