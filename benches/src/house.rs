@@ -85,10 +85,13 @@ fn runtime_with_cache(folder: &Path) -> Result<Runtime> {
     Ok(Runtime::new(RuntimeSettings { cache_folder, ..RuntimeSettings::default() })?)
 }
 
-/// Default settings, but that spans are stored, too.
+/// Default settings, but that spans are stored, too, and that no record is too much: what is left out would cost nothing.
 pub(crate) fn spec(id: &str, component: PathBuf) -> Result<ExtensionSpec> {
     let mut settings = Settings::default();
     settings.debugging.tracing_enabled = true;
+    settings.debugging.profiling_overhead_limit = 100.0;
+    settings.budget.telemetry.records_per_second = 100_000_000;
+    settings.budget.telemetry.bytes_per_second = 16 << 30;
     Ok(ExtensionSpec {
         id: id.parse().map_err(|error| anyhow!("{error}"))?,
         component,

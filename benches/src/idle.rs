@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use glasshouse_model::invocation::Cost;
+use glasshouse_model::invocation::{Cost, HostUses};
 use glasshouse_model::record::KIND_INVOCATION;
 use glasshouse_model::settings::Settings;
 use glasshouse_model::{Clock as _, Invocation, Origin, Outcome, Signal};
@@ -41,8 +41,14 @@ pub(crate) fn child(folder: &Path) -> Result<Vec<f64>> {
         let recorder = store.recorder();
         logs.record(&recorder, None)?;
         logs.record(&recorder, None)?;
-        let invocation =
-            Invocation { outcome: Outcome::Ok, name: "init", cost: Cost::default(), input_bytes: 0, output_bytes: 0 };
+        let invocation = Invocation {
+            outcome: Outcome::Ok,
+            name: "init",
+            cost: Cost::default(),
+            host: HostUses::default(),
+            input_bytes: 0,
+            output_bytes: 0,
+        };
         let mut body = Vec::new();
         invocation.encode(&mut body);
         let head = Head { time: clock.now(), origin: Origin::Host, cut: false, batched: false, context: &[] };

@@ -5,6 +5,7 @@ mod append;
 mod bare;
 mod call;
 mod child;
+mod deadlines;
 mod delay;
 #[cfg(feature = "extism")]
 mod extism;
@@ -36,7 +37,7 @@ use house::House;
 #[derive(Parser)]
 #[command(name = "cargo xtask bench", about = "Measures Glasshouse side by side with its peers")]
 struct Arguments {
-    /// Measure only the groups whose names contain this: ready, log, call, span, metric, extism, append, delay, search,
+    /// Measure only the groups whose names contain this: ready, log, call, span, metric, extism, deadlines, append, delay, search,
     /// follow, seal, idle, start
     filter: Option<String>,
     /// How to print the rows
@@ -81,6 +82,7 @@ const GROUPS: &[(&str, Group)] = &[
     ("metric", Group::Guests(metric::measure)),
     #[cfg(feature = "extism")]
     ("extism", Group::Guests(extism::measure)),
+    ("deadlines", Group::Guests(deadlines::measure)),
     ("append", Group::Store(append::measure)),
     ("delay", Group::Store(delay::measure)),
     ("search", Group::Store(search::measure)),

@@ -202,6 +202,20 @@ impl HostBuilder {
         self
     }
 
+    /// The folder of compiled components, if there is to be one.
+    pub fn cache_dir(&self, plan: &Plan) -> Option<PathBuf> {
+        match (&plan.host.settings.cache_dir, &self.cache) {
+            (Some(folder), _) | (None, CacheFolder::At(folder)) => Some(folder.clone()),
+            (None, CacheFolder::OfUser) => user_cache_folder(),
+            (None, CacheFolder::None) => None,
+        }
+    }
+
+    /// The folder that telemetry is kept in, if it is.
+    pub fn kept_in(&self, plan: &Plan) -> Option<PathBuf> {
+        self.data_dir.clone().or_else(|| plan.host.settings.data_dir.clone())
+    }
+
     /// In what, and within which bounds, components are compiled.
     pub fn compile_settings(&self, plan: &Plan) -> CompileSettings {
         let configured = &plan.host.settings;
@@ -213,10 +227,10 @@ impl HostBuilder {
     }
 
     /// The runtime's settings, as far as they are the builder's and the configuration's to say.
-    pub(crate) fn runtime_settings(mut self, plan: &Plan) -> Result<RuntimeSettings, HostError> {
+    pub(crate) fn runtime_settings(self, plan: &Plan) -> Result<RuntimeSettings, HostError> {
         let configured = &plan.host.settings;
         let depot = DepotSettings {
-            data_dir: self.data_dir.take().or_else(|| configured.data_dir.clone()),
+            data_dir: self.kept_in(plan),
             data_limit: configured.data_limit,
             cleanup_interval: configured.cleanup_interval,
             sync_interval: configured.sync_interval,
@@ -230,12 +244,7 @@ impl HostBuilder {
     pub(crate) fn basic_settings(self, plan: &Plan) -> RuntimeSettings {
         let configured = &plan.host.settings;
         let compile = self.compile_settings(plan);
-        let cache_folder = match (&configured.cache_dir, self.cache) {
-            (Some(folder), _) => Some(folder.clone()),
-            (None, CacheFolder::At(folder)) => Some(folder),
-            (None, CacheFolder::OfUser) => user_cache_folder(),
-            (None, CacheFolder::None) => None,
-        };
+        let cache_folder = self.cache_dir(plan);
         let mut settings =
             RuntimeSettings { cache_folder, compile, linker_hooks: self.imports, ..RuntimeSettings::default() };
         if configured.compile_threads > 0 {

@@ -10,9 +10,10 @@ use glasshouse_model::standing;
 use glasshouse_model::{ExtensionId, Failure, Signal};
 use glasshouse_runtime::wasmtime::{self, Store, component::Instance};
 use glasshouse_runtime::{
-    CallError, Check, ComponentInfo, EmbedderCall, Event, Reply, Runtime, SourceFrame, State, Status, Trigger,
+    CallError, Check, ComponentInfo, EmbedderCall, Event, HostMemory, Reply, Runtime, SourceFrame, State, Status,
+    Trigger,
 };
-use glasshouse_telemetry::{Drops, Reader, Usage};
+use glasshouse_telemetry::{Drops, Overhead, Reader, Usage};
 use tokio::sync::oneshot;
 
 use crate::control::Steering;
@@ -139,9 +140,19 @@ impl Extension {
         self.handle.usage()
     }
 
+    /// What the host keeps in its own memory on its behalf.
+    pub fn host_memory(&self) -> HostMemory {
+        self.handle.host_memory()
+    }
+
     /// What it said of its health when it was last asked; empty if it was not, or has nothing to say.
     pub fn health(&self) -> Vec<Check> {
         self.handle.health()
+    }
+
+    /// What debugging costs it, and how much detail that leaves.
+    pub fn overhead(&self) -> Overhead {
+        self.handle.overhead()
     }
 
     /// How many of its records were dropped, by cause.

@@ -10,6 +10,8 @@ use glasshouse_runtime::Runtime;
 
 use crate::extension::Extension;
 use crate::plan::{EffectiveConfig, Plan, Planned};
+use crate::records::{MetricRecord, Records};
+use crate::resources::{Monitor, Resources};
 use crate::{HostBuilder, HostError};
 
 /// A running host. Dropping it gives up all calls; [`Host::shutdown`] ends it in order.
@@ -17,6 +19,7 @@ pub struct Host {
     runtime: Arc<Runtime>,
     plan: Plan,
     extensions: BTreeMap<ExtensionId, Extension>,
+    monitor: Monitor,
 }
 
 impl Host {
@@ -32,7 +35,9 @@ impl Host {
                 tracing::warn!(extension = %id, "the configuration speaks of an extension that is not there");
             }
         }
-        let runtime = Arc::new(Runtime::new(builder.runtime_settings(&plan)?)?);
+        let settings = builder.runtime_settings(&plan)?;
+        let clock = Arc::clone(&settings.clock);
+        let runtime = Arc::new(Runtime::new(settings)?);
         let enabled = || plan.extensions.iter().filter(|planned| planned.resolved.enabled);
         runtime.depot().open_ahead(enabled().map(|planned| planned.id.as_str()));
         let mut extensions = BTreeMap::new();
@@ -46,7 +51,8 @@ impl Host {
             let extension = Extension::new(handle, Arc::new(planned.clone()), Arc::downgrade(&runtime));
             extensions.insert(planned.id.clone(), extension);
         }
-        Ok(Self { runtime, plan, extensions })
+        let monitor = Monitor::start(runtime.depot(), clock, plan.host.settings.metrics_interval);
+        Ok(Self { runtime, plan, extensions, monitor })
     }
 
     /// The extension with this id; one that the operator has switched off is not there.
@@ -81,6 +87,23 @@ impl Host {
         self.runtime.depot().data_dir()
     }
 
+    /// What the host's process used when that was measured last, which is done every `host.metrics_interval`; `None` before the
+    /// first time.
+    pub fn resources(&self) -> Option<Resources> {
+        self.monitor.latest()
+    }
+
+    /// Measures what the host's process uses now, and stores it; on a blocking thread. `None` while the
+    /// async runtime ends.
+    pub async fn measure_resources(&self) -> Option<Resources> {
+        self.monitor.measure().await
+    }
+
+    /// The host's own metric samples: what its process used.
+    pub fn metrics(&self) -> Records<MetricRecord> {
+        self.monitor.metrics()
+    }
+
     /// How long calls in flight may go on when the host stops, as the operator has it.
     pub fn shutdown_limit(&self) -> Duration {
         self.plan.host.settings.shutdown_limit
@@ -90,6 +113,7 @@ impl Host {
     /// is given up, and each instance's `shutdown` runs. Cancelling this leaves the host draining.
     pub async fn shutdown(&self, limit: Duration) {
         self.runtime.shutdown(limit).await;
+        self.monitor.finish().await;
     }
 
     /// Gives up all calls in flight at once; a [`Host::shutdown`] under way then ends soon.

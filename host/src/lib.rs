@@ -35,6 +35,7 @@ mod extension;
 mod host;
 mod plan;
 pub mod records;
+mod resources;
 mod stored;
 mod trial;
 
@@ -44,6 +45,7 @@ pub use error::HostError;
 pub use extension::Extension;
 pub use host::Host;
 pub use plan::{EffectiveConfig, Plan, Planned};
+pub use resources::Resources;
 pub use stored::{Stored, StoredExtension};
 pub use trial::Trial;
 
@@ -51,16 +53,16 @@ pub use glasshouse_model::config::{self, ConfigError, Grant, Manifest, Setting};
 pub use glasshouse_model::settings::{Budget, Debugging, Metering, Permissions, Redaction, Retention, Settings};
 pub use glasshouse_model::standing;
 pub use glasshouse_model::{
-    Blame, Clock, Context, Digest, ExtensionId, Failure, FailureKind, Instrument, Level, Outcome, Severity, Signal,
-    SpanId, SpanKind, SpanStatus, TraceId, UnixNanos, limits, text,
+    Blame, Clock, Context, Digest, ExtensionId, Failure, FailureKind, HOST, Instrument, Level, Outcome, Severity,
+    Signal, SpanId, SpanKind, SpanStatus, TraceId, UnixNanos, limits, text,
 };
 pub use glasshouse_runtime::{
-    ApplyError, CallError, Check, CompileSettings, ComponentInfo, Containment, EmbedderCall, EmbedderData, Event,
-    HandlerError, Health, HostFault, Inspection, LinkerHook, LoadError, Reply, SourceFrame, State, Status, SystemClock,
-    Tried, Trigger, WASMTIME_VERSION, inspect, wasmtime, worker,
+    ApplyError, CallError, Check, CompileCost, CompileLimit, CompileSettings, ComponentInfo, Containment, EmbedderCall,
+    EmbedderData, Event, HandlerError, Health, HostFault, HostMemory, Inspection, LinkerHook, LoadError, Reply,
+    SourceFrame, State, Status, SystemClock, TooMuch, Tried, Trigger, WASMTIME_VERSION, inspect, wasmtime, worker,
 };
 pub use glasshouse_server::ControlSocket;
 pub use glasshouse_telemetry::{
-    Cursor, DataDirError, Drop as DropCause, Drops, Entry, Gap, GapCause, InvalidCursor, Order, Page, Query,
-    QueryError, Reader, Redactor, Usage, query,
+    Cursor, DataDirError, Detail, Drop as DropCause, Drops, Entry, Gap, GapCause, InvalidCursor, Order, Overhead, Page,
+    Query, QueryError, Reader, Redactor, Usage, query,
 };

@@ -12,7 +12,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, fmt};
 
-use cli::{Cli, Exit};
+use cli::{Cli, Exit, Format};
 
 /// What the host's own log shows where nobody says otherwise.
 const LOG: &str = "warn";
@@ -25,8 +25,15 @@ fn main() -> ExitCode {
         Ok(filter) => filter,
         Err(error) => return fail(&format!("--log {log}: {error}; use a level such as debug"), Exit::Usage),
     };
+    let for_programs = cli.format == Format::Json;
+    let people = fmt::layer().with_writer(std::io::stderr).with_ansi(output::Paint::stderr().is_on());
+    let programs = fmt::layer().json().flatten_event(true).with_writer(std::io::stderr);
+    if for_programs {
+        output::speak_to_programs();
+    }
     tracing_subscriber::registry()
-        .with(fmt::layer().with_writer(std::io::stderr).with_ansi(output::Paint::stderr().is_on()))
+        .with((!for_programs).then_some(people))
+        .with(for_programs.then_some(programs))
         .with(filter)
         .with(filter_fn(|metadata| !shows_arguments(metadata)))
         .init();
@@ -65,8 +72,7 @@ fn raise_open_files() {
 }
 
 fn fail(message: &str, exit: Exit) -> ExitCode {
-    let paint = output::Paint::stderr();
-    output::note(format_args!("{} {message}", paint.red("error:")));
+    output::error(message);
     exit.into()
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt::{Display, Write as _};
 use std::io::{self, IsTerminal as _, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use glasshouse::text::visible;
 use serde::Serialize;
@@ -33,14 +34,43 @@ pub(crate) fn payload(bytes: &[u8]) -> io::Result<()> {
     stdout.flush()
 }
 
+/// Whether standard error is for programs as well.
+static FOR_PROGRAMS: AtomicBool = AtomicBool::new(false);
+
+/// Makes each line of standard error one of JSON from now on.
+pub(crate) fn speak_to_programs() {
+    FOR_PROGRAMS.store(true, Ordering::Relaxed);
+}
+
 /// Writes a line to standard error. Where that is closed, nobody is there to be told.
 pub(crate) fn note(text: impl Display) {
-    let _ = writeln!(io::stderr().lock(), "{text}");
+    tell("INFO", &text, || text.to_string());
 }
 
 /// Writes a warning to standard error.
 pub(crate) fn warn(text: impl Display) {
-    note(format_args!("{} {text}", Paint::stderr().yellow("warning:")));
+    tell("WARN", &text, || format!("{} {text}", Paint::stderr().yellow("warning:")));
+}
+
+/// Writes an error to standard error.
+pub(crate) fn error(text: impl Display) {
+    tell("ERROR", &text, || format!("{} {text}", Paint::stderr().red("error:")));
+}
+
+/// Writes a value as a line of JSON to standard error.
+pub(crate) fn json_note(value: &impl Serialize) -> io::Result<()> {
+    let text = serde_json::to_string(value)?;
+    let _ = writeln!(io::stderr().lock(), "{text}");
+    Ok(())
+}
+
+fn tell(level: &str, message: &dyn Display, for_people: impl FnOnce() -> String) {
+    let text = if FOR_PROGRAMS.load(Ordering::Relaxed) {
+        serde_json::json!({ "level": level, "message": message.to_string() }).to_string()
+    } else {
+        for_people()
+    };
+    let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
 /// Replaces the last line of standard error, which is a terminal; without text, removes it.
@@ -50,9 +80,9 @@ pub(crate) fn progress(text: &str) {
     let _ = stderr.flush();
 }
 
-/// Whether standard error is a terminal and standard output is not the same one.
+/// Whether standard error is a terminal for people, and standard output is not the same one.
 pub(crate) fn has_room_for_progress() -> bool {
-    io::stderr().is_terminal() && !io::stdout().is_terminal()
+    io::stderr().is_terminal() && !io::stdout().is_terminal() && !FOR_PROGRAMS.load(Ordering::Relaxed)
 }
 
 /// Whether an error means that nobody reads on.

@@ -56,12 +56,16 @@ impl Plan {
             named.filter(|id| !extensions.iter().any(|planned| planned.id == **id)).cloned().collect();
         unknown.sort();
         unknown.dedup();
-        Self { host: layers.host(), extensions, unknown, layers }
+        let mut host = layers.host();
+        redact(&Redactor::default(), &mut host.origins);
+        Self { host, extensions, unknown, layers }
     }
 
     /// What would hold for an extension of that id that says nothing of itself.
     pub fn bare(&self, id: ExtensionId) -> Resolved {
-        self.layers.resolve(&Manifest::bare(id), Path::new("."))
+        let mut resolved = self.layers.resolve(&Manifest::bare(id), Path::new("."));
+        redact(&Redactor::new(&resolved.settings.redaction).unwrap_or_default(), &mut resolved.origins);
+        resolved
     }
 
     /// The values in effect.
@@ -98,13 +102,18 @@ fn planned(layers: &Layers, candidate: Candidate) -> Planned {
     let clean = |text: &str| redactor.redact_text(text).into_owned();
     let problem = problem.or_else(|| led_astray(&resolved)).map(|problem| clean(&problem));
     manifest.description = clean(&manifest.description);
-    for setting in &mut resolved.origins {
-        let own = setting.key.strip_prefix("config.").unwrap_or_default();
-        setting.value = redactor.redact_value(own, &setting.value).into_owned();
-        setting.note = setting.note.as_deref().map(clean);
-    }
+    redact(&redactor, &mut resolved.origins);
     resolved.grant.denied.iter_mut().for_each(|denied| *denied = clean(denied));
     Planned { id, folder, component, manifest, resolved, problem }
+}
+
+/// Values that are shown may quote what should not stand in a configuration.
+fn redact(redactor: &Redactor, shown: &mut [Setting]) {
+    for setting in shown {
+        let own = setting.key.strip_prefix("config.").unwrap_or_default();
+        setting.value = redactor.redact_value(own, &setting.value).into_owned();
+        setting.note = setting.note.as_deref().map(|note| redactor.redact_text(note).into_owned());
+    }
 }
 
 /// A folder that lies in a granted one by its name, but that a symbolic link leads elsewhere.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Ended, Place, end};
+use crate::harness::{Ended, Place, end, json_lines};
 
 fn cause(listed: &[Value], extension: &str) -> String {
     let found = listed.iter().find(|listed| listed["extension"] == extension);
@@ -145,4 +145,30 @@ fn a_setting_of_the_operator_ends_a_call() {
     assert_eq!((&shown["ok"], &shown["error"]["kind"]), (&json!(false), &json!("breach.fuel")));
     assert_eq!(shown["error"]["message"], "used up its 1.00 M of fuel");
     assert!(shown["error"]["advice"].as_str().is_some_and(|advice| advice.contains("budget.fuel_per_call")));
+}
+
+#[test]
+fn programs_get_json_on_standard_error_too() {
+    let place = Place::with_plugins(&["neighbour"]);
+    place.extension("asking", "neighbour", "[permissions]\nenv = [\"HOME\"]\n");
+    place.write("feed.jsonl", "nonsense\n");
+    let run = ["run", "plugins", "--feed", "feed.jsonl", "--exit-when-done", "--format", "json"];
+    let lines = json_lines(&place.glasshouse(&run).expect_code(0).stderr);
+    let of =
+        |level: &str| lines.iter().filter(|line| line["level"] == level).map(ToString::to_string).collect::<String>();
+    assert!(of("WARN").contains("it asks for what it does not get"), "{lines:?}");
+    assert!(of("INFO").contains("feed line 1: not an event"), "{lines:?}");
+    let failed = json_lines(&place.glasshouse(&["run", "nowhere", "--format", "json"]).expect_code(3).stderr);
+    assert_eq!(failed[0]["level"], "ERROR", "{failed:?}");
+}
+
+#[test]
+fn a_secret_in_the_configuration_is_not_shown() {
+    let place = Place::with_plugins(&[]);
+    place.write(
+        "glasshouse.toml",
+        "[host]\ndata_dir = \"/srv/password=hunter2hunter2\"\n[extensions.absent.config]\napi_key = \"hunter2hunter2\"\n",
+    );
+    let shown = place.glasshouse(&["config", "show", "--config", "glasshouse.toml"]).expect_code(0).stdout;
+    assert!(shown.contains("[redacted]") && !shown.contains("hunter2hunter2"), "{shown}");
 }

@@ -117,7 +117,7 @@ fn what_cannot_be_asked_is_refused_with_the_place_and_a_proposal() {
     refused(&[&show[..], &["messge=x"]].concat(), 2, &["column 1", "did you mean \"message\"?"]);
     refused(&[&show[..], &["level>=info", "and", "(message=x"]].concat(), 2, &["column"]);
     refused(&[&show[..], &["--level", "loud"]].concat(), 2, &["loud"]);
-    refused(&[&show[..], &["--extension-id", "stranger"]].concat(), 2, &["\"stranger\"", "there are neighbour"]);
+    refused(&[&show[..], &["--extension-id", "stranger"]].concat(), 2, &["\"stranger\"", "there are host, neighbour"]);
     refused(&["alerts", "show", "--data-dir", "data", "--severity", "dire"], 2, &["dire"]);
     refused(&["logs", "follow", "--data-dir", "data", "--after", "yesterday"], 2, &["no cursor"]);
     refused(&["logs", "around", "--data-dir", "data", "00000001.999.logs.neighbour"], 3, &["not there any more"]);
@@ -129,4 +129,27 @@ fn what_cannot_be_asked_is_refused_with_the_place_and_a_proposal() {
     assert!(shown.stdout.contains("goodbye"), "{shown:?}");
     let nothing = place.glasshouse(&[&show[..], &["nothing-like-it"]].concat()).expect_code(0);
     assert!(nothing.stdout.is_empty() && nothing.stderr.contains("nothing is stored that fits"), "{nothing:?}");
+}
+
+#[test]
+fn whatever_a_guest_calls_things_no_verb_moves_the_cursor_or_turns_the_text() {
+    let place = Place::with_plugins(&["painter"]);
+    let feed = ["paint", "fall"].map(|event| json!({"extension": "painter", "event": event}).to_string() + "\n");
+    let run = ["run", "plugins", "--data-dir", "data", "--feed", "-", "--exit-when-done"];
+    let trace = ["--set", "defaults.debugging.tracing_enabled=true"];
+    let ended = place.glasshouse_with_input(&[&run[..], &trace[..]].concat(), &feed.concat());
+    let tame = |what: &str, text: &str| {
+        let wild = |one: char| (one.is_control() && one != '\n') || ('\u{202a}'..='\u{202e}').contains(&one);
+        assert!(!text.chars().any(wild), "{what}: {text:?}");
+    };
+    tame("run", &ended.stderr);
+    for signal in SIGNALS {
+        let shown = read(&place, &[signal, "show"]).expect_code(0);
+        assert!(signal == "invocations" || shown.stdout.contains("paint"), "{signal}: {shown:?}");
+        tame(signal, &shown.stdout);
+        tame(signal, &shown.stderr);
+    }
+    for verb in ["counts", "patterns"] {
+        tame(verb, &read(&place, &["logs", verb]).expect_code(0).stdout);
+    }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::harness::{Place, json_lines};
 
 /// The keys of a summary, in their order.
-const SUMMARY_KEYS: [&str; 13] = [
+const SUMMARY_KEYS: [&str; 21] = [
     "extension",
     "state",
     "calls",
@@ -15,11 +15,19 @@ const SUMMARY_KEYS: [&str; 13] = [
     "guest_cpu_ns",
     "memory_bytes",
     "memory_peak_bytes",
+    "resources",
+    "table_elements",
+    "waiting_calls",
+    "waiting_bytes",
     "logs",
     "metrics",
     "spans",
     "alerts",
     "dropped",
+    "debug_overhead_ms",
+    "debug_overhead_percent",
+    "debug_detail",
+    "enabled_components",
 ];
 
 fn feed(lines: &[Value]) -> String {

@@ -83,3 +83,19 @@ fn a_reader_that_goes_away_ends_the_run() {
     writeln!(input, "{echo}").expect("it reads its input");
     assert_eq!(running.code_within(SOON), Some(3));
 }
+
+#[test]
+fn an_interrupted_call_is_given_up_in_order_and_told() {
+    let place = Place::with_plugins(&["sleeper"]);
+    let set = ["--set", "host.shutdown_limit=200ms", "--set", "extensions.sleeper.budget.deadline=10m"];
+    let call = ["call", "plugins/sleeper.wasm", "--event", "sleep", "--log", "glasshouse_runtime=debug"];
+    let mut running = place.start(&[&call[..], &set].concat());
+    let stderr = running.stderr();
+    stderr.wait_for("ready");
+    running.interrupt();
+    assert_eq!(running.code_within(SOON), Some(4));
+    let said = stderr.all_of_them();
+    for expected in ["stopping: calls in flight are finished first", "cancelled"] {
+        assert!(said.iter().any(|line| line.contains(expected)), "{expected}: {said:?}");
+    }
+}

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use glasshouse_model::settings::FileAccess;
 use glasshouse_model::{FailureKind, Level, Outcome};
-use glasshouse_runtime::{CallError, Extension, Status};
+use glasshouse_runtime::{CallError, Extension, HostMemory, Status};
 
 use crate::harness::{
-    House, ask, beside, call, event, fail, failures, guest, invocations, logs, logs_with, on_behalf, scratch, spans,
+    House, LONG, ask, beside, call, event, fail, failures, guest, invocations, logs, logs_with, on_behalf, scratch,
+    spans,
 };
 
 /// Enough for what the guests do when they behave, little enough to be used up in a moment.
@@ -193,9 +194,48 @@ async fn handles_are_bounded_so_that_a_guest_cannot_fill_the_hosts_memory() {
     let house = House::new();
     let neighbour = house.ready("neighbour").await;
     let extension = house.ready("open-spans").await;
-    let failed = beside(&neighbour, call(&extension, "hoard", "1000000")).await;
-    assert!(matches!(&failed, Err(CallError::Failed(failure)) if failure.message.contains("handle")), "{failed:?}");
+    let failure = beside(&neighbour, fail(&extension, "hoard", "1000000", FailureKind::ResourceBreach)).await;
+    assert_eq!(failure.message, "holds 10\u{202f}000 handles of resources, as many as an instance may");
+    assert_eq!(failure.evidence, [("handles_limit".to_owned(), 10_000)]);
     ask(&extension, "forget", "").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn resources_of_the_host_are_bounded_by_a_budget_and_counted() {
+    let house = House::new();
+    let neighbour = house.ready("neighbour").await;
+    let extension = house.ready_with("open-spans", |spec| spec.settings.budget.resources = 50).await;
+    let failure = beside(&neighbour, fail(&extension, "hoard-meters", "51", FailureKind::ResourceBreach)).await;
+    assert_eq!(failure.message, "holds 50 resources of the host, as many as an instance may");
+    assert_eq!(failure.evidence, [("resources_limit".to_owned(), 50)]);
+    ask(&extension, "hoard-meters", "10").await;
+    for _ in 0..16 {
+        ask(&extension, "hoard-meters", "1").await;
+    }
+    assert!((10..50).contains(&extension.host_memory().resources), "a call of sixteen counts them");
+    assert!(extension.host_memory().table_elements > 0);
+    house.runtime.shutdown(LONG).await;
+    assert_eq!(extension.host_memory(), HostMemory::default());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tables_are_bounded_by_a_budget_from_the_start_and_as_they_grow() {
+    let house = House::new();
+    let refused = async |id: &str, module: &str| {
+        let text = format!("(component (core module $m {module}) (core instance (instantiate $m)))");
+        let file = scratch(&format!("{id}.wasm"), &wat::parse_str(text).expect("it assembles"));
+        let extension = house.start(id, &file, |spec| spec.settings.budget.table_elements = 1000);
+        match extension.loaded().await {
+            Status::Failed { cause } => cause,
+            other => panic!("{id} is {}", other.word()),
+        }
+    };
+    let cause = refused("large-table", "(table 1001 funcref)").await;
+    assert!(cause.contains("breach.resources: needs tables of more than its 1\u{202f}000 elements"), "{cause}");
+    let grow =
+        "(table 1 funcref) (func $f (loop (drop (table.grow (ref.null func) (i32.const 900))) (br 0))) (start $f)";
+    let cause = refused("table-grow", grow).await;
+    assert!(cause.contains("breach.resources: asked 1000 times for larger tables"), "{cause}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -340,7 +380,12 @@ async fn too_many_memories_or_tables_or_too_large_ones_are_a_breach_that_says_so
         ("instances", "", 101, "needs 101 core instances; an instance may have 100"),
         ("memories", "(memory 0)", 17, "needs 17 memories; an instance may have 16"),
         ("tables", "(table 0 funcref) (table 0 funcref)", 51, "needs 102 tables; an instance may have 100"),
-        ("table", "(table 1000001 funcref)", 1, "needs larger tables than an instance may have"),
+        (
+            "table",
+            "(table 1000001 funcref)",
+            1,
+            "needs tables of more than its 1\u{202f}000\u{202f}000 elements from the start",
+        ),
     ] {
         let instances = "(core instance (instantiate $m))".repeat(instances);
         let text = format!("(component (core module $m {core}) {instances})");

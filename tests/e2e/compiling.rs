@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use glasshouse_runtime::{CompileSettings, Containment, OutOfBounds, Status, inspect};
+use glasshouse_runtime::{CompileSettings, Containment, Status, TooMuch, inspect};
 use rustix::process::{Pid, Signal, kill_process};
 use wasm_encoder::{
     BlockType, CodeSection, Component, ConstExpr, DataSection, Function, FunctionSection, MemorySection, MemoryType,
@@ -179,8 +179,7 @@ fn without_a_worker_the_bounds_hold_all_the_same() {
     assert_eq!(inspect(&guest("mute"), &settings).expect("it is compiled here").exports, Vec::<String>::new());
     let many = wat::parse_str("(component".to_owned() + &"(core module)".repeat(201) + ")").expect("it assembles");
     let refused = inspect(&scratch("modules.wasm", &many), &settings).expect_err("it has too many modules");
-    let glasshouse_runtime::LoadError::OutOfBounds { cause: OutOfBounds::Count { found, limit, .. }, .. } = refused
-    else {
+    let glasshouse_runtime::LoadError::TooMuch { cause: TooMuch::Count { found, limit, .. }, .. } = refused else {
         panic!("{refused}");
     };
     assert_eq!((found, limit), (201, 200));

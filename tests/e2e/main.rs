@@ -7,6 +7,8 @@ mod batches;
 mod budgets;
 mod compiling;
 mod failures;
+mod gates;
+mod governor;
 mod life_cycle;
 mod live;
 mod loading;

@@ -50,6 +50,9 @@ pub const BATCHED_HEAD_BYTES: usize = 5;
 /// The bytes of a record before its body: kind and length.
 pub const RECORD_HEADER_BYTES: usize = 5;
 
+/// Where a sample's name starts in its body: after instrument and value.
+pub const METRIC_NAME_AT: usize = 9;
+
 /// The kind byte of a log.
 pub const KIND_LOG: u8 = 1;
 /// The kind byte of a metric sample.

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::io::Read as _;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -13,6 +14,7 @@ use glasshouse::{CallError, Event, Extension, Failure, Level, Reply, Trigger, li
 use serde::Serialize;
 
 use super::payload::{JSON, Shown, ShownError};
+use super::signals::Stop;
 use super::{Exit, Format, Operator, UsageError, progress};
 use crate::output::{self, Paint};
 
@@ -29,7 +31,8 @@ Examples:
 
 The reply's payload goes to standard output; cost and logs go to standard error.
 The extension is alone: calls of other extensions find none.
-Exits with 4 if the extension failed, or answered with an error.";
+Exits with 4 if the extension failed, or answered with an error. Ctrl-C gives the call up after host.shutdown_limit; twice ends
+it at once.";
 
 /// Call an extension once
 #[derive(Args, Debug)]
@@ -89,20 +92,29 @@ struct OutcomeError {
 impl Call {
     pub(crate) async fn run(self, format: Format) -> Result<Exit> {
         let payload = self.read_payload()?;
+        let stop = Stop::listen().context("listening for Ctrl-C")?;
         let host = self.operator.builder().extension(&self.path).start().await?;
         let Some(extension) = host.extensions().next() else {
             anyhow::bail!("the extension is switched off by its configuration (enabled = false)");
         };
-        progress::loaded(&host).await;
         let mut trigger = Trigger::default();
         trigger.correlation_id.clone_from(&self.correlation_id);
         trigger.user.clone_from(&self.user);
         trigger.tenant.clone_from(&self.tenant);
         let event = Event { name: self.event.clone(), content_type: self.content_type.clone(), payload };
-        let result = extension.call(event, trigger).await;
+        let limit = host.shutdown_limit();
+        let mut call = pin!(async {
+            progress::loaded(&host).await;
+            extension.call(event, trigger).await
+        });
+        let result = tokio::select! {
+            result = &mut call => result,
+            // It is finished, or given up when the host's patience is over.
+            () = stop.requested() => tokio::join!(call, host.shutdown(limit)).0,
+        };
         let invocation = extension.invocations().latest(1).pop().filter(|record| record.name.starts_with("handle"));
         // What `shutdown` says is part of the story.
-        host.shutdown(host.shutdown_limit()).await;
+        host.shutdown(limit).await;
         let exit = match &result {
             Ok(_) => Exit::Ok,
             Err(CallError::InvalidEvent(_)) => Exit::Usage,
@@ -207,10 +219,11 @@ async fn described(extension: &Extension, error: &CallError) -> OutcomeError {
 fn cost_line(record: &InvocationRecord) -> String {
     let time = |nanos| text::duration(Duration::from_nanos(nanos));
     format!(
-        "{}: {} fuel, {} CPU, {} elapsed, {} memory (peak {}), {} in, {} out",
+        "{}: {} fuel, {} guest CPU, {} host CPU, {} elapsed, {} memory (peak {}), {} in, {} out",
         visible(&record.name, 140),
         text::fuel(record.fuel),
         time(record.guest_cpu_ns),
+        time(record.host_cpu_ns),
         time(record.elapsed_ns),
         text::bytes(record.memory_bytes),
         text::bytes(record.memory_peak_bytes),

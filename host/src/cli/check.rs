@@ -12,7 +12,7 @@ use clap::Args;
 use glasshouse::{Planned, Trial};
 
 use super::{Exit, Format, Operator, UsageError};
-use crate::output::{self, Paint};
+use crate::output;
 use baseline::Baseline;
 use compare::{Comparison, Tolerance, compare};
 use measure::{Measured, measure};
@@ -75,7 +75,7 @@ impl Check {
             Ok(measured) => measured,
             Err(cause) => {
                 let cause = super::run::cause(&cause);
-                output::note(format_args!("{} {}: {cause}", Paint::stderr().red("error:"), trial.about().id));
+                output::error(format_args!("{}: {cause}", trial.about().id));
                 return Ok(Exit::Guest);
             }
         };

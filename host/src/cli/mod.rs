@@ -5,6 +5,7 @@ mod call;
 mod check;
 mod config;
 mod control;
+mod doctor;
 mod feed;
 mod inspect;
 mod list;
@@ -44,7 +45,7 @@ pub(crate) struct Cli {
     pub(crate) log: Option<String>,
     /// How results are written
     #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
-    format: Format,
+    pub(crate) format: Format,
     #[command(subcommand)]
     verb: Verb,
 }
@@ -54,7 +55,7 @@ pub(crate) struct Cli {
 pub(crate) enum Format {
     /// For people
     Table,
-    /// For programs: JSON, one value a line
+    /// For programs: JSON, one value a line; on standard error as well
     Json,
 }
 
@@ -65,6 +66,7 @@ enum Verb {
     Check(check::Check),
     List(list::List),
     Inspect(inspect::Inspect),
+    Doctor(doctor::Doctor),
     Config(config::Config),
     New(new::New),
     Build(build::Build),
@@ -149,6 +151,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Verb::Check(verb) => verb.run(cli.format).await,
         Verb::List(verb) => verb.run(cli.format).await,
         Verb::Inspect(verb) => verb.run(cli.format),
+        Verb::Doctor(verb) => verb.run(cli.format),
         Verb::Config(verb) => verb.run(cli.format),
         Verb::New(verb) => verb.run(cli.format),
         Verb::Build(verb) => verb.run(cli.format),

@@ -213,7 +213,7 @@ mod tests {
         check("-", "extension--", "Extension");
         check("test", "extension-test", "Test");
         check("self", "extension-self", "ExtensionSelf");
-        check("host", "host", "ExtensionHost");
+        check("payload", "payload", "ExtensionPayload");
     }
 
     #[test]

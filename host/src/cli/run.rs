@@ -90,7 +90,7 @@ impl Run {
             () = stop.requested() => Ok(()),
         };
         drop(control);
-        let ended = Ended::before_shutdown(&host);
+        let ended = Ended::before_shutdown(&host).await;
         let limit = host.shutdown_limit();
         let finishing = async { tokio::join!(host.shutdown(limit), lanes.finish()) };
         let written = match tokio::time::timeout(limit + GRACE, finishing).await {
@@ -136,7 +136,7 @@ fn report(ended: &Ended, lanes: &Lanes, format: Format, summary: Option<File>) -
         Format::Table => output::note(format_args!("{}", ended.report(lanes.totals()))),
         Format::Json if !to_file => {
             for line in ended.summaries() {
-                output::note(serde_json::to_string(&line)?);
+                output::json_note(&line)?;
             }
         }
         Format::Json => {}

@@ -20,10 +20,10 @@ use serde::{Serialize, Serializer};
 
 pub use alert::AlertRecord;
 pub use error::{ErrorRecord, Errors, StackFrame};
-pub use invocation::InvocationRecord;
+pub use invocation::{HostFunctionUse, InvocationRecord, TransferRecord};
 pub use log::LogRecord;
 pub use metric::MetricRecord;
-pub use span::{SpanEventRecord, SpanRecord};
+pub use span::{SpanCostRecord, SpanEventRecord, SpanRecord};
 
 /// A kind of record; sealed.
 pub trait Record: Sized + sealed::FromStore {}
@@ -252,7 +252,7 @@ impl From<wire::Source<'_>> for SourceLine {
 }
 
 /// Serialises what has a text form as that.
-fn shown<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn shown<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
 }
 

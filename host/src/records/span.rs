@@ -1,9 +1,10 @@
 //! Spans.
 
-use glasshouse_model::{Signal, SpanId, SpanKind, SpanStatus, UnixNanos};
+use glasshouse_model::{Signal, SpanCost, SpanId, SpanKind, SpanStatus, UnixNanos};
 use glasshouse_telemetry::Body;
 use serde::Serialize;
 
+use super::invocation::TransferRecord;
 use super::sealed::FromStore;
 use super::{FieldList, Head, shown};
 
@@ -29,14 +30,57 @@ pub struct SpanRecord {
     /// When it started.
     #[serde(serialize_with = "shown")]
     pub start: UnixNanos,
-    /// From start to end, in nanoseconds.
-    pub elapsed_ns: u64,
-    /// Fuel used from start to end, inner spans included; absent where none is counted.
-    pub fuel: Option<u64>,
+    /// What it cost from start to end, inner spans included.
+    #[serde(flatten)]
+    pub total: SpanCostRecord,
+    /// What of that is its own, without inner spans. JSON names it `self`.
+    #[serde(rename = "self")]
+    pub own: SpanCostRecord,
     /// Its fields.
     pub fields: FieldList,
     /// What happened meanwhile.
     pub events: Vec<SpanEventRecord>,
+}
+
+/// What a span cost: `elapsed_ns` is the sum of `in_guest_ns`, `in_host_ns` and `waiting_ns`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct SpanCostRecord {
+    /// Wasm fuel; absent where none is counted.
+    pub fuel: Option<u64>,
+    /// Wall time, in nanoseconds.
+    pub elapsed_ns: u64,
+    /// In the guest's code, and in passing its values. It stands for its CPU time, of which it is an estimate: what the system
+    /// gave to others meanwhile is in it.
+    pub in_guest_ns: u64,
+    /// In host functions, without what was waited in them.
+    pub in_host_ns: u64,
+    /// Not running, in nanoseconds.
+    pub waiting_ns: u64,
+    /// What of that was spent waiting for something, and not for the next turn, in nanoseconds.
+    pub idle_ns: u64,
+    /// Calls of host functions.
+    pub host_calls: u64,
+    /// What linear memory has grown by.
+    pub memory_delta_bytes: u64,
+    /// Bytes read from and written to files, sent and received by sockets.
+    #[serde(flatten)]
+    pub transfer: TransferRecord,
+}
+
+impl From<SpanCost> for SpanCostRecord {
+    fn from(cost: SpanCost) -> Self {
+        Self {
+            fuel: cost.fuel,
+            elapsed_ns: cost.elapsed_nanos,
+            in_guest_ns: cost.guest_nanos(),
+            in_host_ns: cost.host_nanos,
+            waiting_ns: cost.waiting_nanos(),
+            idle_ns: cost.idle_nanos,
+            host_calls: cost.host_calls,
+            memory_delta_bytes: cost.memory_delta_bytes,
+            transfer: cost.transfer.into(),
+        }
+    }
 }
 
 /// Something that happened during a span.
@@ -63,14 +107,14 @@ impl FromStore for SpanRecord {
         });
         Some(Self {
             head,
+            total: span.total.into(),
+            own: span.own().into(),
             parent: span.parent,
             kind: span.kind,
             status: span.status,
             name: span.name.to_owned(),
             failure: span.failure.to_owned(),
             start: span.start,
-            elapsed_ns: span.elapsed_nanos,
-            fuel: span.fuel,
             events: events.collect(),
             fields: span.fields.into(),
         })

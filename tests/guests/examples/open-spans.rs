@@ -1,6 +1,6 @@
-//! Leaves spans and scopes open, nests them too deeply, and hoards handles.
+//! Leaves spans and scopes open, nests them too deeply, and hoards handles and meters.
 
-use glasshouse_sdk::{context, extension, info, span};
+use glasshouse_sdk::{context, counter, extension, info, span};
 
 /// The extension.
 #[derive(Default)]
@@ -41,6 +41,13 @@ impl OpenSpans {
         while scopes.pop().is_some() {}
         info!("out again");
         depth
+    }
+
+    /// Keeps so many meters for ever.
+    #[event("hoard-meters")]
+    fn hoard_meters(&mut self, meters: usize) -> usize {
+        (0..meters).for_each(|_| std::mem::forget(counter("kept").bind()));
+        meters
     }
 
     /// Keeps the handles of so many spans for ever.

@@ -49,8 +49,10 @@ glasshouse_wire::byte_enum! {
         Exit = 13 "exit",
         /// The host failed.
         Internal = 14 "internal",
-        /// More core instances, memories or tables than an instance may have, or larger tables.
+        /// More core instances, memories, tables, handles or resources than an instance may have, or larger tables.
         ResourceBreach = 15 "breach.resources",
+        /// More calls of host functions than a call may make.
+        HostCallBreach = 16 "breach.host-calls",
     }
 }
 
@@ -74,8 +76,10 @@ impl FailureKind {
             Self::MemoryBreach => "raise budget.memory, or make the extension hold less",
             Self::HostDataBreach => "pass less data in one host call, or raise budget.host_data_per_call",
             Self::ResourceBreach => {
-                "build the extension from fewer core modules, memories and tables, or from smaller tables"
+                "make the extension give back what it does not use, or build it smaller; the budgets are instances, memories, \
+                 table_elements, handles and resources"
             }
+            Self::HostCallBreach => "raise budget.host_calls_per_call, or make the call ask less of the host",
             Self::InitRefused => "check the extension's [config], and what its message says",
             Self::Exit => "return from the export instead of calling exit",
             Self::Internal => "report it to the host's maintainers, with the host's own log",

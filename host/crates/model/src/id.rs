@@ -4,14 +4,25 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// An extension's id: 1 to 64 characters of `[a-z0-9-]`. Cheap to clone.
+/// An extension's id: 1 to 64 characters of `[a-z0-9-]`, and not [`HOST`]. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ExtensionId(Arc<str>);
 
 /// Text that is no extension id.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("\"{}\" is not an extension id: use 1 to 64 characters of a-z, 0-9 and -", crate::text::visible(.0, 80))]
+#[error("{}", refusal(.0))]
 pub struct InvalidExtensionId(pub String);
+
+/// The name under which the host keeps telemetry of its own, among those of extensions: no extension's id.
+pub const HOST: &str = "host";
+
+fn refusal(text: &str) -> String {
+    if text == HOST {
+        return format!("\"{HOST}\" is the host's own name: use another id");
+    }
+    let shown = crate::text::visible(text, 80);
+    format!("\"{shown}\" is not an extension id: use 1 to 64 characters of a-z, 0-9 and -")
+}
 
 impl ExtensionId {
     /// The id as text.
@@ -25,7 +36,7 @@ impl FromStr for ExtensionId {
 
     fn from_str(text: &str) -> Result<Self, InvalidExtensionId> {
         let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        if (1..=64).contains(&text.len()) && text.bytes().all(legal) {
+        if (1..=64).contains(&text.len()) && text.bytes().all(legal) && text != HOST {
             Ok(Self(text.into()))
         } else {
             Err(InvalidExtensionId(text.into()))

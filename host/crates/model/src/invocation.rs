@@ -2,6 +2,9 @@
 
 use glasshouse_wire::{Malformed, Reader, put_str};
 
+use crate::HostFunction;
+use crate::numbers::{numbers, put_numbers};
+
 glasshouse_wire::byte_enum! {
     /// How an invocation ended.
     Outcome {
@@ -34,76 +37,336 @@ pub struct Invocation<'a> {
     pub name: &'a str,
     /// What it cost.
     pub cost: Cost,
+    /// What it asked of the host.
+    pub host: HostUses<'a>,
     /// Bytes of the event's payload.
     pub input_bytes: u64,
     /// Bytes of the reply's payload.
     pub output_bytes: u64,
 }
 
-/// What stands in a record for fuel that was not counted: more than any budget allows.
-const NO_FUEL: u64 = u64::MAX;
-
-/// Fuel as it stands in a record.
+/// Fuel as it stands in a record: one more than was used, so that none counted takes no room.
 pub(crate) fn encode_fuel(fuel: Option<u64>) -> u64 {
-    fuel.unwrap_or(NO_FUEL)
+    fuel.map_or(0, |fuel| fuel.saturating_add(1))
 }
 
 /// Reads what [`encode_fuel`] gave.
 pub(crate) fn decode_fuel(stored: u64) -> Option<u64> {
-    Some(stored).filter(|fuel| *fuel != NO_FUEL)
+    stored.checked_sub(1)
 }
 
 /// What an invocation cost.
+///
+/// Its wall time has five parts, which always add up:
+/// [`wall_nanos`](Self::wall_nanos) = [`guest_nanos`](Self::guest_nanos) + `host_nanos` + `queued_nanos` +
+/// [`waiting_nanos`](Self::waiting_nanos) + `unattributed_nanos`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cost {
     /// Wasm fuel: the same for the same input, on every run; `None` where `budget.metering` counts none.
     pub fuel: Option<u64>,
     /// CPU time while the extension was being run, host functions on its behalf included.
     pub cpu_nanos: u64,
+    /// Whether the CPU time is wall time of a call too short for the thread's CPU clock to be read.
+    pub cpu_estimated: bool,
     /// From the start of the call to its end.
     pub elapsed_nanos: u64,
     /// In the mailbox before the call started.
     pub queued_nanos: u64,
-    /// The instance's linear memory at the end of the call.
+    /// In host functions that the guest called, without what it waited in them.
+    pub host_nanos: u64,
+    /// Calls of host functions.
+    pub host_calls: u64,
+    /// Waiting for something: time, a file, a socket, another extension.
+    pub idle_nanos: u64,
+    /// Waiting for its next turn, having yielded to its neighbours.
+    pub yielded_nanos: u64,
+    /// The sandbox's own work at the end of the call, and waits of which it does not know for what.
+    pub unattributed_nanos: u64,
+    /// The instance's linear memory at the end of the call; 0 if the instance was given up.
     pub memory_bytes: u64,
+    /// What linear memory has grown by during the call. It never shrinks.
+    pub memory_delta_bytes: u64,
     /// The most that it has been since the instance was made.
     pub memory_peak_bytes: u64,
+    /// What went through files and sockets.
+    pub transfer: Transfer,
 }
+
+impl Cost {
+    /// From when the call was put into the mailbox to its end.
+    pub fn wall_nanos(&self) -> u64 {
+        self.queued_nanos.saturating_add(self.elapsed_nanos)
+    }
+
+    /// Running the guest's code and passing its values: what is left of the time in which the call was run.
+    pub fn guest_nanos(&self) -> u64 {
+        let others = [self.host_nanos, self.idle_nanos, self.yielded_nanos, self.unattributed_nanos];
+        others.into_iter().fold(self.elapsed_nanos, u64::saturating_sub)
+    }
+
+    /// Neither running nor in the mailbox.
+    pub fn waiting_nanos(&self) -> u64 {
+        self.idle_nanos.saturating_add(self.yielded_nanos)
+    }
+
+    /// CPU time without that of host functions, whose wall time stands for it.
+    pub fn guest_cpu_nanos(&self) -> u64 {
+        self.cpu_nanos.saturating_sub(self.host_nanos)
+    }
+
+    /// CPU time of host functions, as far as they ran on the guest's thread.
+    pub fn host_cpu_nanos(&self) -> u64 {
+        self.cpu_nanos.min(self.host_nanos)
+    }
+
+    /// Brings parts that were measured apart into the time that they are parts of, so that they add up.
+    #[must_use]
+    pub fn balanced(mut self) -> Self {
+        let mut left = self.elapsed_nanos;
+        for part in [&mut self.idle_nanos, &mut self.yielded_nanos, &mut self.unattributed_nanos, &mut self.host_nanos]
+        {
+            *part = (*part).min(left);
+            left -= *part;
+        }
+        self
+    }
+}
+
+/// Bytes that went through files and sockets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Transfer {
+    /// Read from files.
+    pub read_bytes: u64,
+    /// Written to files: handed over to the system.
+    pub written_bytes: u64,
+    /// Sent by sockets: handed over to the system.
+    pub sent_bytes: u64,
+    /// Received by sockets.
+    pub received_bytes: u64,
+}
+
+impl Transfer {
+    /// What was transferred since an earlier reading.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Self {
+        Self {
+            read_bytes: self.read_bytes.saturating_sub(earlier.read_bytes),
+            written_bytes: self.written_bytes.saturating_sub(earlier.written_bytes),
+            sent_bytes: self.sent_bytes.saturating_sub(earlier.sent_bytes),
+            received_bytes: self.received_bytes.saturating_sub(earlier.received_bytes),
+        }
+    }
+}
+
+/// What one function of the host was used for in a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HostUse {
+    /// The function.
+    pub function: HostFunction,
+    /// How often it was called.
+    pub calls: u64,
+    /// Time in it, without what was waited in it.
+    pub nanos: u64,
+    /// What was waited in it.
+    pub waited_nanos: u64,
+}
+
+/// The functions of the host that a call used, as they are encoded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HostUses<'a>(&'a [u8]);
+
+impl<'a> HostUses<'a> {
+    /// Encodes them into a buffer of their own.
+    pub fn encode(buffer: &'a mut Vec<u8>, uses: impl IntoIterator<Item = HostUse>) -> Self {
+        buffer.clear();
+        for one in uses {
+            buffer.push(one.function as u8);
+            put_numbers(buffer, [one.calls, one.nanos, one.waited_nanos]);
+        }
+        Self(buffer)
+    }
+
+    /// One by one, in the order in which they were encoded.
+    pub fn iter(self) -> impl Iterator<Item = HostUse> + 'a {
+        let mut reader = Reader::new(self.0);
+        // They were looked through when they were decoded.
+        std::iter::from_fn(move || if reader.rest().is_empty() { None } else { host_use(&mut reader).ok() })
+    }
+
+    fn decode(bytes: &'a [u8]) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(bytes);
+        while !reader.rest().is_empty() {
+            host_use(&mut reader)?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+fn host_use(reader: &mut Reader<'_>) -> Result<HostUse, Malformed> {
+    let function = HostFunction::from_byte(reader.byte()?).ok_or(Malformed("unknown function of the host"))?;
+    let [calls, nanos, waited_nanos] = numbers(reader)?;
+    Ok(HostUse { function, calls, nanos, waited_nanos })
+}
+
+/// That the CPU time is an estimate.
+const FLAG_CPU_ESTIMATED: u8 = 1;
 
 impl Invocation<'_> {
     /// Appends the invocation as it stands in a stored record.
     pub fn encode(&self, buffer: &mut Vec<u8>) {
+        let Cost { transfer, .. } = self.cost;
         let cost = &self.cost;
         buffer.push(self.outcome as u8);
-        for number in [
-            encode_fuel(cost.fuel),
-            cost.cpu_nanos,
-            cost.elapsed_nanos,
-            cost.queued_nanos,
-            cost.memory_bytes,
-            cost.memory_peak_bytes,
-            self.input_bytes,
-            self.output_bytes,
-        ] {
-            buffer.extend_from_slice(&number.to_le_bytes());
-        }
+        buffer.push(if cost.cpu_estimated { FLAG_CPU_ESTIMATED } else { 0 });
+        put_numbers(
+            buffer,
+            [
+                encode_fuel(cost.fuel),
+                cost.cpu_nanos,
+                cost.elapsed_nanos,
+                cost.queued_nanos,
+                cost.host_nanos,
+                cost.host_calls,
+                cost.idle_nanos,
+                cost.yielded_nanos,
+                cost.unattributed_nanos,
+                cost.memory_bytes,
+                cost.memory_delta_bytes,
+                cost.memory_peak_bytes,
+                transfer.read_bytes,
+                transfer.written_bytes,
+                transfer.sent_bytes,
+                transfer.received_bytes,
+                self.input_bytes,
+                self.output_bytes,
+            ],
+        );
         put_str(buffer, self.name);
+        buffer.extend_from_slice(self.host.0);
     }
 
     /// Reads what [`Invocation::encode`] wrote.
     pub fn decode(body: &[u8]) -> Result<Invocation<'_>, Malformed> {
         let mut reader = Reader::new(body);
         let outcome = Outcome::from_byte(reader.byte()?).ok_or(Malformed("unknown outcome"))?;
-        let mut number = || reader.array().map(u64::from_le_bytes);
+        let flags = reader.byte()?;
+        if flags & !FLAG_CPU_ESTIMATED != 0 {
+            return Err(Malformed("unknown flag of an invocation"));
+        }
+        let [
+            fuel,
+            cpu_nanos,
+            elapsed_nanos,
+            queued_nanos,
+            host_nanos,
+            host_calls,
+            idle_nanos,
+            yielded_nanos,
+            unattributed_nanos,
+            memory_bytes,
+            memory_delta_bytes,
+            memory_peak_bytes,
+            read_bytes,
+            written_bytes,
+            sent_bytes,
+            received_bytes,
+            input_bytes,
+            output_bytes,
+        ] = numbers(&mut reader)?;
         let cost = Cost {
-            fuel: decode_fuel(number()?),
-            cpu_nanos: number()?,
-            elapsed_nanos: number()?,
-            queued_nanos: number()?,
-            memory_bytes: number()?,
-            memory_peak_bytes: number()?,
+            fuel: decode_fuel(fuel),
+            cpu_nanos,
+            cpu_estimated: flags & FLAG_CPU_ESTIMATED != 0,
+            elapsed_nanos,
+            queued_nanos,
+            host_nanos,
+            host_calls,
+            idle_nanos,
+            yielded_nanos,
+            unattributed_nanos,
+            memory_bytes,
+            memory_delta_bytes,
+            memory_peak_bytes,
+            transfer: Transfer { read_bytes, written_bytes, sent_bytes, received_bytes },
         };
-        let (input_bytes, output_bytes) = (number()?, number()?);
-        Ok(Invocation { outcome, name: reader.str()?, cost, input_bytes, output_bytes })
+        let name = reader.str()?;
+        let host = HostUses::decode(reader.rest())?;
+        Ok(Invocation { outcome, name, cost, host, input_bytes, output_bytes })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn cost() -> impl Strategy<Value = Cost> {
+        // Small and large ones, so that parts are now within the whole and now over it.
+        let number = || prop_oneof![Just(0), 0..1000_u64, any::<u64>()];
+        (prop::array::uniform16(number()), any::<bool>()).prop_map(|(numbers, cpu_estimated)| {
+            let mut numbers = numbers.into_iter();
+            let mut next = || numbers.next().unwrap_or_default();
+            Cost {
+                fuel: Some(next()).filter(|fuel| *fuel != u64::MAX),
+                cpu_nanos: next(),
+                cpu_estimated,
+                elapsed_nanos: next(),
+                queued_nanos: next(),
+                host_nanos: next(),
+                host_calls: next(),
+                idle_nanos: next(),
+                yielded_nanos: next(),
+                unattributed_nanos: next(),
+                memory_bytes: next(),
+                memory_delta_bytes: next(),
+                memory_peak_bytes: next(),
+                transfer: Transfer {
+                    read_bytes: next(),
+                    written_bytes: next(),
+                    sent_bytes: next(),
+                    received_bytes: next(),
+                },
+            }
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn the_parts_of_a_call_add_up_to_its_wall_time(cost in cost()) {
+            let cost = cost.balanced();
+            let parts = [
+                cost.guest_nanos(), cost.host_nanos, cost.queued_nanos, cost.waiting_nanos(), cost.unattributed_nanos,
+            ];
+            let sum: u128 = parts.into_iter().map(u128::from).sum();
+            prop_assert_eq!(sum, u128::from(cost.queued_nanos) + u128::from(cost.elapsed_nanos));
+        }
+
+        #[test]
+        fn an_invocation_comes_back_as_it_was(cost in cost(), calls in prop::collection::vec(any::<u64>(), 0..4)) {
+            let uses = calls.iter().zip(HostFunction::ALL).map(|(calls, function)| HostUse {
+                function: *function, calls: *calls, nanos: calls / 2, waited_nanos: calls / 3,
+            });
+            let (mut encoded, mut body) = (Vec::new(), Vec::new());
+            let host = HostUses::encode(&mut encoded, uses.clone());
+            let call = Invocation {
+                outcome: Outcome::Answered, name: "handle:x", cost, host, input_bytes: 3, output_bytes: 0,
+            };
+            call.encode(&mut body);
+            let decoded = Invocation::decode(&body).expect("it was just encoded");
+            prop_assert_eq!(&decoded, &call);
+            prop_assert!(decoded.host.iter().eq(uses));
+            for cut in 0..body.len() {
+                // What is cut may be an invocation of fewer host functions, and is no fault.
+                let _ = Invocation::decode(&body[..cut]);
+            }
+        }
+
+        #[test]
+        fn arbitrary_bytes_are_an_invocation_or_malformed(body in prop::collection::vec(any::<u8>(), 0..200)) {
+            if let Ok(call) = Invocation::decode(&body) {
+                prop_assert!(call.host.iter().count() <= body.len());
+            }
+        }
     }
 }

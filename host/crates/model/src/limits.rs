@@ -14,6 +14,8 @@ pub const RECORD_BYTES: usize = 32 * 1024;
 pub const UNCUT_BYTES: usize = NAME_BYTES;
 /// Characters of a correlation id, and of a user or tenant name.
 pub const CONTEXT_BYTES: usize = 128;
+/// Sets of labels that are told apart in all metrics of an extension together: each takes some 20 bytes of the host's memory.
+pub const SERIES: usize = 20_000;
 /// Nested context scopes and open spans of an invocation: deeper ones are counted, not entered.
 pub const NESTING: usize = 128;
 /// Frames kept of a guest's stack: the innermost ones; wasmtime collects no more by default either.

@@ -8,6 +8,7 @@ use regex::{Regex, RegexBuilder};
 
 use crate::Level;
 pub use crate::retention::{Retention, SignalRetention};
+pub use crate::telemetry_budget::TelemetryBudget;
 
 /// All settings of one extension.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -69,8 +70,21 @@ pub struct Budget {
     pub deadline: Duration,
     /// Linear memory of an instance, in bytes.
     pub memory_bytes: u64,
+    /// Elements of all tables of an instance; each is a pointer of the host's memory.
+    pub table_elements: usize,
+    /// Core instances of an instance.
+    pub instances: usize,
+    /// Memories of all core instances: each takes gigabytes of address space, whatever its size.
+    pub memories: usize,
+    /// Handles of resources that an instance may hold at once, its own and the host's: each is some host memory.
+    pub handles: usize,
+    /// Resources that an instance may hold in the host at once: open files, sockets, streams, meters and the like. Files and
+    /// sockets are descriptors of the host's process.
+    pub resources: usize,
     /// Data that one host call may carry from guest to host, in bytes, about.
     pub host_data_per_call: u64,
+    /// Calls of host functions that one call may make.
+    pub host_calls_per_call: u64,
     /// Calls that wait for the extension before its callers wait or are turned away.
     pub mailbox: usize,
     /// Failures in a row after which the extension is quarantined.
@@ -81,6 +95,8 @@ pub struct Budget {
     pub warn_at: u32,
     /// How long the extension may go on asking for more than a rate before it is quarantined.
     pub throttle_limit: Duration,
+    /// What it may record.
+    pub telemetry: TelemetryBudget,
 }
 
 impl Default for Budget {
@@ -94,12 +110,19 @@ impl Default for Budget {
             rate_window: Duration::from_mins(1),
             deadline: Duration::from_secs(5),
             memory_bytes: 64 * 1024 * 1024,
+            table_elements: 1_000_000,
+            instances: 100,
+            memories: 16,
+            handles: 10_000,
+            resources: 1_000,
             host_data_per_call: 16 * 1024 * 1024,
+            host_calls_per_call: 10_000_000,
             mailbox: 256,
             failures_in_a_row: 3,
             quarantine: Duration::from_secs(30),
             warn_at: 80,
             throttle_limit: Duration::from_mins(10),
+            telemetry: TelemetryBudget::default(),
         }
     }
 }
@@ -133,10 +156,25 @@ pub struct Debugging {
     pub max_errors: usize,
     /// Spans are kept for about so many traces, and as many invocations.
     pub max_traces: usize,
-    /// The part of traces that is stored, 0.0 to 1.0.
+    /// The part of traces whose spans, and logs below warning, are stored, 0.0 to 1.0.
     pub sampling_rate: f64,
     /// The part of its CPU time that debugging may cost an extension, in percent.
     pub profiling_overhead_limit: f64,
+}
+
+impl Debugging {
+    /// What of it is switched on, by the names of its switches without `_enabled`.
+    pub fn enabled_components(&self) -> Vec<&'static str> {
+        let switches = [
+            ("logging", self.logging_enabled),
+            ("metrics", self.metrics_enabled),
+            ("error_tracking", self.error_tracking_enabled),
+            ("alerting", self.alerting_enabled),
+            ("profiling", self.profiling_enabled),
+            ("tracing", self.tracing_enabled),
+        ];
+        switches.into_iter().filter(|(_, enabled)| *enabled).map(|(name, _)| name).collect()
+    }
 }
 
 impl Default for Debugging {

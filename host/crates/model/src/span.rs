@@ -2,7 +2,8 @@
 
 use glasshouse_wire::{Field, Fields, Malformed, Reader, put_fields, put_str, put_varint};
 
-use crate::invocation::{decode_fuel, encode_fuel};
+use crate::invocation::{Transfer, decode_fuel, encode_fuel};
+use crate::numbers::{numbers, put_numbers};
 use crate::{SpanId, UnixNanos};
 
 glasshouse_wire::byte_enum! {
@@ -48,10 +49,10 @@ pub struct Span<'a> {
     pub failure: &'a str,
     /// When it started.
     pub start: UnixNanos,
-    /// From start to end.
-    pub elapsed_nanos: u64,
-    /// Fuel used from start to end, inner spans included; `None` where none is counted.
-    pub fuel: Option<u64>,
+    /// What it cost from start to end, inner spans included.
+    pub total: SpanCost,
+    /// What of that inner spans cost.
+    pub children: SpanCost,
     /// Its fields.
     pub fields: Fields<'a>,
     /// What happened meanwhile.
@@ -69,7 +70,116 @@ pub struct SpanEvent<'a> {
     pub fields: Fields<'a>,
 }
 
+/// What a span cost. Its time has the parts that a call's has, but for the mailbox:
+/// `elapsed_nanos` = [`guest_nanos`](Self::guest_nanos) + `host_nanos` + `idle_nanos` + `yielded_nanos`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SpanCost {
+    /// Wasm fuel; `None` where none is counted.
+    pub fuel: Option<u64>,
+    /// From start to end.
+    pub elapsed_nanos: u64,
+    /// In host functions, without what was waited in them.
+    pub host_nanos: u64,
+    /// Calls of host functions.
+    pub host_calls: u64,
+    /// Waiting for something.
+    pub idle_nanos: u64,
+    /// Waiting for the next turn, having yielded to the neighbours.
+    pub yielded_nanos: u64,
+    /// What linear memory has grown by.
+    pub memory_delta_bytes: u64,
+    /// What went through files and sockets.
+    pub transfer: Transfer,
+}
+
+impl SpanCost {
+    /// Running the guest's code and passing its values. It is the guest's CPU time by a clock that does not see what the
+    /// system gave to others meanwhile, and so an estimate.
+    pub fn guest_nanos(&self) -> u64 {
+        [self.host_nanos, self.idle_nanos, self.yielded_nanos].into_iter().fold(self.elapsed_nanos, u64::saturating_sub)
+    }
+
+    /// Not running.
+    pub fn waiting_nanos(&self) -> u64 {
+        self.idle_nanos.saturating_add(self.yielded_nanos)
+    }
+
+    /// What there is beyond a part of it.
+    #[must_use]
+    pub fn without(self, part: Self) -> Self {
+        let fuel = self.fuel.map(|fuel| fuel.saturating_sub(part.fuel.unwrap_or_default()));
+        Self { fuel, ..Self::from_numbers(combine(self, part, u64::saturating_sub)) }
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        let fuel = match (self.fuel, other.fuel) {
+            (Some(one), Some(other)) => Some(one.saturating_add(other)),
+            (one, other) => one.or(other),
+        };
+        Self { fuel, ..Self::from_numbers(combine(self, other, u64::saturating_add)) }
+    }
+
+    /// All but the fuel, which need not be counted.
+    fn numbers(self) -> [u64; Self::NUMBERS] {
+        let Transfer { read_bytes, written_bytes, sent_bytes, received_bytes } = self.transfer;
+        [
+            self.elapsed_nanos,
+            self.host_nanos,
+            self.host_calls,
+            self.idle_nanos,
+            self.yielded_nanos,
+            self.memory_delta_bytes,
+            read_bytes,
+            written_bytes,
+            sent_bytes,
+            received_bytes,
+        ]
+    }
+
+    fn from_numbers(numbers: [u64; Self::NUMBERS]) -> Self {
+        let [
+            elapsed_nanos,
+            host_nanos,
+            host_calls,
+            idle_nanos,
+            yielded_nanos,
+            memory_delta_bytes,
+            read_bytes,
+            written_bytes,
+            sent_bytes,
+            received_bytes,
+        ] = numbers;
+        let transfer = Transfer { read_bytes, written_bytes, sent_bytes, received_bytes };
+        let fuel = None;
+        Self { fuel, elapsed_nanos, host_nanos, host_calls, idle_nanos, yielded_nanos, memory_delta_bytes, transfer }
+    }
+
+    fn encode(self, buffer: &mut Vec<u8>) {
+        put_numbers(buffer, [encode_fuel(self.fuel)]);
+        put_numbers(buffer, self.numbers());
+    }
+
+    fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        let [fuel] = numbers(reader)?;
+        Ok(Self { fuel: decode_fuel(fuel), ..Self::from_numbers(numbers(reader)?) })
+    }
+
+    const NUMBERS: usize = 10;
+}
+
+fn combine(one: SpanCost, other: SpanCost, how: fn(u64, u64) -> u64) -> [u64; SpanCost::NUMBERS] {
+    let (one, other) = (one.numbers(), other.numbers());
+    std::array::from_fn(|index| how(one[index], other[index]))
+}
+
 impl Span<'_> {
+    /// What it cost without inner spans.
+    pub fn own(&self) -> SpanCost {
+        self.total.without(self.children)
+    }
+
     /// Appends the span as it stands in a stored record. Fields and the encoded events are given beside it, since a
     /// span under construction has them in other forms.
     pub fn encode(&self, buffer: &mut Vec<u8>, fields: &[Field<'_>], events: u32, encoded_events: &[u8]) {
@@ -78,8 +188,8 @@ impl Span<'_> {
         put_str(buffer, self.name);
         put_str(buffer, self.failure);
         buffer.extend_from_slice(&self.start.0.to_le_bytes());
-        buffer.extend_from_slice(&self.elapsed_nanos.to_le_bytes());
-        buffer.extend_from_slice(&encode_fuel(self.fuel).to_le_bytes());
+        self.total.encode(buffer);
+        self.children.encode(buffer);
         put_fields(buffer, fields);
         put_varint(buffer, events);
         buffer.extend_from_slice(encoded_events);
@@ -102,8 +212,8 @@ impl Span<'_> {
             name: reader.str()?,
             failure: reader.str()?,
             start: UnixNanos(reader.integer()?),
-            elapsed_nanos: reader.integer()? as u64,
-            fuel: decode_fuel(reader.integer()? as u64),
+            total: SpanCost::decode(&mut reader)?,
+            children: SpanCost::decode(&mut reader)?,
             fields: reader.fields()?,
             events: Vec::new(),
         };
@@ -112,5 +222,39 @@ impl Span<'_> {
             span.events.push(SpanEvent { time, name: reader.str()?, fields: reader.fields()? });
         }
         Ok(span)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_a_span_cost_comes_back_and_its_own_part_and_its_childrens_are_the_whole(
+            own in any::<[u32; SpanCost::NUMBERS]>(), children in any::<[u32; SpanCost::NUMBERS]>()
+        ) {
+            let cost = |numbers: [u32; SpanCost::NUMBERS]| SpanCost {
+                fuel: Some(numbers[0].into()),
+                ..SpanCost::from_numbers(numbers.map(u64::from))
+            };
+            let (own, children) = (cost(own), cost(children));
+            let span = Span {
+                parent: SpanId([1; 8]), kind: SpanKind::Client, status: SpanStatus::Ok, name: "work", failure: "",
+                start: UnixNanos(3), total: own.with(children), children, fields: Fields::EMPTY, events: Vec::new(),
+            };
+            let mut body = Vec::new();
+            span.encode(&mut body, &[], 0, &[]);
+            let decoded = Span::decode(&body).expect("it was just encoded");
+            prop_assert_eq!(&decoded, &span);
+            prop_assert_eq!(decoded.own(), own);
+        }
+
+        #[test]
+        fn arbitrary_bytes_are_a_span_or_malformed(body in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Span::decode(&body);
+        }
     }
 }

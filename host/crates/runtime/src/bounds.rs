@@ -33,7 +33,7 @@ const NAME_BYTES: u64 = 32 << 20;
 
 /// What has too many or too much of something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum OutOfBounds {
+pub enum TooMuch {
     /// More of something than is accepted.
     #[error("it has {} {what}; up to {} are accepted", text::count(*.found), text::count(*.limit))]
     Count {
@@ -68,7 +68,7 @@ pub(crate) struct Extent {
 
 /// Counts what a component consists of. What is damaged is counted up to the damage; whether a component is valid is for
 /// the compiler to say.
-pub(crate) fn check(component: &[u8]) -> Result<Extent, OutOfBounds> {
+pub(crate) fn check(component: &[u8]) -> Result<Extent, TooMuch> {
     let mut counted = Counted::default();
     for payload in Parser::new(0).parse_all(component).map_while(Result::ok) {
         if counted.add(&payload)?.is_break() {
@@ -107,7 +107,7 @@ struct Level {
 
 impl Counted {
     /// Counts a part. Breaks off where it is damaged.
-    fn add(&mut self, payload: &Payload<'_>) -> Result<ControlFlow<()>, OutOfBounds> {
+    fn add(&mut self, payload: &Payload<'_>) -> Result<ControlFlow<()>, TooMuch> {
         let count = |section: u32| u64::from(section);
         match payload {
             Payload::Version { .. } => {
@@ -171,7 +171,7 @@ impl Counted {
     }
 
     /// Counts what a component is wired up with.
-    fn add_item(&mut self, at: usize, payload: &Payload<'_>) -> Result<ControlFlow<()>, OutOfBounds> {
+    fn add_item(&mut self, at: usize, payload: &Payload<'_>) -> Result<ControlFlow<()>, TooMuch> {
         let (outer, here) = self.open.split_at_mut(at);
         let level = &mut here[0];
         macro_rules! each {
@@ -197,7 +197,7 @@ impl Counted {
                     ComponentInstance::Instantiate { component_index, args } => {
                         match level.components.get(component_index as usize) {
                             Some(Some(items)) => (*items, args.len()),
-                            Some(None) => return Err(OutOfBounds::Foreign),
+                            Some(None) => return Err(TooMuch::Foreign),
                             None => return Ok(ControlFlow::Break(())),
                         }
                     }
@@ -247,13 +247,13 @@ impl Counted {
     }
 }
 
-fn add(what: &'static str, total: &mut u64, more: u64, limit: u64) -> Result<(), OutOfBounds> {
+fn add(what: &'static str, total: &mut u64, more: u64, limit: u64) -> Result<(), TooMuch> {
     *total += more;
-    if *total > limit { Err(OutOfBounds::Count { what, found: *total, limit }) } else { Ok(()) }
+    if *total > limit { Err(TooMuch::Count { what, found: *total, limit }) } else { Ok(()) }
 }
 
-fn bytes_of(what: &'static str, found: u64, limit: u64) -> Result<(), OutOfBounds> {
-    if found > limit { Err(OutOfBounds::Bytes { what, found, limit }) } else { Ok(()) }
+fn bytes_of(what: &'static str, found: u64, limit: u64) -> Result<(), TooMuch> {
+    if found > limit { Err(TooMuch::Bytes { what, found, limit }) } else { Ok(()) }
 }
 
 #[cfg(test)]
@@ -292,7 +292,7 @@ mod tests {
         let text = doubling(40);
         assert!(text.len() < 8_000);
         let bytes = wat::parse_str(&text).expect("it assembles");
-        let Err(OutOfBounds::Count { found, limit: ITEMS, .. }) = check(&bytes) else { panic!("it is refused") };
+        let Err(TooMuch::Count { found, limit: ITEMS, .. }) = check(&bytes) else { panic!("it is refused") };
         assert!(found < 3 * ITEMS, "it stops at the first that is too much: {found}");
     }
 

@@ -29,11 +29,15 @@ impl Default for SystemClock {
 
 impl Clock for SystemClock {
     fn now(&self) -> UnixNanos {
-        UnixNanos(self.anchor.0 + self.monotonic_nanos() as i64)
+        self.at(self.monotonic_nanos())
     }
 
     fn monotonic_nanos(&self) -> u64 {
         self.counter.delta_as_nanos(self.anchor_counter, self.counter.raw())
+    }
+
+    fn at(&self, monotonic_nanos: u64) -> UnixNanos {
+        UnixNanos(self.anchor.0 + monotonic_nanos as i64)
     }
 }
 

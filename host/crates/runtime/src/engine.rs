@@ -11,7 +11,7 @@ use wasmtime::{Config, Engine, OperatorCost, WasmBacktraceDetails, WasmFeatures}
 use crate::bindings::Extension;
 use crate::epochs::Ticker;
 use crate::flavour::Flavour;
-use crate::host::{batch, debugging, files, names, random, sockets};
+use crate::host::{batch, counted, debugging, files, light, names, random, sockets, streams};
 use crate::state::State;
 
 /// Fuel between two yields of a guest to its neighbours: some 50 µs of work. With 100,000 a spinner hardly changes its
@@ -75,6 +75,9 @@ fn linker(engine: &Engine, hooks: &[LinkerHook]) -> wasmtime::Result<Linker<Stat
     Extension::add_to_linker::<_, State>(&mut linker, |state| state)?;
     debugging::add_emit(&mut linker)?;
     batch::add(&mut linker)?;
+    streams::add(&mut linker)?;
+    light::add(&mut linker)?;
+    counted::add(&mut linker)?;
     random::add(&mut linker)?;
     files::add(&mut linker)?;
     sockets::add(&mut linker)?;

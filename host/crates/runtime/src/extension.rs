@@ -9,10 +9,11 @@ use glasshouse_model::settings::Settings;
 use glasshouse_model::standing::{State as Stand, Uses};
 use glasshouse_model::wire::{Field, Value};
 use glasshouse_model::{Clock, Context, Digest, ExtensionId, Failure, Level, Signal, SpanId, TraceId, limits, text};
-use glasshouse_telemetry::{Drops, Reader, Store, StoreSettings, Usage};
+use glasshouse_telemetry::{Drops, Overhead, Reader, Store, StoreSettings, Usage};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::health::Check;
+use crate::held::{Held, HostMemory};
 use crate::intake::host_log;
 use crate::mailbox::{Mailbox, Refused, Work};
 use crate::present::{ApplyError, Present};
@@ -252,6 +253,7 @@ pub(crate) struct Shared {
     pub(crate) component: std::sync::OnceLock<ComponentInfo>,
     pub(crate) path: std::path::PathBuf,
     pub(crate) health: std::sync::Mutex<Vec<Check>>,
+    pub(crate) held: Arc<Held>,
 }
 
 /// What an extension's supervisor is asked to do. A few wait at most; that one waits is enough to make it look.
@@ -339,6 +341,16 @@ impl Extension {
     /// What it has used so far.
     pub fn usage(&self) -> Usage {
         self.0.store.usage()
+    }
+
+    /// What the host keeps in its own memory on its behalf.
+    pub fn host_memory(&self) -> HostMemory {
+        self.0.held.read(&self.0.mailbox)
+    }
+
+    /// What debugging costs it, and how much detail that leaves.
+    pub fn overhead(&self) -> Overhead {
+        self.0.store.overhead()
     }
 
     /// How many of its records were dropped, by cause.

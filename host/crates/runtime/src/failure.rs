@@ -3,13 +3,15 @@
 use glasshouse_model::settings::Budget;
 use glasshouse_model::{Digest, Failure, FailureKind, Frame, text};
 use rustix::io::Errno;
+use wasmtime::component::ResourceTableError;
 use wasmtime::error::OutOfMemory;
 use wasmtime::{ResourceLimiter as _, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use crate::demangle::demangled;
+use crate::imports::{Imports, TooManyHostCalls};
 use crate::intake::PanicReport;
-use crate::limiter::{Limiter, MemoryRefused};
+use crate::limiter::{Limiter, MemoryRefused, TablesRefused};
 use crate::state::{Overdue, TooMuchData};
 
 /// How many of a stack's frames must be of one function for running out of memory bounds to be runaway recursion.
@@ -21,6 +23,7 @@ pub(crate) struct Circumstances<'a> {
     pub(crate) component: Digest,
     pub(crate) budget: &'a Budget,
     pub(crate) limiter: &'a Limiter,
+    pub(crate) imports: &'a Imports,
     pub(crate) panic: Option<PanicReport>,
 }
 
@@ -48,11 +51,31 @@ pub(crate) fn or_host_fault(error: wasmtime::Error) -> wasmtime::Error {
     error
 }
 
-/// What an error says of more core instances, memories or tables than an instance may have, or of larger tables; wasmtime
-/// keeps its type to itself.
-fn resource_breach(message: &str, limiter: &Limiter) -> Option<(String, Vec<(&'static str, u64)>)> {
+/// What is known of a call that wanted more of the host's own memory than its budget allows: core instances, memories,
+/// tables, handles, resources. wasmtime keeps the types of most of these errors to itself.
+fn resource_breach(
+    error: &wasmtime::Error,
+    message: &str,
+    at: &Circumstances<'_>,
+) -> Option<(String, Vec<(&'static str, u64)>)> {
+    let (budget, limiter) = (at.budget, at.limiter);
+    if let Some(refused) = error.downcast_ref::<TablesRefused>() {
+        return Some((refused.to_string(), vec![("table_elements_limit", refused.limit)]));
+    }
     if message.starts_with("table minimum size") {
-        return Some(("needs larger tables than an instance may have".to_owned(), vec![]));
+        let limit = budget.table_elements as u64;
+        let message = format!("needs tables of more than its {} elements from the start", text::count(limit));
+        return Some((message, vec![("table_elements_limit", limit)]));
+    }
+    if message.ends_with("store handle limit exceeded") {
+        let limit = budget.handles as u64;
+        let message = format!("holds {} handles of resources, as many as an instance may", text::count(limit));
+        return Some((message, vec![("handles_limit", limit)]));
+    }
+    if error.chain().any(|cause| matches!(cause.downcast_ref(), Some(ResourceTableError::Full))) {
+        let limit = budget.resources as u64;
+        let message = format!("holds {} resources of the host, as many as an instance may", text::count(limit));
+        return Some((message, vec![("resources_limit", limit)]));
     }
     let (what, count) = message.strip_prefix("resource limit exceeded: ")?.split_once(" count too high at ")?;
     let (what, limit) = match what {
@@ -68,6 +91,9 @@ fn resource_breach(message: &str, limiter: &Limiter) -> Option<(String, Vec<(&'s
 
 /// Classifies an error that ended a call.
 pub(crate) fn classify(error: &wasmtime::Error, at: Circumstances<'_>) -> Failure {
+    if error.is::<TooManyHostCalls>() {
+        return host_calls(at, Some(error));
+    }
     let frames = error.downcast_ref::<WasmBacktrace>().map(frames).unwrap_or_default();
     let trap = error.downcast_ref::<Trap>().copied();
     let budget = at.budget;
@@ -101,7 +127,7 @@ pub(crate) fn classify(error: &wasmtime::Error, at: Circumstances<'_>) -> Failur
             } else if message.contains("fuel allocated for hostcalls has been exhausted") {
                 let message = format!("passed more than {} in one host call", text::bytes(budget.host_data_per_call));
                 (FailureKind::HostDataBreach, message, vec![("host_data_per_call_bytes", budget.host_data_per_call)])
-            } else if let Some((message, evidence)) = resource_breach(&message, at.limiter) {
+            } else if let Some((message, evidence)) = resource_breach(error, &message, &at) {
                 (FailureKind::ResourceBreach, message, evidence)
             } else {
                 (FailureKind::InvalidInterfaceUse, message, vec![])
@@ -150,6 +176,27 @@ pub(crate) fn deadline(at: Circumstances<'_>, cpu_nanos: u64, trapped: Option<&w
         location: None,
         frames: trapped.and_then(wasmtime::Error::downcast_ref).map(frames).unwrap_or_default(),
         evidence: vec![("deadline_ns".to_owned(), limit.as_nanos() as i64), ("cpu_ns".to_owned(), cpu_nanos as i64)],
+    }
+}
+
+/// The failure of a call that called too many functions of the host. Its stack is known if one of them could fail for it.
+pub(crate) fn host_calls(at: Circumstances<'_>, error: Option<&wasmtime::Error>) -> Failure {
+    let (calls, limit) = (at.imports.calls(), at.budget.host_calls_per_call);
+    let busiest = at.imports.busiest();
+    let most =
+        busiest.map(|one| format!(", {} of them of {}", text::count(one.calls), one.function)).unwrap_or_default();
+    Failure {
+        kind: FailureKind::HostCallBreach,
+        message: format!(
+            "called functions of the host {} times{most}; a call may do so {} times",
+            text::count(calls),
+            text::count(limit)
+        ),
+        call: at.call,
+        component: at.component,
+        location: None,
+        frames: error.and_then(wasmtime::Error::downcast_ref).map(frames).unwrap_or_default(),
+        evidence: vec![("host_calls".to_owned(), calls as i64), ("host_calls_per_call".to_owned(), limit as i64)],
     }
 }
 

@@ -34,7 +34,7 @@ pub fn inspect(path: &Path, settings: &CompileSettings) -> Result<Inspection, Lo
     if let Some(what) = not_a_component(&bytes) {
         return Err(LoadError::NotAComponent { path: path.to_owned(), what });
     }
-    bounds::check(&bytes).map_err(|cause| LoadError::OutOfBounds { path: path.to_owned(), cause })?;
+    bounds::check(&bytes).map_err(|cause| LoadError::TooMuch { path: path.to_owned(), cause })?;
     let host = |error: wasmtime::Error| LoadError::Host { path: path.to_owned(), cause: format!("{error:#}") };
     let flavour = Flavour::Fuel;
     let engine = crate::engine::engine(flavour).map_err(host)?;

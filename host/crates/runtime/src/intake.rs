@@ -4,10 +4,14 @@ use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
+use glasshouse_model::settings::TelemetryBudget;
 use glasshouse_model::text::cut;
-use glasshouse_model::wire::{self, Alert, Error, Field, Fields, Log, Metric, Record, Source, Value};
+use glasshouse_model::wire::{self, Error, Field, Fields, Log, Metric, Record};
 use glasshouse_model::{Clock, Context, Level, Origin, Signal, UnixNanos, limits};
-use glasshouse_telemetry::{CleanStarts, Drop, Head, Recorder};
+use glasshouse_telemetry::{CleanStarts, Drop, Head, Load, Place, Recorder, Worth};
+
+use crate::cuts::{Cuts, overflow};
+use crate::probe::{Probe, Timed};
 
 /// What a guest said of its panic, kept until the trap that follows it.
 #[derive(Clone, Debug)]
@@ -38,6 +42,9 @@ pub(crate) struct Intake {
     taken: Cell<usize>,
     /// What need not be searched for secrets again.
     clean_starts: RefCell<CleanStarts>,
+    /// What one record may be.
+    cuts: Cell<Cuts>,
+    probe: Probe,
 }
 
 /// How a record came.
@@ -88,6 +95,8 @@ impl Intake {
             last_serial: Cell::new(None),
             taken: Cell::new(0),
             clean_starts: RefCell::default(),
+            cuts: Cell::default(),
+            probe: Probe::default(),
         }
     }
 
@@ -128,8 +137,28 @@ impl Intake {
         }
     }
 
+    /// What one record may be.
+    pub(crate) fn cuts(&self) -> Cuts {
+        self.cuts.get()
+    }
+
+    /// Begins a crossing that tells of the guest: one in some is timed.
+    #[inline]
+    pub(crate) fn cross(&self) -> Timed {
+        self.probe.start(&*self.clock)
+    }
+
+    /// Ends a crossing that carried a load, which is asked for only if the crossing was timed.
+    #[inline]
+    pub(crate) fn crossed(&self, timed: Timed, load: impl FnOnce() -> Load) {
+        if let Some(at) = timed.end(&*self.clock, &self.recorder, load) {
+            self.recorder.govern(&*self.clock, at, at.saturating_sub(self.began_at.get()));
+        }
+    }
+
     /// Begins an invocation at a time in `Clock::monotonic_nanos`.
-    pub(crate) fn begin_invocation(&self, began_at: u64) {
+    pub(crate) fn begin_invocation(&self, budget: &TelemetryBudget, began_at: u64) {
+        self.cuts.set(Cuts::new(budget));
         self.began_at.set(began_at);
         self.flushed_at.set(None);
     }
@@ -172,18 +201,21 @@ impl Intake {
             Err(malformed) => return self.refuse(malformed),
         };
         let arrival = records.serial().map_or(Arrival::AtOnce, |serial| self.note_flush(serial));
+        let cuts = self.cuts.get();
         for record in records {
             self.note_work(RECORD_COST);
             if let Ok((wire::KIND_LOG, body)) = record
-                && body.len() <= limits::UNCUT_BYTES
+                && body.len() <= cuts.uncut
             {
                 match wire::check_log(body) {
-                    Ok(log) if log.fields as usize <= limits::FIELDS => {
-                        if self.recorder.admit_log(log.level) {
-                            let body = with_time(body, arrival.corrected(log.time));
+                    Ok(log) if log.fields as usize <= cuts.fields => {
+                        if self.recorder.admit_log(log.level, &self.context_bytes) {
                             let head = self.head(arrival, false);
-                            let start = log.texts_at..log.fields_at;
-                            self.recorder.append_log(head, &body, start, &mut self.clean_starts.borrow_mut());
+                            if self.recorder.affords(Worth::of_log(log.level), &head, body.len()) {
+                                let body = with_time(body, arrival.corrected(log.time));
+                                let start = log.texts_at..log.fields_at;
+                                self.recorder.append_log(head, &body, start, &mut self.clean_starts.borrow_mut());
+                            }
                         }
                         continue;
                     }
@@ -209,16 +241,47 @@ impl Intake {
         }
     }
 
-    /// Takes a sample of a meter, whose names [`sample_to_limits`] has cut.
+    /// Takes a sample of a meter, whose names were cut and whose place was found when it was made.
     pub(crate) fn take_sample(&self, body: &[u8], cut: bool) {
         self.note_work(RECORD_COST + body.len());
         match wire::decode(wire::KIND_METRIC, body) {
             Ok(record) => {
-                if let Some(signal) = self.recorder.admit(&record) {
-                    self.store(Arrival::AtOnce, signal, wire::KIND_METRIC, body, cut);
+                if let Some(signal) = self.recorder.admit(&record, &self.context_bytes) {
+                    self.store(Arrival::AtOnce, signal, wire::KIND_METRIC, body, cut, Worth::Usual);
                 }
             }
             Err(malformed) => self.refuse(malformed),
+        }
+    }
+
+    /// A meter's sample as it will be stored, cut to the limits and in its place, and whether something was cut off for that;
+    /// `None` if there are too many metrics.
+    pub(crate) fn bind_sample(&self, body: Vec<u8>) -> Option<(Vec<u8>, bool)> {
+        let decoded = wire::decode(wire::KIND_METRIC, &body);
+        let (body, cut) = match decoded {
+            Ok(record) if !self.cuts.get().fits(&record, body.len()) => (self.cuts.get().cut(&record), true),
+            _ => (body, false),
+        };
+        match self.placed(&body)? {
+            Cow::Borrowed(_) => Some((body, cut)),
+            Cow::Owned(overflow) => Some((overflow, cut)),
+        }
+    }
+
+    /// A sample's body in its place: the series of its labels, or its metric's overflow series; `None` if it has none.
+    fn placed<'b>(&self, body: &'b [u8]) -> Option<Cow<'b, [u8]>> {
+        match wire::decode(wire::KIND_METRIC, body) {
+            Ok(Record::Metric(metric, labels)) => self.place(&metric, labels, body),
+            _ => None,
+        }
+    }
+
+    #[inline]
+    fn place<'b>(&self, metric: &Metric<'_>, labels: Fields<'_>, body: &'b [u8]) -> Option<Cow<'b, [u8]>> {
+        match self.recorder.place(metric, body, !labels.is_empty(), &*self.clock) {
+            Place::Own => Some(Cow::Borrowed(body)),
+            Place::Overflow => Some(Cow::Owned(overflow(metric))),
+            Place::None => None,
         }
     }
 
@@ -246,20 +309,30 @@ impl Intake {
         {
             return self.note_panic(error, body, record);
         }
-        let Some(signal) = self.recorder.admit(record) else { return };
-        let cut = !fits(record, body.len());
-        let body = if cut { Cow::Owned(cut_to_limits(record)) } else { Cow::Borrowed(body) };
+        let Some(signal) = self.recorder.admit(record, &self.context_bytes) else { return };
+        let cuts = self.cuts.get();
+        let cut = !cuts.fits(record, body.len());
+        let body = if cut { Cow::Owned(cuts.cut(record)) } else { Cow::Borrowed(body) };
         let time = if let Record::Log(log, _) = record { log.time } else { None };
         let body = match arrival.corrected(time) {
             None => body,
             corrected => Cow::Owned(with_time(&body, corrected).into_owned()),
         };
-        self.store(arrival, signal, kind, &body, cut);
+        let placed = match record {
+            Record::Metric(..) if cut => self.placed(&body),
+            Record::Metric(metric, labels) => self.place(metric, *labels, &body),
+            _ => Some(Cow::Borrowed(&*body)),
+        };
+        let Some(body) = placed else { return self.recorder.dropped(Drop::Metrics) };
+        self.store(arrival, signal, kind, &body, cut, Worth::of(record));
     }
 
     #[inline]
-    fn store(&self, arrival: Arrival, signal: Signal, kind: u8, body: &[u8], cut: bool) {
-        self.recorder.append(signal, self.head(arrival, cut), kind, body);
+    fn store(&self, arrival: Arrival, signal: Signal, kind: u8, body: &[u8], cut: bool, worth: Worth) {
+        let head = self.head(arrival, cut);
+        if self.recorder.affords(worth, &head, body.len()) {
+            self.recorder.append(signal, head, kind, body);
+        }
     }
 
     #[inline]
@@ -276,8 +349,8 @@ impl Intake {
     fn note_panic(&self, error: &Error<'_>, body: &[u8], record: &Record<'_>) {
         let location = error.source.map(|source| (cut(source.file, limits::NAME_BYTES).to_owned(), source.line));
         let message = cut(error.message, limits::MESSAGE_BYTES).to_owned();
-        let cut = !fits(record, body.len());
-        let body = if cut { cut_to_limits(record) } else { body.to_owned() };
+        let cut = !self.cuts.get().fits(record, body.len());
+        let body = if cut { self.cuts.get().cut(record) } else { body.to_owned() };
         let earlier = self.panic.replace(Some(PanicReport { message, location, body, cut }));
         self.store_panic(earlier);
     }
@@ -286,7 +359,7 @@ impl Intake {
     fn store_panic(&self, report: Option<PanicReport>) {
         if let Some(report) = report {
             if self.recorder.is_enabled(Signal::Error) {
-                self.store(Arrival::AtOnce, Signal::Error, wire::KIND_ERROR, &report.body, report.cut);
+                self.store(Arrival::AtOnce, Signal::Error, wire::KIND_ERROR, &report.body, report.cut, Worth::Urgent);
             } else {
                 self.recorder.dropped(Drop::Off);
             }
@@ -312,9 +385,9 @@ impl Intake {
         self.malformed.set(0);
     }
 
-    /// Stores a log that the host makes about the extension.
+    /// Stores a log that the host makes of what the guest did, as long as the guest does not do too much.
     pub(crate) fn host_log(&self, level: Level, message: &str, fields: &[Field<'_>]) {
-        host_log(&self.recorder, &*self.clock, &self.context_bytes, level, message, fields);
+        tell(&self.recorder, &*self.clock, &self.context_bytes, level, message, fields);
     }
 
     /// Stores a line that the guest wrote to its standard output or error.
@@ -324,15 +397,19 @@ impl Intake {
         context: &[u8],
         stream: &str,
         line: &str,
-        cut: bool,
+        is_cut: bool,
     ) {
         let level = if stream == "stderr" { Level::Warning } else { Level::Info };
-        let log = Log { level, target: stream, message: line, source: None, time: None };
-        let Some(signal) = recorder.admit(&Record::Log(log, Fields::EMPTY)) else { return };
-        let mut body = Vec::with_capacity(line.len() + 16);
-        wire::write_log(&mut body, &log, format_args!("{line}"), &[]);
-        let head = Head { time: clock.now(), origin: Origin::Stdio, cut, batched: false, context };
-        recorder.append(signal, head, wire::KIND_LOG, &body);
+        let message = cut(line, recorder.string_bytes());
+        let is_cut = is_cut || message.len() < line.len();
+        let log = Log { level, target: stream, message, source: None, time: None };
+        let Some(signal) = recorder.admit(&Record::Log(log, Fields::EMPTY), context) else { return };
+        let head = Head { time: clock.now(), origin: Origin::Stdio, cut: is_cut, batched: false, context };
+        if recorder.affords(Worth::of_log(level), &head, message.len()) {
+            let mut body = Vec::with_capacity(message.len() + 16);
+            wire::write_log(&mut body, &log, format_args!("{message}"), &[]);
+            recorder.append(signal, head, wire::KIND_LOG, &body);
+        }
     }
 }
 
@@ -345,11 +422,22 @@ pub(crate) fn host_log(
     message: &str,
     fields: &[Field<'_>],
 ) {
-    let log = Log { level, target: "glasshouse", message, source: None, time: None };
-    let mut body = Vec::with_capacity(256);
-    wire::write_log(&mut body, &log, format_args!("{}", cut(message, limits::MESSAGE_BYTES)), fields);
+    recorder.host_log(clock.now(), context, level, message, fields);
+}
+
+/// The same of what a guest brought about, as long as it does not do too much.
+pub(crate) fn tell(
+    recorder: &Recorder,
+    clock: &dyn Clock,
+    context: &[u8],
+    level: Level,
+    message: &str,
+    fields: &[Field<'_>],
+) {
     let head = Head { time: clock.now(), origin: Origin::Host, cut: false, batched: false, context };
-    recorder.append(Signal::Log, head, wire::KIND_LOG, &body);
+    if recorder.affords(Worth::Told, &head, message.len()) {
+        recorder.host_log(head.time, context, level, message, fields);
+    }
 }
 
 /// A log's body, with another time if that is to be.
@@ -359,114 +447,6 @@ fn with_time(body: &[u8], time: Option<i64>) -> Cow<'_, [u8]> {
     let mut body = body.to_owned();
     wire::set_log_time(&mut body, time);
     Cow::Owned(body)
-}
-
-/// An encoded sample within the limits, and whether something was cut off for that.
-pub(crate) fn sample_to_limits(body: Vec<u8>) -> (Vec<u8>, bool) {
-    match wire::decode(wire::KIND_METRIC, &body) {
-        Ok(record) if !fits(&record, body.len()) => (cut_to_limits(&record), true),
-        _ => (body, false),
-    }
-}
-
-/// Whether all parts of a record are within the limits.
-#[inline]
-fn fits(record: &Record<'_>, body_bytes: usize) -> bool {
-    let fields = match record {
-        Record::Log(_, fields) | Record::Metric(_, fields) | Record::Error(_, fields) => *fields,
-        Record::Alert(_) => Fields::EMPTY,
-    };
-    if fields.len() > limits::FIELDS || body_bytes > limits::RECORD_BYTES {
-        return false;
-    }
-    body_bytes <= limits::UNCUT_BYTES || parts_fit(record, fields)
-}
-
-fn parts_fit(record: &Record<'_>, fields: Fields<'_>) -> bool {
-    let name = |text: &str| text.len() <= limits::NAME_BYTES;
-    let text = |text: &str| text.len() <= limits::TEXT_BYTES;
-    let message = |text: &str| text.len() <= limits::MESSAGE_BYTES;
-    let file = |source: Option<Source<'_>>| source.is_none_or(|source| name(source.file));
-    let own = match record {
-        Record::Log(log, _) => name(log.target) && message(log.message) && file(log.source),
-        Record::Metric(metric, _) => name(metric.name) && name(metric.unit),
-        Record::Error(error, _) => {
-            name(error.kind) && message(error.message) && text(error.stack) && file(error.source)
-        }
-        Record::Alert(alert) => {
-            name(alert.kind) && name(alert.title) && message(alert.message) && alert.metric.is_none_or(name)
-        }
-    };
-    own && fields
-        .iter()
-        .all(|field| name(field.name) && if let Value::Text(value) = field.value { text(value) } else { true })
-}
-
-/// Encodes a record anew with its text and its number of fields cut to the limits.
-#[cold]
-fn cut_to_limits(record: &Record<'_>) -> Vec<u8> {
-    fn name(text: &str) -> &str {
-        cut(text, limits::NAME_BYTES)
-    }
-    fn source(source: Option<Source<'_>>) -> Option<Source<'_>> {
-        source.map(|source| Source { file: name(source.file), ..source })
-    }
-    let mut body = Vec::new();
-    match record {
-        Record::Log(log, fields) => {
-            let message = cut(log.message, limits::MESSAGE_BYTES);
-            let log = Log { target: name(log.target), source: source(log.source), ..*log };
-            let fields = cut_fields(*fields, limits::RECORD_BYTES - limits::MESSAGE_BYTES);
-            wire::write_log(&mut body, &log, format_args!("{message}"), &fields);
-        }
-        Record::Metric(metric, labels) => {
-            let metric = Metric { name: name(metric.name), unit: name(metric.unit), ..*metric };
-            wire::write_metric(&mut body, &metric, &cut_fields(*labels, limits::RECORD_BYTES / 2));
-        }
-        Record::Error(error, fields) => {
-            let error = Error {
-                kind: name(error.kind),
-                message: cut(error.message, limits::MESSAGE_BYTES),
-                stack: cut(error.stack, limits::TEXT_BYTES),
-                source: source(error.source),
-                ..*error
-            };
-            let left = limits::RECORD_BYTES - limits::MESSAGE_BYTES - limits::TEXT_BYTES - 4 * limits::NAME_BYTES;
-            wire::write_error(&mut body, &error, &cut_fields(*fields, left));
-        }
-        Record::Alert(alert) => {
-            let alert = Alert {
-                kind: name(alert.kind),
-                title: name(alert.title),
-                message: cut(alert.message, limits::MESSAGE_BYTES),
-                metric: alert.metric.map(name),
-                ..*alert
-            };
-            wire::write_alert(&mut body, &alert);
-        }
-    }
-    body
-}
-
-/// The first fields, each cut to its limit, that together stay within so many bytes.
-fn cut_fields(fields: Fields<'_>, mut bytes: usize) -> Vec<Field<'_>> {
-    /// Bytes of a field beyond its texts, at most.
-    const FIELD_OVERHEAD: usize = 16;
-    let mut kept = Vec::new();
-    for field in fields.iter().take(limits::FIELDS) {
-        let name = cut(field.name, limits::NAME_BYTES);
-        let value = match field.value {
-            Value::Text(text) => Value::Text(cut(text, limits::TEXT_BYTES)),
-            other => other,
-        };
-        let length = name.len() + FIELD_OVERHEAD + if let Value::Text(text) = value { text.len() } else { 0 };
-        if length > bytes {
-            break;
-        }
-        bytes -= length;
-        kept.push(Field { name, value });
-    }
-    kept
 }
 
 /// Text without the bytes that are not UTF-8.
@@ -479,6 +459,7 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use glasshouse_model::settings::Settings;
+    use glasshouse_model::wire::Value;
     use glasshouse_telemetry::{Body, Store, StoreSettings};
 
     use super::*;
@@ -536,7 +517,7 @@ mod tests {
             }
         };
         let batched = |serial| wire::batched_head(serial);
-        intake.begin_invocation(100);
+        intake.begin_invocation(&TelemetryBudget::default(), 100);
         check(200, &batched(1), &[i64::MIN, 99, 150, 201, i64::MAX], &[100, 100, 150, 200, 200]);
         check(200, &[wire::VERSION], &[i64::MIN, 99, i64::MAX], &[i64::MIN, 99, i64::MAX]);
         intake.flushed_at.set(Some(UnixNanos(180)));
@@ -554,7 +535,7 @@ mod tests {
             })
             .collect();
         assert_eq!(times, [Some(180), Some(190), Some(250), Some(250)]);
-        intake.begin_invocation(400);
+        intake.begin_invocation(&TelemetryBudget::default(), 400);
         clock.0.store(500, Ordering::Relaxed);
         check(500, &batched(4), &[300], &[400]);
     }

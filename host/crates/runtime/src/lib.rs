@@ -8,6 +8,7 @@ mod bounds;
 mod cache;
 mod clock;
 mod compile;
+mod cuts;
 mod demangle;
 mod denials;
 mod determinism;
@@ -18,7 +19,9 @@ mod failure;
 mod flavour;
 mod grants;
 mod health;
+mod held;
 mod host;
+mod imports;
 mod inspect;
 mod intake;
 mod limiter;
@@ -27,6 +30,7 @@ mod mailbox;
 mod meter;
 mod neighbours;
 mod present;
+mod probe;
 mod sandbox;
 mod standing;
 mod state;
@@ -48,15 +52,16 @@ use glasshouse_telemetry::Depot;
 use tokio::sync::{mpsc, watch};
 use wasmtime::Engine;
 
-pub use bounds::OutOfBounds;
+pub use bounds::TooMuch;
 pub use clock::SystemClock;
-pub use compile::{CompileSettings, Containment, Limit, Spent};
+pub use compile::{CompileCost, CompileLimit, CompileSettings, Containment};
 pub use determinism::Determinism;
 pub use engine::{LinkerHook, WASMTIME_VERSION};
 pub use extension::{CallError, Chain, ComponentInfo, Event, Extension, HandlerError, Reply, Status, Trigger};
 pub use failure::HostFault;
 pub use grants::GrantError;
 pub use health::{Check, Health};
+pub use held::HostMemory;
 pub use inspect::{Inspection, inspect};
 pub use loader::LoadError;
 pub use present::ApplyError;
@@ -260,6 +265,7 @@ impl Runtime {
             component: OnceLock::new(),
             path: spec.component,
             health: Mutex::default(),
+            held: Arc::default(),
         });
         (extension, Inbox { mailbox, orders: ordered, standing })
     }
@@ -384,6 +390,7 @@ impl Assembler {
             clock: Arc::clone(&shared.clock),
             neighbours: self.neighbours,
             embedder_data: self.embedder_data,
+            held: Arc::clone(&shared.held),
             determinism: self.determinism,
         };
         let info = ComponentInfo { digest: loaded.digest, file_bytes: loaded.file_bytes, compiled: loaded.compiled };

@@ -1,14 +1,8 @@
 //! Bounds on what an instance's memories and tables may grow to.
 
+use glasshouse_model::settings::Budget;
 use wasmtime::ResourceLimiter;
 
-/// Elements of all tables of an instance; each is a pointer of host memory. Real programs have a few thousand.
-const TABLE_ELEMENTS: usize = 1_000_000;
-/// Core instances of a component. A language's tools make about four; Python, with one for each shared library, thirty.
-const INSTANCES: usize = 100;
-/// Memories of all core instances: each takes gigabytes of address space and a few system calls, whatever its size.
-/// Real components have one or two.
-const MEMORIES: usize = 16;
 /// Tables of all core instances; real components have about one for each core instance.
 const TABLES: usize = 100;
 /// Refused growths in one call after which the call is ended: a guest that is told "no" so often is not coping.
@@ -21,26 +15,65 @@ pub(crate) struct MemoryRefused {
     limit: u64,
 }
 
-/// Counts an instance's memory and refuses what is beyond its budget.
+/// A guest asked for larger tables than its budget allows, again and again.
+#[derive(Debug, thiserror::Error)]
+#[error("asked {REFUSALS} times for larger tables than its budget of {limit} elements")]
+pub(crate) struct TablesRefused {
+    pub(crate) limit: u64,
+}
+
+/// What an instance may have.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    memory_bytes: u64,
+    table_elements: usize,
+    instances: usize,
+    memories: usize,
+}
+
+impl From<&Budget> for Bounds {
+    fn from(budget: &Budget) -> Self {
+        Self {
+            memory_bytes: budget.memory_bytes,
+            table_elements: budget.table_elements,
+            instances: budget.instances,
+            memories: budget.memories,
+        }
+    }
+}
+
+/// Counts an instance's memory and tables, and refuses what is beyond its budget.
 #[derive(Debug)]
 pub(crate) struct Limiter {
-    limit: u64,
+    bounds: Bounds,
     bytes: u64,
     peak: u64,
     last_growth: u64,
     table_elements: usize,
+    last_table_growth: usize,
     refusals: u32,
+    table_refusals: u32,
     wanted: u64,
 }
 
 impl Limiter {
-    pub(crate) fn new(limit: u64) -> Self {
-        Self { limit, bytes: 0, peak: 0, last_growth: 0, table_elements: 0, refusals: 0, wanted: 0 }
+    pub(crate) fn new(bounds: Bounds) -> Self {
+        Self {
+            bounds,
+            bytes: 0,
+            peak: 0,
+            last_growth: 0,
+            table_elements: 0,
+            last_table_growth: 0,
+            refusals: 0,
+            table_refusals: 0,
+            wanted: 0,
+        }
     }
 
-    /// Sets another limit for what is wanted from now on; what is there already stays.
-    pub(crate) fn set_limit(&mut self, limit: u64) {
-        self.limit = limit;
+    /// Sets other bounds for what is wanted from now on; what is there already stays.
+    pub(crate) fn set_bounds(&mut self, bounds: Bounds) {
+        self.bounds = bounds;
     }
 
     /// Linear memory now.
@@ -53,6 +86,11 @@ impl Limiter {
         self.peak
     }
 
+    /// Elements of all tables now.
+    pub(crate) fn table_elements(&self) -> usize {
+        self.table_elements
+    }
+
     /// The most that was wanted and refused since the call started, if anything was.
     pub(crate) fn refused(&self) -> Option<u64> {
         (self.refusals > 0).then_some(self.wanted)
@@ -61,6 +99,7 @@ impl Limiter {
     /// Forgets the refusals of the call before.
     pub(crate) fn start_call(&mut self) {
         self.refusals = 0;
+        self.table_refusals = 0;
         self.wanted = 0;
     }
 }
@@ -69,11 +108,12 @@ impl ResourceLimiter for Limiter {
     fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
         let growth = desired.saturating_sub(current) as u64;
         let wanted = self.bytes.saturating_add(growth);
-        if wanted > self.limit || maximum.is_some_and(|maximum| desired > maximum) {
+        let limit = self.bounds.memory_bytes;
+        if wanted > limit || maximum.is_some_and(|maximum| desired > maximum) {
             self.refusals += 1;
             self.wanted = self.wanted.max(wanted);
             if self.refusals > REFUSALS {
-                return Err(wasmtime::Error::new(MemoryRefused { limit: self.limit }));
+                return Err(wasmtime::Error::new(MemoryRefused { limit }));
             }
             return Ok(false);
         }
@@ -89,20 +129,32 @@ impl ResourceLimiter for Limiter {
     }
 
     fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        let wanted = self.table_elements.saturating_add(desired.saturating_sub(current));
-        if wanted > TABLE_ELEMENTS || maximum.is_some_and(|maximum| desired > maximum) {
+        let growth = desired.saturating_sub(current);
+        let wanted = self.table_elements.saturating_add(growth);
+        let limit = self.bounds.table_elements;
+        if wanted > limit || maximum.is_some_and(|maximum| desired > maximum) {
+            self.table_refusals += 1;
+            if self.table_refusals > REFUSALS {
+                return Err(wasmtime::Error::new(TablesRefused { limit: limit as u64 }));
+            }
             return Ok(false);
         }
+        self.last_table_growth = growth;
         self.table_elements = wanted;
         Ok(true)
     }
 
+    fn table_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.table_elements -= std::mem::take(&mut self.last_table_growth);
+        Ok(())
+    }
+
     fn instances(&self) -> usize {
-        INSTANCES
+        self.bounds.instances
     }
 
     fn memories(&self) -> usize {
-        MEMORIES
+        self.bounds.memories
     }
 
     fn tables(&self) -> usize {
@@ -114,9 +166,13 @@ impl ResourceLimiter for Limiter {
 mod tests {
     use super::*;
 
+    fn bounded(memory_bytes: u64, table_elements: usize) -> Limiter {
+        Limiter::new(Bounds { memory_bytes, table_elements, ..Bounds::from(&Budget::default()) })
+    }
+
     #[test]
     fn growth_that_the_system_refuses_is_undone_in_the_count() {
-        let mut limiter = Limiter::new(1000);
+        let mut limiter = bounded(1000, 1000);
         assert!(limiter.memory_growing(0, 400, None).expect("no trap"));
         assert!(limiter.memory_growing(400, 900, None).expect("no trap"));
         limiter.memory_grow_failed(wasmtime::Error::msg("no memory")).expect("no trap");
@@ -126,7 +182,7 @@ mod tests {
 
     #[test]
     fn growth_past_the_budget_is_refused_and_a_guest_that_insists_is_ended() {
-        let mut limiter = Limiter::new(1000);
+        let mut limiter = bounded(1000, 1000);
         assert!(!limiter.memory_growing(0, 1001, None).expect("a refusal is no trap"));
         assert_eq!(limiter.refused(), Some(1001));
         for _ in 1..REFUSALS {
@@ -138,11 +194,29 @@ mod tests {
     }
 
     #[test]
+    fn tables_are_held_to_their_budget_as_memory_is() {
+        let mut limiter = bounded(1000, 100);
+        assert!(limiter.table_growing(0, 60, None).expect("no trap"));
+        assert!(limiter.table_growing(60, 90, None).expect("no trap"));
+        limiter.table_grow_failed(wasmtime::Error::msg("no memory")).expect("no trap");
+        assert_eq!(limiter.table_elements(), 60);
+        for _ in 0..REFUSALS {
+            assert!(!limiter.table_growing(60, 101, None).expect("a refusal is no trap"));
+        }
+        assert!(limiter.table_growing(60, 101, None).expect_err("it insists").is::<TablesRefused>());
+        limiter.start_call();
+        assert!(!limiter.table_growing(60, 101, None).expect("a refusal is no trap"));
+    }
+
+    #[test]
     fn instances_memories_and_tables_are_bounded_in_a_store() {
         let engine = crate::engine::engine(crate::flavour::Flavour::Fuel).expect("an engine");
-        for (what, allowed, of_one) in
-            [("(memory 0)", MEMORIES, MEMORIES), ("(table 0 funcref)", TABLES, 10), ("", INSTANCES, 1)]
-        {
+        let budget = Budget::default();
+        for (what, allowed, of_one) in [
+            ("(memory 0)", budget.memories, budget.memories),
+            ("(table 0 funcref)", TABLES, 10),
+            ("", budget.instances, 1),
+        ] {
             for (instances, fits) in [(allowed / of_one, true), (allowed / of_one + 1, false)] {
                 let text = format!(
                     "(component (core module $m {}) {})",
@@ -151,7 +225,7 @@ mod tests {
                 );
                 let bytes = wat::parse_str(&text).expect("it assembles");
                 let component = wasmtime::component::Component::new(&engine, bytes).expect("it compiles");
-                let mut store = wasmtime::Store::new(&engine, Limiter::new(u64::MAX));
+                let mut store = wasmtime::Store::new(&engine, Limiter::new(Bounds::from(&budget)));
                 store.limiter(|limiter| limiter);
                 store.set_fuel(1_000_000).expect("fuel is counted");
                 let made = wasmtime::component::Linker::<Limiter>::new(&engine).instantiate(&mut store, &component);

@@ -8,9 +8,9 @@ use glasshouse_model::{Digest, text};
 use tokio::sync::{Semaphore, oneshot};
 use wasmtime::component::Component;
 
-use crate::bounds::{self, OutOfBounds};
+use crate::bounds::{self, TooMuch};
 use crate::cache::{Cache, digest_file, just_compiled};
-use crate::compile::{Compiler, Limit, Refusal, Share, Spent, costly};
+use crate::compile::{CompileCost, CompileLimit, Compiler, Refusal, Share, costly};
 use crate::engine::{Engines, Machine};
 use crate::flavour::Flavour;
 
@@ -80,11 +80,11 @@ pub enum LoadError {
     },
     /// It consists of more than is accepted.
     #[error("{path} was not loaded: {cause}", path = path.display())]
-    OutOfBounds {
+    TooMuch {
         /// The component file.
         path: PathBuf,
         /// What there is too much of.
-        cause: OutOfBounds,
+        cause: TooMuch,
     },
     /// The file is damaged, or uses what the host does not support.
     #[error("{path} does not compile: {cause}", path = path.display())]
@@ -100,9 +100,9 @@ pub enum LoadError {
         /// The component file.
         path: PathBuf,
         /// What was reached.
-        limit: Limit,
+        limit: CompileLimit,
         /// What was used by then.
-        spent: Spent,
+        spent: CompileCost,
     },
     /// The compiler broke off, in its own process.
     #[error(
@@ -115,7 +115,7 @@ pub enum LoadError {
         /// What is known of it.
         cause: String,
         /// What was used by then.
-        spent: Spent,
+        spent: CompileCost,
     },
     /// The host could not start compiling.
     #[error("cannot compile {path}: {cause}", path = path.display())]
@@ -171,7 +171,7 @@ impl Loader {
         if let Some(what) = not_a_component(&bytes) {
             return Err(LoadError::NotAComponent { path: path.to_owned(), what });
         }
-        let extent = bounds::check(&bytes).map_err(|cause| LoadError::OutOfBounds { path: path.to_owned(), cause })?;
+        let extent = bounds::check(&bytes).map_err(|cause| LoadError::TooMuch { path: path.to_owned(), cause })?;
         let digest = Digest(*blake3::hash(&bytes).as_bytes());
         let machine = Arc::clone(self.machine(path, Flavour::of(metering, &bytes))?);
         if let Some(cache) = self.cache.as_ref().filter(|_| machine.flavour != Flavour::usual(metering))

@@ -73,6 +73,11 @@ impl Mailbox {
         self.sender.max_capacity() - self.sender.capacity()
     }
 
+    /// Bytes of their payloads.
+    pub(crate) fn waiting_bytes(&self) -> usize {
+        MAILBOX_BYTES.saturating_sub(self.room.available_permits())
+    }
+
     /// Waits for room, and queues. May be cancelled; nothing is queued then.
     pub(crate) async fn send(&self, work: Work, queued_at: u64) -> Result<(), Refused> {
         let under_way = self.traffic.enter(work.is_from_outside())?;

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use crate::clock::thread_cpu_nanos;
 use crate::epochs::Pace;
+use crate::imports::Pulse;
 
 /// How far the host's end has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +31,8 @@ pub(crate) enum Ended<T> {
     Finished(T),
     /// At its deadline.
     DeadlinePassed,
+    /// For more calls of host functions than it may make.
+    TooManyHostCalls,
     /// Given up by the host.
     Cancelled,
 }
@@ -38,12 +41,15 @@ pub(crate) enum Ended<T> {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Measured {
     pub(crate) cpu_nanos: u64,
-    pub(crate) elapsed_nanos: u64,
+    /// Whether the thread's CPU clock was never read.
+    pub(crate) cpu_estimated: bool,
+    /// Wall time of its polls.
+    pub(crate) polled_nanos: u64,
 }
 
 /// Runs a call that began at `start`, in `Clock::monotonic_nanos`, to its end. CPU time is what the polls of the call took: by the time-stamp counter for the first poll,
 /// which a slice keeps short, and by the thread's CPU clock for all further ones, so that what the system took
-/// from a long call is not charged to it.
+/// from a long call is not charged to it. The time between polls goes to `pulse`.
 pub(crate) async fn run<F: Future>(
     call: F,
     start: u64,
@@ -51,20 +57,34 @@ pub(crate) async fn run<F: Future>(
     clock: &dyn Clock,
     phase: &mut watch::Receiver<Phase>,
     pace: Option<&Pace>,
+    pulse: &Pulse,
 ) -> (Ended<F::Output>, Measured) {
     let mut call = pin!(call);
     let deadline_nanos = u64::try_from(deadline.as_nanos()).unwrap_or(u64::MAX);
-    let mut cpu_nanos = 0;
+    let mut measured = Measured { cpu_estimated: true, ..Measured::default() };
+    let mut paused_at = start;
     let mut timer: Option<Pin<Box<tokio::time::Sleep>>> = None;
     let mut given_up = pin!(phase.wait_for(|phase| *phase == Phase::Cancelling));
     let ended = std::future::poll_fn(|task| {
         let first = timer.is_none();
-        let before = if first { 0 } else { thread_cpu_nanos() };
+        let (polled_at, cpu_before) = if first {
+            (start, 0)
+        } else {
+            let now = clock.monotonic_nanos();
+            pulse.note_pause(now.saturating_sub(paused_at));
+            measured.cpu_estimated = false;
+            (now, thread_cpu_nanos())
+        };
         let polled = call.as_mut().poll(task);
-        let elapsed = clock.monotonic_nanos().saturating_sub(start);
-        cpu_nanos += if first { elapsed } else { thread_cpu_nanos().saturating_sub(before) };
+        paused_at = clock.monotonic_nanos();
+        let (ran, elapsed) = (paused_at.saturating_sub(polled_at), paused_at.saturating_sub(start));
+        measured.polled_nanos += ran;
+        measured.cpu_nanos += if first { ran } else { thread_cpu_nanos().saturating_sub(cpu_before) };
         if let Poll::Ready(output) = polled {
-            return Poll::Ready((Ended::Finished(output), elapsed));
+            return Poll::Ready(Ended::Finished(output));
+        }
+        if pulse.is_exceeded() {
+            return Poll::Ready(Ended::TooManyHostCalls);
         }
         let sliced = pace.filter(|pace| pace.take_sliced());
         let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(deadline)));
@@ -74,13 +94,13 @@ pub(crate) async fn run<F: Future>(
                 pace.set_overdue();
                 return Poll::Pending;
             }
-            return Poll::Ready((Ended::DeadlinePassed, elapsed));
+            return Poll::Ready(Ended::DeadlinePassed);
         }
         if given_up.as_mut().poll(task).is_ready() {
-            return Poll::Ready((Ended::Cancelled, elapsed));
+            return Poll::Ready(Ended::Cancelled);
         }
         Poll::Pending
     });
-    let (ended, elapsed_nanos) = ended.await;
-    (ended, Measured { cpu_nanos, elapsed_nanos })
+    let ended = ended.await;
+    (ended, measured)
 }

@@ -6,12 +6,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use glasshouse_model::invocation::Cost;
+use glasshouse_model::invocation::{Cost, HostUses};
 use glasshouse_model::record::KIND_FAILURE;
 use glasshouse_model::settings::Settings;
 use glasshouse_model::standing::Spent;
 use glasshouse_model::{
     Clock, Context, Digest, ExtensionId, Failure, FailureKind, Invocation, Origin, Outcome, Signal, SpanId, TraceId,
+    UnixNanos,
 };
 use glasshouse_telemetry::{CleanStarts, Drop, Head, Recorder};
 use tokio::sync::watch;
@@ -25,20 +26,21 @@ use crate::engine::{Machine, YIELD_FUEL};
 use crate::epochs::{Pace, Ticker};
 use crate::extension::{Event, HandlerError, Reply, Trigger};
 use crate::failure::{
-    Circumstances, classify, deadline as deadline_failure, ends_like_a_panic, is_overdue, or_host_fault,
+    Circumstances, classify, deadline as deadline_failure, ends_like_a_panic, host_calls as host_calls_failure,
+    is_overdue, or_host_fault,
 };
 use crate::grants::{GrantError, Reachable, wasi};
 use crate::health::Check;
+use crate::held::Held;
+use crate::imports::Pulse;
 use crate::intake::Intake;
-use crate::limiter::Limiter;
+use crate::limiter::{Bounds, Limiter};
 use crate::meter::{Ended, Phase, run};
 use crate::neighbours::Neighbours;
 use crate::present::Settled;
 use crate::state::{State, StateParts};
 use crate::stdio::Stdio;
 
-/// Resource handles that an instance may hold at once: each is host memory that the memory budget does not see.
-const HANDLES: usize = 10_000;
 /// The most that `shutdown` may take, so that the host's own end is not delayed.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(1);
 
@@ -67,6 +69,7 @@ pub(crate) struct Blueprint {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) neighbours: Neighbours,
     pub(crate) embedder_data: EmbedderData,
+    pub(crate) held: Arc<Held>,
     pub(crate) determinism: Option<Determinism>,
 }
 
@@ -130,7 +133,8 @@ impl Answer {
                 | FailureKind::DeadlineBreach
                 | FailureKind::MemoryBreach
                 | FailureKind::HostDataBreach
-                | FailureKind::ResourceBreach => Outcome::Breached,
+                | FailureKind::ResourceBreach
+                | FailureKind::HostCallBreach => Outcome::Breached,
                 _ => Outcome::Trapped,
             },
         }
@@ -147,9 +151,12 @@ pub(crate) struct Sandbox {
     phase: watch::Receiver<Phase>,
     /// What slices its calls, where epochs do.
     pace: Option<Arc<Pace>>,
+    /// What its calls and whoever polls them tell each other.
+    pulse: Arc<Pulse>,
     /// The present invocation's name; kept for its memory, as is the scratch space.
     name: String,
     scratch: Vec<u8>,
+    host_uses: Vec<u8>,
     /// Names that need not be searched for secrets again.
     clean_names: CleanStarts,
     /// What the last invocation used.
@@ -167,11 +174,12 @@ struct Live {
 impl Blueprint {
     /// Makes an instance and runs its `init`.
     pub(crate) async fn build(self: &Arc<Self>, phase: watch::Receiver<Phase>) -> Result<Sandbox, BuildError> {
-        let stdio = Stdio::new(self.recorder.clone(), Arc::clone(&self.clock));
         let mut settled = self.settings.clone();
         let settings = Arc::clone(settled.load());
         let permissions = &settings.permissions;
         let denials = Denials::default();
+        let pulse = Arc::new(Pulse::default());
+        let stdio = Stdio::new(self.recorder.clone(), Arc::clone(&self.clock), Arc::clone(&pulse));
         let guest_clock = self.determinism.map(|_| GuestClock::default());
         let fixed = self.determinism.zip(guest_clock.as_ref());
         let wasi = wasi(permissions, &self.reachable, &stdio, &denials, &self.component, fixed)?;
@@ -180,7 +188,8 @@ impl Blueprint {
             recorder: self.recorder.clone(),
             clock: Arc::clone(&self.clock),
             counts_fuel: self.machine.flavour.counts_fuel(),
-            limiter: Limiter::new(settings.budget.memory_bytes),
+            limiter: Limiter::new(Bounds::from(&settings.budget)),
+            pulse: Arc::clone(&pulse),
             stdio,
             neighbours: self.neighbours.clone(),
             reachable: Arc::clone(&self.reachable),
@@ -192,7 +201,6 @@ impl Blueprint {
         });
         let mut store = Store::new(self.pre.engine(), state);
         store.limiter(|state| &mut state.limiter);
-        store.set_max_component_handles(HANDLES);
         let pace = self.machine.flavour.has_epochs().then(Arc::<Pace>::default);
         match &pace {
             Some(pace) => pace.set(&mut store),
@@ -205,8 +213,10 @@ impl Blueprint {
             instance: None,
             phase,
             pace,
+            pulse,
             name: String::new(),
             scratch: Vec::new(),
+            host_uses: Vec::new(),
             clean_names: CleanStarts::default(),
             spent: Spent::default(),
         };
@@ -215,6 +225,12 @@ impl Blueprint {
             Answer::Cancelled => Err(BuildError::Cancelled),
             _ => Ok(sandbox),
         }
+    }
+}
+
+impl std::ops::Drop for Sandbox {
+    fn drop(&mut self) {
+        self.blueprint.held.clear();
     }
 }
 
@@ -253,7 +269,7 @@ impl Sandbox {
         let settings = self.settings.load();
         let budget = &settings.budget;
         self.store.set_hostcall_fuel(budget.host_data_per_call as usize);
-        self.store.data_mut().limiter.set_limit(budget.memory_bytes);
+        self.store.set_max_component_handles(budget.handles);
         let (counts, input_bytes, deadline) = match &job {
             Job::Init | Job::Collect | Job::CheckHealth => (false, 0, budget.deadline),
             Job::Shutdown => (false, 0, budget.deadline.min(SHUTDOWN_DEADLINE)),
@@ -264,6 +280,8 @@ impl Sandbox {
         name_job(&mut self.name, &job);
         let began_at = blueprint.clock.monotonic_nanos();
         self.store.data_mut().begin_invocation(trigger, budget, began_at, deadline);
+        let state = self.store.data();
+        let (memory_before, transferred_before) = (state.limiter.bytes(), self.pulse.transferred());
         let counts_fuel = blueprint.machine.flavour.counts_fuel();
         let fuel = Some(budget.fuel_per_call).filter(|fuel| counts_fuel && self.store.set_fuel(*fuel).is_ok());
         if let Some(pace) = &self.pace {
@@ -272,8 +290,11 @@ impl Sandbox {
         let ticking = blueprint.machine.ticker.as_ref().map(Ticker::tick);
         let live = self.instance.take();
         let call = perform(blueprint, settings, &mut self.store, live, job);
-        let (ended, measured) =
-            run(call, began_at, deadline, &*blueprint.clock, &mut self.phase, self.pace.as_deref()).await;
+        let (mut ended, measured) =
+            run(call, began_at, deadline, &*blueprint.clock, &mut self.phase, self.pace.as_deref(), &self.pulse).await;
+        if self.pulse.is_exceeded() && matches!(ended, Ended::Finished(Ok(_))) {
+            ended = Ended::TooManyHostCalls;
+        }
         drop(ticking);
 
         let fuel_left = fuel.and_then(|_| self.store.get_fuel().ok());
@@ -288,9 +309,10 @@ impl Sandbox {
         };
         let cut = panic.as_ref().is_some_and(|panic| panic.cut);
         state.end_invocation(fuel_left);
+        blueprint.held.note(&mut state.table, &state.limiter);
         let state = self.store.data();
-        let (component, limiter) = (blueprint.component, &state.limiter);
-        let circumstances = || Circumstances { call: self.name.clone(), component, budget, limiter, panic };
+        let (component, limiter, imports) = (blueprint.component, &state.limiter, &state.imports);
+        let circumstances = || Circumstances { call: self.name.clone(), component, budget, limiter, imports, panic };
         let mut answer = match ended {
             Ended::Finished(Ok((live, answer))) => {
                 // One whose `init` refused is never called.
@@ -304,6 +326,7 @@ impl Sandbox {
             Ended::DeadlinePassed => {
                 Answer::Failed(Box::new(deadline_failure(circumstances(), measured.cpu_nanos, None)))
             }
+            Ended::TooManyHostCalls => Answer::Failed(Box::new(host_calls_failure(circumstances(), None))),
             Ended::Cancelled => Answer::Cancelled,
         };
         match &mut answer {
@@ -311,13 +334,25 @@ impl Sandbox {
             Answer::Health(checks) => checks.iter_mut().for_each(|check| check.redact(blueprint.recorder.redactor())),
             _ => {}
         }
+        let ended_at = blueprint.clock.monotonic_nanos();
+        let elapsed_nanos = ended_at.saturating_sub(began_at);
+        let (idle_nanos, yielded_nanos) = (self.pulse.idle_nanos(), self.pulse.yielded_nanos());
         let cost = Cost {
             fuel: fuel.zip(fuel_left).map(|(fuel, left)| fuel - left.min(fuel)),
             cpu_nanos: measured.cpu_nanos,
-            elapsed_nanos: measured.elapsed_nanos,
+            cpu_estimated: measured.cpu_estimated,
+            elapsed_nanos,
             queued_nanos,
-            memory_bytes: if self.instance.is_some() { state.limiter.bytes() } else { 0 },
-            memory_peak_bytes: state.limiter.peak(),
+            host_nanos: imports.nanos().min(measured.polled_nanos),
+            host_calls: imports.calls(),
+            idle_nanos,
+            yielded_nanos,
+            unattributed_nanos: elapsed_nanos
+                .saturating_sub(measured.polled_nanos.saturating_add(idle_nanos).saturating_add(yielded_nanos)),
+            memory_bytes: if self.instance.is_some() { limiter.bytes() } else { 0 },
+            memory_delta_bytes: limiter.bytes().saturating_sub(memory_before),
+            memory_peak_bytes: limiter.peak(),
+            transfer: self.pulse.transferred().since(transferred_before),
         };
         self.spent = Spent {
             began_at,
@@ -326,12 +361,14 @@ impl Sandbox {
             cpu_nanos: cost.cpu_nanos,
             memory_bytes: cost.memory_bytes,
         };
-        self.record(&answer, cut, cost, input_bytes, counts);
+        self.record(&answer, cut, cost.balanced(), input_bytes, counts, ended_at);
+        self.blueprint.recorder.govern(&*self.blueprint.clock, ended_at, 0);
         answer
     }
 
-    /// Stores the invocation, and its failure if it is one; `cut` tells whether what is known of that was cut.
-    fn record(&mut self, answer: &Answer, cut: bool, cost: Cost, input_bytes: u64, counts: bool) {
+    /// Stores the invocation, which ended at a time in `Clock::monotonic_nanos`, and its failure if it is one; `cut` tells
+    /// whether what is known of that was cut.
+    fn record(&mut self, answer: &Answer, cut: bool, cost: Cost, input_bytes: u64, counts: bool, ended_at: u64) {
         let intake = &self.store.data().intake;
         let outcome = answer.outcome();
         intake.recorder().ledger().add(outcome, &cost, counts);
@@ -339,17 +376,23 @@ impl Sandbox {
             if intake.recorder().is_enabled(Signal::Error) {
                 self.scratch.clear();
                 failure.encode(&mut self.scratch);
-                intake.recorder().append(Signal::Error, head(intake, cut), KIND_FAILURE, &self.scratch);
+                intake.recorder().append(
+                    Signal::Error,
+                    head(intake, intake.clock().now(), cut),
+                    KIND_FAILURE,
+                    &self.scratch,
+                );
             } else {
                 intake.recorder().dropped(Drop::Off);
             }
         }
         self.store.data_mut().leave_scopes();
-        let intake = &self.store.data().intake;
+        let State { intake, imports, .. } = self.store.data();
         let output_bytes = if let Answer::Reply(reply) = answer { reply.payload.len() as u64 } else { 0 };
         self.scratch.clear();
-        Invocation { outcome, name: &self.name, cost, input_bytes, output_bytes }.encode(&mut self.scratch);
-        let head = head(intake, false);
+        let host = HostUses::encode(&mut self.host_uses, imports.uses());
+        Invocation { outcome, name: &self.name, cost, host, input_bytes, output_bytes }.encode(&mut self.scratch);
+        let head = head(intake, intake.clock().at(ended_at), false);
         intake.recorder().append_invocation(head, &self.scratch, &self.name, &mut self.clean_names);
     }
 }
@@ -365,9 +408,8 @@ fn recover_batch(store: &Store<State>) -> bool {
 }
 
 /// What stands around a record that the host makes of an invocation.
-fn head(intake: &Intake, cut: bool) -> Head<'_> {
-    let (time, context) = (intake.clock().now(), intake.context_bytes());
-    Head { time, origin: Origin::Host, cut, batched: false, context }
+fn head(intake: &Intake, time: UnixNanos, cut: bool) -> Head<'_> {
+    Head { time, origin: Origin::Host, cut, batched: false, context: intake.context_bytes() }
 }
 
 /// An invocation's name: the export, and for `handle` the event.

@@ -12,7 +12,8 @@ use tokio::io::AsyncWrite;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
-use crate::intake::{Intake, host_log, lossy};
+use crate::imports::Pulse;
+use crate::intake::{Intake, lossy, tell};
 
 /// Bytes that a guest may write at once: WASI splits what is longer.
 const WRITE_BYTES: usize = 64 * 1024;
@@ -30,6 +31,7 @@ pub(crate) struct Stdio(Arc<Mutex<Shared>>);
 struct Shared {
     recorder: Recorder,
     clock: Arc<dyn Clock>,
+    pulse: Arc<Pulse>,
     context: Vec<u8>,
     pending: [Vec<u8>; 2],
     lines: [KeyLines; 2],
@@ -56,10 +58,11 @@ impl Stream {
 }
 
 impl Stdio {
-    pub(crate) fn new(recorder: Recorder, clock: Arc<dyn Clock>) -> Self {
+    pub(crate) fn new(recorder: Recorder, clock: Arc<dyn Clock>, pulse: Arc<Pulse>) -> Self {
         Self(Arc::new(Mutex::new(Shared {
             recorder,
             clock,
+            pulse,
             context: Vec::new(),
             pending: Default::default(),
             lines: Default::default(),
@@ -80,7 +83,7 @@ impl Stdio {
     /// Stores a log that the host makes of what the guest did, with the context of its invocation.
     pub(crate) fn host_log(&self, level: Level, message: &str, fields: &[Field<'_>]) {
         let shared = self.lock();
-        host_log(&shared.recorder, &*shared.clock, &shared.context, level, message, fields);
+        tell(&shared.recorder, &*shared.clock, &shared.context, level, message, fields);
     }
 
     /// Stores what was written without an end of line.
@@ -109,6 +112,10 @@ impl Stdio {
     /// Whether the guest has written so much that it is to wait until its neighbours ran.
     fn is_yield_due(&self) -> bool {
         self.lock().written >= WRITTEN_BEFORE_YIELD
+    }
+
+    fn note_yield(&self) {
+        self.lock().pulse.note_yield();
     }
 
     fn start_slice(&self) {
@@ -157,6 +164,7 @@ impl StdoutStream for LineStream {
 impl Pollable for LineStream {
     async fn ready(&mut self) {
         if self.stdio.is_yield_due() {
+            self.stdio.note_yield();
             tokio::task::yield_now().await;
             self.stdio.start_slice();
         }

@@ -2,20 +2,41 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use glasshouse_model::invocation::Cost;
+use glasshouse_model::invocation::{Cost, Transfer};
 use glasshouse_model::{Outcome, Signal};
 
-/// The running totals of one extension.
+/// The running totals of one extension. One owner adds to them, and one call at a time, so that adding needs no atomic addition.
 #[derive(Debug, Default)]
 pub struct Ledger {
-    calls: AtomicU64,
-    failures: AtomicU64,
-    answered_errors: AtomicU64,
-    fuel: AtomicU64,
-    cpu_nanos: AtomicU64,
-    elapsed_nanos: AtomicU64,
+    totals: [AtomicU64; Total::COUNT],
     memory_bytes: AtomicU64,
     memory_peak_bytes: AtomicU64,
+}
+
+/// What is summed up.
+#[derive(Clone, Copy)]
+enum Total {
+    Calls,
+    Failures,
+    AnsweredErrors,
+    Fuel,
+    Cpu,
+    Elapsed,
+    Queued,
+    Host,
+    HostCpu,
+    HostCalls,
+    Idle,
+    Yielded,
+    Unattributed,
+    Read,
+    Written,
+    Sent,
+    Received,
+}
+
+impl Total {
+    const COUNT: usize = Self::Received as usize + 1;
 }
 
 /// What a [`Ledger`] says at one moment.
@@ -29,10 +50,26 @@ pub struct Usage {
     pub answered_errors: u64,
     /// Fuel of all invocations that counted it.
     pub fuel: u64,
-    /// CPU time of all invocations, in nanoseconds.
+    /// CPU time of all invocations, that of host functions on their behalf included, in nanoseconds.
     pub cpu_nanos: u64,
-    /// Wall time of all invocations, in nanoseconds.
+    /// What of the CPU time host functions took, in nanoseconds.
+    pub host_cpu_nanos: u64,
+    /// Wall time of all invocations, without that in the mailbox, in nanoseconds.
     pub elapsed_nanos: u64,
+    /// Time in the mailbox, in nanoseconds.
+    pub queued_nanos: u64,
+    /// Time in host functions, without what was waited in them, in nanoseconds.
+    pub host_nanos: u64,
+    /// Calls of host functions.
+    pub host_calls: u64,
+    /// Time in which something was waited for, in nanoseconds.
+    pub idle_nanos: u64,
+    /// Time in which the next turn was waited for, in nanoseconds.
+    pub yielded_nanos: u64,
+    /// Time that is none of these, in nanoseconds.
+    pub unattributed_nanos: u64,
+    /// What went through files and sockets.
+    pub transfer: Transfer,
     /// Linear memory of the live instance; 0 if there is none.
     pub memory_bytes: u64,
     /// The most linear memory that any instance has had.
@@ -46,6 +83,17 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// CPU time of all invocations without that of host functions, in nanoseconds.
+    pub fn guest_cpu_nanos(&self) -> u64 {
+        self.cpu_nanos.saturating_sub(self.host_cpu_nanos)
+    }
+
+    /// Time in which guests' code ran and their values were passed, in nanoseconds.
+    pub fn guest_nanos(&self) -> u64 {
+        let others = [self.host_nanos, self.idle_nanos, self.yielded_nanos, self.unattributed_nanos];
+        others.into_iter().fold(self.elapsed_nanos, u64::saturating_sub)
+    }
+
     /// Calls that gave no reply: failures and answered errors.
     pub fn errors(&self) -> u64 {
         self.failures + self.answered_errors
@@ -53,19 +101,31 @@ impl Usage {
 }
 
 impl Ledger {
-    /// Adds a finished invocation; `counts` tells whether it is a call, or part of the extension's life cycle.
+    /// Adds a finished invocation of the one owner; `counts` tells whether it is a call, or part of the extension's life cycle.
     pub fn add(&self, outcome: Outcome, cost: &Cost, counts: bool) {
-        let add = |total: &AtomicU64, amount: u64| {
-            if amount > 0 {
-                total.fetch_add(amount, Ordering::Relaxed);
-            }
-        };
-        add(&self.calls, u64::from(counts));
-        add(&self.failures, u64::from(outcome.is_failure()));
-        add(&self.answered_errors, u64::from(outcome == Outcome::Answered));
-        add(&self.fuel, cost.fuel.unwrap_or_default());
-        add(&self.cpu_nanos, cost.cpu_nanos);
-        add(&self.elapsed_nanos, cost.elapsed_nanos);
+        let Transfer { read_bytes, written_bytes, sent_bytes, received_bytes } = cost.transfer;
+        for (total, amount) in [
+            (Total::Calls, u64::from(counts)),
+            (Total::Failures, u64::from(outcome.is_failure())),
+            (Total::AnsweredErrors, u64::from(outcome == Outcome::Answered)),
+            (Total::Fuel, cost.fuel.unwrap_or_default()),
+            (Total::Cpu, cost.cpu_nanos),
+            (Total::HostCpu, cost.host_cpu_nanos()),
+            (Total::Elapsed, cost.elapsed_nanos),
+            (Total::Queued, cost.queued_nanos),
+            (Total::Host, cost.host_nanos),
+            (Total::HostCalls, cost.host_calls),
+            (Total::Idle, cost.idle_nanos),
+            (Total::Yielded, cost.yielded_nanos),
+            (Total::Unattributed, cost.unattributed_nanos),
+            (Total::Read, read_bytes),
+            (Total::Written, written_bytes),
+            (Total::Sent, sent_bytes),
+            (Total::Received, received_bytes),
+        ] {
+            let total = &self.totals[total as usize];
+            total.store(total.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
+        }
         self.set_memory(cost.memory_bytes);
         if cost.memory_peak_bytes > self.memory_peak_bytes.load(Ordering::Relaxed) {
             self.memory_peak_bytes.fetch_max(cost.memory_peak_bytes, Ordering::Relaxed);
@@ -78,16 +138,29 @@ impl Ledger {
     }
 
     pub(crate) fn usage(&self) -> Usage {
-        let read = |total: &AtomicU64| total.load(Ordering::Relaxed);
+        let read = |total: Total| self.totals[total as usize].load(Ordering::Relaxed);
         Usage {
-            calls: read(&self.calls),
-            failures: read(&self.failures),
-            answered_errors: read(&self.answered_errors),
-            fuel: read(&self.fuel),
-            cpu_nanos: read(&self.cpu_nanos),
-            elapsed_nanos: read(&self.elapsed_nanos),
-            memory_bytes: read(&self.memory_bytes),
-            memory_peak_bytes: read(&self.memory_peak_bytes),
+            calls: read(Total::Calls),
+            failures: read(Total::Failures),
+            answered_errors: read(Total::AnsweredErrors),
+            fuel: read(Total::Fuel),
+            cpu_nanos: read(Total::Cpu),
+            host_cpu_nanos: read(Total::HostCpu),
+            elapsed_nanos: read(Total::Elapsed),
+            queued_nanos: read(Total::Queued),
+            host_nanos: read(Total::Host),
+            host_calls: read(Total::HostCalls),
+            idle_nanos: read(Total::Idle),
+            yielded_nanos: read(Total::Yielded),
+            unattributed_nanos: read(Total::Unattributed),
+            transfer: Transfer {
+                read_bytes: read(Total::Read),
+                written_bytes: read(Total::Written),
+                sent_bytes: read(Total::Sent),
+                received_bytes: read(Total::Received),
+            },
+            memory_bytes: self.memory_bytes.load(Ordering::Relaxed),
+            memory_peak_bytes: self.memory_peak_bytes.load(Ordering::Relaxed),
             ..Usage::default()
         }
     }

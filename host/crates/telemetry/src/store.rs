@@ -2,14 +2,16 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use glasshouse_model::record::KIND_INVOCATION;
-use glasshouse_model::settings::Settings;
-use glasshouse_model::wire::Record;
+use glasshouse_model::settings::{Settings, TelemetryBudget};
 use glasshouse_model::{Level, Origin, Signal, UnixNanos, wire};
 
 use crate::frame::{FrameParts, MAX_CONTEXT_BYTES};
+use crate::gates::Gates;
+use crate::overhead::Overhead;
 use crate::reader::Reader;
 use crate::redact::{CleanStarts, Redactor};
 use crate::ring::{Bounds, Ring, SEGMENT_BYTES};
@@ -40,6 +42,14 @@ glasshouse_model::wire::byte_enum! {
         Undelivered = 5 "event not delivered",
         /// The system had no memory for it.
         NoMemory = 6 "no memory",
+        /// More records, or bytes of them, than the budget allows a second.
+        Rate = 7 "over the rate",
+        /// A sample of a metric beyond those that the budget allows.
+        Metrics = 8 "too many metrics",
+        /// A log or span of a trace that `debugging.sampling_rate` leaves out.
+        Sampled = 9 "sampled out",
+        /// A log or span that the overhead governor leaves out.
+        Shed = 10 "shed",
     }
 }
 
@@ -47,7 +57,7 @@ glasshouse_model::wire::byte_enum! {
 pub type Drops = [(Drop, u64); Drop::ALL.len()];
 
 /// Which records are stored, and how many.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct StoreSettings {
     /// What each signal's ring may hold.
     pub bounds: [Bounds; Signal::COUNT],
@@ -57,6 +67,14 @@ pub struct StoreSettings {
     pub log_level: Level,
     /// Bytes on the disk that all signals may have together.
     pub disk_bytes: u64,
+    /// What may be recorded.
+    pub budget: TelemetryBudget,
+    /// The part of traces whose spans, and logs below warning, are stored, 0.0 to 1.0.
+    pub sampling_rate: f64,
+    /// The part of its CPU time that debugging may cost the extension, in percent.
+    pub overhead_limit: f64,
+    /// How often what debugging costs is stored as samples.
+    pub metrics_interval: Duration,
 }
 
 impl StoreSettings {
@@ -99,6 +117,10 @@ impl StoreSettings {
             ],
             log_level: debugging.log_level,
             disk_bytes: retention.bytes,
+            budget: settings.budget.telemetry.clone(),
+            sampling_rate: debugging.sampling_rate,
+            overhead_limit: debugging.profiling_overhead_limit,
+            metrics_interval: debugging.metrics_interval,
         }
     }
 }
@@ -106,9 +128,7 @@ impl StoreSettings {
 /// All telemetry of one extension.
 pub struct Store {
     rings: [Arc<Ring>; Signal::COUNT],
-    /// One bit for each signal.
-    enabled: AtomicU8,
-    log_level: AtomicU8,
+    gates: Gates,
     drops: [AtomicU64; Drop::ALL.len()],
     ledger: Ledger,
     redactor: Arc<Redactor>,
@@ -128,18 +148,21 @@ impl Store {
     ) -> Arc<Self> {
         Arc::new(Self {
             rings,
-            enabled: AtomicU8::new(bits(settings.enabled)),
-            log_level: AtomicU8::new(settings.log_level as u8),
+            gates: Gates::new(settings),
             drops: Default::default(),
             ledger: Ledger::default(),
             redactor,
         })
     }
 
-    /// Changes which signals are stored and the level of logs, from the next record on. Bounds stay as they are.
+    /// Changes what is stored, from the next record on: all but the bounds of rings, which stay as they are.
     pub fn apply(&self, settings: &StoreSettings) {
-        self.enabled.store(bits(settings.enabled), Ordering::Relaxed);
-        self.log_level.store(settings.log_level as u8, Ordering::Relaxed);
+        self.gates.apply(settings);
+    }
+
+    /// What debugging costs the extension, and how much detail that leaves.
+    pub fn overhead(&self) -> Overhead {
+        self.gates.overhead.overhead()
     }
 
     /// Writes to the store.
@@ -179,11 +202,6 @@ impl Store {
     pub(crate) fn ring(&self, signal: Signal) -> &Ring {
         &self.rings[signal as usize]
     }
-}
-
-/// A bit for each signal that is stored.
-fn bits(enabled: [bool; Signal::COUNT]) -> u8 {
-    enabled.iter().enumerate().map(|(bit, on)| u8::from(*on) << bit).sum()
 }
 
 /// Writes the telemetry of one extension. Cheap to clone; no call waits for a reader.
@@ -246,69 +264,20 @@ impl Recorder {
         self.0.ring(signal).append(FrameParts { body: redacted.as_deref().unwrap_or(parts.body), ..parts })
     }
 
+    #[inline]
+    pub(crate) fn gates(&self) -> &Gates {
+        &self.0.gates
+    }
+
     /// What finds secrets before they are stored.
     pub fn redactor(&self) -> &Redactor {
         &self.0.redactor
-    }
-
-    /// Whether a record that a guest made is to be stored, and in which ring; a drop is counted.
-    #[inline]
-    pub fn admit(&self, record: &Record<'_>) -> Option<Signal> {
-        let signal = match record {
-            Record::Log(log, _) => {
-                return self.admit_log(log.level).then_some(Signal::Log);
-            }
-            Record::Metric(metric, _) => {
-                let negative = metric.instrument == wire::Instrument::Counter && metric.value < 0.0;
-                if negative || !metric.value.is_finite() {
-                    self.dropped(Drop::InvalidSample);
-                    return None;
-                }
-                Signal::Metric
-            }
-            Record::Error(..) => Signal::Error,
-            Record::Alert(_) => Signal::Alert,
-        };
-        if self.is_enabled(signal) {
-            Some(signal)
-        } else {
-            self.dropped(Drop::Off);
-            None
-        }
-    }
-
-    /// Whether a guest's log of this level is to be stored; a drop is counted.
-    #[inline]
-    pub fn admit_log(&self, level: Level) -> bool {
-        if (level as u8) < self.0.log_level.load(Ordering::Relaxed) {
-            self.dropped(Drop::BelowLevel);
-            return false;
-        }
-        let enabled = self.is_enabled(Signal::Log);
-        if !enabled {
-            self.dropped(Drop::Off);
-        }
-        enabled
     }
 
     /// Counts a record that is not stored.
     #[cold]
     pub fn dropped(&self, cause: Drop) {
         self.0.drops[cause as usize].fetch_add(1, Ordering::Relaxed);
-    }
-
-    /// Whether a signal is stored.
-    #[inline]
-    pub fn is_enabled(&self, signal: Signal) -> bool {
-        self.0.enabled.load(Ordering::Relaxed) & (1 << signal as u8) != 0
-    }
-
-    /// The least level of logs that is stored; with logging off, nothing but critical ones need be sent, to be counted.
-    pub fn log_threshold(&self) -> Level {
-        if !self.is_enabled(Signal::Log) {
-            return Level::Critical;
-        }
-        Level::from_byte(self.0.log_level.load(Ordering::Relaxed)).unwrap_or(Level::Info)
     }
 
     /// The extension's totals.

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use glasshouse_model::{ExtensionId, Signal};
+use glasshouse_model::{ExtensionId, HOST, Signal};
 
 use crate::depot::{DataDirError, EXTENSIONS, check_format};
 use crate::frame::{Frame, Scan};
@@ -30,7 +30,7 @@ impl DataDir {
         Ok(Self { root: root.to_owned() })
     }
 
-    /// The ids of all extensions that something is stored of, in order.
+    /// The ids of all extensions that something is stored of, in order; the host's own name is among them.
     pub fn extensions(&self) -> Result<Vec<String>, DataDirError> {
         let path = self.root.join(EXTENSIONS);
         let io = |cause| DataDirError::Io { path: path.clone(), doing: "list the extensions", cause };
@@ -40,7 +40,7 @@ impl DataDir {
         };
         let names = entries.map(|entry| entry.map(|entry| entry.file_name().to_string_lossy().into_owned()));
         let mut names = names.collect::<Result<Vec<_>, _>>().map_err(io)?;
-        names.retain(|name| name.parse::<ExtensionId>().is_ok());
+        names.retain(|name| has_telemetry(name));
         names.sort();
         Ok(names)
     }
@@ -48,13 +48,18 @@ impl DataDir {
     /// Reads a signal of an extension; nothing is there of one that is unknown.
     pub fn reader(&self, extension: &str, signal: Signal) -> Reader {
         // What is no id is nobody's, and leads nowhere.
-        let name = if extension.parse::<ExtensionId>().is_ok() { extension } else { "" };
+        let name = if has_telemetry(extension) { extension } else { "" };
         let home = Home { extension: extension.to_owned(), ..Home::new(&self.root, name, signal) };
         Reader::of_stored(
             Arc::new(StoredRing { home, copies: Mutex::default(), incarnation: Mutex::default() }),
             signal,
         )
     }
+}
+
+/// Whether a name is one that telemetry is kept under: an extension's, or the host's own.
+fn has_telemetry(name: &str) -> bool {
+    name == HOST || name.parse::<ExtensionId>().is_ok()
 }
 
 /// The files of a ring, read by system calls only: a file that shrinks under its reader is an answer then, and no fault.

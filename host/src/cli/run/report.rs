@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use glasshouse::text::{self, visible};
-use glasshouse::{Extension, Host, Metering, Signal, Status, Usage};
+use glasshouse::{Detail, Extension, HOST, Host, HostMemory, Metering, Resources, Signal, Status, Usage};
 use serde::Serialize;
 
 use super::lanes::Totals;
@@ -16,13 +16,17 @@ const LOGS: usize = 5;
 /// Characters of a cause.
 const CAUSE_CHARACTERS: usize = 1000;
 
-/// The extensions of a run that has come to its end.
-pub(super) struct Ended(Vec<EndedExtension>);
+/// A run that has come to its end: its extensions, and what the host used.
+pub(super) struct Ended {
+    extensions: Vec<EndedExtension>,
+    resources: Option<Resources>,
+}
 
 struct EndedExtension {
     extension: Extension,
     status: Status,
     memory_bytes: u64,
+    held: HostMemory,
 }
 
 /// The summary of an extension.
@@ -34,35 +38,57 @@ pub(super) struct Summary<'a> {
     errors: u64,
     fuel: Option<u64>,
     guest_cpu_ns: u64,
+    host_cpu_ns: u64,
+    elapsed_ns: u64,
+    in_guest_ns: u64,
+    in_host_ns: u64,
+    queued_ns: u64,
+    waiting_ns: u64,
+    idle_ns: u64,
+    unattributed_ns: u64,
+    host_calls: u64,
+    read_bytes: u64,
+    written_bytes: u64,
+    sent_bytes: u64,
+    received_bytes: u64,
     memory_bytes: u64,
     memory_peak_bytes: u64,
+    resources: u64,
+    table_elements: u64,
+    waiting_calls: u64,
+    waiting_bytes: u64,
     logs: u64,
     metrics: u64,
     spans: u64,
     alerts: u64,
     dropped: u64,
+    debug_overhead_ms: f64,
+    debug_overhead_percent: f64,
+    debug_detail: &'static str,
+    enabled_components: Vec<&'static str>,
 }
 
 impl Ended {
     /// Notes states and memory, which the end of the host changes; all else is counted to the end.
-    pub(super) fn before_shutdown(host: &Host) -> Self {
+    pub(super) async fn before_shutdown(host: &Host) -> Self {
         let ended = |extension: &Extension| EndedExtension {
             extension: extension.clone(),
             status: extension.status(),
             memory_bytes: extension.usage().memory_bytes,
+            held: extension.host_memory(),
         };
-        Self(host.extensions().map(ended).collect())
+        Self { extensions: host.extensions().map(ended).collect(), resources: host.measure_resources().await }
     }
 
     /// Whether one of them failed to load, or is quarantined.
     pub(super) fn has_failures(&self) -> bool {
         let failed =
             |status: &Status| matches!(status, Status::Failed { .. } | Status::Quarantined { .. } | Status::Probing);
-        self.0.iter().any(|ended| failed(&ended.status))
+        self.extensions.iter().any(|ended| failed(&ended.status))
     }
 
     pub(super) fn summaries(&self) -> impl Iterator<Item = Summary<'_>> {
-        self.0.iter().map(EndedExtension::summary)
+        self.extensions.iter().map(EndedExtension::summary)
     }
 
     /// The report for people, without a line's end.
@@ -74,13 +100,15 @@ impl Ended {
             ("calls", Align::Right),
             ("errors", Align::Right),
             ("fuel", Align::Right),
-            ("CPU", Align::Right),
+            ("guest CPU", Align::Right),
+            ("host CPU", Align::Right),
+            ("waited", Align::Right),
             ("memory", Align::Right),
             ("peak", Align::Right),
             ("dropped", Align::Right),
             ("evicted", Align::Right),
         ]);
-        for ended in &self.0 {
+        for ended in &self.extensions {
             let (summary, evicted) = (ended.summary(), ended.extension.usage().evicted.iter().sum());
             table.row([
                 summary.extension.to_owned(),
@@ -89,19 +117,24 @@ impl Ended {
                 text::count(summary.errors),
                 text::fuel(summary.fuel),
                 text::duration(Duration::from_nanos(summary.guest_cpu_ns)),
+                text::duration(Duration::from_nanos(summary.host_cpu_ns)),
+                text::duration(Duration::from_nanos(summary.waiting_ns)),
                 text::bytes(summary.memory_bytes),
                 text::bytes(summary.memory_peak_bytes),
                 text::count(summary.dropped),
                 text::count(evicted),
             ]);
         }
-        let mut report = if self.0.is_empty() {
+        let mut report = if self.extensions.is_empty() {
             "the plugin directory has no extensions".to_owned()
         } else {
             table.render(paint, |column, cell| (column == 1).then(|| coloured_state(paint, cell)))
         };
-        for ended in &self.0 {
+        for ended in &self.extensions {
             ended.write_last_words(&mut report, paint);
+        }
+        if let Some(resources) = &self.resources {
+            let _ = write!(report, "\n\n{}: {}", paint.bold(HOST), used(resources));
         }
         let Totals { events, errors, bad_lines } = totals;
         if events + bad_lines > 0 {
@@ -119,9 +152,28 @@ impl Ended {
     }
 }
 
+/// What the host's process used, as far as it is known.
+fn used(resources: &Resources) -> String {
+    let percent = |percent: Option<f64>| percent.map_or_else(String::new, |percent| format!(" ({percent:.1} %)"));
+    let number = |number: Option<u64>, what: &str| number.map(|number| format!("{} {what}", text::count(number)));
+    let parts = [
+        resources
+            .memory_bytes
+            .map(|bytes| format!("{} memory{}", text::bytes(bytes), percent(resources.memory_percent))),
+        resources.cpu_nanos.map(|nanos| {
+            format!("{} CPU{}", text::duration(Duration::from_nanos(nanos)), percent(resources.cpu_percent))
+        }),
+        number(resources.threads, "threads"),
+        number(resources.open_files, "open files"),
+        number(resources.connections, "connections"),
+    ];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+}
+
 impl EndedExtension {
     fn summary(&self) -> Summary<'_> {
         let usage: Usage = self.extension.usage();
+        let overhead = self.extension.overhead();
         let stored = |signal: Signal| usage.stored[signal as usize];
         Summary {
             extension: self.extension.id().as_str(),
@@ -129,14 +181,35 @@ impl EndedExtension {
             calls: usage.calls,
             errors: usage.errors(),
             fuel: (self.extension.settings().budget.metering == Metering::Fuel).then_some(usage.fuel),
-            guest_cpu_ns: usage.cpu_nanos,
+            guest_cpu_ns: usage.guest_cpu_nanos(),
+            host_cpu_ns: usage.host_cpu_nanos,
+            elapsed_ns: usage.elapsed_nanos,
+            in_guest_ns: usage.guest_nanos(),
+            in_host_ns: usage.host_nanos,
+            queued_ns: usage.queued_nanos,
+            waiting_ns: usage.idle_nanos.saturating_add(usage.yielded_nanos),
+            idle_ns: usage.idle_nanos,
+            unattributed_ns: usage.unattributed_nanos,
+            host_calls: usage.host_calls,
+            read_bytes: usage.transfer.read_bytes,
+            written_bytes: usage.transfer.written_bytes,
+            sent_bytes: usage.transfer.sent_bytes,
+            received_bytes: usage.transfer.received_bytes,
             memory_bytes: self.memory_bytes,
             memory_peak_bytes: usage.memory_peak_bytes,
+            resources: self.held.resources,
+            table_elements: self.held.table_elements,
+            waiting_calls: self.held.waiting_calls,
+            waiting_bytes: self.held.waiting_bytes,
             logs: stored(Signal::Log),
             metrics: stored(Signal::Metric),
             spans: stored(Signal::Span),
             alerts: stored(Signal::Alert),
             dropped: usage.dropped,
+            debug_overhead_ms: thousandths(overhead.cost_nanos as f64 / 1e6),
+            debug_overhead_percent: thousandths(overhead.percent_of(usage.cpu_nanos)),
+            debug_detail: overhead.detail.as_str(),
+            enabled_components: self.extension.settings().debugging.enabled_components(),
         }
     }
 
@@ -146,6 +219,13 @@ impl EndedExtension {
         if let Some(reason) = self.status.reason() {
             let state = paint.red(self.status.word());
             let _ = write!(report, "\n\n{} is {state}: {}", paint.bold(id), cause(reason));
+        }
+        let overhead = self.extension.overhead();
+        if overhead.detail != Detail::Full {
+            let percent = overhead.percent_of(self.extension.usage().cpu_nanos);
+            let detail = paint.yellow(overhead.detail.as_str());
+            let _ =
+                write!(report, "\n\n{}: debugging took {percent:.1} % of its CPU; kept now: {detail}", paint.bold(id));
         }
         let logs = self.extension.logs();
         let latest = logs.latest(LOGS);
@@ -177,6 +257,11 @@ impl EndedExtension {
             );
         }
     }
+}
+
+/// A figure to three places, since more of it means nothing.
+fn thousandths(figure: f64) -> f64 {
+    (figure * 1000.0).round() / 1000.0
 }
 
 /// A cause of several lines, with control characters escaped.

@@ -1,212 +1,16 @@
 //! The one table of configuration keys: path, kind, default, meaning, and where each may stand.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use super::value::{Kind, Value};
-use super::{HostSettings, check};
-use crate::Level;
-use crate::settings::{Metering, Settings};
+use super::check;
+use super::key::key;
+pub(super) use super::key::{Cap, Slot, Target};
+pub use super::key::{Key, Scope};
+use super::value::Kind;
+use crate::limits;
 
-/// Where a key may stand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// In an extension's manifest.
-    Manifest,
-    /// In the operator's configuration, under `extensions.<id>`.
-    Extension,
-    /// In the operator's configuration, under `defaults`.
-    Defaults,
-    /// In the operator's configuration, by itself.
-    Host,
-}
-
-/// A configuration key.
-#[derive(Debug)]
-pub struct Key {
-    pub(super) path: &'static str,
-    pub(super) kind: Kind,
-    pub(super) default: &'static str,
-    pub(super) meaning: &'static str,
-    pub(super) scopes: &'static [Scope],
-    pub(super) cap: Cap,
-    pub(super) slot: Slot,
-    /// Whether it is read once, when the extension starts.
-    pub(super) at_start: bool,
-}
-
-/// How far a manifest may move a value from the operator's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cap {
-    /// As it likes, where the operator says nothing.
-    Free,
-    /// Down only.
-    AtMost,
-    /// Up only; a switch: on only.
-    AtLeast,
-    /// Its items are added to the operator's.
-    Adds,
-}
-
-/// Where a value goes.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Slot {
-    Settings(for<'a> fn(&'a mut Settings) -> Target<'a>),
-    Host(for<'a> fn(&'a mut HostSettings) -> Target<'a>),
-    Elsewhere,
-}
-
-/// A field of the settings.
-#[derive(Debug)]
-pub(super) enum Target<'a> {
-    Switch(&'a mut bool),
-    Long(&'a mut u64),
-    Int(&'a mut u32),
-    Count(&'a mut usize),
-    Number(&'a mut f64),
-    Duration(&'a mut Duration),
-    Size(&'a mut u64),
-    Level(&'a mut Level),
-    Metering(&'a mut Metering),
-    Path(&'a mut Option<PathBuf>),
-    Texts(&'a mut Vec<String>),
-}
-
-impl Target<'_> {
-    /// Stores a value of the field's kind; the bounds in the table see to it that it fits.
-    pub(super) fn set(self, value: &Value) {
-        match (self, value) {
-            (Self::Switch(field), Value::Switch(value)) => *field = *value,
-            (Self::Long(field), Value::Integer(value)) | (Self::Size(field), Value::Size(value)) => *field = *value,
-            (Self::Int(field), Value::Integer(value)) => *field = u32::try_from(*value).unwrap_or(u32::MAX),
-            (Self::Count(field), Value::Integer(value)) => *field = usize::try_from(*value).unwrap_or(usize::MAX),
-            (Self::Number(field), Value::Number(value)) => *field = *value,
-            (Self::Duration(field), Value::Duration(value)) => *field = *value,
-            (Self::Level(field), Value::Level(value)) => *field = *value,
-            (Self::Metering(field), Value::Metering(value)) => *field = *value,
-            (Self::Path(field), Value::Path(value)) => *field = Some(value.clone()),
-            (Self::Texts(field), Value::Texts(value)) => field.clone_from(value),
-            (target, value) => debug_assert!(false, "{target:?} takes no {value:?}"),
-        }
-    }
-
-    /// What the field holds.
-    pub(super) fn get(self) -> Value {
-        match self {
-            Self::Switch(field) => Value::Switch(*field),
-            Self::Long(field) => Value::Integer(*field),
-            Self::Int(field) => Value::Integer(u64::from(*field)),
-            Self::Count(field) => Value::Integer(*field as u64),
-            Self::Number(field) => Value::Number(*field),
-            Self::Duration(field) => Value::Duration(*field),
-            Self::Size(field) => Value::Size(*field),
-            Self::Level(field) => Value::Level(*field),
-            Self::Metering(field) => Value::Metering(*field),
-            Self::Path(field) => Value::Path(field.clone().unwrap_or_default()),
-            Self::Texts(field) => Value::Texts(field.clone()),
-        }
-    }
-}
-
-const fn key(path: &'static str, kind: Kind, default: &'static str, meaning: &'static str) -> Key {
-    Key {
-        path,
-        kind,
-        default,
-        meaning,
-        scopes: &[Scope::Manifest],
-        cap: Cap::Free,
-        slot: Slot::Elsewhere,
-        at_start: false,
-    }
-}
-
-/// The sections whose keys can be changed while an extension runs, but for those that are marked.
-const LIVE_SECTIONS: [&str; 2] = ["budget.", "debugging."];
-const EVERYWHERE: &[Scope] = &[Scope::Manifest, Scope::Defaults, Scope::Extension];
-
-impl Key {
-    const fn host(mut self, slot: for<'a> fn(&'a mut HostSettings) -> Target<'a>) -> Self {
-        self.scopes = &[Scope::Host];
-        self.slot = Slot::Host(slot);
-        self
-    }
-
-    const fn setting(mut self, cap: Cap, slot: for<'a> fn(&'a mut Settings) -> Target<'a>) -> Self {
-        self.scopes = EVERYWHERE;
-        self.cap = cap;
-        self.slot = Slot::Settings(slot);
-        self
-    }
-
-    const fn setting_of_operator(mut self, slot: for<'a> fn(&'a mut Settings) -> Target<'a>) -> Self {
-        self.scopes = &[Scope::Defaults, Scope::Extension];
-        self.slot = Slot::Settings(slot);
-        self
-    }
-
-    /// Marks a key of a live section that is read once, when the extension starts.
-    const fn at_start(mut self) -> Self {
-        self.at_start = true;
-        self
-    }
-
-    const fn granted(mut self) -> Self {
-        self.scopes = &[Scope::Manifest, Scope::Extension];
-        self
-    }
-
-    const fn operator(mut self) -> Self {
-        self.scopes = &[Scope::Extension];
-        self
-    }
-
-    /// The key with its section, such as `budget.deadline`.
-    pub fn path(&self) -> &'static str {
-        self.path
-    }
-
-    /// What it takes, in words.
-    pub fn kind(&self) -> &'static str {
-        self.kind.name()
-    }
-
-    /// The default as text; empty where there is none.
-    pub fn default_text(&self) -> &'static str {
-        self.default
-    }
-
-    /// What it means, unit included.
-    pub fn meaning(&self) -> &'static str {
-        self.meaning
-    }
-
-    /// Where it may stand.
-    pub fn scopes(&self) -> &'static [Scope] {
-        self.scopes
-    }
-
-    /// Whether a change takes effect while the extension runs.
-    pub fn is_live(&self) -> bool {
-        !self.at_start && LIVE_SECTIONS.iter().any(|section| self.path.starts_with(section))
-    }
-
-    /// The least and the most that it takes, as text, where there are such bounds.
-    pub fn bounds(&self) -> Option<(String, String)> {
-        self.kind.bounds().map(|(least, most)| (least.to_string(), most.to_string()))
-    }
-
-    /// A value of the right kind, as one would write it in TOML.
-    pub(super) fn example(&self) -> String {
-        let quoted = matches!(self.kind, Kind::Duration { .. } | Kind::Size { .. } | Kind::Level | Kind::Metering);
-        match self.kind.example() {
-            Some(example) => example.to_owned(),
-            None if quoted => format!("\"{}\"", self.default),
-            None => self.default.to_owned(),
-        }
-    }
-}
-
+#[cfg(test)]
+mod tests;
 /// The key of that path in that scope.
 pub(super) fn find(scope: Scope, path: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.path == path && key.scopes.contains(&scope))
@@ -317,12 +121,54 @@ pub(super) static KEYS: &[Key] = &[
     )
     .setting(Cap::AtMost, |all| Target::Size(&mut all.budget.memory_bytes)),
     key(
+        "budget.table_elements",
+        Kind::Integer { least: 1, most: 10_000_000 },
+        "1000000",
+        "Elements of all tables of an instance, each a pointer of the host's memory; real programs have a few thousand.",
+    )
+    .setting(Cap::AtMost, |all| Target::Count(&mut all.budget.table_elements)),
+    key(
+        "budget.instances",
+        Kind::Integer { least: 1, most: 1_000 },
+        "100",
+        "Core modules that an instance may consist of; most have about four, Python some thirty.",
+    )
+    .setting(Cap::AtMost, |all| Target::Count(&mut all.budget.instances)),
+    key(
+        "budget.memories",
+        Kind::Integer { least: 1, most: 100 },
+        "16",
+        "Memories of an instance; each takes 4 GiB of the host's address space, whatever its size.",
+    )
+    .setting(Cap::AtMost, |all| Target::Count(&mut all.budget.memories)),
+    key(
+        "budget.handles",
+        Kind::Integer { least: 16, most: 1_000_000 },
+        "10000",
+        "Handles of resources, its own and the host's, that an instance may hold at once; each is some of the host's memory.",
+    )
+    .setting(Cap::AtMost, |all| Target::Count(&mut all.budget.handles)),
+    key(
+        "budget.resources",
+        Kind::Integer { least: 16, most: 100_000 },
+        "1000",
+        "Resources of the host, such as open files, sockets, streams and meters, that an instance may hold at once.",
+    )
+    .setting(Cap::AtMost, |all| Target::Count(&mut all.budget.resources)),
+    key(
         "budget.host_data_per_call",
         Kind::Size { least: 1 << 10, most: 4 << 30 },
         "16MiB",
         "Data that one host call may carry from guest to host, about.",
     )
     .setting(Cap::AtMost, |all| Target::Size(&mut all.budget.host_data_per_call)),
+    key(
+        "budget.host_calls_per_call",
+        Kind::Integer { least: 1, most: i64::MAX as u64 },
+        "10000000",
+        "Calls of host functions, WASI's included, that one call may make.",
+    )
+    .setting(Cap::AtMost, |all| Target::Long(&mut all.budget.host_calls_per_call)),
     key(
         "budget.mailbox",
         Kind::Integer { least: 1, most: 65_536 },
@@ -359,6 +205,62 @@ pub(super) static KEYS: &[Key] = &[
         "How long the extension may go on asking for more than a rate, with its calls spaced, before it is quarantined.",
     )
     .setting(Cap::AtMost, |all| Target::Duration(&mut all.budget.throttle_limit)),
+    key(
+        "budget.records_per_second",
+        Kind::Integer { least: 1, most: 100_000_000 },
+        "100000",
+        "Records that it may store a second; what matters most, such as errors, has a quarter of that for itself besides.",
+    )
+    .setting(Cap::AtMost, |all| Target::Long(&mut all.budget.telemetry.records_per_second)),
+    key(
+        "budget.record_bytes_per_second",
+        Kind::Size { least: 64 << 10, most: 16 << 30 },
+        "64MiB",
+        "Bytes of records that it may store a second; as with their number, a quarter more for what matters most.",
+    )
+    .setting(Cap::AtMost, |all| Target::Size(&mut all.budget.telemetry.bytes_per_second)),
+    key(
+        "budget.fields_per_record",
+        Kind::Integer { least: 1, most: limits::FIELDS as u64 },
+        "64",
+        "Fields of a record, or labels of a sample; further ones are cut off.",
+    )
+    .setting(Cap::AtMost, |all| Target::Count(&mut all.budget.telemetry.fields)),
+    key(
+        "budget.string_bytes",
+        Kind::Size { least: 64, most: limits::MESSAGE_BYTES as u64 },
+        "16KiB",
+        "Bytes of a text in a record; the rest is cut off.",
+    )
+    .setting(Cap::AtMost, |all| Target::Size(&mut all.budget.telemetry.string_bytes)),
+    key(
+        "budget.metrics",
+        Kind::Integer { least: 1, most: limits::SERIES as u64 },
+        "1000",
+        "Names of metrics; samples of further ones are dropped.",
+    )
+    .setting(Cap::AtMost, |all| Target::Int(&mut all.budget.telemetry.metrics)),
+    key(
+        "budget.series_per_metric",
+        Kind::Integer { least: 1, most: limits::SERIES as u64 },
+        "2000",
+        "Sets of labels of a metric; samples of further ones get the label otel.metric.overflow in their place.",
+    )
+    .setting(Cap::AtMost, |all| Target::Int(&mut all.budget.telemetry.series_per_metric)),
+    key(
+        "budget.open_spans",
+        Kind::Integer { least: 1, most: limits::NESTING as u64 },
+        "128",
+        "Spans that may be open at once in a call; further ones are counted only.",
+    )
+    .setting(Cap::AtMost, |all| Target::Count(&mut all.budget.telemetry.open_spans)),
+    key(
+        "budget.span_depth",
+        Kind::Integer { least: 1, most: limits::NESTING as u64 },
+        "128",
+        "How deeply spans may lie in each other; deeper ones are counted only.",
+    )
+    .setting(Cap::AtMost, |all| Target::Count(&mut all.budget.telemetry.span_depth)),
     key("debugging.logging_enabled", SWITCH, "true", "Whether logs are stored.")
         .setting(Cap::Free, |all| Target::Switch(&mut all.debugging.logging_enabled)),
     key("debugging.metrics_enabled", SWITCH, "true", "Whether metric samples are stored.")
@@ -373,7 +275,7 @@ pub(super) static KEYS: &[Key] = &[
         .setting(Cap::Free, |all| Target::Switch(&mut all.debugging.tracing_enabled)),
     key("debugging.log_level", Kind::Level, "debug", "The least level of a log that is stored.")
         .setting(Cap::Free, |all| Target::Level(&mut all.debugging.log_level)),
-    key("debugging.metrics_interval", INTERVAL, "30s", "How often the extension's collector is called.")
+    key("debugging.metrics_interval", INTERVAL, "30s", "How often the extension's collector is called, and what debugging costs it is stored.")
         .setting(Cap::Free, |all| Target::Duration(&mut all.debugging.metrics_interval)),
     key("debugging.health_check_interval", INTERVAL, "60s", "How often the extension's health is asked for.")
         .setting(Cap::Free, |all| Target::Duration(&mut all.debugging.health_check_interval)),
@@ -393,16 +295,16 @@ pub(super) static KEYS: &[Key] = &[
         "debugging.sampling_rate",
         Kind::Number { least: 0.0, most: 1.0 },
         "1.0",
-        "The part of traces that is stored, from 0.0 to 1.0. Not yet in effect: all are.",
+        "The part of traces whose spans, and whose logs below warning, are stored, from 0.0 to 1.0; what failed always is.",
     )
     .setting(Cap::Free, |all| Target::Number(&mut all.debugging.sampling_rate)),
     key(
         "debugging.profiling_overhead_limit",
         Kind::Number { least: 0.0, most: 100.0 },
         "5.0",
-        "The part of its CPU time that debugging may cost an extension, in percent. Not yet in effect.",
+        "The part of its CPU time that debugging may cost an extension, in percent, before detail is left out; 100 is no limit.",
     )
-    .setting(Cap::Free, |all| Target::Number(&mut all.debugging.profiling_overhead_limit)),
+    .setting(Cap::AtMost, |all| Target::Number(&mut all.debugging.profiling_overhead_limit)),
     key("retention.bytes", KEPT_BYTES, "512MiB", "Bytes in the data directory, of all its signals together.")
         .setting(Cap::AtMost, |all| Target::Size(&mut all.retention.bytes)),
     key("retention.logs_bytes", KEPT_BYTES, "128MiB", "Bytes of its logs in the data directory.")
@@ -484,6 +386,8 @@ pub(super) static KEYS: &[Key] = &[
     .host(|host| Target::Size(&mut host.data_limit)),
     key("host.cleanup_interval", INTERVAL, "60s", "How often telemetry that is over its age is removed.")
         .host(|host| Target::Duration(&mut host.cleanup_interval)),
+    key("host.metrics_interval", INTERVAL, "30s", "How often it is measured what the host's process uses.")
+        .host(|host| Target::Duration(&mut host.metrics_interval)),
     key(
         "host.sync_interval",
         duration(100, 3600),
@@ -515,65 +419,3 @@ pub(super) static KEYS: &[Key] = &[
     key("host.shutdown_limit", duration(0, 3600), "5s", "How long calls in flight may go on when the host stops.")
         .host(|host| Target::Duration(&mut host.shutdown_limit)),
 ];
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::value::from_text;
-
-    #[test]
-    fn the_defaults_in_the_table_are_those_in_effect() {
-        let (mut settings, mut host) = (Settings::default(), HostSettings::default());
-        for key in KEYS {
-            let default = match key.slot {
-                Slot::Settings(slot) => slot(&mut settings).get(),
-                Slot::Host(slot) => slot(&mut host).get(),
-                Slot::Elsewhere => continue,
-            };
-            assert_eq!(default.to_string(), key.default, "{}", key.path);
-            if !key.default.is_empty() && !matches!(default, Value::Texts(_)) {
-                assert_eq!(from_text(&key.kind, key.default), Ok(default), "{}", key.path);
-            }
-        }
-    }
-
-    #[test]
-    fn every_key_has_a_field_of_its_own() {
-        for key in KEYS {
-            let (mut settings, mut host) = (Settings::default(), HostSettings::default());
-            let other = match (key.kind, key.default) {
-                (Kind::Switch, default) => Value::Switch(default == "false"),
-                (Kind::Level, _) => Value::Level(Level::Critical),
-                (Kind::Path, _) => Value::Path("elsewhere".into()),
-                (Kind::Texts(_) | Kind::Patterns, _) => Value::Texts(vec!["other".into()]),
-                (kind, _) => match kind.bounds() {
-                    Some((_, most)) if most.to_string() != key.default => most,
-                    Some((least, _)) => least,
-                    None => continue,
-                },
-            };
-            match key.slot {
-                Slot::Settings(slot) => slot(&mut settings).set(&other),
-                Slot::Host(slot) => slot(&mut host).set(&other),
-                Slot::Elsewhere => continue,
-            }
-            for probe in KEYS {
-                let found = match probe.slot {
-                    Slot::Settings(slot) => slot(&mut settings).get(),
-                    Slot::Host(slot) => slot(&mut host).get(),
-                    Slot::Elsewhere => continue,
-                };
-                let expect = if probe.path == key.path { other.to_string() } else { probe.default.to_owned() };
-                assert_eq!(found.to_string(), expect, "{} set, {} read", key.path, probe.path);
-            }
-        }
-    }
-
-    #[test]
-    fn paths_are_unique_and_meanings_are_sentences() {
-        for (index, key) in KEYS.iter().enumerate() {
-            assert!(KEYS[..index].iter().all(|other| other.path != key.path), "{}", key.path);
-            assert!(key.meaning.ends_with('.'), "{}", key.path);
-        }
-    }
-}

@@ -25,6 +25,7 @@ mod document;
 mod error;
 mod folder;
 mod grant;
+mod key;
 mod keys;
 mod layer;
 mod manifest;
@@ -72,6 +73,8 @@ pub struct HostSettings {
     pub data_limit: u64,
     /// How often telemetry that is over its age is removed.
     pub cleanup_interval: Duration,
+    /// How often it is measured what the host's process uses.
+    pub metrics_interval: Duration,
     /// How often telemetry is made safe against the loss of power.
     pub sync_interval: Duration,
     /// How long calls in flight may go on when the host stops.
@@ -88,6 +91,7 @@ impl Default for HostSettings {
             data_dir: None,
             data_limit: 16 << 30,
             cleanup_interval: Duration::from_mins(1),
+            metrics_interval: Duration::from_secs(30),
             sync_interval: Duration::from_secs(5),
             shutdown_limit: Duration::from_secs(5),
         }

@@ -13,7 +13,7 @@ use glasshouse_model::text;
 use rustix::process::{getpid, nice};
 use wasmtime::Engine;
 
-pub use process::Spent;
+pub use process::CompileCost;
 
 use crate::engine::compatibility;
 use crate::flavour::Flavour;
@@ -65,26 +65,26 @@ pub(crate) enum Refusal {
     /// It is damaged, or uses what is not supported.
     Invalid(String),
     /// It takes more than it may.
-    Costly { limit: Limit, spent: Spent },
+    Costly { limit: CompileLimit, spent: CompileCost },
     /// The compiler broke off.
-    Broken { cause: String, spent: Spent },
+    Broken { cause: String, spent: CompileCost },
     /// The host could not have it compiled.
     Host(String),
 }
 
 /// What was reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Limit {
+pub enum CompileLimit {
     /// CPU time.
     Time(Duration),
     /// Bytes of memory.
     Memory(u64),
 }
 
-pub(crate) fn costly(limit: &Limit, spent: &Spent) -> String {
+pub(crate) fn costly(limit: &CompileLimit, spent: &CompileCost) -> String {
     let (what, key) = match limit {
-        Limit::Time(time) => (text::duration(*time) + " of CPU time", "host.compile_time"),
-        Limit::Memory(bytes) => (text::bytes(*bytes) + " of memory", "host.compile_memory"),
+        CompileLimit::Time(time) => (text::duration(*time) + " of CPU time", "host.compile_time"),
+        CompileLimit::Memory(bytes) => (text::bytes(*bytes) + " of memory", "host.compile_memory"),
     };
     format!(
         "compiling it takes more than {what}: it was given up after {}, with {} of memory in use; if it is an honest \
@@ -182,8 +182,10 @@ fn ask(program: &Path, task: Task, share: Share, input: &[u8]) -> Result<(Head, 
             Ok((head, body))
         }
         Verdict::Invalid(cause) => Err(Refusal::Invalid(cause)),
-        Verdict::OverTime => Err(Refusal::Costly { limit: Limit::Time(Duration::from_secs(cpu_seconds)), spent }),
-        Verdict::OverMemory => Err(Refusal::Costly { limit: Limit::Memory(memory_bytes), spent }),
+        Verdict::OverTime => {
+            Err(Refusal::Costly { limit: CompileLimit::Time(Duration::from_secs(cpu_seconds)), spent })
+        }
+        Verdict::OverMemory => Err(Refusal::Costly { limit: CompileLimit::Memory(memory_bytes), spent }),
         Verdict::Broken(cause) => Err(Refusal::Broken { cause, spent }),
         Verdict::Unfit(cause) => Err(unfit(program, &cause)),
     }

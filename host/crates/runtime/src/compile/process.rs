@@ -26,7 +26,7 @@ const NO_MEMORY: &str = "memory allocation of ";
 
 /// What a worker used, for people.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Spent {
+pub struct CompileCost {
     /// CPU time.
     pub cpu: Duration,
     /// The most memory that was seen, in bytes.
@@ -51,7 +51,7 @@ pub(crate) enum Verdict {
 }
 
 /// Runs a worker to its end. Blocks; the worker is killed if the calling thread ends before.
-pub(crate) fn run(program: &Path, orders: Orders, input: &[u8]) -> io::Result<(Verdict, Spent)> {
+pub(crate) fn run(program: &Path, orders: Orders, input: &[u8]) -> io::Result<(Verdict, CompileCost)> {
     let given = memfd("glasshouse-component")?;
     (&given).write_all(input)?;
     (&given).rewind()?;
@@ -90,7 +90,7 @@ fn memfd(name: &str) -> io::Result<File> {
 
 /// Waits until the process has ended, and kills it at the limit; it is not reaped yet. Tells what it used, and whether it
 /// ended by itself.
-fn watch(child: &mut Child, limit: Duration) -> io::Result<(Spent, bool)> {
+fn watch(child: &mut Child, limit: Duration) -> io::Result<(CompileCost, bool)> {
     let id = Pid::from_child(child);
     let process = pidfd_open(id, PidfdFlags::empty())?;
     let end = Instant::now() + limit;
@@ -112,7 +112,7 @@ fn watch(child: &mut Child, limit: Duration) -> io::Result<(Spent, bool)> {
             child.kill()?;
         }
     }
-    Ok((Spent { cpu: cpu_time(id).unwrap_or_default(), memory_peak_bytes }, in_time))
+    Ok((CompileCost { cpu: cpu_time(id).unwrap_or_default(), memory_peak_bytes }, in_time))
 }
 
 fn judge(status: ExitStatus, in_time: bool, report: Option<(Head, Vec<u8>)>, complaint: &str) -> Verdict {

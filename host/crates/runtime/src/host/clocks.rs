@@ -1,5 +1,6 @@
 //! `wasi:clocks/monotonic-clock` for instances whose runs are to be alike: a sleep advances their clock and is over at once.
 
+use glasshouse_model::HostFunction;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource};
 use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
@@ -39,6 +40,7 @@ fn due(
 ) -> wasmtime::Result<(Resource<DynPollable>,)> {
     let state = store.data_mut();
     // This interface is linked in for such instances only.
+    state.imports.note(HostFunction::Clock);
     let clock = state.guest_clock.clone().unwrap_or_default();
     let at = at(clock.read());
     let due = state.table.push(Due { clock, at })?;

@@ -1,6 +1,6 @@
 //! `context`: whose work an invocation is, and nested scopes.
 
-use glasshouse_model::{Context, limits};
+use glasshouse_model::{Context, HostFunction, limits};
 use glasshouse_telemetry::Drop;
 use wasmtime::component::Resource;
 
@@ -81,19 +81,23 @@ impl State {
 
 impl wit::Host for State {
     fn current(&mut self) -> wasmtime::Result<wit::Info> {
+        let entered = self.imports.enter_light(HostFunction::Context)?;
         let context = self.intake.context();
-        Ok(wit::Info {
+        let info = wit::Info {
             correlation_id: context.correlation(),
             user: context.user.clone(),
             tenant: context.tenant.clone(),
             trace_id: context.trace_id.to_string(),
             span_id: context.span_id.to_string(),
-        })
+        };
+        self.imports.leave(entered);
+        Ok(info)
     }
 }
 
 impl wit::HostScope for State {
     fn new(&mut self, overrides: wit::Overrides) -> wasmtime::Result<Resource<ScopeHandle>> {
+        let entered = self.imports.enter_light(HostFunction::Context)?;
         let texts = [&overrides.correlation_id, &overrides.user, &overrides.tenant];
         self.charge(texts.into_iter().flatten().map(String::len).sum())?;
         self.scopes.next_serial = self.scopes.next_serial.wrapping_add(1);
@@ -116,14 +120,17 @@ impl wit::HostScope for State {
         }
         self.scopes.enter(serial, parts, self.intake.context());
         self.enter_innermost_scope();
+        self.imports.leave(entered);
         Ok(Resource::new_own(serial))
     }
 
     fn drop(&mut self, scope: Resource<ScopeHandle>) -> wasmtime::Result<()> {
+        let entered = self.imports.enter_light(HostFunction::Context)?;
         if let Some(at) = self.scopes.open.iter().rposition(|(serial, _)| *serial == scope.rep()) {
             self.scopes.open.remove(at);
             self.enter_innermost_scope();
         }
+        self.imports.leave(entered);
         Ok(())
     }
 }

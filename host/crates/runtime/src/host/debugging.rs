@@ -3,42 +3,44 @@
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use glasshouse_model::limits;
 use glasshouse_model::wire::{self, Error, Field, Instrument, Level, Log, Metric, Severity, Value};
+use glasshouse_model::{HostFunction, limits};
+use glasshouse_telemetry::{Drop, Load};
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource, WasmList};
 
 use crate::bindings::glasshouse::extension::debugging as wit;
-use crate::intake::{Intake, sample_to_limits};
+use crate::intake::Intake;
+use crate::probe::{load_of, load_of_batch};
 use crate::state::State;
 
 /// The interface's name in a component.
 pub(crate) const INTERFACE: &str = "glasshouse:extension/debugging@0.1.0";
 
-/// A bound instrument: its record but for the value, encoded and cut to the limits once.
+/// A bound instrument: its record but for the value, encoded, cut to the limits and put into its series once.
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 pub struct Meter {
     instrument: Instrument,
-    tail: Box<[u8]>,
+    /// `None` if there are too many metrics.
+    tail: Option<Box<[u8]>>,
     cut: bool,
 }
 
 impl Meter {
-    /// Bytes of a sample before its names: the instrument and the value.
-    const HEAD_BYTES: usize = 9;
-
-    fn new(instrument: Instrument, name: &str, unit: &str, labels: &[Field<'_>]) -> Self {
+    fn new(intake: &Intake, instrument: Instrument, name: &str, unit: &str, labels: &[Field<'_>]) -> Self {
         let mut body = Vec::with_capacity(128);
         wire::write_metric(&mut body, &Metric { instrument, name, unit, value: 0.0 }, labels);
-        let (body, cut) = sample_to_limits(body);
-        Self { instrument, tail: body[Self::HEAD_BYTES..].into(), cut }
+        let bound = intake.bind_sample(body);
+        let (tail, cut) = bound.map_or((None, false), |(body, cut)| (Some(body[wire::METRIC_NAME_AT..].into()), cut));
+        Self { instrument, tail, cut }
     }
 
     fn record(&self, intake: &Intake, value: f64) {
-        let mut body = Vec::with_capacity(Self::HEAD_BYTES + self.tail.len());
+        let Some(tail) = &self.tail else { return intake.recorder().dropped(Drop::Metrics) };
+        let mut body = Vec::with_capacity(wire::METRIC_NAME_AT + tail.len());
         body.push(self.instrument as u8);
         body.extend_from_slice(&value.to_le_bytes());
-        body.extend_from_slice(&self.tail);
+        body.extend_from_slice(tail);
         intake.take_sample(&body, self.cut);
     }
 }
@@ -48,10 +50,18 @@ pub(crate) fn add_emit(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     linker.allow_shadowing(true);
     linker.instance(INTERFACE)?.func_wrap_async(
         "emit",
-        |store: StoreContextMut<'_, State>, (records,): (WasmList<u8>,)| {
+        |mut store: StoreContextMut<'_, State>, (records,): (WasmList<u8>,)| {
+            let entered = match store.data_mut().imports.enter_light(HostFunction::Emit) {
+                Ok(entered) => entered,
+                Err(error) => return Box::new(std::future::ready(Err(error.into()))),
+            };
             let intake = &store.data().intake;
-            intake.emit(records.as_le_slice(&store));
-            if intake.is_yield_due() { Box::new(yield_if(true)) } else { Box::new(Done) }
+            let (timed, batch) = (intake.cross(), records.as_le_slice(&store));
+            intake.emit(batch);
+            intake.crossed(timed, || load_of_batch(batch));
+            let is_yield_due = intake.is_yield_due();
+            store.data_mut().imports.leave(entered);
+            if is_yield_due { Box::new(yield_if(true)) } else { Box::new(Done) }
         },
     )?;
     linker.allow_shadowing(false);
@@ -120,6 +130,8 @@ pub(crate) async fn yield_if(due: bool) -> wasmtime::Result<()> {
 
 impl wit::Host for State {
     async fn log(&mut self, level: wit::Level, message: String, log_fields: Vec<wit::Field>) -> wasmtime::Result<()> {
+        let entered = self.imports.enter_light(HostFunction::Log)?;
+        let timed = self.intake.cross();
         let level = match level {
             wit::Level::Trace => Level::Trace,
             wit::Level::Debug => Level::Debug,
@@ -132,18 +144,23 @@ impl wit::Host for State {
         let mut body = Vec::with_capacity(message.len() + 64);
         wire::write_log(&mut body, &log, format_args!("{message}"), &fields(&log_fields));
         self.intake.take_encoded(wire::KIND_LOG, &body);
+        self.intake.crossed(timed, || load_of(level));
+        self.imports.leave(entered);
         yield_if(self.intake.is_yield_due()).await
     }
 
     fn log_threshold(&mut self) -> wasmtime::Result<wit::Level> {
-        Ok(match self.intake.recorder().log_threshold() {
+        let entered = self.imports.enter_light(HostFunction::LogThreshold)?;
+        let threshold = match self.intake.recorder().log_threshold() {
             Level::Trace => wit::Level::Trace,
             Level::Debug => wit::Level::Debug,
             Level::Info => wit::Level::Info,
             Level::Warning => wit::Level::Warning,
             Level::Error => wit::Level::Error,
             Level::Critical => wit::Level::Critical,
-        })
+        };
+        self.imports.leave(entered);
+        Ok(threshold)
     }
 
     async fn metric(
@@ -154,14 +171,20 @@ impl wit::Host for State {
         unit: String,
         metric_labels: Vec<(String, String)>,
     ) -> wasmtime::Result<()> {
+        let entered = self.imports.enter_light(HostFunction::Metric)?;
+        let timed = self.intake.cross();
         let metric = Metric { instrument: instrument(kind), name: &name, unit: &unit, value };
         let mut body = Vec::with_capacity(128);
         wire::write_metric(&mut body, &metric, &labels(&metric_labels));
         self.intake.take_encoded(wire::KIND_METRIC, &body);
+        self.intake.crossed(timed, || Load::Rest);
+        self.imports.leave(entered);
         yield_if(self.intake.is_yield_due()).await
     }
 
     async fn error(&mut self, report: wit::Report) -> wasmtime::Result<()> {
+        let entered = self.imports.enter(HostFunction::Error)?;
+        let timed = self.intake.cross();
         let error = Error {
             kind: &report.kind,
             message: &report.message,
@@ -172,10 +195,14 @@ impl wit::Host for State {
         let mut body = Vec::with_capacity(report.message.len() + report.stack.len() + 64);
         wire::write_error(&mut body, &error, &fields(&report.fields));
         self.intake.take_encoded(wire::KIND_ERROR, &body);
+        self.intake.crossed(timed, || Load::Rest);
+        self.imports.leave(entered);
         yield_if(self.intake.is_yield_due()).await
     }
 
     async fn alert(&mut self, report: wit::AlertReport) -> wasmtime::Result<()> {
+        let entered = self.imports.enter(HostFunction::Alert)?;
+        let timed = self.intake.cross();
         let alert = wire::Alert {
             severity: match report.severity {
                 wit::Severity::Low => Severity::Low,
@@ -193,6 +220,8 @@ impl wit::Host for State {
         let mut body = Vec::with_capacity(report.message.len() + 128);
         wire::write_alert(&mut body, &alert);
         self.intake.take_encoded(wire::KIND_ALERT, &body);
+        self.intake.crossed(timed, || Load::Rest);
+        self.imports.leave(entered);
         yield_if(self.intake.is_yield_due()).await
     }
 
@@ -216,19 +245,28 @@ impl wit::HostMeter for State {
         unit: String,
         meter_labels: Vec<(String, String)>,
     ) -> wasmtime::Result<Resource<Meter>> {
+        let entered = self.imports.enter_light(HostFunction::Meter)?;
         let label_bytes: usize = meter_labels.iter().map(|(label, value)| label.len() + value.len()).sum();
         self.charge(name.len() + unit.len() + label_bytes + crowd_cost(meter_labels.len()))?;
-        let meter = Meter::new(instrument(kind), &name, &unit, &labels(&meter_labels));
-        Ok(self.table.push(meter)?)
+        let meter = Meter::new(&self.intake, instrument(kind), &name, &unit, &labels(&meter_labels));
+        let meter = self.table.push(meter)?;
+        self.imports.leave(entered);
+        Ok(meter)
     }
 
     async fn record(&mut self, meter: Resource<Meter>, value: f64) -> wasmtime::Result<()> {
+        let entered = self.imports.enter_light(HostFunction::MeterRecord)?;
+        let timed = self.intake.cross();
         self.table.get(&meter)?.record(&self.intake, value);
+        self.intake.crossed(timed, || Load::Rest);
+        self.imports.leave(entered);
         yield_if(self.intake.is_yield_due()).await
     }
 
     fn drop(&mut self, meter: Resource<Meter>) -> wasmtime::Result<()> {
+        let entered = self.imports.enter_light(HostFunction::Meter)?;
         self.table.delete(meter)?;
+        self.imports.leave(entered);
         Ok(())
     }
 }
@@ -248,8 +286,9 @@ mod tests {
     fn check(name: &str, labels: &[Field<'_>], expect: (&str, usize, bool)) {
         let store = Store::new(&StoreSettings::new(&Settings::default()), Arc::default());
         let intake = Intake::new(store.recorder(), Arc::new(SystemClock::new()));
-        let meter = Meter::new(Instrument::Counter, name, "", labels);
-        assert!(meter.tail.len() <= limits::RECORD_BYTES, "a meter keeps {} bytes", meter.tail.len());
+        let meter = Meter::new(&intake, Instrument::Counter, name, "", labels);
+        let kept = meter.tail.as_ref().map_or(0, |tail| tail.len());
+        assert!(kept <= limits::RECORD_BYTES, "a meter keeps {kept} bytes");
         meter.record(&intake, 1.5);
         let entry = store.reader(Signal::Metric).all().pop().expect("the sample is stored");
         let Ok(Body::Record(wire::Record::Metric(sample, stored))) = entry.body() else { panic!("no sample") };

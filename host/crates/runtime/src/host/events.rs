@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use glasshouse_model::Level;
+use glasshouse_model::{HostFunction, Level};
 use glasshouse_telemetry::Drop;
 
 use crate::bindings::glasshouse::extension::events as wit;
@@ -14,6 +14,31 @@ impl types::Host for State {}
 
 impl wit::Host for State {
     fn publish(
+        &mut self,
+        topic: String,
+        content_type: String,
+        payload: Vec<u8>,
+    ) -> wasmtime::Result<Result<String, wit::PublishError>> {
+        let entered = self.imports.enter(HostFunction::Publish)?;
+        let published = self.publish_event(topic, content_type, payload);
+        self.imports.leave(entered);
+        published
+    }
+
+    async fn call(
+        &mut self,
+        extension: String,
+        event: wit::Event,
+    ) -> wasmtime::Result<Result<wit::Reply, wit::CallError>> {
+        let entered = self.imports.enter(HostFunction::Call)?;
+        let answer = self.call_neighbour(&extension, event).await;
+        self.imports.leave(entered);
+        Ok(answer)
+    }
+}
+
+impl State {
+    fn publish_event(
         &mut self,
         topic: String,
         content_type: String,
@@ -42,28 +67,24 @@ impl wit::Host for State {
         Ok(Ok(ulid::Ulid::generate().to_string()))
     }
 
-    async fn call(
-        &mut self,
-        extension: String,
-        event: wit::Event,
-    ) -> wasmtime::Result<Result<wit::Reply, wit::CallError>> {
-        if !self.neighbours.may_call(&extension) {
-            self.denied("call", "call", &extension);
-            return Ok(Err(wit::CallError::Denied));
+    async fn call_neighbour(&mut self, extension: &str, event: wit::Event) -> Result<wit::Reply, wit::CallError> {
+        if !self.neighbours.may_call(extension) {
+            self.denied("call", "call", extension);
+            return Err(wit::CallError::Denied);
         }
-        let Some(target) = self.neighbours.find(&extension) else {
-            return Ok(Err(wit::CallError::UnknownExtension));
+        let Some(target) = self.neighbours.find(extension) else {
+            return Err(wit::CallError::UnknownExtension);
         };
         let trigger = self.trigger.called_by(&self.id, self.intake.context());
         if trigger.would_cycle(target.id()) {
-            return Ok(Err(wit::CallError::Cycle));
+            return Err(wit::CallError::Cycle);
         }
         let event = Event { name: event.name, content_type: event.content_type, payload: event.payload };
         let Ok(answer) = tokio::time::timeout(self.patience(), target.try_call(event, trigger)).await else {
             let message = "it gave no reply within nine tenths of what is left of the caller's own deadline";
-            return Ok(Err(wit::CallError::Failed(message.into())));
+            return Err(wit::CallError::Failed(message.into()));
         };
-        Ok(match answer {
+        match answer {
             Ok(reply) => Ok(wit::Reply { content_type: reply.content_type, payload: reply.payload }),
             Err(CallError::Busy { retry_after }) => {
                 Err(wit::CallError::Busy(u32::try_from(retry_after.as_millis()).unwrap_or(u32::MAX).max(1)))
@@ -71,11 +92,9 @@ impl wit::Host for State {
             Err(CallError::Answered(error)) => Err(wit::CallError::Answered(error.into())),
             Err(CallError::Failed(failure)) => Err(wit::CallError::Failed(failure.to_string())),
             Err(other) => Err(wit::CallError::Unavailable(other.to_string())),
-        })
+        }
     }
-}
 
-impl State {
     /// How long a call of another extension is waited for, so that the caller has time left to cope.
     fn patience(&self) -> Duration {
         let left = self.deadline_at.saturating_sub(self.intake.clock().monotonic_nanos());

@@ -1,8 +1,10 @@
-//! `wasi:filesystem`: wasmtime's own, with a security event for each use that it denies.
+//! `wasi:filesystem`: wasmtime's own, timed, with a security event for each use that it denies and a count of what is read and
+//! written.
 //!
 //! Some attempts are never seen. A path that begins with no granted folder is refused by the guest's own C library, which
 //! asks the host for nothing.
 
+use glasshouse_model::HostFunction;
 use wasmtime::component::{HasData, Linker, Resource};
 use wasmtime_wasi::filesystem::{Descriptor, WasiFilesystemCtxView};
 use wasmtime_wasi::p2::bindings::filesystem::preopens;
@@ -13,6 +15,8 @@ use wasmtime_wasi::p2::bindings::filesystem::types::{
 use wasmtime_wasi::p2::{DynInputStream, DynOutputStream, FsError, FsResult};
 
 use crate::denials::{Denials, Denied, DeniedBy};
+use crate::host::streams::{count_input, count_output};
+use crate::imports::{Timing, Way};
 use crate::intake::Intake;
 use crate::state::State;
 
@@ -28,6 +32,7 @@ pub(crate) struct Files<'a> {
     pub(crate) inner: WasiFilesystemCtxView<'a>,
     pub(crate) folders: &'a mut Folders,
     pub(crate) intake: &'a mut Intake,
+    pub(crate) timing: Timing<'a>,
     pub(crate) denials: &'a Denials,
 }
 
@@ -68,6 +73,19 @@ impl Files<'_> {
     }
 }
 
+impl Files<'_> {
+    /// A stream into a file, which counts what is written.
+    fn counted(
+        &mut self,
+        operation: &str,
+        result: FsResult<Resource<DynOutputStream>>,
+    ) -> FsResult<Resource<DynOutputStream>> {
+        let stream = self.watched(operation, OPEN, result)?;
+        count_output(self.inner.table, &stream, self.timing.pulse(), Way::Written).map_err(FsError::trap)?;
+        Ok(stream)
+    }
+}
+
 impl preopens::Host for Files<'_> {
     fn get_directories(&mut self) -> wasmtime::Result<Vec<(Resource<Descriptor>, String)>> {
         let folders = preopens::Host::get_directories(&mut self.inner)?;
@@ -88,15 +106,10 @@ impl types::Host for Files<'_> {
 
 /// Delegates a function that takes no path.
 macro_rules! of_an_open_one {
-    ($(async $name:ident as $told:literal ($($argument:ident: $type:ty),*) -> $output:ty;)*) => {$(
+    ($(async $name:ident as $told:literal is $function:ident ($($argument:ident: $type:ty),*) -> $output:ty;)*) => {$(
         async fn $name(&mut self, fd: Resource<Descriptor>, $($argument: $type),*) -> FsResult<$output> {
+            self.timing.of(HostFunction::$function);
             let result = self.inner.$name(fd, $($argument),*).await;
-            self.watched($told, OPEN, result)
-        }
-    )*};
-    ($($name:ident as $told:literal ($($argument:ident: $type:ty),*) -> $output:ty;)*) => {$(
-        fn $name(&mut self, fd: Resource<Descriptor>, $($argument: $type),*) -> FsResult<$output> {
-            let result = self.inner.$name(fd, $($argument),*);
             self.watched($told, OPEN, result)
         }
     )*};
@@ -104,7 +117,7 @@ macro_rules! of_an_open_one {
 
 /// Delegates a function that takes one path of a folder, between other arguments.
 macro_rules! of_a_path {
-    ($(async $name:ident as $told:literal
+    ($(async $name:ident as $told:literal is $function:ident
         ($($before:ident: $before_type:ty),*; $path:ident; $($after:ident: $after_type:ty),*) -> $output:ty;)*) => {$(
         async fn $name(
             &mut self,
@@ -113,6 +126,7 @@ macro_rules! of_a_path {
             $path: String,
             $($after: $after_type),*
         ) -> FsResult<$output> {
+            self.timing.of(HostFunction::$function);
             let target = self.at(&fd, &$path);
             let result = self.inner.$name(fd, $($before,)* $path, $($after),*).await;
             self.watched($told, &target, result)
@@ -122,37 +136,69 @@ macro_rules! of_a_path {
 
 impl HostDescriptor for Files<'_> {
     of_an_open_one! {
-        async advise as "advise" (offset: Filesize, length: Filesize, advice: Advice) -> ();
-        async sync_data as "sync-data" () -> ();
-        async get_flags as "get-flags" () -> DescriptorFlags;
-        async get_type as "get-type" () -> DescriptorType;
-        async set_size as "set-size" (size: Filesize) -> ();
-        async set_times as "set-times" (accessed: NewTimestamp, modified: NewTimestamp) -> ();
-        async read as "read" (length: Filesize, offset: Filesize) -> (Vec<u8>, bool);
-        async write as "write" (bytes: Vec<u8>, offset: Filesize) -> Filesize;
-        async read_directory as "read-directory" () -> Resource<DirectoryEntryStream>;
-        async sync as "sync" () -> ();
-        async stat as "stat" () -> DescriptorStat;
-        async metadata_hash as "metadata-hash" () -> MetadataHashValue;
+        async advise as "advise" is File (offset: Filesize, length: Filesize, advice: Advice) -> ();
+        async sync_data as "sync-data" is FileSync () -> ();
+        async get_flags as "get-flags" is FileStat () -> DescriptorFlags;
+        async get_type as "get-type" is FileStat () -> DescriptorType;
+        async set_size as "set-size" is File (size: Filesize) -> ();
+        async set_times as "set-times" is File (accessed: NewTimestamp, modified: NewTimestamp) -> ();
+        async read_directory as "read-directory" is FileList () -> Resource<DirectoryEntryStream>;
+        async sync as "sync" is FileSync () -> ();
+        async stat as "stat" is FileStat () -> DescriptorStat;
+        async metadata_hash as "metadata-hash" is FileStat () -> MetadataHashValue;
     }
 
-    of_an_open_one! {
-        read_via_stream as "read-via-stream" (offset: Filesize) -> Resource<DynInputStream>;
-        write_via_stream as "write-via-stream" (offset: Filesize) -> Resource<DynOutputStream>;
-        append_via_stream as "append-via-stream" () -> Resource<DynOutputStream>;
+    async fn read(
+        &mut self,
+        fd: Resource<Descriptor>,
+        length: Filesize,
+        offset: Filesize,
+    ) -> FsResult<(Vec<u8>, bool)> {
+        self.timing.of(HostFunction::FileRead);
+        let result = self.inner.read(fd, length, offset).await;
+        if let Ok((bytes, _)) = &result {
+            self.timing.pulse().note_transfer(Way::Read, bytes.len());
+        }
+        self.watched("read", OPEN, result)
+    }
+
+    async fn write(&mut self, fd: Resource<Descriptor>, bytes: Vec<u8>, offset: Filesize) -> FsResult<Filesize> {
+        self.timing.of(HostFunction::FileWrite);
+        let result = self.inner.write(fd, bytes, offset).await;
+        if let Ok(written) = &result {
+            self.timing.pulse().note_transfer(Way::Written, *written as usize);
+        }
+        self.watched("write", OPEN, result)
+    }
+
+    fn read_via_stream(&mut self, fd: Resource<Descriptor>, offset: Filesize) -> FsResult<Resource<DynInputStream>> {
+        let result = self.inner.read_via_stream(fd, offset);
+        let stream = self.watched("read-via-stream", OPEN, result)?;
+        count_input(self.inner.table, &stream, self.timing.pulse(), Way::Read).map_err(FsError::trap)?;
+        Ok(stream)
+    }
+
+    fn write_via_stream(&mut self, fd: Resource<Descriptor>, offset: Filesize) -> FsResult<Resource<DynOutputStream>> {
+        let result = self.inner.write_via_stream(fd, offset);
+        self.counted("write-via-stream", result)
+    }
+
+    fn append_via_stream(&mut self, fd: Resource<Descriptor>) -> FsResult<Resource<DynOutputStream>> {
+        let result = self.inner.append_via_stream(fd);
+        self.counted("append-via-stream", result)
     }
 
     of_a_path! {
-        async create_directory_at as "create-directory-at" (; path;) -> ();
-        async stat_at as "stat-at" (path_flags: PathFlags; path;) -> DescriptorStat;
-        async set_times_at as "set-times-at"
+        async create_directory_at as "create-directory-at" is File (; path;) -> ();
+        async stat_at as "stat-at" is FileStat (path_flags: PathFlags; path;) -> DescriptorStat;
+        async set_times_at as "set-times-at" is File
             (path_flags: PathFlags; path; accessed: NewTimestamp, modified: NewTimestamp) -> ();
-        async open_at as "open-at"
+        async open_at as "open-at" is FileOpen
             (path_flags: PathFlags; path; open_flags: OpenFlags, flags: DescriptorFlags) -> Resource<Descriptor>;
-        async readlink_at as "readlink-at" (; path;) -> String;
-        async remove_directory_at as "remove-directory-at" (; path;) -> ();
-        async unlink_file_at as "unlink-file-at" (; path;) -> ();
-        async metadata_hash_at as "metadata-hash-at" (path_flags: PathFlags; path;) -> MetadataHashValue;
+        async readlink_at as "readlink-at" is File (; path;) -> String;
+        async remove_directory_at as "remove-directory-at" is File (; path;) -> ();
+        async unlink_file_at as "unlink-file-at" is File (; path;) -> ();
+        async metadata_hash_at as "metadata-hash-at" is FileStat (path_flags: PathFlags; path;) -> MetadataHashValue;
     }
 
     async fn link_at(
@@ -205,6 +251,7 @@ impl HostDirectoryEntryStream for Files<'_> {
         &mut self,
         stream: Resource<DirectoryEntryStream>,
     ) -> FsResult<Option<DirectoryEntry>> {
+        self.timing.of(HostFunction::FileList);
         self.inner.read_directory_entry(stream).await
     }
 

@@ -3,10 +3,13 @@
 pub(crate) mod batch;
 pub(crate) mod clocks;
 pub(crate) mod context;
+pub(crate) mod counted;
 pub(crate) mod debugging;
 pub(crate) mod events;
 pub(crate) mod files;
+pub(crate) mod light;
 pub(crate) mod names;
 pub(crate) mod random;
 pub(crate) mod sockets;
 pub(crate) mod spans;
+pub(crate) mod streams;

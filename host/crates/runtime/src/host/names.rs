@@ -3,11 +3,13 @@
 
 use std::net::IpAddr;
 
+use glasshouse_model::HostFunction;
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource, ResourceType};
 use wasmtime_wasi::p2::bindings::sockets::network::{ErrorCode, IpAddress, Network};
 use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
 
+use crate::imports::Timing;
 use crate::state::State;
 
 /// The interface's name in wasmtime's linker, which also serves components of other 0.2 versions.
@@ -48,6 +50,7 @@ fn resolve(
     (_network, name): (Resource<Network>, String),
 ) -> wasmtime::Result<(Result<Resource<Addresses>, ErrorCode>,)> {
     let state = store.data_mut();
+    drop(Timing::light(&mut state.imports, HostFunction::Network));
     let Some(addresses) = state.reachable.addresses(&name) else {
         state.denied("network", "resolve-addresses", &name);
         return Ok((Err(ErrorCode::NameUnresolvable),));
@@ -59,6 +62,8 @@ fn next(
     mut store: StoreContextMut<'_, State>,
     (stream,): (Resource<Addresses>,),
 ) -> wasmtime::Result<(Result<Option<IpAddress>, ErrorCode>,)> {
-    let addresses = store.data_mut().table.get_mut(&stream)?;
+    let state = store.data_mut();
+    drop(Timing::light(&mut state.imports, HostFunction::Network));
+    let addresses = state.table.get_mut(&stream)?;
     Ok((Ok(addresses.0.next().map(IpAddress::from)),))
 }

@@ -1,6 +1,7 @@
 //! `wasi:random`'s lists of bytes: wasmtime's own, for which a guest yields to its neighbours now and then. They are much work for
-//! a host call, and no fuel is used for them.
+//! a host call, and no fuel is used for them. Each is timed.
 
+use glasshouse_model::HostFunction;
 use wasmtime::StoreContextMut;
 use wasmtime::component::Linker;
 use wasmtime_wasi::WasiView as _;
@@ -36,7 +37,9 @@ fn add_one(
     linker.instance(interface)?.func_wrap_async(name, move |mut store: StoreContextMut<'_, State>, (bytes,): (u64,)| {
         Box::new(async move {
             let state = store.data_mut();
+            let entered = state.imports.enter(HostFunction::Random)?;
             let made = make(state.ctx().ctx.random(), bytes)?;
+            state.imports.leave(entered);
             state.intake.note_work(made.len().saturating_mul(BYTE_COST));
             yield_if(state.intake.is_yield_due()).await?;
             Ok((made,))

@@ -1,17 +1,23 @@
 //! `debugging.span`: timed pieces of work, stored when they end.
 
+use glasshouse_model::invocation::Transfer;
 use glasshouse_model::record::KIND_SPAN;
 use glasshouse_model::text::cut;
 use glasshouse_model::wire::{Field, Value};
-use glasshouse_model::{Context, Origin, Signal, Span, SpanId, SpanKind, SpanStatus, UnixNanos, limits, wire};
-use glasshouse_telemetry::{Drop, Head};
+use glasshouse_model::{
+    Context, HostFunction, Origin, Signal, Span, SpanCost, SpanId, SpanKind, SpanStatus, UnixNanos, limits, wire,
+};
+use glasshouse_telemetry::{Drop, Head, Load, Worth};
 use wasmtime::AsContext;
 use wasmtime::component::{Access, HasData, Resource};
 
 use super::debugging::{field as borrow_field, passed_bytes};
 use crate::bindings::glasshouse::extension::debugging as wit;
+use crate::cuts::Cuts;
 use crate::determinism::Ids;
+use crate::imports::Imports;
 use crate::intake::Intake;
+use crate::limiter::Limiter;
 use crate::state::State;
 
 /// Bytes of events that a span keeps.
@@ -38,20 +44,69 @@ pub(crate) struct Spans {
     pub(crate) ids: Ids,
 }
 
+/// What an invocation has used by some moment. None of it ever becomes less, so that the difference of two readings is what
+/// was used between them.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Reading {
+    /// When, in `Clock::monotonic_nanos`.
+    pub(crate) at: u64,
+    pub(crate) fuel_left: Option<u64>,
+    pub(crate) host_nanos: u64,
+    pub(crate) host_calls: u64,
+    pub(crate) idle_nanos: u64,
+    pub(crate) yielded_nanos: u64,
+    pub(crate) memory_bytes: u64,
+    pub(crate) transfer: Transfer,
+}
+
+impl Reading {
+    pub(crate) fn take(intake: &Intake, imports: &Imports, limiter: &Limiter, fuel_left: Option<u64>) -> Self {
+        let pulse = imports.pulse();
+        Self {
+            at: intake.clock().monotonic_nanos(),
+            fuel_left,
+            host_nanos: imports.nanos(),
+            host_calls: imports.calls(),
+            idle_nanos: pulse.idle_nanos(),
+            yielded_nanos: pulse.yielded_nanos(),
+            memory_bytes: limiter.bytes(),
+            transfer: pulse.transferred(),
+        }
+    }
+
+    /// What was used since an earlier reading.
+    fn since(&self, earlier: &Self) -> SpanCost {
+        SpanCost {
+            fuel: earlier.fuel_left.zip(self.fuel_left).map(|(before, left)| before.saturating_sub(left)),
+            elapsed_nanos: self.at.saturating_sub(earlier.at),
+            host_nanos: self.host_nanos.saturating_sub(earlier.host_nanos),
+            host_calls: self.host_calls.saturating_sub(earlier.host_calls),
+            idle_nanos: self.idle_nanos.saturating_sub(earlier.idle_nanos),
+            yielded_nanos: self.yielded_nanos.saturating_sub(earlier.yielded_nanos),
+            memory_delta_bytes: self.memory_bytes.saturating_sub(earlier.memory_bytes),
+            transfer: self.transfer.since(earlier.transfer),
+        }
+    }
+}
+
 struct OpenSpan {
     serial: u32,
     id: SpanId,
     parent: SpanId,
+    /// Spans that it lies in, itself included.
+    depth: usize,
     kind: SpanKind,
     name: String,
     failure: Option<String>,
-    start: UnixNanos,
-    start_monotonic: u64,
-    fuel_left_at_start: Option<u64>,
+    start: Reading,
+    /// What inner spans that have ended took.
+    children: SpanCost,
     fields: Vec<(String, wit::Value)>,
     field_bytes: usize,
     events: Vec<u8>,
     event_count: u32,
+    /// What it may hold, by the extension's budget.
+    cuts: Cuts,
     cut: bool,
 }
 
@@ -77,11 +132,13 @@ impl Spans {
         name: &str,
         kind: SpanKind,
         fields: Vec<wit::Field>,
-        fuel_left: Option<u64>,
+        start: Reading,
     ) -> u32 {
         self.next_serial = self.next_serial.wrapping_add(1);
         let serial = self.next_serial;
-        if self.open.len() >= limits::NESTING {
+        let cuts = intake.cuts();
+        let depth = self.open.last().map_or(0, |span| span.depth) + 1;
+        if self.open.len() >= cuts.open_spans || depth > cuts.span_depth {
             intake.recorder().dropped(Drop::Nesting);
             return serial;
         }
@@ -91,17 +148,18 @@ impl Spans {
             serial,
             id,
             parent: intake.context().span_id,
+            depth,
             kind,
-            name: cut(name, limits::NAME_BYTES).to_owned(),
+            name: cut(name, cuts.name).to_owned(),
             failure: None,
-            start: intake.clock().now(),
-            start_monotonic: intake.clock().monotonic_nanos(),
-            fuel_left_at_start: fuel_left,
-            fields: Vec::with_capacity(fields.len().min(limits::FIELDS)),
+            start,
+            children: SpanCost::default(),
+            fields: Vec::with_capacity(fields.len().min(cuts.fields)),
             field_bytes: 0,
             events: Vec::new(),
             event_count: 0,
-            cut: name.len() > limits::NAME_BYTES,
+            cuts,
+            cut: name.len() > cuts.name,
         };
         for field in fields {
             span.set_field(field);
@@ -111,20 +169,45 @@ impl Spans {
         serial
     }
 
-    /// Ends a span by its serial number, if it is open.
-    fn end(&mut self, intake: &mut Intake, serial: u32, fuel_left: Option<u64>) {
-        if let Some(at) = self.open.iter().rposition(|span| span.serial == serial) {
-            let span = self.open.remove(at);
-            self.enter_innermost(intake);
-            span.store(intake, fuel_left, false);
+    /// Whether any span is open.
+    pub(crate) fn is_any_open(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    /// Ends a span by its serial number, if it is open. A reading is taken if the span will be stored.
+    fn end(&mut self, intake: &mut Intake, serial: u32, reading: impl FnOnce(&Intake) -> Reading) {
+        let Some(at) = self.open.iter().rposition(|span| span.serial == serial) else { return };
+        let reading = self.open[at].is_stored(intake).then(|| reading(intake));
+        let span = self.open.remove(at);
+        self.enter_innermost(intake);
+        if let Some(reading) = reading {
+            let total = self.settle(&span, at, &reading);
+            span.store(intake, &reading, total, false);
         }
     }
 
+    /// What a span that stood at a place cost. The span around it is told, and what an inner span that is still open took
+    /// until now is not counted as its own.
+    fn settle(&mut self, span: &OpenSpan, at: usize, reading: &Reading) -> (SpanCost, SpanCost) {
+        let total = reading.since(&span.start);
+        if let Some(outer) = at.checked_sub(1).and_then(|at| self.open.get_mut(at))
+            && outer.id == span.parent
+        {
+            outer.children = outer.children.with(total);
+        }
+        let inner = self.open.get(at).filter(|inner| inner.parent == span.id);
+        let children = inner.map_or(span.children, |inner| span.children.with(reading.since(&inner.start)));
+        (total, children)
+    }
+
     /// Ends the innermost span that the guest left open; tells whether there was one.
-    pub(crate) fn end_innermost(&mut self, intake: &mut Intake, fuel_left: Option<u64>) -> bool {
+    pub(crate) fn end_innermost(&mut self, intake: &mut Intake, reading: &Reading) -> bool {
         let Some(span) = self.open.pop() else { return false };
         self.enter_innermost(intake);
-        span.store(intake, fuel_left, true);
+        if span.is_stored(intake) {
+            let cost = self.settle(&span, self.open.len(), reading);
+            span.store(intake, reading, cost, true);
+        }
         true
     }
 
@@ -136,14 +219,14 @@ impl Spans {
 impl OpenSpan {
     /// Sets a field, cut to the limits; one that has no room leaves the span as it was, and marked.
     fn set_field(&mut self, mut field: wit::Field) {
-        self.cut |= shorten(&mut field.name, limits::NAME_BYTES);
+        self.cut |= shorten(&mut field.name, self.cuts.name);
         if let wit::Value::Text(text) = &mut field.value {
-            self.cut |= shorten(text, limits::TEXT_BYTES);
+            self.cut |= shorten(text, self.cuts.text);
         }
         let known = self.fields.iter().position(|(name, _)| *name == field.name);
         let replaced = known.map_or(0, |at| field_bytes(&self.fields[at].0, &borrow_value(&self.fields[at].1)));
         let bytes = self.field_bytes - replaced + field_bytes(&field.name, &borrow_value(&field.value));
-        if bytes > FIELD_BYTES || (known.is_none() && self.fields.len() >= limits::FIELDS) {
+        if bytes > FIELD_BYTES || (known.is_none() && self.fields.len() >= self.cuts.fields) {
             self.cut = true;
             return;
         }
@@ -156,15 +239,15 @@ impl OpenSpan {
 
     /// Adds an event, cut to the limits; one that has no room leaves the span as it was, and marked.
     fn add_event(&mut self, time: UnixNanos, name: &str, fields: &[wit::Field]) {
-        let kept_name = cut(name, limits::NAME_BYTES);
-        self.cut |= kept_name.len() < name.len() || fields.len() > limits::FIELDS;
+        let kept_name = cut(name, self.cuts.name);
+        self.cut |= kept_name.len() < name.len() || fields.len() > self.cuts.fields;
         let mut bytes = kept_name.len() + EVENT_OVERHEAD;
-        let mut kept = Vec::with_capacity(fields.len().min(limits::FIELDS));
-        for field in fields.iter().take(limits::FIELDS) {
+        let mut kept = Vec::with_capacity(fields.len().min(self.cuts.fields));
+        for field in fields.iter().take(self.cuts.fields) {
             let whole = borrow_field(field);
-            let name = cut(whole.name, limits::NAME_BYTES);
+            let name = cut(whole.name, self.cuts.name);
             let value = match whole.value {
-                Value::Text(text) => Value::Text(cut(text, limits::TEXT_BYTES)),
+                Value::Text(text) => Value::Text(cut(text, self.cuts.text)),
                 other => other,
             };
             self.cut |= Field { name, value } != whole;
@@ -179,26 +262,31 @@ impl OpenSpan {
         self.event_count += 1;
     }
 
-    /// Stores the span, if spans are stored or it failed.
-    fn store(self, intake: &Intake, fuel_left: Option<u64>, left_open: bool) {
+    /// Whether it is stored when it ends: all are, or it failed.
+    fn is_stored(&self, intake: &Intake) -> bool {
+        self.failure.is_some() || intake.recorder().is_enabled(Signal::Span)
+    }
+
+    /// Stores the span, with what it and its inner spans cost.
+    fn store(self, intake: &Intake, end: &Reading, (total, children): (SpanCost, SpanCost), left_open: bool) {
         let status = match (&self.failure, left_open) {
             (Some(_), _) => SpanStatus::Failed,
             (None, true) => SpanStatus::Unfinished,
             (None, false) => SpanStatus::Ok,
         };
-        if !intake.recorder().is_enabled(Signal::Span) && status != SpanStatus::Failed {
+        let failed = status == SpanStatus::Failed;
+        if !failed && !intake.recorder().admit_span(intake.context_bytes()) {
             return;
         }
-        let elapsed_nanos = intake.clock().monotonic_nanos().saturating_sub(self.start_monotonic);
         let span = Span {
             parent: self.parent,
             kind: self.kind,
             status,
             name: &self.name,
             failure: self.failure.as_deref().unwrap_or_default(),
-            start: self.start,
-            elapsed_nanos,
-            fuel: self.fuel_left_at_start.zip(fuel_left).map(|(before, left)| before.saturating_sub(left)),
+            start: intake.clock().at(self.start.at),
+            total,
+            children,
             fields: wire::Fields::EMPTY,
             events: Vec::new(),
         };
@@ -210,9 +298,12 @@ impl OpenSpan {
         context.span_id = self.id;
         let mut context_bytes = Vec::with_capacity(64);
         intake.encode_context(&context, &mut context_bytes);
-        let (time, context) = (intake.clock().now(), context_bytes.as_slice());
+        let (time, context) = (intake.clock().at(end.at), context_bytes.as_slice());
         let head = Head { time, origin: Origin::Guest, cut: self.cut, batched: false, context };
-        intake.recorder().append(Signal::Span, head, KIND_SPAN, &body);
+        let worth = if failed { Worth::Urgent } else { Worth::Usual };
+        if intake.recorder().affords(worth, &head, body.len()) {
+            intake.recorder().append(Signal::Span, head, KIND_SPAN, &body);
+        }
     }
 }
 
@@ -243,27 +334,37 @@ fn borrow_value(value: &wit::Value) -> Value<'_> {
 
 impl wit::HostSpan for State {
     fn set_field(&mut self, span: Resource<SpanHandle>, field: wit::Field) -> wasmtime::Result<()> {
+        let entered = self.imports.enter_light(HostFunction::Span)?;
         self.charge(passed_bytes(std::slice::from_ref(&field)))?;
+        let timed = self.intake.cross();
         if let Some(span) = self.spans.find(span.rep()) {
             span.set_field(field);
         }
+        self.intake.crossed(timed, || Load::Span);
+        self.imports.leave(entered);
         Ok(())
     }
 
     fn add_event(&mut self, span: Resource<SpanHandle>, name: String, fields: Vec<wit::Field>) -> wasmtime::Result<()> {
+        let entered = self.imports.enter_light(HostFunction::Span)?;
         self.charge(name.len() + passed_bytes(&fields))?;
+        let timed = self.intake.cross();
         let time = self.intake.clock().now();
         if let Some(span) = self.spans.find(span.rep()) {
             span.add_event(time, &name, &fields);
         }
+        self.intake.crossed(timed, || Load::Span);
+        self.imports.leave(entered);
         Ok(())
     }
 
     fn fail(&mut self, span: Resource<SpanHandle>, message: String) -> wasmtime::Result<()> {
+        let entered = self.imports.enter_light(HostFunction::Span)?;
         self.charge(message.len())?;
         if let Some(span) = self.spans.find(span.rep()) {
-            span.failure = Some(cut(&message, limits::TEXT_BYTES).to_owned());
+            span.failure = Some(cut(&message, span.cuts.text).to_owned());
         }
+        self.imports.leave(entered);
         Ok(())
     }
 }
@@ -295,15 +396,24 @@ impl wit::HostSpanWithStore<State> for State {
             wit::SpanKind::Consumer => SpanKind::Consumer,
         };
         let state = host.get();
+        let entered = state.imports.enter_light(HostFunction::SpanStart)?;
         state.charge(name.len() + passed_bytes(&fields))?;
-        let serial = state.spans.start(&mut state.intake, &name, kind, fields, fuel_left);
+        let start = state.reading(fuel_left);
+        let timed = state.intake.cross();
+        let serial = state.spans.start(&mut state.intake, &name, kind, fields, start);
+        state.intake.crossed(timed, || Load::Span);
+        state.imports.leave(entered);
         Ok(Resource::new_own(serial))
     }
 
     fn drop(mut host: Access<'_, State, Self>, span: Resource<SpanHandle>) -> wasmtime::Result<()> {
         let fuel_left = fuel_left(&host);
-        let state = host.get();
-        state.spans.end(&mut state.intake, span.rep(), fuel_left);
+        let State { spans, intake, imports, limiter, .. } = host.get();
+        let entered = imports.enter_light(HostFunction::SpanEnd)?;
+        let timed = intake.cross();
+        spans.end(intake, span.rep(), |intake| Reading::take(intake, imports, limiter, fuel_left));
+        intake.crossed(timed, || Load::Span);
+        imports.leave(entered);
         Ok(())
     }
 }
@@ -337,11 +447,11 @@ mod tests {
         }
 
         fn start(&mut self, name: &str) -> u32 {
-            self.spans.start(&mut self.intake, name, SpanKind::Internal, Vec::new(), Some(0))
+            self.spans.start(&mut self.intake, name, SpanKind::Internal, Vec::new(), Reading::default())
         }
 
         fn end(&mut self, serial: u32) {
-            self.spans.end(&mut self.intake, serial, Some(0));
+            self.spans.end(&mut self.intake, serial, |_| Reading::default());
         }
 
         /// Works on a span, and shows what is stored of it.

@@ -2,8 +2,9 @@
 
 use std::fmt::Write as _;
 
+use glasshouse_model::invocation::{Cost, Transfer};
 use glasshouse_model::wire::{Alert, Error, Fields, Log, Metric, Record, Value};
-use glasshouse_model::{Context, Envelope, Failure, Signal};
+use glasshouse_model::{Context, Envelope, Failure, Signal, SpanCost};
 
 use super::fields::{Field, Known};
 use crate::Body;
@@ -112,9 +113,9 @@ impl<'a> View<'a> {
                 Known::Failure if !span.failure.is_empty() => Operand::Text(span.failure),
                 Known::Parent if span.parent.0 != [0; 8] => Operand::Hex(Hex::new(&span.parent.0)),
                 Known::Start => Operand::Integer(span.start.0.into()),
-                Known::Duration => integer(span.elapsed_nanos),
-                Known::Fuel => integer(span.fuel?),
-                _ => return None,
+                Known::Duration => integer(span.total.elapsed_nanos),
+                Known::Fuel => integer(span.total.fuel?),
+                _ => return of_span_cost(&span.total, name),
             },
             Body::Invocation(invocation) => match name {
                 Known::Name => Operand::Text(invocation.name),
@@ -127,7 +128,7 @@ impl<'a> View<'a> {
                 Known::MemoryPeak => integer(invocation.cost.memory_peak_bytes),
                 Known::Input => integer(invocation.input_bytes),
                 Known::Output => integer(invocation.output_bytes),
-                _ => return None,
+                _ => return of_cost(&invocation.cost, name),
             },
         })
     }
@@ -193,6 +194,47 @@ impl<'a> View<'a> {
             [&context.correlation_id, &context.user, &context.tenant].into_iter().flatten().for_each(|text| each(text));
         }
     }
+}
+
+fn of_cost(cost: &Cost, name: Known) -> Option<Operand<'static>> {
+    let number = match name {
+        Known::Wall => cost.wall_nanos(),
+        Known::InGuest => cost.guest_nanos(),
+        Known::InHost => cost.host_nanos,
+        Known::Waiting => cost.waiting_nanos(),
+        Known::Idle => cost.idle_nanos,
+        Known::Unattributed => cost.unattributed_nanos,
+        Known::GuestCpu => cost.guest_cpu_nanos(),
+        Known::HostCpu => cost.host_cpu_nanos(),
+        Known::HostCalls => cost.host_calls,
+        Known::MemoryDelta => cost.memory_delta_bytes,
+        _ => return of_transfer(&cost.transfer, name),
+    };
+    Some(Operand::Integer(number.into()))
+}
+
+fn of_span_cost(cost: &SpanCost, name: Known) -> Option<Operand<'static>> {
+    let number = match name {
+        Known::InGuest | Known::GuestCpu => cost.guest_nanos(),
+        Known::InHost | Known::HostCpu => cost.host_nanos,
+        Known::Waiting => cost.waiting_nanos(),
+        Known::Idle => cost.idle_nanos,
+        Known::HostCalls => cost.host_calls,
+        Known::MemoryDelta => cost.memory_delta_bytes,
+        _ => return of_transfer(&cost.transfer, name),
+    };
+    Some(Operand::Integer(number.into()))
+}
+
+fn of_transfer(transfer: &Transfer, name: Known) -> Option<Operand<'static>> {
+    let bytes = match name {
+        Known::Read => transfer.read_bytes,
+        Known::Written => transfer.written_bytes,
+        Known::Sent => transfer.sent_bytes,
+        Known::Received => transfer.received_bytes,
+        _ => return None,
+    };
+    Some(Operand::Integer(bytes.into()))
 }
 
 fn of_log<'a>(log: &Log<'a>, name: Known) -> Option<Operand<'a>> {

@@ -241,6 +241,7 @@ fn the_hosts_settings_have_their_layers_too() {
             "host.data_dir = ; built-in",
             "host.data_limit = 16GiB; built-in",
             "host.cleanup_interval = 60s; built-in",
+            "host.metrics_interval = 30s; built-in",
             "host.sync_interval = 5s; built-in",
             "host.compile_threads = 3; GLASSHOUSE_HOST__COMPILE_THREADS",
             "host.compile_memory = 2GiB; built-in",

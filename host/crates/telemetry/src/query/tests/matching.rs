@@ -1,9 +1,11 @@
 //! Which records match.
 
-use glasshouse_model::invocation::Cost;
+use glasshouse_model::invocation::{Cost, HostUses, Transfer};
 use glasshouse_model::record::{KIND_FAILURE, KIND_INVOCATION, KIND_SPAN};
 use glasshouse_model::wire::{Alert, Error, Instrument, Metric, Severity, Source};
-use glasshouse_model::{Digest, Failure, FailureKind, Frame, Invocation, Outcome, Span, SpanId, SpanKind, SpanStatus};
+use glasshouse_model::{
+    Digest, Failure, FailureKind, Frame, Invocation, Outcome, Span, SpanCost, SpanId, SpanKind, SpanStatus,
+};
 
 use super::*;
 
@@ -112,8 +114,8 @@ fn other_signals_match_by_their_own_fields() {
         name: "fetch prices",
         failure: "refused",
         start: NOW,
-        elapsed_nanos: 250_000_000,
-        fuel: Some(900),
+        total: SpanCost { elapsed_nanos: 250_000_000, fuel: Some(900), ..SpanCost::default() },
+        children: SpanCost::default(),
         fields: wire::Fields::EMPTY,
         events: Vec::new(),
     };
@@ -128,12 +130,22 @@ fn other_signals_match_by_their_own_fields() {
         cpu_nanos: 3_000_000,
         elapsed_nanos: 9_000_000,
         memory_bytes: 1 << 20,
+        host_nanos: 1_000_000,
+        queued_nanos: 2_000_000,
+        transfer: Transfer { sent_bytes: 512, ..Transfer::default() },
         ..Cost::default()
     };
-    let invocation =
-        Invocation { outcome: Outcome::Trapped, name: "handle:render", cost, input_bytes: 10, output_bytes: 0 };
+    let invocation = Invocation {
+        outcome: Outcome::Trapped,
+        name: "handle:render",
+        cost,
+        host: HostUses::default(),
+        input_bytes: 10,
+        output_bytes: 0,
+    };
     let invocation = stored(Signal::Invocation, KIND_INVOCATION, |buffer| invocation.encode(buffer));
     check(&invocation, "outcome=trap cpu>1ms elapsed_ns<1s memory=1MiB input<1kB name:render fuel=5000", true);
+    check(&invocation, "in_guest=8ms in_host=1ms wall=11ms guest_cpu_ns=2ms host_cpu=1ms sent_bytes=512 idle=0s", true);
 
     let alert = Alert {
         severity: Severity::High,

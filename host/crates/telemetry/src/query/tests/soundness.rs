@@ -1,7 +1,7 @@
 //! What a query needs never excludes a record that it matches.
 
 use glasshouse_model::record::{KIND_FAILURE, KIND_SPAN};
-use glasshouse_model::{Digest, Failure, FailureKind, Frame, Span, SpanId, SpanKind, SpanStatus};
+use glasshouse_model::{Digest, Failure, FailureKind, Frame, Span, SpanCost, SpanId, SpanKind, SpanStatus};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -131,8 +131,8 @@ prop_compose! {
                     name: &texts[0],
                     failure: &texts[1],
                     start: NOW,
-                    elapsed_nanos: 1,
-                    fuel: Some(1),
+                    total: SpanCost { elapsed_nanos: 1, fuel: Some(1), ..SpanCost::default() },
+                    children: SpanCost::default(),
                     fields: wire::Fields::EMPTY,
                     events: Vec::new(),
                 };

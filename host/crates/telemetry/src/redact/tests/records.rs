@@ -1,10 +1,11 @@
 //! Records lose their secrets and stay records.
 
+use glasshouse_model::invocation::HostUses;
 use glasshouse_model::record::{KIND_FAILURE, KIND_INVOCATION, KIND_SPAN};
 use glasshouse_model::wire::{self, Field, KIND_ALERT, KIND_ERROR, KIND_LOG, KIND_METRIC, Value};
 use glasshouse_model::{
-    Context, Digest, Failure, FailureKind, Frame, Invocation, Level, Outcome, Severity, Span, SpanId, SpanKind,
-    SpanStatus, UnixNanos, limits,
+    Context, Digest, Failure, FailureKind, Frame, Invocation, Level, Outcome, Severity, Span, SpanCost, SpanId,
+    SpanKind, SpanStatus, UnixNanos, limits,
 };
 
 use super::redactor;
@@ -94,8 +95,8 @@ fn all_texts_of_the_hosts_records_lose_their_secrets() {
         name: &text,
         failure: &text,
         start: UnixNanos(9),
-        elapsed_nanos: 1,
-        fuel: Some(2),
+        total: SpanCost { elapsed_nanos: 1, fuel: Some(2), ..SpanCost::default() },
+        children: SpanCost::default(),
         fields: wire::Fields::EMPTY,
         events: Vec::new(),
     };
@@ -103,11 +104,12 @@ fn all_texts_of_the_hosts_records_lose_their_secrets() {
     let clean = check(KIND_SPAN, &body);
     let span = Span::decode(&clean).expect("a span");
     assert_eq!((first_values(span.fields), first_values(span.events[0].fields)), (CLEAN.to_vec(), CLEAN.to_vec()));
-    assert_eq!((span.parent, span.start, span.fuel), (SpanId([7; 8]), UnixNanos(9), Some(2)));
+    assert_eq!((span.parent, span.start, span.total.fuel), (SpanId([7; 8]), UnixNanos(9), Some(2)));
 
     body.clear();
     let cost = glasshouse_model::invocation::Cost::default();
-    Invocation { outcome: Outcome::Ok, name: &text, cost, input_bytes: 1, output_bytes: 2 }.encode(&mut body);
+    Invocation { outcome: Outcome::Ok, name: &text, cost, host: HostUses::default(), input_bytes: 1, output_bytes: 2 }
+        .encode(&mut body);
     assert!(Invocation::decode(&check(KIND_INVOCATION, &body)).is_ok());
 
     body.clear();

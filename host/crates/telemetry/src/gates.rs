@@ -1,0 +1,320 @@
+//! Which of the records that a guest makes are stored: by switch, level, sampling, rate, and number of series. What is not is
+//! counted by its cause; what is too much is told besides, now and then.
+
+use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
+
+use glasshouse_model::settings::TelemetryBudget;
+use glasshouse_model::wire::{self, Field, Metric, Record, Value};
+use glasshouse_model::{Clock, Level, Origin, Signal, UnixNanos, limits, text};
+
+use crate::overhead::OverheadMeter;
+use crate::rate::{Rates, Worth};
+use crate::sampling::Sampling;
+use crate::series::{Place, Series};
+use crate::store::{Drop, Head, Recorder, StoreSettings};
+
+/// How often one kind of surplus is told, at most.
+const TOLD_EVERY: i64 = 10_000_000_000;
+/// Bytes that a log of the host takes, mostly.
+const HOST_LOG_BYTES: usize = 256;
+
+/// What decides on an extension's records. It belongs to the extension: a new instance finds it as the old one left it.
+pub(crate) struct Gates {
+    /// One bit for each signal.
+    enabled: AtomicU8,
+    log_level: AtomicU8,
+    rates: Rates,
+    series: Series,
+    pub(crate) sampling: Sampling,
+    pub(crate) overhead: OverheadMeter,
+    budget: Figures,
+    surplus: [Surplus; 3],
+}
+
+/// The budget's figures.
+struct Figures {
+    records: AtomicU64,
+    bytes: AtomicU64,
+    metrics: AtomicU64,
+    series: AtomicU64,
+    string_bytes: AtomicU64,
+}
+
+/// A kind of surplus.
+#[derive(Clone, Copy)]
+enum Kind {
+    Rate = 0,
+    Metrics = 1,
+    Series = 2,
+}
+
+/// What there was too much of since it was last told.
+struct Surplus {
+    records: AtomicU64,
+    bytes: AtomicU64,
+    told_at: AtomicI64,
+}
+
+impl Default for Surplus {
+    fn default() -> Self {
+        Self { records: AtomicU64::new(0), bytes: AtomicU64::new(0), told_at: AtomicI64::new(i64::MIN) }
+    }
+}
+
+impl Surplus {
+    /// Counts a record.
+    fn add(&self, bytes: usize) {
+        self.records.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// Records and bytes to tell of now, if there are any and the last time is long enough ago.
+    fn due(&self, now: UnixNanos) -> Option<(u64, u64)> {
+        let told_at = self.told_at.load(Ordering::Relaxed);
+        let is_time = now.0.saturating_sub(told_at) >= TOLD_EVERY && self.records.load(Ordering::Relaxed) > 0;
+        // Of two at once, one tells.
+        let mine =
+            is_time && self.told_at.compare_exchange(told_at, now.0, Ordering::Relaxed, Ordering::Relaxed).is_ok();
+        mine.then(|| (self.records.swap(0, Ordering::Relaxed), self.bytes.swap(0, Ordering::Relaxed)))
+    }
+}
+
+/// A bit for each signal that is stored.
+fn bits(enabled: [bool; Signal::COUNT]) -> u8 {
+    enabled.iter().enumerate().map(|(bit, on)| u8::from(*on) << bit).sum()
+}
+
+impl Gates {
+    pub(crate) fn new(settings: &StoreSettings) -> Self {
+        let budget = &settings.budget;
+        Self {
+            enabled: AtomicU8::new(bits(settings.enabled)),
+            log_level: AtomicU8::new(settings.log_level as u8),
+            rates: Rates::new(budget),
+            series: Series::new(budget),
+            sampling: Sampling::new(settings.sampling_rate),
+            overhead: OverheadMeter::new(settings),
+            budget: Figures::new(budget),
+            surplus: Default::default(),
+        }
+    }
+
+    /// Changes what is stored from the next record on.
+    pub(crate) fn apply(&self, settings: &StoreSettings) {
+        self.enabled.store(bits(settings.enabled), Ordering::Relaxed);
+        self.log_level.store(settings.log_level as u8, Ordering::Relaxed);
+        self.rates.apply(&settings.budget);
+        self.series.apply(&settings.budget);
+        self.budget.set(&settings.budget);
+        self.overhead.apply(settings, |rate, detail| self.sampling.apply(rate, detail));
+    }
+}
+
+impl Figures {
+    fn new(budget: &TelemetryBudget) -> Self {
+        let figures = Self {
+            records: AtomicU64::default(),
+            bytes: AtomicU64::default(),
+            metrics: AtomicU64::default(),
+            series: AtomicU64::default(),
+            string_bytes: AtomicU64::default(),
+        };
+        figures.set(budget);
+        figures
+    }
+
+    fn set(&self, budget: &TelemetryBudget) {
+        self.records.store(budget.records_per_second, Ordering::Relaxed);
+        self.bytes.store(budget.bytes_per_second, Ordering::Relaxed);
+        self.metrics.store(u64::from(budget.metrics), Ordering::Relaxed);
+        self.series.store(u64::from(budget.series_per_metric), Ordering::Relaxed);
+        self.string_bytes.store(budget.string_bytes, Ordering::Relaxed);
+    }
+}
+
+impl Worth {
+    /// What a log is worth.
+    #[inline]
+    pub fn of_log(level: Level) -> Self {
+        if level >= Level::Error { Self::Urgent } else { Self::Usual }
+    }
+
+    /// What a record is worth.
+    #[inline]
+    pub fn of(record: &Record<'_>) -> Self {
+        match record {
+            Record::Log(log, _) => Self::of_log(log.level),
+            Record::Metric(..) => Self::Usual,
+            Record::Error(..) | Record::Alert(_) => Self::Urgent,
+        }
+    }
+}
+
+impl Recorder {
+    /// Whether a record that a guest made in that encoded context is to be stored, and in which ring; a drop is counted.
+    #[inline]
+    pub fn admit(&self, record: &Record<'_>, context: &[u8]) -> Option<Signal> {
+        let signal = match record {
+            Record::Log(log, _) => {
+                return self.admit_log(log.level, context).then_some(Signal::Log);
+            }
+            Record::Metric(metric, _) => {
+                let negative = metric.instrument == wire::Instrument::Counter && metric.value < 0.0;
+                if negative || !metric.value.is_finite() {
+                    self.dropped(Drop::InvalidSample);
+                    return None;
+                }
+                Signal::Metric
+            }
+            Record::Error(..) => Signal::Error,
+            Record::Alert(_) => Signal::Alert,
+        };
+        if self.is_enabled(signal) {
+            Some(signal)
+        } else {
+            self.dropped(Drop::Off);
+            None
+        }
+    }
+
+    /// Whether a guest's log of this level is to be stored in that encoded context; a drop is counted.
+    #[inline]
+    pub fn admit_log(&self, level: Level, context: &[u8]) -> bool {
+        let gates = self.gates();
+        if (level as u8) < gates.log_level.load(Ordering::Relaxed) {
+            self.dropped(Drop::BelowLevel);
+            return false;
+        }
+        if !self.is_enabled(Signal::Log) {
+            self.dropped(Drop::Off);
+            return false;
+        }
+        gates.sampling.keeps_log(level, context) || self.sampled_out(context)
+    }
+
+    /// Whether a span that ended well is to be stored in that encoded context; what sampling leaves out is counted.
+    #[inline]
+    pub fn admit_span(&self, context: &[u8]) -> bool {
+        self.is_enabled(Signal::Span) && (self.gates().sampling.keeps_span(context) || self.sampled_out(context))
+    }
+
+    /// Counts what sampling leaves out: by the settings, or else by the governor. It is not stored.
+    #[cold]
+    fn sampled_out(&self, context: &[u8]) -> bool {
+        self.dropped(if self.gates().sampling.is_asked_for(context) { Drop::Shed } else { Drop::Sampled });
+        false
+    }
+
+    /// Whether there is room in the extension's rates for a record of so many bytes; if not, that is counted and told.
+    #[inline]
+    pub fn affords(&self, worth: Worth, head: &Head<'_>, bytes: usize) -> bool {
+        self.gates().rates.take(worth, head.time, bytes + head.context.len()) || self.refuse(head.time, bytes)
+    }
+
+    #[cold]
+    fn refuse(&self, now: UnixNanos, bytes: usize) -> bool {
+        self.dropped(Drop::Rate);
+        self.note_surplus(Kind::Rate, now, bytes, "");
+        false
+    }
+
+    /// The place of a sample, or of a meter, whose body is encoded. What is too much is told.
+    #[inline]
+    pub fn place(&self, metric: &Metric<'_>, body: &[u8], labelled: bool, clock: &dyn Clock) -> Place {
+        let place = self.gates().series.place(metric.name, &body[wire::METRIC_NAME_AT..], labelled);
+        if place != Place::Own {
+            self.misplaced(place, metric.name, clock.now(), body.len());
+        }
+        place
+    }
+
+    #[cold]
+    fn misplaced(&self, place: Place, name: &str, now: UnixNanos, bytes: usize) {
+        let kind = if place == Place::None { Kind::Metrics } else { Kind::Series };
+        self.note_surplus(kind, now, bytes, name);
+    }
+
+    fn note_surplus(&self, kind: Kind, now: UnixNanos, bytes: usize, name: &str) {
+        self.gates().surplus[kind as usize].add(bytes);
+        self.tell(kind, now, name);
+    }
+
+    /// Tells of what there was too much of and was not told, if it is time.
+    pub(crate) fn tell_surplus(&self, now: UnixNanos) {
+        for kind in [Kind::Rate, Kind::Metrics, Kind::Series] {
+            self.tell(kind, now, "");
+        }
+    }
+
+    fn tell(&self, kind: Kind, now: UnixNanos, metric: &str) {
+        let gates = self.gates();
+        let Some((records, bytes)) = gates.surplus[kind as usize].due(now) else { return };
+        let figure = |figure: &AtomicU64| Value::Integer(figure.load(Ordering::Relaxed) as i64);
+        let (event, message, budget) = match kind {
+            Kind::Rate => (
+                "telemetry.rate",
+                "more records than the budget allows: the surplus is dropped",
+                [
+                    Field { name: "records_per_second", value: figure(&gates.budget.records) },
+                    Field { name: "record_bytes_per_second", value: figure(&gates.budget.bytes) },
+                ],
+            ),
+            Kind::Metrics => (
+                "telemetry.metrics",
+                "more metrics than the budget allows: samples of further ones are dropped",
+                [
+                    Field { name: "metrics", value: figure(&gates.budget.metrics) },
+                    Field { name: "metric", value: Value::Text(metric) },
+                ],
+            ),
+            Kind::Series => (
+                "telemetry.series",
+                "more sets of labels than the budget allows: further ones go to the overflow series of their metric",
+                [
+                    Field { name: "series_per_metric", value: figure(&gates.budget.series) },
+                    Field { name: "metric", value: Value::Text(metric) },
+                ],
+            ),
+        };
+        let [first, second] = budget;
+        let fields = [
+            Field { name: "event", value: Value::Text(event) },
+            Field { name: "records", value: Value::Integer(records as i64) },
+            Field { name: "bytes", value: Value::Integer(bytes as i64) },
+            first,
+            second,
+        ];
+        let told = if matches!(second.value, Value::Text("")) { &fields[..4] } else { &fields };
+        self.host_log(now, &[], Level::Warning, message, told);
+    }
+
+    /// Stores a log that the host makes about the extension, in an encoded context, whatever its level of logging.
+    pub fn host_log(&self, time: UnixNanos, context: &[u8], level: Level, message: &str, fields: &[Field<'_>]) {
+        let log = wire::Log { level, target: "glasshouse", message, source: None, time: None };
+        let mut body = Vec::with_capacity(HOST_LOG_BYTES);
+        wire::write_log(&mut body, &log, format_args!("{}", text::cut(message, limits::MESSAGE_BYTES)), fields);
+        let head = Head { time, origin: Origin::Host, cut: false, batched: false, context };
+        self.append(Signal::Log, head, wire::KIND_LOG, &body);
+    }
+
+    /// Bytes that a text in a record may have by the extension's budget.
+    pub fn string_bytes(&self) -> usize {
+        self.gates().budget.string_bytes.load(Ordering::Relaxed) as usize
+    }
+
+    /// Whether a signal is stored.
+    #[inline]
+    pub fn is_enabled(&self, signal: Signal) -> bool {
+        self.gates().enabled.load(Ordering::Relaxed) & (1 << signal as u8) != 0
+    }
+
+    /// The least level of logs that is stored; with logging off, nothing but critical ones need be sent, to be counted.
+    pub fn log_threshold(&self) -> Level {
+        if !self.is_enabled(Signal::Log) {
+            return Level::Critical;
+        }
+        let gates = self.gates();
+        let level = Level::from_byte(gates.log_level.load(Ordering::Relaxed)).unwrap_or(Level::Info);
+        level.max(gates.sampling.least_level())
+    }
+}

@@ -1,0 +1,58 @@
+//! `glasshouse doctor`: what it finds on a machine that can run a host, and where something is amiss.
+
+use serde_json::Value;
+
+use crate::harness::{Place, end};
+
+fn check<'a>(report: &'a Value, name: &str) -> &'a Value {
+    let checks = report["checks"].as_array().expect("a report has checks");
+    checks.iter().find(|check| check["name"] == name).unwrap_or_else(|| panic!("no {name} in {report}"))
+}
+
+#[test]
+fn a_machine_that_can_run_a_host_passes_and_each_check_says_what_it_found() {
+    let place = Place::with_plugins(&["neighbour", "mute"]);
+    let report =
+        place.glasshouse(&["doctor", "plugins", "--data-dir", "data", "--format", "json"]).expect_code(0).json();
+    assert_eq!(report["extensions"], 2);
+    for name in ["configuration", "compiling apart", "cache folder", "data directory", "memory mappings", "open files"]
+    {
+        let check = check(&report, name);
+        assert_ne!(check["verdict"], "failure", "{check}");
+        assert!(!check["found"].as_str().unwrap_or_default().is_empty(), "{check}");
+        assert_eq!(check["advice"].is_null(), check["verdict"] == "ok", "{check}");
+    }
+    assert!(!place.path("data").exists(), "it makes nothing");
+    let table = place.glasshouse(&["doctor", "plugins"]).expect_code(0);
+    assert!(table.stdout.lines().any(|line| line.contains("compiling apart")), "{table:?}");
+}
+
+#[test]
+fn what_keeps_a_host_from_running_is_a_failure_with_a_remedy() {
+    let place = Place::with_plugins(&["neighbour"]);
+    place.write("data", "a file");
+    let ended = place.glasshouse(&["doctor", "plugins", "--data-dir", "data", "--format", "json"]).expect_code(3);
+    let report = ended.json();
+    assert_eq!(report["verdict"], "failure");
+    let data = check(&report, "data directory");
+    assert!(data["found"].as_str().unwrap_or_default().contains("is not a folder"), "{data}");
+    place.write("glasshouse.toml", "[host]\ncompile_tim = \"1s\"\n");
+    let report = place.glasshouse(&["doctor", "--config", "glasshouse.toml", "--format", "json"]).expect_code(3).json();
+    let found = check(&report, "configuration")["found"].as_str().unwrap_or_default();
+    assert!(found.contains("did you mean \"host.compile_time\""), "{report}");
+    let missing = place.glasshouse(&["doctor", "nowhere", "--format", "json"]).expect_code(3).json();
+    assert_eq!(check(&missing, "configuration")["verdict"], "failure");
+}
+
+#[test]
+fn an_extension_that_will_fail_and_a_cache_that_cannot_be_used_are_warnings() {
+    let place = Place::with_plugins(&["neighbour"]);
+    place.write("plugins/unbuilt/extension.toml", "id = \"unbuilt\"\n");
+    place.write("file", "no folder");
+    let mut command = place.command(&["doctor", "plugins", "--format", "json"]);
+    let report = end(command.env("GLASSHOUSE_HOST__CACHE_DIR", "file")).expect_code(0).json();
+    let broken = check(&report, "configuration");
+    assert_eq!(broken["verdict"], "warning");
+    assert!(broken["found"].as_str().unwrap_or_default().contains("such as unbuilt"), "{broken}");
+    assert_eq!(check(&report, "cache folder")["verdict"], "warning");
+}
