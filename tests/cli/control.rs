@@ -91,7 +91,7 @@ fn budgets_of_a_running_host_are_shown_set_and_released() {
     let budgets = shown["budgets"].as_array().expect("a list");
     let fuel = budgets.iter().find(|budget| budget["key"] == "budget.fuel_per_call").expect("it is listed");
     assert_eq!(
-        (&fuel["value"], &fuel["used"], &fuel["limit"]),
+        (&fuel["value"], &fuel["peak"], &fuel["limit"]),
         (&json!("1000000"), &json!(1_000_000), &json!(1_000_000))
     );
     assert!(fuel["origin"].as_str().is_some_and(|origin| origin.starts_with("set while running, by uid ")), "{fuel}");
