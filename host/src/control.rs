@@ -64,8 +64,11 @@ struct Steered {
     stopped: Option<Debugging>,
 }
 
+/// A switch of an extension's debugging.
+type Switch = fn(&mut Debugging) -> &mut bool;
+
 /// The switches that make up an extension's debugging, by their keys.
-const SWITCHES: [(&str, fn(&mut Debugging) -> &mut bool); 6] = [
+const SWITCHES: [(&str, Switch); 6] = [
     ("logging_enabled", |debugging| &mut debugging.logging_enabled),
     ("metrics_enabled", |debugging| &mut debugging.metrics_enabled),
     ("error_tracking_enabled", |debugging| &mut debugging.error_tracking_enabled),

@@ -111,7 +111,7 @@ async fn assign(
 async fn read(body: Body) -> Result<Bytes, Problem> {
     to_bytes(body, BODY_BYTES).await.map_err(|error| {
         let source = std::error::Error::source(&error);
-        if source.is_some_and(|source| source.is::<http_body_util::LengthLimitError>()) {
+        if source.is_some_and(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>) {
             let detail = format!("the body has more than {BODY_BYTES} bytes; send less");
             Problem::new(413, "body-too-large", "The body is too large", detail)
         } else {

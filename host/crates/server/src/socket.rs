@@ -24,7 +24,7 @@ const CONNECTIONS: usize = 32;
 /// How long a client may take for the head of a request, and between two requests.
 const HEAD_TIME: Duration = Duration::from_secs(5);
 /// How long a connection may last, so that clients that read or write slowly give their places to others.
-const CONNECTION_TIME: Duration = Duration::from_secs(60);
+const CONNECTION_TIME: Duration = Duration::from_mins(1);
 /// Bytes of a request's head.
 const HEAD_BYTES: usize = 16 << 10;
 /// How long to wait after a connection could not be taken, as for want of descriptors.

@@ -1,5 +1,6 @@
 //! What a running host says, for people.
 
+use std::fmt::Write as _;
 use std::io;
 use std::time::Duration;
 
@@ -22,15 +23,15 @@ fn standing(standing: &Standing, paint: Paint) -> String {
     let length = |millis: u64| text::duration(Duration::from_millis(millis));
     let mut line = state;
     if let Some(millis) = standing.for_ms {
-        line += &format!(" for {}", length(millis));
+        let _ = write!(line, " for {}", length(millis));
     }
     match standing.wait_ms {
-        Some(millis) if standing.state == "quarantined" => line += &format!(", another {} to go", length(millis)),
-        Some(millis) => line += &format!(", next call in {}", length(millis)),
+        Some(millis) if standing.state == "quarantined" => drop(write!(line, ", another {} to go", length(millis))),
+        Some(millis) => drop(write!(line, ", next call in {}", length(millis))),
         None => {}
     }
     if let Some(evidence) = &standing.evidence {
-        line += &format!(": {}", visible(&evidence.text, REASON_CHARACTERS));
+        let _ = write!(line, ": {}", visible(&evidence.text, REASON_CHARACTERS));
     }
     line
 }
@@ -127,7 +128,7 @@ pub(super) fn changes(changes: &Changes) -> io::Result<()> {
         let changed = changes.changes.iter().any(|change| change.key == setting.key);
         match &setting.note {
             Some(note) => {
-                output::line(format_args!("{id}: {} is {}: {}", setting.key, setting.value, visible(note, 200)))?
+                output::line(format_args!("{id}: {} is {}: {}", setting.key, setting.value, visible(note, 200)))?;
             }
             None if !changed => output::line(format_args!("{id}: {} is {} already", setting.key, setting.value))?,
             None => {}
