@@ -59,18 +59,33 @@ pub(crate) struct Peer {
 }
 
 impl Plan {
-    /// Measures all sides in turns, after one turn that does not count.
+    /// Measures all sides in turns, each turn in an order drawn by lot, after one turn that does not count.
     pub(crate) fn run<const N: usize>(&self, mut sides: [Side<'_>; N]) -> Result<[Samples; N]> {
         let mut samples = std::array::from_fn(|_| Samples(Vec::new()));
+        self.measure(&mut sides, &mut samples)?;
+        Ok(samples)
+    }
+
+    /// The same, for as many sides as there are.
+    pub(crate) fn run_all(&self, mut sides: Vec<Side<'_>>) -> Result<Vec<Samples>> {
+        let mut samples = vec![Samples(Vec::new()); sides.len()];
+        self.measure(&mut sides, &mut samples)?;
+        Ok(samples)
+    }
+
+    fn measure(&self, sides: &mut [Side<'_>], samples: &mut [Samples]) -> Result<()> {
+        let mut order: Vec<usize> = (0..sides.len()).collect();
         for turn in 0..=self.repeats {
-            for (side, samples) in sides.iter_mut().zip(&mut samples) {
-                let nanos = side()?;
+            for side in order.iter().copied() {
+                let nanos = sides[side]()?;
                 if turn > 0 {
-                    samples.0.push(nanos);
+                    samples[side].0.push(nanos);
                 }
             }
+            // What one side leaves in the processor's caches is felt by the next.
+            fastrand::shuffle(&mut order);
         }
-        Ok(samples)
+        Ok(())
     }
 }
 
@@ -128,6 +143,12 @@ impl Row {
     /// The same figure under a limit that is the target.
     pub(crate) fn under(self, name: &str, limit: f64) -> Self {
         Self { target: Some(1.0), ..self.beside(name, limit) }
+    }
+
+    /// This row, or the same one of a later try that has the smaller ratio.
+    pub(crate) fn better(self, later: Self) -> Self {
+        let ratio = |row: &Self| row.peer.as_ref().map_or(f64::INFINITY, |peer| peer.ratio.median);
+        if ratio(&later) < ratio(&self) { later } else { self }
     }
 
     /// Whether the target is met; `None` where there is none.

@@ -10,7 +10,7 @@ use crate::workspace::{Workspace, run as run_command};
 
 pub(crate) fn run(extism: bool, arguments: &[String]) -> Result<()> {
     let workspace = Workspace::load()?;
-    let mut steps = Steps::new(3);
+    let mut steps = Steps::new(4);
     let folder = guests::build_benches(&workspace, &mut steps)?;
     steps.loud("Measuring", || {
         // The command line is measured, too, and stands beside the benches.

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -296,9 +296,12 @@ impl Sandbox {
         }
         let ticking = blueprint.machine.ticker.as_ref().map(Ticker::tick);
         let live = self.instance.take();
-        let call = perform(blueprint, settings, &mut self.store, live, job);
-        let (mut ended, measured) =
-            run(call, began_at, deadline, &*blueprint.clock, &mut self.phase, self.pace.as_deref(), &self.pulse).await;
+        let (mut ended, measured) = {
+            // Where it stays: moving what it may become costs a short call more than most else.
+            let call = pin!(perform(blueprint, settings, &mut self.store, live, job));
+            let (pace, pulse) = (self.pace.as_deref(), &self.pulse);
+            run(call, began_at, deadline, &*blueprint.clock, &mut self.phase, pace, pulse).await
+        };
         if self.pulse.is_exceeded() && matches!(ended, Ended::Finished(Ok(_))) {
             ended = Ended::TooManyHostCalls;
         }
