@@ -1,5 +1,6 @@
 //! An extension's instance without its task and its mailbox, for the benches: not part of the API.
 
+use glasshouse_model::SpanCost;
 use tokio::sync::watch;
 
 use crate::extension::{CallError, Event, Extension, Reply, Trigger};
@@ -29,6 +30,11 @@ impl Instance {
     /// The extension, to read what it recorded.
     pub fn extension(&self) -> &Extension {
         &self.extension
+    }
+
+    /// Reads what the instance has used twice, as a span does at its two ends, and gives the difference.
+    pub fn read_cost(&self) -> SpanCost {
+        self.sandbox.read_cost()
     }
 
     /// Calls its handler.
