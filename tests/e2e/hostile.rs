@@ -7,7 +7,10 @@ use std::time::Duration;
 use glasshouse_model::settings::{FileAccess, Metering};
 use glasshouse_model::{Blame, FailureKind, Outcome, Signal};
 use glasshouse_runtime::{Extension, ExtensionSpec, Status, SystemClock};
-use wasm_encoder::{Component, CustomSection, DataSection, Module, ModuleSection};
+use wasm_encoder::{
+    Component, ConstExpr, CustomSection, DataSection, ExportKind, ExportSection, ImportSection, InstanceSection,
+    MemorySection, MemoryType, Module, ModuleArg, ModuleSection,
+};
 
 use crate::harness::{
     House, LONG, ask, beside, elapsed, fail, failures, guest, invocations, logs_with, samples, scratch,
@@ -68,7 +71,7 @@ async fn check(metering: Metering, deadline: Duration, guests: &[(&str, FailureK
 }
 
 /// What burns time for little fuel, or for none.
-const BURNERS: [&str; 16] = [
+const BURNERS: [&str; 17] = [
     "start-spin",
     "grow-nothing",
     "fill-memory",
@@ -85,6 +88,7 @@ const BURNERS: [&str; 16] = [
     "drain-random",
     "crowded-log",
     "flood-clock",
+    "heavy-call",
 ];
 
 fn burners() -> Vec<(&'static str, FailureKind)> {
@@ -126,6 +130,7 @@ async fn whoever_breaks_the_rules_of_the_host_is_ended_with_the_cause() {
             ("endless-text", InvalidInterfaceUse),
             ("amplified-fields", HostDataBreach),
             ("crowded-spans", HostDataBreach),
+            ("heavy-publish", HostDataBreach),
             ("forged-handle", InvalidInterfaceUse),
             ("double-drop", InvalidInterfaceUse),
             ("poll-nothing", InvalidInterfaceUse),
@@ -251,4 +256,45 @@ async fn a_guest_that_hoards_open_files_leaves_the_others_theirs() {
     assert_eq!(ask(&reader, "read", "\"/data/note\"").await, "\"still here\"");
     assert_eq!(ask(&hoarder, "hoard", r#"["/data/note", 10]"#).await, "10");
     assert!(open() <= before + 100, "{} files are open, {before} were", open());
+}
+
+/// A component that puts the same 20 MiB of data into one memory again and again, by instantiating a module 90 times.
+fn data_bomb() -> Vec<u8> {
+    const PAGES: u64 = 400;
+    let kind = MemoryType { minimum: PAGES, maximum: None, memory64: false, shared: false, page_size_log2: None };
+    let (mut memories, mut exports) = (MemorySection::new(), ExportSection::new());
+    memories.memory(kind);
+    exports.export("memory", ExportKind::Memory, 0);
+    let mut owner = Module::new();
+    owner.section(&memories).section(&exports);
+    let (mut imports, mut data) = (ImportSection::new(), DataSection::new());
+    imports.import("owner", "memory", kind);
+    data.active(0, &ConstExpr::i32_const(0), std::iter::repeat_n(7, 20 << 20));
+    let mut writer = Module::new();
+    writer.section(&imports).section(&data);
+    let mut instances = InstanceSection::new();
+    instances.instantiate(0, Vec::<(&str, ModuleArg)>::new());
+    for _ in 0..90 {
+        instances.instantiate(1, [("owner", ModuleArg::Instance(0))]);
+    }
+    let mut component = Component::new();
+    component.section(&ModuleSection(&owner)).section(&ModuleSection(&writer)).section(&instances);
+    component.finish()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn data_that_is_written_again_and_again_at_the_start_is_under_the_deadline_too() {
+    let house = house();
+    let neighbour = neighbour(&house).await;
+    let file = scratch("data-bomb.wasm", &data_bomb());
+    let extension = house.start("data-bomb", &file, |spec| {
+        spec.settings.budget.deadline = DEADLINE / 10;
+        spec.settings.budget.fuel_per_call = u64::MAX / 2;
+    });
+    let status = beside(&neighbour, extension.loaded()).await;
+    assert!(matches!(&status, Status::Failed { cause } if cause.starts_with("breach.deadline")), "{status:?}");
+    assert!(elapsed(&extension)[0] <= DEADLINE / 10 + LATE);
+    let starved = house.start("starved", &file, |spec| spec.settings.budget.fuel_per_call = 100_000_000);
+    let status = beside(&neighbour, starved.loaded()).await;
+    assert!(matches!(&status, Status::Failed { cause } if cause.starts_with("breach.fuel")), "{status:?}");
 }

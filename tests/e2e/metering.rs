@@ -113,3 +113,26 @@ async fn spinners_of_both_modes_at_once_end_and_hold_nobody_up() {
     let stacks = spinners.iter().map(|spinner| !failures(spinner)[0].1.frames.is_empty());
     assert_eq!(stacks.collect::<Vec<_>>(), [true, true, false, false]);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_mode_has_compiled_code_of_its_own_which_is_made_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut compiled = Vec::new();
+    for _ in 0..2 {
+        let house = House::with_cache(Some(folder.path().to_owned()));
+        for (id, component) in [("spin", "spin"), ("composed", "transcode")] {
+            for metering in [Metering::Fuel, Metering::Cpu] {
+                let id = format!("{id}-{}", metering.as_str());
+                let extension = house.start(&id, &guest(component), |spec| {
+                    spec.settings.budget.metering = metering;
+                    spec.settings.budget.deadline = SHORT;
+                });
+                // The composed one loops for ever once it is there.
+                extension.loaded().await;
+                compiled.push(extension.component().expect("it is loaded").compiled);
+            }
+        }
+        house.runtime.shutdown(LONG).await;
+    }
+    assert_eq!(compiled, [true, true, true, true, false, false, false, false]);
+}

@@ -32,10 +32,9 @@ impl Instance {
         &self.extension
     }
 
-    /// Reads what the last invocation has used twice, as a span does at its two ends, and what lies between.
-    pub fn read_twice(&self) -> SpanCost {
-        let start = self.sandbox.reading();
-        self.sandbox.reading().since(&start)
+    /// Reads what the instance has used twice, as a span does at its two ends, and gives the difference.
+    pub fn read_cost(&self) -> SpanCost {
+        self.sandbox.read_cost()
     }
 
     /// Calls its handler.
