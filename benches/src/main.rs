@@ -14,6 +14,7 @@ mod house;
 mod idle;
 mod log;
 mod metric;
+mod overhead;
 mod ready;
 mod records;
 mod seal;
@@ -36,7 +37,7 @@ use house::House;
 #[derive(Parser)]
 #[command(name = "cargo xtask bench", about = "Measures Glasshouse side by side with its peers")]
 struct Arguments {
-    /// Measure only the groups whose names contain this: ready, log, call, span, metric, extism, append, delay, search,
+    /// Measure only the groups whose names contain this: ready, log, call, span, metric, overhead, extism, append, delay, search,
     /// follow, seal, idle, start
     filter: Option<String>,
     /// How to print the rows
@@ -79,6 +80,7 @@ const GROUPS: &[(&str, Group)] = &[
     ("call", Group::Guests(call::measure)),
     ("span", Group::Guests(span::measure)),
     ("metric", Group::Guests(metric::measure)),
+    ("overhead", Group::Guests(overhead::measure)),
     #[cfg(feature = "extism")]
     ("extism", Group::Guests(extism::measure)),
     ("append", Group::Store(append::measure)),

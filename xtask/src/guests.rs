@@ -55,11 +55,12 @@ pub(crate) fn build_all(workspace: &Workspace, steps: &mut Steps) -> Result<Path
     Ok(folder)
 }
 
-/// Two steps: builds the benches' guests and returns the one folder that has their `.wasm` files.
-pub(crate) fn build_benches(workspace: &Workspace, steps: &mut Steps) -> Result<PathBuf> {
+/// Two steps: builds the benches' guests and returns what built them, and the one folder that has their `.wasm` files.
+pub(crate) fn build_benches(workspace: &Workspace, steps: &mut Steps) -> Result<(Toolchain, PathBuf)> {
     let toolchain = prepare(steps)?;
     let artifacts = steps.loud("Building the benches' guests", || build_programs(workspace, &toolchain, BENCHES))?;
-    gather(workspace, "bench-wasm", &artifacts)
+    let folder = gather(workspace, "bench-wasm", &artifacts)?;
+    Ok((toolchain, folder))
 }
 
 /// Builds the example targets of the members in a folder.
