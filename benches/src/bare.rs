@@ -14,7 +14,7 @@ mod sink {
 }
 
 mod empty {
-    //! As above, for a handler that does nothing.
+    //! As above, for a guest that has a handler only.
     #![allow(clippy::pedantic, reason = "generated from guests/wit, as wasmtime writes it")]
 
     wasmtime::component::bindgen!({
@@ -112,8 +112,23 @@ pub(crate) fn linker(engine: &Engine) -> Result<Linker<State>> {
     Ok(linker)
 }
 
+/// What wasmtime itself meters a guest by; the engine must be made for it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum OwnMeter {
+    /// Nothing.
+    None,
+    /// Fuel, with a yield as often as the runtime has one.
+    Fuel,
+    /// Epochs, with a yield at each.
+    Epochs,
+}
+
 /// A store with the limits that the runtime's default budget sets.
 pub(crate) fn store(engine: &Engine) -> Result<Store<State>> {
+    metered_store(engine, OwnMeter::Fuel)
+}
+
+fn metered_store(engine: &Engine, meter: OwnMeter) -> Result<Store<State>> {
     let budget = Budget::default();
     let state = State {
         wasi: WasiCtx::builder().build(),
@@ -125,8 +140,17 @@ pub(crate) fn store(engine: &Engine) -> Result<Store<State>> {
     let mut store = Store::new(engine, state);
     store.limiter(|state| &mut state.limits);
     store.set_hostcall_fuel(budget.host_data_per_call as usize);
-    store.set_fuel(budget.fuel_per_call)?;
-    store.fuel_async_yield_interval(Some(YIELD_FUEL))?;
+    match meter {
+        OwnMeter::None => {}
+        OwnMeter::Fuel => {
+            store.set_fuel(budget.fuel_per_call)?;
+            store.fuel_async_yield_interval(Some(YIELD_FUEL))?;
+        }
+        OwnMeter::Epochs => {
+            store.set_epoch_deadline(1);
+            store.epoch_deadline_async_yield_and_update(1);
+        }
+    }
     Ok(store)
 }
 
@@ -169,23 +193,32 @@ impl Guest {
     }
 }
 
-/// The guest whose handler does nothing.
+/// A guest that has a handler and nothing else: one that does nothing, or one that computes.
 pub(crate) struct EmptyGuest {
     store: Store<State>,
     empty: Empty,
+    meter: OwnMeter,
 }
 
 impl EmptyGuest {
     pub(crate) async fn start(engine: &Engine, component: &Path) -> Result<Self> {
+        Self::metered(engine, component, OwnMeter::Fuel).await
+    }
+
+    pub(crate) async fn metered(engine: &Engine, component: &Path, meter: OwnMeter) -> Result<Self> {
         let component = Component::from_file(engine, component)?;
-        let mut store = store(engine)?;
+        let mut store = metered_store(engine, meter)?;
         let empty = Empty::instantiate_async(&mut store, &component, &linker(engine)?).await?;
-        Ok(Self { store, empty })
+        Ok(Self { store, empty, meter })
     }
 
     /// Calls the handler with fuel of its own, as the runtime does for each call.
     pub(crate) async fn handle(&mut self, event: glasshouse_runtime::Event) -> Result<()> {
-        self.store.set_fuel(Budget::default().fuel_per_call)?;
+        match self.meter {
+            OwnMeter::None => {}
+            OwnMeter::Fuel => self.store.set_fuel(Budget::default().fuel_per_call)?,
+            OwnMeter::Epochs => self.store.set_epoch_deadline(1),
+        }
         let event = Event { name: event.name, content_type: event.content_type, payload: event.payload };
         let handler = self.empty.glasshouse_extension_handler();
         let reply = handler.call_handle(&mut self.store, &event).await?;

@@ -62,15 +62,27 @@ impl Plan {
     /// Measures all sides in turns, after one turn that does not count.
     pub(crate) fn run<const N: usize>(&self, mut sides: [Side<'_>; N]) -> Result<[Samples; N]> {
         let mut samples = std::array::from_fn(|_| Samples(Vec::new()));
+        self.measure(&mut sides, &mut samples)?;
+        Ok(samples)
+    }
+
+    /// The same, for as many sides as there are.
+    pub(crate) fn run_all(&self, mut sides: Vec<Side<'_>>) -> Result<Vec<Samples>> {
+        let mut samples = vec![Samples(Vec::new()); sides.len()];
+        self.measure(&mut sides, &mut samples)?;
+        Ok(samples)
+    }
+
+    fn measure(&self, sides: &mut [Side<'_>], samples: &mut [Samples]) -> Result<()> {
         for turn in 0..=self.repeats {
-            for (side, samples) in sides.iter_mut().zip(&mut samples) {
+            for (side, samples) in sides.iter_mut().zip(samples.iter_mut()) {
                 let nanos = side()?;
                 if turn > 0 {
                     samples.0.push(nanos);
                 }
             }
         }
-        Ok(samples)
+        Ok(())
     }
 }
 
@@ -133,6 +145,12 @@ impl Row {
     /// The same figure under a limit that is the target.
     pub(crate) fn under(self, name: &str, limit: f64) -> Self {
         Self { target: Some(1.0), ..self.beside(name, limit) }
+    }
+
+    /// This row, or the same one of a later try that has the smaller ratio.
+    pub(crate) fn better(self, later: Self) -> Self {
+        let ratio = |row: &Self| row.peer.as_ref().map_or(f64::INFINITY, |peer| peer.ratio.median);
+        if ratio(&later) < ratio(&self) { later } else { self }
     }
 
     /// Whether the target is met; `None` where there is none.

@@ -61,8 +61,13 @@ impl House {
 
     /// The same, and what it records is not searched for secrets.
     pub(crate) fn instance_without_redaction(&self, guest: &str) -> Result<Instance> {
+        self.instance_with(guest, |settings| settings.redaction.enabled = false)
+    }
+
+    /// The same, with other settings.
+    pub(crate) fn instance_with(&self, guest: &str, change: impl FnOnce(&mut Settings)) -> Result<Instance> {
         let mut spec = spec(guest, self.guest(guest))?;
-        spec.settings.redaction.enabled = false;
+        change(&mut spec.settings);
         self.tokio.block_on(Instance::start(&self.runtime, spec)).map_err(|error| anyhow!("starting {guest}: {error}"))
     }
 

@@ -5,6 +5,8 @@ mod append;
 mod bare;
 mod call;
 mod child;
+mod costs;
+mod deadlines;
 mod delay;
 #[cfg(feature = "extism")]
 mod extism;
@@ -13,7 +15,9 @@ mod harness;
 mod house;
 mod idle;
 mod log;
+mod metering;
 mod metric;
+mod neighbours;
 mod overhead;
 mod ready;
 mod records;
@@ -27,7 +31,7 @@ mod table;
 use std::cell::OnceCell;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use clap::{Parser, ValueEnum};
 
 use child::Child;
@@ -37,8 +41,8 @@ use house::House;
 #[derive(Parser)]
 #[command(name = "cargo xtask bench", about = "Measures Glasshouse side by side with its peers")]
 struct Arguments {
-    /// Measure only the groups whose names contain this: ready, log, call, span, metric, overhead, extism, append, delay, search,
-    /// follow, seal, idle, start
+    /// Measure only the groups whose names contain this: ready, log, call, costs, metering, neighbours, span, metric,
+    /// overhead, extism, deadlines, append, delay, search, follow, seal, idle, start
     filter: Option<String>,
     /// How to print the rows
     #[arg(long, value_enum, default_value_t = Format::Table)]
@@ -52,6 +56,9 @@ struct Arguments {
     /// Drop all caches of files before each start; this is felt by the whole machine, and only root may do it
     #[arg(long)]
     drop_caches: bool,
+    /// Fail if a row misses its target in each of three tries
+    #[arg(long)]
+    check: bool,
     /// What this process does for one that measures
     #[arg(long, hide = true, requires = "folder")]
     child: Option<Child>,
@@ -66,6 +73,9 @@ enum Format {
     Json,
 }
 
+/// How often a group is measured before a row is said to miss its target.
+const TRIES: u32 = 3;
+
 /// What belongs together: measured in turns, so that what the machine does besides hits all sides alike.
 enum Group {
     /// With guests in their sandboxes.
@@ -78,11 +88,15 @@ const GROUPS: &[(&str, Group)] = &[
     ("ready", Group::Guests(ready::measure)),
     ("log", Group::Guests(log::measure)),
     ("call", Group::Guests(call::measure)),
+    ("costs", Group::Guests(costs::measure)),
+    ("metering", Group::Guests(metering::measure)),
+    ("neighbours", Group::Guests(neighbours::measure)),
     ("span", Group::Guests(span::measure)),
     ("metric", Group::Guests(metric::measure)),
     ("overhead", Group::Guests(overhead::measure)),
     #[cfg(feature = "extism")]
     ("extism", Group::Guests(extism::measure)),
+    ("deadlines", Group::Guests(deadlines::measure)),
     ("append", Group::Store(append::measure)),
     ("delay", Group::Store(delay::measure)),
     ("search", Group::Store(search::measure)),
@@ -104,25 +118,40 @@ fn main() -> Result<()> {
         drop_caches: arguments.drop_caches,
     };
     let house = OnceCell::new();
+    let filter = arguments.filter.as_deref().unwrap_or_default();
     let mut rows = Vec::new();
-    for (name, group) in GROUPS {
-        if arguments.filter.as_ref().is_none_or(|filter| name.contains(filter.as_str())) {
+    for (name, group) in GROUPS.iter().filter(|(name, _)| name.contains(filter)) {
+        let measure = || {
             eprintln!("      measuring: {name}");
-            let measured = match group {
-                Group::Guests(measure) => {
-                    if house.get().is_none() {
-                        let _ = house.set(House::open()?);
-                    }
-                    house.get().context("the house is open").and_then(|house| measure(house, &plan))
-                }
-                Group::Store(measure) => measure(&plan),
-            };
-            rows.extend(measured.with_context(|| format!("measuring {name}"))?);
+            measure(group, &house, &plan).with_context(|| format!("measuring {name}"))
+        };
+        let mut measured = measure()?;
+        // A machine that does other things as well makes some rows dearer, but hardly the same ones each time.
+        for _ in 1..if arguments.check { TRIES } else { 1 } {
+            if measured.iter().all(|row| row.is_met() != Some(false)) {
+                break;
+            }
+            measured = measured.into_iter().zip(measure()?).map(|(before, now)| before.better(now)).collect();
         }
+        rows.extend(measured);
     }
     match arguments.format {
         Format::Table => print!("{}", table::text(&rows)),
         Format::Json => println!("{}", table::json(&rows)),
     }
+    let missed = rows.iter().filter(|row| row.is_met() == Some(false)).count();
+    ensure!(!arguments.check || missed == 0, "{missed} rows missed their targets in each of {TRIES} tries");
     Ok(())
+}
+
+fn measure(group: &Group, house: &OnceCell<House>, plan: &Plan) -> Result<Vec<Row>> {
+    match group {
+        Group::Guests(measure) => {
+            if house.get().is_none() {
+                let _ = house.set(House::open()?);
+            }
+            house.get().context("the house is open").and_then(|house| measure(house, plan))
+        }
+        Group::Store(measure) => measure(plan),
+    }
 }

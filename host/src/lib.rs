@@ -55,9 +55,10 @@ pub use glasshouse_model::{
     Signal, SpanId, SpanKind, SpanStatus, TraceId, UnixNanos, limits, text,
 };
 pub use glasshouse_runtime::{
-    CallError, Check, CompileCost, CompileLimit, CompileSettings, ComponentInfo, Containment, EmbedderCall,
-    EmbedderData, Event, HandlerError, Health, HostFault, HostMemory, Inspection, LinkerHook, LoadError, Reply,
-    SourceFrame, State, Status, SystemClock, TooMuch, Tried, Trigger, WASMTIME_VERSION, inspect, wasmtime, worker,
+    CallError, Check, CompileCost, CompileLimit, CompileSettings, ComponentInfo, Containment, EVENT_INTERVAL,
+    EmbedderCall, EmbedderData, Event, HandlerError, Health, HostFault, HostMemory, Inspection, LinkerHook, LoadError,
+    Reply, SourceFrame, State, Status, SystemClock, TooMuch, Tried, Trigger, WASMTIME_VERSION, inspect, wasmtime,
+    worker,
 };
 pub use glasshouse_telemetry::{
     Cursor, DataDirError, Detail, Drop as DropCause, Drops, Entry, Gap, GapCause, InvalidCursor, Order, Overhead, Page,

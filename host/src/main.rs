@@ -13,6 +13,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, fmt};
 
 use cli::{Cli, Exit, Format};
+use glasshouse::EVENT_INTERVAL;
 
 /// What the host's own log shows where nobody says otherwise.
 const LOG: &str = "warn";
@@ -38,7 +39,8 @@ fn main() -> ExitCode {
         .with(filter_fn(|metadata| !shows_arguments(metadata)))
         .init();
     raise_open_files();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().event_interval(EVENT_INTERVAL).build();
+    let runtime = match runtime {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("cannot start threads: {error}"), Exit::Host),
     };

@@ -130,3 +130,26 @@ fn what_cannot_be_asked_is_refused_with_the_place_and_a_proposal() {
     let nothing = place.glasshouse(&[&show[..], &["nothing-like-it"]].concat()).expect_code(0);
     assert!(nothing.stdout.is_empty() && nothing.stderr.contains("nothing is stored that fits"), "{nothing:?}");
 }
+
+#[test]
+fn whatever_a_guest_calls_things_no_verb_moves_the_cursor_or_turns_the_text() {
+    let place = Place::with_plugins(&["painter"]);
+    let feed = ["paint", "fall"].map(|event| json!({"extension": "painter", "event": event}).to_string() + "\n");
+    let run = ["run", "plugins", "--data-dir", "data", "--feed", "-", "--exit-when-done"];
+    let trace = ["--set", "defaults.debugging.tracing_enabled=true"];
+    let ended = place.glasshouse_with_input(&[&run[..], &trace[..]].concat(), &feed.concat());
+    let tame = |what: &str, text: &str| {
+        let wild = |one: char| (one.is_control() && one != '\n') || ('\u{202a}'..='\u{202e}').contains(&one);
+        assert!(!text.chars().any(wild), "{what}: {text:?}");
+    };
+    tame("run", &ended.stderr);
+    for signal in SIGNALS {
+        let shown = read(&place, &[signal, "show"]).expect_code(0);
+        assert!(signal == "invocations" || shown.stdout.contains("paint"), "{signal}: {shown:?}");
+        tame(signal, &shown.stdout);
+        tame(signal, &shown.stderr);
+    }
+    for verb in ["counts", "patterns"] {
+        tame(verb, &read(&place, &["logs", verb]).expect_code(0).stdout);
+    }
+}

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use glasshouse_model::FailureKind;
 use glasshouse_runtime::{CompileSettings, Containment, Status, TooMuch, inspect};
 use rustix::process::{Pid, Signal, kill_process};
 use wasm_encoder::{
@@ -11,7 +12,7 @@ use wasm_encoder::{
     Module, ModuleSection, TypeSection, ValType,
 };
 
-use crate::harness::{House, ask, beside, compile, guest, scratch};
+use crate::harness::{House, ask, beside, compile, failures, guest, scratch};
 
 /// A component with one module.
 fn component(module: &Module) -> Vec<u8> {
@@ -73,6 +74,12 @@ async fn a_component_that_takes_too_long_to_compile_fails_with_its_figures() {
     let cause = house.refused("hard", &hard_file()).await;
     let told = "hard.wasm was not loaded: compiling it takes more than 1.00 s of CPU time: it was given up after ";
     assert!(cause.contains(told) && cause.contains("raise host.compile_time"), "{cause}");
+    let [(_, failure)] = failures(&house.runtime.extension("hard").expect("it is listed")).try_into().expect("one");
+    assert_eq!((failure.kind, failure.call.as_str()), (FailureKind::LoadBreach, "load"));
+    assert_ne!(failure.component.0, [0; 32], "it is named by its digest");
+    let figures: Vec<_> = failure.evidence.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(figures, ["cpu_ns", "memory_peak_bytes", "cpu_limit_ns"]);
+    assert!(failure.evidence.iter().all(|(_, value)| *value > 100_000_000), "{failure:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -105,6 +112,9 @@ async fn what_a_component_may_consist_of_is_bounded_before_it_is_compiled() {
     }
     let cause = house.refused("nested", &scratch("nested.wasm", &nested)).await;
     assert!(cause.contains("components within each other; up to 32 are accepted"), "{cause}");
+    let [(_, failure)] = failures(&house.runtime.extension("nested").expect("it is listed")).try_into().expect("one");
+    assert_eq!(failure.kind, FailureKind::LoadBreach);
+    assert_eq!(failure.evidence, [("found".to_owned(), 33), ("limit".to_owned(), 32)]);
     let (mut types, mut functions, mut code) = (TypeSection::new(), FunctionSection::new(), CodeSection::new());
     types.ty().function([], []);
     for _ in 0..100_001 {

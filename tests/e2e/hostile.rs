@@ -4,11 +4,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use glasshouse_model::settings::Metering;
-use glasshouse_model::{Blame, FailureKind, Outcome};
-use glasshouse_runtime::{Status, SystemClock};
+use glasshouse_model::settings::{FileAccess, Metering};
+use glasshouse_model::{Blame, FailureKind, Outcome, Signal};
+use glasshouse_runtime::{Extension, ExtensionSpec, Status, SystemClock};
+use wasm_encoder::{
+    Component, ConstExpr, CustomSection, DataSection, ExportKind, ExportSection, ImportSection, InstanceSection,
+    MemorySection, MemoryType, Module, ModuleArg, ModuleSection,
+};
 
-use crate::harness::{House, beside, elapsed, failures, guest, invocations, logs_with};
+use crate::harness::{
+    House, LONG, ask, beside, elapsed, fail, failures, guest, invocations, logs_with, samples, scratch,
+};
 
 const DEADLINE: Duration = Duration::from_millis(200);
 /// How much later than its deadline a call may end: the benches show that it is some milliseconds; this is for a machine
@@ -25,6 +31,11 @@ fn house() -> House {
     })
 }
 
+/// A neighbour whose records are all stored, although all that it does is to make some.
+async fn neighbour(house: &House) -> Extension {
+    house.ready_with("neighbour", |spec| spec.settings.debugging.profiling_overhead_limit = 100.0).await
+}
+
 /// Resident memory of this process, in bytes.
 fn resident_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").expect("the system tells");
@@ -33,13 +44,13 @@ fn resident_bytes() -> u64 {
 }
 
 /// Starts each of the guests, all of which do their worst in a start function or in `init`, and checks what becomes of them.
-async fn check(metering: Metering, guests: &[(&str, FailureKind)]) {
+async fn check(metering: Metering, deadline: Duration, guests: &[(&str, FailureKind)]) {
     let house = house();
-    let neighbour = house.ready("neighbour").await;
+    let neighbour = neighbour(&house).await;
     let before = resident_bytes();
     for (name, kind) in guests {
         let extension = house.start(name, &guest(name), |spec| {
-            spec.settings.budget.deadline = DEADLINE;
+            spec.settings.budget.deadline = deadline;
             spec.settings.budget.fuel_per_call = u64::MAX / 2;
             spec.settings.budget.metering = metering;
         });
@@ -52,7 +63,7 @@ async fn check(metering: Metering, guests: &[(&str, FailureKind)]) {
         assert!(invocations(&extension)[0].1 != Outcome::Ok, "{name}");
         assert_eq!(logs_with(&extension, "failed to start").len(), 1, "{name}");
         let took = elapsed(&extension)[0];
-        assert!(took <= DEADLINE + LATE, "{name} took {took:?} until {failure}");
+        assert!(took <= deadline + LATE, "{name} took {took:?} until {failure}");
         assert_eq!(extension.usage().memory_bytes, 0, "{name}");
     }
     let gained = resident_bytes().saturating_sub(before);
@@ -77,7 +88,7 @@ const BURNERS: [&str; 17] = [
     "drain-random",
     "crowded-log",
     "flood-clock",
-    "crowded-spans",
+    "heavy-call",
 ];
 
 fn burners() -> Vec<(&'static str, FailureKind)> {
@@ -86,12 +97,12 @@ fn burners() -> Vec<(&'static str, FailureKind)> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_burns_time_ends_at_its_deadline_when_metered_by_fuel() {
-    check(Metering::Fuel, &burners()).await;
+    check(Metering::Fuel, DEADLINE, &burners()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_burns_time_ends_at_its_deadline_when_metered_by_the_clock() {
-    check(Metering::Cpu, &burners()).await;
+    check(Metering::Cpu, DEADLINE, &burners()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -99,9 +110,14 @@ async fn whoever_breaks_the_rules_of_the_host_is_ended_with_the_cause() {
     use FailureKind::*;
     check(
         Metering::Fuel,
+        LONG,
         &[
             ("endless-stack", StackOverflow),
             ("self-call", InvalidInterfaceUse),
+            ("hoard-handles", ResourceBreach),
+            ("hoard-events", ResourceBreach),
+            ("poll-crowd", ResourceBreach),
+            ("grow-table", ResourceBreach),
             ("wild-realloc", InvalidInterfaceUse),
             ("greedy-random", InvalidInterfaceUse),
             ("leave-in-realloc", InvalidInterfaceUse),
@@ -113,6 +129,8 @@ async fn whoever_breaks_the_rules_of_the_host_is_ended_with_the_cause() {
             ("unaligned-list", InvalidInterfaceUse),
             ("endless-text", InvalidInterfaceUse),
             ("amplified-fields", HostDataBreach),
+            ("crowded-spans", HostDataBreach),
+            ("heavy-publish", HostDataBreach),
             ("forged-handle", InvalidInterfaceUse),
             ("double-drop", InvalidInterfaceUse),
             ("poll-nothing", InvalidInterfaceUse),
@@ -125,11 +143,158 @@ async fn whoever_breaks_the_rules_of_the_host_is_ended_with_the_cause() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_no_meter_sees_is_not_compiled() {
     let house = house();
-    let neighbour = house.ready("neighbour").await;
+    let neighbour = neighbour(&house).await;
     for (name, expected) in
         [("exceptions", "exceptions"), ("garbage", "gc"), ("shared-memory", "threads"), ("wide-memory", "memory64")]
     {
         let cause = beside(&neighbour, house.refused(name, &guest(name))).await;
         assert!(cause.contains("does not compile") && cause.contains(expected), "{name}: {cause}");
     }
+}
+
+/// Checks that a file that has too much of something is refused before any compiler sees it.
+async fn check_file(house: &House, neighbour: &Extension, name: &str, bytes: &[u8], expected: &str) {
+    let cause = beside(neighbour, house.refused(name, &scratch(&format!("{name}.wasm"), bytes))).await;
+    assert!(cause.contains(expected), "{name}: {cause}");
+}
+
+/// A component with a section of its own.
+fn with_custom(name: &str, data: &[u8]) -> Vec<u8> {
+    let mut component = Component::new();
+    component.section(&CustomSection { name: name.into(), data: data.into() });
+    component.finish()
+}
+
+/// A component that exports one function under very many names.
+fn many_exports(exports: usize) -> Vec<u8> {
+    let names: Vec<_> = (0..exports).map(|number| format!("(export \"e{number}\" (func $f))")).collect();
+    let text = format!(
+        "(component (core module $m (func (export \"f\"))) (core instance $i (instantiate $m)) \
+         (func $f (canon lift (core func $i \"f\"))) {})",
+        names.concat()
+    );
+    wat::parse_str(text).expect("it assembles")
+}
+
+/// A component whose data is a little more than all that is accepted.
+fn much_data() -> Vec<u8> {
+    let mut data = DataSection::new();
+    data.passive(std::iter::repeat_n(7, 129 << 20));
+    let mut module = Module::new();
+    module.section(&data);
+    let mut component = Component::new();
+    component.section(&ModuleSection(&module));
+    component.finish()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn gigantic_files_are_refused_and_say_what_they_have_too_much_of() {
+    let house = house();
+    let neighbour = neighbour(&house).await;
+    check_file(&house, &neighbour, "much-data", &much_data(), "of data segments").await;
+    check_file(&house, &neighbour, "many-exports", &many_exports(2_000), "exports").await;
+    check_file(&house, &neighbour, "names", &with_custom("component-name", &vec![0; 33 << 20]), "name").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_largest_jump_table_is_nothing_special() {
+    let places = "$again ".repeat(65_000);
+    let text = format!(
+        "(component (core module $m (func $start (loop $again (br_table {places} (i32.const 64999)))) (start $start)) \
+         (core instance (instantiate $m)))"
+    );
+    let house = house();
+    let neighbour = neighbour(&house).await;
+    let file = scratch("jumps.wasm", &wat::parse_str(text).expect("it assembles"));
+    let extension = house.start("jumps", &file, |spec| spec.settings.budget.deadline = DEADLINE);
+    let status = beside(&neighbour, extension.loaded()).await;
+    assert!(matches!(&status, Status::Failed { cause } if cause.contains("breach.")), "{status:?}");
+    assert!(elapsed(&extension)[0] <= DEADLINE + LATE);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_thousand_nested_spans_end_the_call_and_leave_nothing_behind() {
+    let house = house();
+    let neighbour = neighbour(&house).await;
+    let extension = house.ready("open-spans").await;
+    beside(&neighbour, fail(&extension, "nest", "100000", FailureKind::ResourceBreach)).await;
+    assert_eq!(ask(&extension, "nest", "10").await, "10");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_explosion_of_labels_takes_no_more_memory_than_its_records() {
+    const SERIES: u64 = 50_000;
+    let house = house();
+    let neighbour = neighbour(&house).await;
+    let extension = house.ready_with("label-explosion", |spec| spec.settings.debugging.max_metrics = 1_000).await;
+    let before = resident_bytes();
+    assert_eq!(beside(&neighbour, ask(&extension, "explode", SERIES.to_string())).await, SERIES.to_string());
+    assert!(samples(&extension).len() <= 1_000);
+    let usage = extension.usage();
+    assert_eq!(usage.stored[Signal::Metric as usize] + usage.dropped, SERIES, "none is unaccounted for");
+    assert!(resident_bytes().saturating_sub(before) < KEPT_BYTES);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guest_that_hoards_open_files_leaves_the_others_theirs() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("note"), "still here").expect("writing a file");
+    let access = FileAccess {
+        host: folder.path().to_owned(),
+        root: folder.path().to_owned(),
+        guest: "/data".to_owned(),
+        write: false,
+    };
+    let house = house();
+    let granted = |spec: &mut ExtensionSpec| spec.settings.permissions.files = vec![access.clone()];
+    let hoarder = house.ready_with("hoard-files", granted).await;
+    let reader = house.ready_with("trespasser", granted).await;
+    let neighbour = neighbour(&house).await;
+    let open = || std::fs::read_dir("/proc/self/fd").expect("open files are listed").count();
+    let before = open();
+    beside(&neighbour, fail(&hoarder, "hoard", r#"["/data/note", 100000]"#, FailureKind::ResourceBreach)).await;
+    assert_eq!(ask(&reader, "read", "\"/data/note\"").await, "\"still here\"");
+    assert_eq!(ask(&hoarder, "hoard", r#"["/data/note", 10]"#).await, "10");
+    assert!(open() <= before + 100, "{} files are open, {before} were", open());
+}
+
+/// A component that puts the same 20 MiB of data into one memory again and again, by instantiating a module 90 times.
+fn data_bomb() -> Vec<u8> {
+    const PAGES: u64 = 400;
+    let kind = MemoryType { minimum: PAGES, maximum: None, memory64: false, shared: false, page_size_log2: None };
+    let (mut memories, mut exports) = (MemorySection::new(), ExportSection::new());
+    memories.memory(kind);
+    exports.export("memory", ExportKind::Memory, 0);
+    let mut owner = Module::new();
+    owner.section(&memories).section(&exports);
+    let (mut imports, mut data) = (ImportSection::new(), DataSection::new());
+    imports.import("owner", "memory", kind);
+    data.active(0, &ConstExpr::i32_const(0), std::iter::repeat_n(7, 20 << 20));
+    let mut writer = Module::new();
+    writer.section(&imports).section(&data);
+    let mut instances = InstanceSection::new();
+    instances.instantiate(0, Vec::<(&str, ModuleArg)>::new());
+    for _ in 0..90 {
+        instances.instantiate(1, [("owner", ModuleArg::Instance(0))]);
+    }
+    let mut component = Component::new();
+    component.section(&ModuleSection(&owner)).section(&ModuleSection(&writer)).section(&instances);
+    component.finish()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn data_that_is_written_again_and_again_at_the_start_is_under_the_deadline_too() {
+    let house = house();
+    let neighbour = neighbour(&house).await;
+    let file = scratch("data-bomb.wasm", &data_bomb());
+    let extension = house.start("data-bomb", &file, |spec| {
+        spec.settings.budget.deadline = DEADLINE / 10;
+        spec.settings.budget.fuel_per_call = u64::MAX / 2;
+    });
+    let status = beside(&neighbour, extension.loaded()).await;
+    assert!(matches!(&status, Status::Failed { cause } if cause.starts_with("breach.deadline")), "{status:?}");
+    assert!(elapsed(&extension)[0] <= DEADLINE / 10 + LATE);
+    let starved = house.start("starved", &file, |spec| spec.settings.budget.fuel_per_call = 100_000_000);
+    let status = beside(&neighbour, starved.loaded()).await;
+    assert!(matches!(&status, Status::Failed { cause } if cause.starts_with("breach.fuel")), "{status:?}");
 }

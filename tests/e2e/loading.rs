@@ -3,11 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use glasshouse_model::FailureKind;
 use glasshouse_model::settings::Settings;
 use glasshouse_runtime::{CallError, ExtensionSpec, RuntimeError, Status, inspect};
 use wasm_encoder::{CodeSection, Component, Function, FunctionSection, Module, ModuleSection, TypeSection};
 
-use crate::harness::{House, LONG, ask, beside, call, compile, guest, logs_with, scratch};
+use crate::harness::{House, LONG, ask, beside, call, compile, failures, guest, logs_with, scratch};
 
 /// Bytes of a real component, from which broken ones are made.
 fn real() -> Vec<u8> {
@@ -42,6 +43,8 @@ async fn what_is_no_component_is_refused_with_the_reason_and_stops_nobody() {
         assert!(cause.contains(&format!("broken-{id}.wasm")), "the file is named: {cause}");
         let extension = house.runtime.extension(id).expect("it is listed");
         assert_eq!(logs_with(&extension, "failed to start").len(), 1);
+        let [(_, failure)] = failures(&extension).try_into().expect("one failure is stored");
+        assert_eq!((failure.kind, failure.call.as_str()), (FailureKind::LoadRefused, "load"), "{id}");
         assert!(matches!(call(&extension, "echo", "").await, Err(CallError::Unavailable(_))));
     }
     assert_eq!(house.runtime.extensions().len(), files.len() + 1);

@@ -9,6 +9,7 @@ mod compiling;
 mod failures;
 mod gates;
 mod governor;
+mod ledger;
 mod life_cycle;
 mod live;
 mod loading;

@@ -27,10 +27,15 @@ fn house() -> House {
     })
 }
 
+/// A neighbour whose records are all stored, although all that it does is to make some.
+async fn neighbour(house: &House) -> Extension {
+    house.ready_with("neighbour", |spec| spec.settings.debugging.profiling_overhead_limit = 100.0).await
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_fuel_a_call_ends_at_its_deadline_with_its_stack_and_lets_the_neighbours_run() {
     let house = house();
-    let neighbour = house.ready("neighbour").await;
+    let neighbour = neighbour(&house).await;
     let extension = house.ready_with("spin", by_cpu).await;
     assert_eq!(ask(&extension, "count", "").await, "1");
     let failure = beside(&neighbour, fail(&extension, "spin", "", FailureKind::DeadlineBreach)).await;
@@ -58,7 +63,7 @@ async fn fuel_that_is_not_counted_is_absent_and_not_zero() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_fuel_a_guest_that_waits_ends_at_its_deadline_too() {
     let house = house();
-    let neighbour = house.ready("neighbour").await;
+    let neighbour = neighbour(&house).await;
     let extension = house.ready_with("sleeper", by_cpu).await;
     beside(&neighbour, fail(&extension, "sleep", "", FailureKind::DeadlineBreach)).await;
     assert_eq!(ask(&extension, "count", "").await, "1");
@@ -85,7 +90,7 @@ async fn a_host_that_stops_gives_up_a_call_without_fuel() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn spinners_of_both_modes_at_once_end_and_hold_nobody_up() {
     let house = house();
-    let neighbour = house.ready("neighbour").await;
+    let neighbour = neighbour(&house).await;
     let spinner = |id: &str, metering| {
         house.start(id, &guest("spin"), |spec| {
             by_cpu(spec);
@@ -107,4 +112,27 @@ async fn spinners_of_both_modes_at_once_end_and_hold_nobody_up() {
     beside(&neighbour, async { tokio::join!(spin(a), spin(b), spin(c), spin(d)) }).await;
     let stacks = spinners.iter().map(|spinner| !failures(spinner)[0].1.frames.is_empty());
     assert_eq!(stacks.collect::<Vec<_>>(), [true, true, false, false]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_mode_has_compiled_code_of_its_own_which_is_made_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut compiled = Vec::new();
+    for _ in 0..2 {
+        let house = House::with_cache(Some(folder.path().to_owned()));
+        for (id, component) in [("spin", "spin"), ("composed", "transcode")] {
+            for metering in [Metering::Fuel, Metering::Cpu] {
+                let id = format!("{id}-{}", metering.as_str());
+                let extension = house.start(&id, &guest(component), |spec| {
+                    spec.settings.budget.metering = metering;
+                    spec.settings.budget.deadline = SHORT;
+                });
+                // The composed one loops for ever once it is there.
+                extension.loaded().await;
+                compiled.push(extension.component().expect("it is loaded").compiled);
+            }
+        }
+        house.runtime.shutdown(LONG).await;
+    }
+    assert_eq!(compiled, [true, true, true, true, false, false, false, false]);
 }

@@ -2,6 +2,7 @@
 
 use glasshouse_model::{Instrument, Level, Origin, Severity, Signal, SpanStatus};
 use glasshouse_telemetry::Drop;
+use serde_json::json;
 
 use crate::harness::{
     House, alerts, ask, beside, call, dropped, errors, event, invocation_envelopes, line_of, logs, logs_with,
@@ -292,13 +293,20 @@ async fn each_call_is_an_invocation_with_its_cost() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_same_input_burns_the_same_fuel_on_every_run() {
-    let payload = serde_json::json!({"markdown": "# One\n\n*two* [three](https://example.com) `four`\n"}).to_string();
-    let mut fuel = std::collections::BTreeSet::new();
-    for _ in 0..20 {
-        let house = House::new();
-        let extension = house.ready("markdown").await;
-        ask(&extension, "render", &payload).await;
-        fuel.insert(extension.usage().fuel);
+    let line = r#"127.0.0.1 - - [10/Oct/2000:13:55:36 -0700] "GET / HTTP/1.0" 200 2326"#;
+    for (example, name, payload) in [
+        ("markdown", "render", json!({"markdown": "# One\n\n*two* [three](https://example.com) `four`\n"})),
+        ("snippets", "highlight", json!({"language": "rust", "code": "fn main() { println!(\"hi\"); }"})),
+        ("access-log", "ingest", json!({"lines": [line, line]})),
+        ("relay", "announced", json!(null)),
+    ] {
+        let mut fuel = std::collections::BTreeSet::new();
+        for _ in 0..20 {
+            let house = House::new();
+            let extension = house.ready(example).await;
+            ask(&extension, name, payload.to_string()).await;
+            fuel.insert(extension.usage().fuel);
+        }
+        assert_eq!(fuel.len(), 1, "{example}: {fuel:?}");
     }
-    assert_eq!(fuel.len(), 1, "{fuel:?}");
 }

@@ -13,7 +13,7 @@ use crate::workspace::{Workspace, run as run_command};
 
 pub(crate) fn run(extism: bool, arguments: &[String]) -> Result<()> {
     let workspace = Workspace::load()?;
-    let mut steps = Steps::new(4);
+    let mut steps = Steps::new(5);
     let (toolchain, folder) = guests::build_benches(&workspace, &mut steps)?;
     steps.loud("Building the example extensions", || {
         let artifacts = guests::build_examples(&workspace, &toolchain)?;

@@ -55,10 +55,15 @@ pub(crate) fn build_all(workspace: &Workspace, steps: &mut Steps) -> Result<Path
     Ok(folder)
 }
 
-/// Two steps: builds the benches' guests and returns what built them, and the one folder that has their `.wasm` files.
+/// Three steps: builds the benches' guests, and those that fail on purpose, beside which others are measured; returns what built
+/// them, and the one folder that has their `.wasm` files.
 pub(crate) fn build_benches(workspace: &Workspace, steps: &mut Steps) -> Result<(Toolchain, PathBuf)> {
     let toolchain = prepare(steps)?;
-    let artifacts = steps.loud("Building the benches' guests", || build_programs(workspace, &toolchain, BENCHES))?;
+    let mut artifacts =
+        steps.loud("Building the benches' guests", || build_programs(workspace, &toolchain, BENCHES))?;
+    artifacts.extend(
+        steps.loud("Building the guests that fail on purpose", || build_programs(workspace, &toolchain, FAILING))?,
+    );
     let folder = gather(workspace, "bench-wasm", &artifacts)?;
     Ok((toolchain, folder))
 }

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use glasshouse_sdk::batch::{self, LogTime};
-use glasshouse_sdk::{Meter, counter, extension, info, span};
+use glasshouse_sdk::{Meter, Severity, alert, counter, debug, extension, info, record_error, span};
 
 /// The extension.
 pub struct Bench {
@@ -55,7 +55,69 @@ impl Bench {
         }
     }
 
+    /// Logs the same below the level that is stored by default.
+    #[event]
+    fn debug(&mut self, times: u32) {
+        for status in 0..times {
+            debug!(
+                target: "bench",
+                "a message of sixty-four bytes, which is about what a log line is",
+                path = black_box("/index.html"),
+                status = black_box(status),
+                seconds = black_box(0.25),
+                cached = black_box(true),
+            );
+        }
+    }
+
+    /// Reports errors.
+    #[event]
+    fn error(&mut self, times: u32) {
+        for _ in 0..times {
+            record_error(black_box("bench-error"), black_box("the page is not in the cache, nor in the one behind it"));
+        }
+    }
+
+    /// Raises alerts.
+    #[event]
+    fn alert(&mut self, times: u32) {
+        for _ in 0..times {
+            alert("bench.alert", Severity::Low, black_box("the queue is long"))
+                .metric("bench.queue")
+                .value(black_box(12.0))
+                .threshold(10.0)
+                .raise();
+        }
+    }
+
+    /// Computes a little each time.
+    #[event]
+    fn work(&mut self, times: u32) -> u64 {
+        (0..times).fold(0, |sum, index| sum ^ mix(index))
+    }
+
+    /// The same, with a log for each that is below the level.
+    #[event]
+    fn told(&mut self, times: u32) -> u64 {
+        let mut all = 0;
+        for index in 0..times {
+            let sum = mix(index);
+            debug!(target: "bench", "mixed", index = index, sum = sum);
+            all ^= sum;
+        }
+        all
+    }
+
     /// Does nothing.
     #[event]
     fn empty(&mut self) {}
+}
+
+/// Work that no compiler sees through.
+fn mix(seed: u32) -> u64 {
+    let mut state = u64::from(seed);
+    for _ in 0..200 {
+        state = black_box(state.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ (state >> 29));
+    }
+    state
 }

@@ -26,7 +26,7 @@ Examples:
 
 The feed is that of `run`; what is for other extensions is passed over. Each event gets an instance and a store of its own,
 with clocks, random bytes and ids that are the same each time, so that the same input costs the same on every machine: fuel,
-the most memory, and the records that are left with their bytes. The extension is alone, as in `call`.
+the most memory, calls of host functions, and the records that are left with their bytes. The extension is alone, as in `call`.
 The file of a baseline is described in docs/check.md.
 
 Exits with 5 if something costs more than the baseline says by more than the tolerance, ended otherwise, is new or gone, or

@@ -53,6 +53,10 @@ glasshouse_wire::byte_enum! {
         ResourceBreach = 15 "breach.resources",
         /// More calls of host functions than a call may make.
         HostCallBreach = 16 "breach.host-calls",
+        /// The component takes more to compile than it may, or consists of more than is accepted.
+        LoadBreach = 17 "breach.load",
+        /// The component is none, is damaged, or does not fit the host.
+        LoadRefused = 18 "load.refused",
     }
 }
 
@@ -80,6 +84,10 @@ impl FailureKind {
                  table_elements, handles and resources"
             }
             Self::HostCallBreach => "raise budget.host_calls_per_call, or make the call ask less of the host",
+            Self::LoadBreach => {
+                "build the extension smaller, or raise host.compile_time or host.compile_memory where its message says so"
+            }
+            Self::LoadRefused => "build the extension anew for this host; `glasshouse inspect` shows what it asks for",
             Self::InitRefused => "check the extension's [config], and what its message says",
             Self::Exit => "return from the export instead of calling exit",
             Self::Internal => "report it to the host's maintainers, with the host's own log",

@@ -18,6 +18,11 @@ use crate::state::State;
 /// neighbours' latency; longer slices do, and a yield costs about 1 µs.
 pub(crate) const YIELD_FUEL: u64 = 100_000;
 
+/// For the tokio runtime that serves extensions, see `tokio::runtime::Builder::event_interval`: tasks that a thread polls before it
+/// looks at timers and sockets. While guests keep all threads busy each poll is a slice, and with tokio's 61 a timer would be late by
+/// as many; to look costs about a microsecond.
+pub const EVENT_INTERVAL: u32 = 7;
+
 /// The version of wasmtime that runs guests: fuel is comparable only under the same one.
 pub const WASMTIME_VERSION: &str = "48.0.8";
 

@@ -315,6 +315,9 @@ impl<'a> Timing<'a> {
         self.imports.used[entered.function as usize].calls -= 1;
         self.imports.calls -= 1;
         self.imports.count(function);
+        if self.imports.used[entered.function as usize].calls == 0 {
+            self.imports.touched &= !(1 << entered.function as u64);
+        }
         entered.function = function;
     }
 

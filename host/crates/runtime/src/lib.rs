@@ -31,6 +31,7 @@ mod meter;
 mod neighbours;
 mod present;
 mod probe;
+mod refused;
 mod sandbox;
 mod standing;
 mod state;
@@ -38,6 +39,7 @@ mod stdio;
 mod supervisor;
 mod symbols;
 mod trial;
+mod usage;
 
 use std::any::Any;
 use std::path::PathBuf;
@@ -47,7 +49,7 @@ use std::time::Duration;
 
 use glasshouse_model::settings::Settings;
 use glasshouse_model::standing::Standing;
-use glasshouse_model::{Clock, ExtensionId, Failure};
+use glasshouse_model::{Clock, Digest, ExtensionId, Failure};
 use glasshouse_telemetry::Depot;
 use tokio::sync::{mpsc, watch};
 use wasmtime::Engine;
@@ -56,7 +58,7 @@ pub use bounds::TooMuch;
 pub use clock::SystemClock;
 pub use compile::{CompileCost, CompileLimit, CompileSettings, Containment};
 pub use determinism::Determinism;
-pub use engine::{LinkerHook, WASMTIME_VERSION};
+pub use engine::{EVENT_INTERVAL, LinkerHook, WASMTIME_VERSION};
 pub use extension::{CallError, Chain, ComponentInfo, Event, Extension, HandlerError, Reply, Status, Trigger};
 pub use failure::HostFault;
 pub use grants::GrantError;
@@ -71,16 +73,17 @@ pub use symbols::SourceFrame;
 pub use trial::{Trial, Tried};
 pub use wasmtime;
 
-use cache::Cache;
+use cache::{Cache, digest_file};
 use compile::Compiler;
 use engine::Engines;
 use extension::{ORDERS, Shared};
 use grants::Reachable;
-use loader::{Found, Loaded, Loader, Source};
+use loader::{Found, Loaded, Loader, Source, check_size};
 use mailbox::{Mailbox, Traffic};
 use meter::Phase;
 use neighbours::{Neighbours, Registry};
 use present::Present;
+use refused::NotStarted;
 use sandbox::{Blueprint, Exports};
 use supervisor::{Inbox, Supervisor};
 use symbols::Symbols;
@@ -216,12 +219,12 @@ impl Runtime {
 
     /// Lists an extension that cannot be started, with its cause, so that it is seen with the others.
     pub fn start_failed(&self, spec: ExtensionSpec, cause: String) -> Result<Extension, RuntimeError> {
-        self.spawn(spec, |_| std::future::ready(Err(cause)))
+        self.spawn(spec, |_| std::future::ready(Err(cause.into())))
     }
 
     fn spawn<F>(&self, spec: ExtensionSpec, load: impl FnOnce(Extension) -> F) -> Result<Extension, RuntimeError>
     where
-        F: Future<Output = Result<Assembled, String>> + Send + 'static,
+        F: Future<Output = Result<Assembled, NotStarted>> + Send + 'static,
     {
         let (extension, inbox) = self.handle(spec);
         let recorder = extension.shared().store.recorder();
@@ -348,12 +351,16 @@ impl Assembler {
     /// Starts to load at once; what is returned waits for the end of it. All that waits for the disk or for a name server
     /// is done on a blocking thread, and all that a start with a warm cache takes in one go there, since each hand-over
     /// between threads costs 30 µs on a quiet machine, and on a busy one the wait for a processor.
-    fn assemble(self, extension: Extension) -> impl Future<Output = Result<Assembled, String>> + Send + 'static {
+    fn assemble(self, extension: Extension) -> impl Future<Output = Result<Assembled, NotStarted>> + Send + 'static {
         let first = tokio::task::spawn_blocking(move || {
             let shared = extension.shared();
             let metering = shared.present.get().budget.metering;
-            let found = self.loader.find(&shared.path, metering).map_err(|error| error.to_string())?;
-            Ok::<_, String>(match found {
+            let found = self.loader.find(&shared.path, metering).map_err(|error| {
+                // What cannot be read has no digest, and what is too large is not read.
+                let digest = check_size(&shared.path).ok().and_then(|()| digest_file(&shared.path).ok());
+                NotStarted::by(&error, digest.map_or(Digest([0; 32]), |(digest, _)| digest))
+            })?;
+            Ok::<_, NotStarted>(match found {
                 Found::Compiled(loaded) => Begun::Done(self.plan(&extension, &loaded)?),
                 Found::Component(source) => Begun::ToCompile(self, extension, source),
             })
@@ -364,18 +371,20 @@ impl Assembler {
                 Begun::ToCompile(assembler, extension, source) => (assembler, extension, source),
             };
             let path = &extension.shared().path;
-            let loaded = assembler.loader.compile(path, source).await.map_err(|error| error.to_string())?;
+            let digest = source.digest();
+            let loaded = assembler.loader.compile(path, source).await;
+            let loaded = loaded.map_err(|error| NotStarted::by(&error, digest))?;
             let last = tokio::task::spawn_blocking(move || assembler.plan(&extension, &loaded));
             last.await.map_err(|error| error.to_string())?
         }
     }
 
     /// Looks up names and links; blocks while it does.
-    fn plan(self, extension: &Extension, loaded: &Loaded) -> Result<Assembled, String> {
+    fn plan(self, extension: &Extension, loaded: &Loaded) -> Result<Assembled, NotStarted> {
         let shared = extension.shared();
         let reachable =
             Reachable::resolve(&shared.present.get().permissions.network).map_err(|error| error.to_string())?;
-        let link = |error: wasmtime::Error| inspect::link_error(&error);
+        let link = |error: wasmtime::Error| NotStarted::unfit(inspect::link_error(&error), loaded.digest);
         let pre = loaded.machine.linker.instantiate_pre(&loaded.component).map_err(link)?;
         let exports = Exports::find(&pre).map_err(link)?;
         let blueprint = Blueprint {

@@ -51,6 +51,13 @@ pub(crate) struct Source {
     code: u64,
 }
 
+impl Source {
+    /// The digest of the file.
+    pub(crate) fn digest(&self) -> Digest {
+        self.digest
+    }
+}
+
 /// Why a component file cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {

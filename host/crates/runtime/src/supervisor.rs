@@ -8,7 +8,7 @@ use std::time::Duration;
 use glasshouse_model::settings::Debugging;
 use glasshouse_model::standing::{End, Spent, Standing, State, Transition};
 use glasshouse_model::wire::{Field, Value};
-use glasshouse_model::{Blame, Failure, Level};
+use glasshouse_model::{Blame, Clock, Failure, Level};
 use glasshouse_telemetry::{Drop, Recorder};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
@@ -18,8 +18,10 @@ use crate::health::CHECKS;
 use crate::intake::host_log;
 use crate::mailbox::{Message, Work};
 use crate::meter::Phase;
+use crate::refused::{NotStarted, record};
 use crate::sandbox::{Answer, Blueprint, BuildError, Job, Sandbox};
 use crate::standing;
+use crate::usage::UsageMetrics;
 
 /// How often a throttled extension is looked at: by so much its next call may be late.
 const LOOK_AT_THROTTLED: Duration = Duration::from_millis(50);
@@ -45,6 +47,7 @@ pub(crate) struct Inbox {
 struct Serving {
     blueprint: Arc<Blueprint>,
     sandbox: Option<Sandbox>,
+    usage: UsageMetrics,
 }
 
 /// What a supervisor does next.
@@ -61,6 +64,8 @@ enum Deed {
 enum Round {
     Collect,
     Health,
+    /// Its use is told; the extension is not asked for that.
+    Usage,
 }
 
 /// When it is asked next; `None` for what it does not export.
@@ -68,6 +73,7 @@ enum Round {
 struct Rounds {
     collect: Option<Interval>,
     health: Option<Interval>,
+    usage: Option<Interval>,
 }
 
 impl Rounds {
@@ -77,6 +83,7 @@ impl Rounds {
         for (interval, period, exported) in [
             (&mut self.collect, debugging.metrics_interval, exports.collector.is_some()),
             (&mut self.health, debugging.health_check_interval, exports.health.is_some()),
+            (&mut self.usage, debugging.metrics_interval, true),
         ] {
             if exported && interval.as_ref().is_none_or(|interval| interval.period() != period) {
                 *interval = Some(every(period));
@@ -95,6 +102,7 @@ impl Rounds {
         tokio::select! {
             () = tick(&mut self.collect) => Round::Collect,
             () = tick(&mut self.health) => Round::Health,
+            () = tick(&mut self.usage) => Round::Usage,
         }
     }
 }
@@ -108,7 +116,7 @@ fn every(period: std::time::Duration) -> Interval {
 
 impl Supervisor {
     /// Loads the extension and serves it until the host stops.
-    pub(crate) async fn run(mut self, load: impl Future<Output = Result<(Arc<Blueprint>, ComponentInfo), String>>) {
+    pub(crate) async fn run(mut self, load: impl Future<Output = Result<(Arc<Blueprint>, ComponentInfo), NotStarted>>) {
         let mut phase = self.phase.clone();
         let loaded = tokio::select! {
             loaded = load => Some(loaded),
@@ -116,7 +124,7 @@ impl Supervisor {
         };
         match loaded {
             Some(Ok((blueprint, component))) => self.serve(blueprint, component).await,
-            Some(Err(cause)) => self.refuse(cause).await,
+            Some(Err(refused)) => self.refuse(refused).await,
             None => self.turn_away().await,
         }
         self.extension.shared().status.send_replace(Status::Stopped);
@@ -128,7 +136,7 @@ impl Supervisor {
         let sandbox = match blueprint.build(self.phase.clone()).await {
             Ok(sandbox) => sandbox,
             Err(BuildError::Cancelled) => return self.turn_away().await,
-            Err(error) => return self.refuse(advised(&error)).await,
+            Err(error) => return self.refuse(advised(&error).into()).await,
         };
         let digest = component.digest.short();
         let fields = [
@@ -139,7 +147,7 @@ impl Supervisor {
         self.set_status(Status::Ready);
         let mut rounds = Rounds::default();
         rounds.settle(&blueprint, &self.extension.settings().debugging);
-        let mut serving = Serving { blueprint, sandbox: Some(sandbox) };
+        let mut serving = Serving { blueprint, sandbox: Some(sandbox), usage: UsageMetrics::new(self.clock()) };
         self.note(&mut serving, &Ending::Cancelled);
         while let Some(deed) = self.wait(&mut rounds).await {
             match deed {
@@ -154,6 +162,7 @@ impl Supervisor {
         {
             sandbox.invoke(Job::Shutdown, Trigger::default(), 0).await;
         }
+        self.tell_usage(&mut serving);
         self.recorder.ledger().set_memory(0);
     }
 
@@ -215,8 +224,22 @@ impl Supervisor {
         self.hold();
     }
 
-    /// Asks an extension that takes calls for its metrics or its health.
+    fn clock(&self) -> &dyn Clock {
+        &*self.extension.shared().clock
+    }
+
+    /// Stores what the extension has used since the last time.
+    fn tell_usage(&self, serving: &mut Serving) {
+        serving.usage.tell(&self.recorder, &self.extension.usage(), self.clock());
+    }
+
+    /// Asks an extension that takes calls for its metrics or its health, or tells of its use.
     async fn make_round(&mut self, serving: &mut Serving, round: Round) {
+        let job = match round {
+            Round::Collect => Job::Collect,
+            Round::Health => Job::CheckHealth,
+            Round::Usage => return self.tell_usage(serving),
+        };
         if matches!(self.inbox.standing.state(), State::Quarantined { .. } | State::Probing { .. }) {
             return;
         }
@@ -224,10 +247,6 @@ impl Supervisor {
             return self.note_build_error(serving, &error);
         }
         let Some(sandbox) = serving.sandbox.as_mut() else { return };
-        let job = match round {
-            Round::Collect => Job::Collect,
-            Round::Health => Job::CheckHealth,
-        };
         let ending = match sandbox.invoke(job, Trigger::default(), 0).await {
             Answer::Health(mut checks) => {
                 checks.truncate(CHECKS);
@@ -242,7 +261,11 @@ impl Supervisor {
     }
 
     /// Answers that the extension cannot be used, until the host stops.
-    async fn refuse(&mut self, cause: String) {
+    async fn refuse(&mut self, refused: NotStarted) {
+        let NotStarted { cause, failure } = refused;
+        if let Some(failure) = failure {
+            record(&self.recorder, self.extension.shared().clock.now(), *failure);
+        }
         let cause = self.recorder.redactor().redact_text(&cause).into_owned();
         self.log(Level::Error, &format!("failed to start: {cause}"), &[]);
         self.set_status(Status::Failed { cause: cause.clone() });

@@ -23,6 +23,10 @@ const DEADLINE: Duration = Duration::from_mins(1);
 /// Records of each signal that are kept, so that their bytes can be counted: the most that the configuration allows.
 const RECORDS: usize = 1_000_000;
 
+/// Records, and bytes of them, that a call may leave: the most that the configuration allows for a second, which is all of a trial.
+const RECORDS_PER_SECOND: u64 = 100_000_000;
+const BYTES_PER_SECOND: u64 = 16 << 30;
+
 /// An extension that is tried. It is alone: calls of other extensions find none, and what it publishes reaches nobody.
 pub struct Trial {
     runtime: Runtime,
@@ -70,7 +74,7 @@ impl Trial {
         Ok(Self { runtime: Runtime::new(settings)?, spec, trace })
     }
 
-    /// The settings in effect: the extension's own, but metered by fuel, with nothing sampled out, all that is stored kept, and a
+    /// The settings in effect: the extension's own, but metered by fuel, with nothing sampled out or shed, all that is stored kept, and a
     /// deadline that only what never ends reaches.
     pub fn settings(&self) -> &Settings {
         &self.spec.settings
@@ -124,7 +128,7 @@ impl Trial {
     async fn instance(&self) -> Result<Result<Instance, Tried>, String> {
         let assembler = self.runtime.assembler(&self.spec);
         let (extension, _) = self.runtime.handle(self.spec.clone());
-        let (blueprint, component) = assembler.assemble(extension.clone()).await?;
+        let (blueprint, component) = assembler.assemble(extension.clone()).await.map_err(|refused| refused.cause)?;
         let phase = watch::Sender::new(Phase::Running);
         let component = component.digest;
         let before = Stored::of(&extension);
@@ -188,8 +192,12 @@ impl Stored {
 fn fixed(mut settings: Settings) -> Settings {
     settings.budget.metering = Metering::Fuel;
     settings.budget.deadline = DEADLINE;
+    settings.budget.telemetry.records_per_second = RECORDS_PER_SECOND;
+    settings.budget.telemetry.bytes_per_second = BYTES_PER_SECOND;
     let debugging = &mut settings.debugging;
     debugging.sampling_rate = 1.0;
+    // All of its time: nothing is shed, whatever the machine is busy with.
+    debugging.profiling_overhead_limit = 100.0;
     debugging.max_log_entries = RECORDS;
     debugging.max_metrics = RECORDS;
     debugging.max_errors = RECORDS;

@@ -23,6 +23,7 @@ enum Total {
     Cpu,
     Elapsed,
     Queued,
+    Response,
     Host,
     HostCpu,
     HostCalls,
@@ -58,6 +59,8 @@ pub struct Usage {
     pub elapsed_nanos: u64,
     /// Time in the mailbox, in nanoseconds.
     pub queued_nanos: u64,
+    /// Wall time of what `calls` counts, that in the mailbox included, in nanoseconds.
+    pub response_nanos: u64,
     /// Time in host functions, without what was waited in them, in nanoseconds.
     pub host_nanos: u64,
     /// Calls of host functions.
@@ -113,6 +116,7 @@ impl Ledger {
             (Total::HostCpu, cost.host_cpu_nanos()),
             (Total::Elapsed, cost.elapsed_nanos),
             (Total::Queued, cost.queued_nanos),
+            (Total::Response, if counts { cost.wall_nanos() } else { 0 }),
             (Total::Host, cost.host_nanos),
             (Total::HostCalls, cost.host_calls),
             (Total::Idle, cost.idle_nanos),
@@ -148,6 +152,7 @@ impl Ledger {
             host_cpu_nanos: read(Total::HostCpu),
             elapsed_nanos: read(Total::Elapsed),
             queued_nanos: read(Total::Queued),
+            response_nanos: read(Total::Response),
             host_nanos: read(Total::Host),
             host_calls: read(Total::HostCalls),
             idle_nanos: read(Total::Idle),

@@ -63,6 +63,8 @@ pub(super) struct Figures {
     pub(super) fuel: u64,
     /// The most linear memory that the instance had.
     pub(super) memory_peak_bytes: u64,
+    /// Calls of host functions.
+    pub(super) host_calls: u64,
     /// Records of all signals that it left, without the one of the call itself.
     pub(super) records: u64,
     /// Their bytes; none if there were too many to be kept.
@@ -207,7 +209,8 @@ mod tests {
     use super::*;
 
     fn sample() -> Baseline {
-        let figures = Figures { fuel: 8140, memory_peak_bytes: 1 << 20, records: 2, record_bytes: Some(150) };
+        let figures =
+            Figures { fuel: 8140, memory_peak_bytes: 1 << 20, host_calls: 3, records: 2, record_bytes: Some(150) };
         let row = |line, name: &str| Row {
             line,
             name: name.into(),
@@ -223,7 +226,7 @@ mod tests {
     fn a_baseline_comes_back_as_it_was_written_with_a_line_for_each_call() {
         let text = sample().text().expect("it is JSON");
         assert_eq!(Baseline::parse(text.as_bytes()).expect("it is read"), sample());
-        let call = r#"    {"line":1,"name":"greet\n\"","input":"00ff","outcome":"ok","fuel":8140,"memory_peak_bytes":1048576,"records":2,"record_bytes":150}"#;
+        let call = r#"    {"line":1,"name":"greet\n\"","input":"00ff","outcome":"ok","fuel":8140,"memory_peak_bytes":1048576,"host_calls":3,"records":2,"record_bytes":150}"#;
         assert!(text.lines().any(|line| line == call), "{text}");
         assert!(text.find("log_level") < text.find("metering"), "{text}");
     }

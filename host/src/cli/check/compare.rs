@@ -72,13 +72,14 @@ impl Comparison {
 }
 
 /// Places of the figures.
-const FIGURES: [usize; 4] = [0, 1, 2, 3];
+const FIGURES: [usize; 5] = [0, 1, 2, 3, 4];
 
 /// The figures with their names, in the order in which they are told.
 pub(super) fn figures(of: &Figures) -> [(&'static str, Option<u64>); FIGURES.len()] {
     [
         (FUEL, Some(of.fuel)),
         ("memory peak", Some(of.memory_peak_bytes)),
+        ("host calls", Some(of.host_calls)),
         ("records", Some(of.records)),
         ("record bytes", of.record_bytes),
     ]
@@ -224,7 +225,7 @@ mod tests {
     use super::*;
 
     fn row(line: u64, name: &str, input: &str, fuel: u64) -> Row {
-        let figures = Figures { fuel, memory_peak_bytes: 100, records: 1, record_bytes: Some(50) };
+        let figures = Figures { fuel, memory_peak_bytes: 100, host_calls: 1, records: 1, record_bytes: Some(50) };
         Row { line: Some(line), name: name.into(), input: Some(input.into()), outcome: "ok".into(), figures }
     }
 

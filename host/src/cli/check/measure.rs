@@ -121,6 +121,7 @@ impl Measuring<'_> {
         let figures = Figures {
             fuel: tried.cost.fuel.unwrap_or_default(),
             memory_peak_bytes: tried.cost.memory_peak_bytes,
+            host_calls: tried.cost.host_calls,
             records: tried.records,
             record_bytes: tried.record_bytes,
         };
@@ -160,6 +161,7 @@ fn settings(trial: &Trial) -> BTreeMap<String, String> {
         ("fuel_per_call", budget.fuel_per_call.to_string()),
         ("memory_bytes", budget.memory_bytes.to_string()),
         ("host_data_per_call_bytes", budget.host_data_per_call.to_string()),
+        ("host_calls_per_call", budget.host_calls_per_call.to_string()),
         ("log_level", debugging.log_level.to_string()),
         ("stored", stored.join(" ")),
         ("config", blake3::hash(config.as_bytes()).to_hex()[..CONFIG_DIGITS].to_owned()),

@@ -55,6 +55,7 @@ struct Event<'a> {
     failed: usize,
     fuel: Spread,
     memory_peak_bytes: Spread,
+    host_calls: Spread,
     records: Spread,
     record_bytes: Option<Spread>,
 }
@@ -93,6 +94,7 @@ fn events(rows: &[Row]) -> Vec<Event<'_>> {
             failed: rows.iter().filter(|row| row.outcome != "ok").count(),
             fuel: spread(|figures| figures.fuel),
             memory_peak_bytes: spread(|figures| figures.memory_peak_bytes),
+            host_calls: spread(|figures| figures.host_calls),
             records: spread(|figures| figures.records),
             record_bytes: bytes.map(Spread::of),
         }
@@ -154,6 +156,7 @@ impl Report<'_> {
             ("median", Align::Right),
             ("max", Align::Right),
             ("memory peak", Align::Right),
+            ("host calls", Align::Right),
             ("records", Align::Right),
             ("bytes", Align::Right),
         ]);
@@ -169,6 +172,7 @@ impl Report<'_> {
                 String::new(),
                 String::new(),
                 text::bytes(figures.memory_peak_bytes),
+                text::count(figures.host_calls),
                 text::count(figures.records),
                 figures.record_bytes.map_or_else(|| "?".into(), text::bytes),
             ]);
@@ -183,6 +187,7 @@ impl Report<'_> {
                 text::count(event.fuel.median),
                 text::count(event.fuel.max),
                 text::bytes(event.memory_peak_bytes.max),
+                text::count(event.host_calls.total),
                 text::count(event.records.total),
                 event.record_bytes.map_or_else(|| "?".into(), |bytes| text::bytes(bytes.total)),
             ]);

@@ -38,8 +38,12 @@ impl Shown for LogRecord {
 
 impl Shown for ErrorRecord {
     fn line(&self, paint: Paint) -> String {
-        let mut line =
-            format!("{} {} {}", time(self.head.time, paint), paint.red(&self.kind), visible(&self.message, 400));
+        let mut line = format!(
+            "{} {} {}",
+            time(self.head.time, paint),
+            paint.red(&visible(&self.kind, 80)),
+            visible(&self.message, 400)
+        );
         if let Some(call) = &self.call {
             let _ = write!(line, " {}", paint.dim(&format!("in {}", visible(call, 80))));
         }

@@ -8,6 +8,7 @@ use glasshouse_telemetry::Drop;
 use crate::bindings::glasshouse::extension::events as wit;
 use crate::bindings::glasshouse::extension::types;
 use crate::extension::{CallError, Event, HandlerError};
+use crate::host::debugging::yield_if;
 use crate::state::State;
 
 impl types::Host for State {}
@@ -31,6 +32,8 @@ impl wit::Host for State {
         event: wit::Event,
     ) -> wasmtime::Result<Result<wit::Reply, wit::CallError>> {
         let entered = self.imports.enter(HostFunction::Call)?;
+        self.intake.note_work(extension.len() + event.name.len() + event.content_type.len() + event.payload.len());
+        yield_if(self.intake.is_yield_due()).await?;
         let answer = self.call_neighbour(&extension, event).await;
         self.imports.leave(entered);
         Ok(answer)
@@ -44,6 +47,7 @@ impl State {
         content_type: String,
         payload: Vec<u8>,
     ) -> wasmtime::Result<Result<String, wit::PublishError>> {
+        self.charge(topic.len() + content_type.len() + payload.len())?;
         if !legal_topic(&topic) {
             return Ok(Err(wit::PublishError::InvalidTopic));
         }
@@ -51,7 +55,6 @@ impl State {
             self.denied("publish", "publish", &topic);
             return Ok(Err(wit::PublishError::Denied));
         }
-        self.charge(payload.len())?;
         let trigger = self.trigger.published(self.intake.context());
         if trigger.is_too_deep() {
             self.intake.recorder().dropped(Drop::Undelivered);

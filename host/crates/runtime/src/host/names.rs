@@ -51,6 +51,7 @@ fn resolve(
 ) -> wasmtime::Result<(Result<Resource<Addresses>, ErrorCode>,)> {
     let state = store.data_mut();
     drop(Timing::light(&mut state.imports, HostFunction::Network));
+    state.charge(name.len())?;
     let Some(addresses) = state.reachable.addresses(&name) else {
         state.denied("network", "resolve-addresses", &name);
         return Ok((Err(ErrorCode::NameUnresolvable),));

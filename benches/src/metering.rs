@@ -1,0 +1,97 @@
+//! The price of metering: work that only computes, without any meter, with wasmtime's own, and in the sandbox.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::Result;
+use glasshouse_model::settings::Metering;
+use glasshouse_runtime::Event;
+use glasshouse_runtime::bench::Instance;
+use wasmtime::{Config, Engine};
+
+use crate::bare::{EmptyGuest, OwnMeter, any};
+use crate::harness::{Plan, Row, Side, cpu};
+use crate::house::{House, times};
+
+const GUEST: &str = "bench-work";
+/// Kinds of work, and how often each is done in one measurement: some ten milliseconds.
+const WORK: [(&str, &str, u32); 3] = [
+    ("hash", "SHA-256 of 64 KiB", 40),
+    ("json", "200 records read and written as JSON", 40),
+    ("regex", "expressions found in 500 lines", 40),
+];
+/// The length of a slice where epochs end it: the runtime's own figure.
+const TICK: Duration = Duration::from_micros(250);
+/// What the sandbox may add to wasmtime's own meter.
+const TARGET: f64 = 1.03;
+
+pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
+    let [none, fuel, epochs] = [OwnMeter::None, OwnMeter::Fuel, OwnMeter::Epochs].map(engine);
+    let epochs = epochs?;
+    let stops = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let ticking = scope.spawn(|| {
+            while !stops.load(Ordering::Relaxed) {
+                std::thread::sleep(TICK);
+                epochs.increment_epoch();
+            }
+        });
+        let rows = measure_beside(house, plan, [&none?, &fuel?, &epochs]);
+        stops.store(true, Ordering::Relaxed);
+        // It cannot fail: it only sleeps and ticks.
+        let _ = ticking.join();
+        rows
+    })
+}
+
+/// The settings of our engine, but for the meter.
+fn engine(meter: OwnMeter) -> Result<Engine> {
+    let mut config = Config::new();
+    config
+        .consume_fuel(meter == OwnMeter::Fuel)
+        .epoch_interruption(meter == OwnMeter::Epochs)
+        .concurrency_support(false)
+        .parallel_compilation(false);
+    any(Engine::new(&config))
+}
+
+fn measure_beside(house: &House, plan: &Plan, engines: [&Engine; 3]) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for (event, what, count) in WORK {
+        let bare = |engine: &Engine, meter: OwnMeter| -> Result<Side<'_>> {
+            let mut guest = any(house.tokio.block_on(EmptyGuest::metered(engine, &house.guest(GUEST), meter)))?;
+            Ok(Box::new(move || cpu(count, || any(house.tokio.block_on(guest.handle(times(event, count)))))))
+        };
+        let ours = |metering: Metering| -> Result<Side<'_>> {
+            let mut guest = house.instance_with(GUEST, |settings| settings.budget.metering = metering)?;
+            Ok(Box::new(move || cpu(count, || house.tokio.block_on(handle(&mut guest, times(event, count))))))
+        };
+        let [none, fuel, epochs, our_fuel, our_cpu] = plan.run([
+            bare(engines[0], OwnMeter::None)?,
+            bare(engines[1], OwnMeter::Fuel)?,
+            bare(engines[2], OwnMeter::Epochs)?,
+            ours(Metering::Fuel)?,
+            ours(Metering::Cpu)?,
+        ])?;
+        let unmetered = "bare wasmtime without any meter";
+        for (mode, ours, own, own_name) in [
+            ("fuel", our_fuel, fuel, "bare wasmtime, its own fuel, yielding as often"),
+            ("cpu", our_cpu, epochs, "bare wasmtime, its own epochs, ticking as often"),
+        ] {
+            rows.push(ours.against(&own, "metering", &format!("{what}, mode {mode}"), own_name, Some(TARGET)));
+            rows.push(ours.against(
+                &none,
+                "metering",
+                &format!("{what}, mode {mode}, the whole price"),
+                unmetered,
+                None,
+            ));
+        }
+    }
+    Ok(rows)
+}
+
+async fn handle(guest: &mut Instance, event: Event) -> Result<()> {
+    guest.handle(event).await?;
+    Ok(())
+}

@@ -1,0 +1,201 @@
+//! What well-behaved extensions notice of hostile ones beside them, on two threads: how long their calls take before, while those
+//! rage, and once they are quarantined, and whether all that they recorded is there.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use glasshouse_model::Signal;
+use glasshouse_runtime::{CallError, EVENT_INTERVAL, Event, Extension, Runtime, RuntimeSettings, Status, Trigger};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use crate::harness::{Plan, Row, Samples, Spread, Unit};
+use crate::house::{House, spec};
+
+/// Extensions that behave well, and how often each is called.
+const NEIGHBOURS: u32 = 100;
+const PERIOD: Duration = Duration::from_millis(100);
+/// Calls of each in a phase: with those of all, enough for a 99th percentile.
+const CALLS: u32 = 50;
+/// Threads that serve all of them.
+const WORKERS: usize = 2;
+/// Ten that do not behave: what each does for ever.
+const HOSTILE: [(&str, &str, &str); 10] = [
+    ("spin", "spin", ""),
+    ("spin", "spin", ""),
+    ("spin", "spin", ""),
+    ("spin", "spin", ""),
+    ("host-flood", "batches", "1000"),
+    ("host-flood", "messages", "10000"),
+    ("host-flood", "lines", ""),
+    ("memory-bomb", "hoard", ""),
+    ("memory-bomb", "hoard", ""),
+    ("memory-bomb", "hoard", ""),
+];
+/// How long whoever calls them waits after an answer that they take no calls.
+const REFUSED: Duration = Duration::from_millis(10);
+/// Longer than anything here takes.
+const FOR_GOOD: Duration = Duration::from_hours(1);
+/// Turns of the three phases.
+const TURNS: usize = 3;
+
+/// What the neighbours' calls took: from when each was due, which is what its caller sees, and from when it was made.
+#[derive(Default)]
+struct Latencies {
+    due: Vec<f64>,
+    made: Vec<f64>,
+}
+
+pub(crate) fn measure(house: &House, _: &Plan) -> Result<Vec<Row>> {
+    let mut tokio = tokio::runtime::Builder::new_multi_thread();
+    let tokio = tokio.worker_threads(WORKERS).enable_all().event_interval(EVENT_INTERVAL).build()?;
+    let mut phases: [Latencies; 3] = Default::default();
+    let mut raged = 0;
+    for _ in 0..TURNS {
+        raged += tokio.block_on(async { tokio::spawn(turn(Turn::new(house)?)).await? }).map(|(found, failures)| {
+            for (phase, found) in phases.iter_mut().zip(found) {
+                phase.due.extend(found.due);
+                phase.made.extend(found.made);
+            }
+            failures
+        })?;
+    }
+    let [quiet, raging, quarantined] = phases.map(|phase| (Samples::new(phase.due), Samples::new(phase.made)));
+    let mut rows = Vec::new();
+    let raging_words = format!("while ten rage ({raged} failed calls)");
+    for (words, found, target) in
+        [(raging_words.as_str(), &raging, 1.5), ("once the ten are quarantined", &quarantined, 1.1)]
+    {
+        for (percent, name, target) in [(50.0, "p50", None), (99.0, "p99", Some(target)), (100.0, "max", None)] {
+            for (from, ours, quiet, target) in
+                [("from when it was due", &found.0, &quiet.0, target), ("by itself", &found.1, &quiet.1, None)]
+            {
+                let figure = Spread::of(ours.percentile(percent));
+                let what = format!("a call of 100 neighbours, {from}, {words}, {name}");
+                let row = Row::figure("neighbours", what, Unit::Nanos, figure)
+                    .beside("when all is quiet", quiet.percentile(percent));
+                rows.push(Row { target, ..row });
+            }
+        }
+    }
+    Ok(rows)
+}
+
+/// One host with all of them.
+struct Turn {
+    runtime: Runtime,
+    neighbours: Vec<Extension>,
+    hostile: Vec<(Extension, Event)>,
+}
+
+impl Turn {
+    fn new(house: &House) -> Result<Self> {
+        let cache_folder = Some(house.folder().join("cache"));
+        let runtime = Runtime::new(RuntimeSettings { cache_folder, ..RuntimeSettings::default() })?;
+        let start = |guest: &str, number: usize, failures: u32| -> Result<Extension> {
+            let mut spec = spec(&format!("{guest}-{number}"), house.guest(guest))?;
+            spec.settings.budget.failures_in_a_row = failures;
+            spec.settings.budget.quarantine = FOR_GOOD;
+            Ok(runtime.start(spec)?)
+        };
+        let neighbours = (0..NEIGHBOURS as usize).map(|number| start("neighbour", number, 3)).collect::<Result<_>>()?;
+        let hostile = HOSTILE.iter().enumerate().map(|(number, (guest, event, payload))| {
+            let event = Event { name: (*event).into(), payload: payload.as_bytes().to_vec(), ..Event::default() };
+            // They are to rage as long as the measurement takes.
+            Ok((start(guest, number, u32::MAX)?, event))
+        });
+        let hostile = hostile.collect::<Result<_>>()?;
+        Ok(Self { runtime, neighbours, hostile })
+    }
+}
+
+/// Three phases; also returns how many calls of the hostile ones have failed while they raged.
+async fn turn(turn: Turn) -> Result<([Latencies; 3], u64)> {
+    let Turn { runtime, neighbours, hostile } = turn;
+    for extension in neighbours.iter().chain(hostile.iter().map(|(extension, _)| extension)) {
+        let status = extension.loaded().await;
+        ensure!(status == Status::Ready, "{}: {}", extension.id(), status.reason().unwrap_or(status.word()));
+    }
+    let quiet = phase(&neighbours).await?;
+    let failures = Arc::new(AtomicU64::new(0));
+    let ends = Arc::new(AtomicBool::new(false));
+    let mut callers = JoinSet::new();
+    for (extension, event) in &hostile {
+        let (extension, event) = (extension.clone(), event.clone());
+        let (failures, ends) = (Arc::clone(&failures), Arc::clone(&ends));
+        callers.spawn(async move {
+            while !ends.load(Ordering::Relaxed) {
+                match extension.call(event.clone(), Trigger::default()).await {
+                    Err(CallError::Failed(_)) => drop(failures.fetch_add(1, Ordering::Relaxed)),
+                    _ => sleep(REFUSED).await,
+                }
+            }
+        });
+    }
+    let raging = phase(&neighbours).await?;
+    let raged = failures.load(Ordering::Relaxed);
+    for (extension, _) in &hostile {
+        let mut settings = extension.settings().as_ref().clone();
+        settings.budget.failures_in_a_row = 3;
+        extension.apply(settings, "the bench").map_err(|error| anyhow!("{error}"))?;
+    }
+    let is_quarantined = |(extension, _): &(Extension, Event)| matches!(extension.status(), Status::Quarantined { .. });
+    while !hostile.iter().all(is_quarantined) {
+        sleep(REFUSED).await;
+    }
+    let quarantined = phase(&neighbours).await?;
+    ends.store(true, Ordering::Relaxed);
+    while let Some(caller) = callers.join_next().await {
+        caller?;
+    }
+    for neighbour in &neighbours {
+        has_all(neighbour)?;
+    }
+    runtime.shutdown(Duration::from_secs(10)).await;
+    Ok(([quiet, raging, quarantined], raged))
+}
+
+/// Calls each neighbour at a steady rate, all of them evenly spread.
+async fn phase(neighbours: &[Extension]) -> Result<Latencies> {
+    let mut callers = JoinSet::new();
+    let start = Instant::now() + PERIOD;
+    for (number, neighbour) in (0..).zip(neighbours) {
+        let neighbour = neighbour.clone();
+        callers.spawn(async move {
+            let mut latencies = Latencies::default();
+            let event = Event { name: "echo".into(), payload: b"hello".to_vec(), ..Event::default() };
+            for call in 0..CALLS {
+                let due = start + PERIOD * number / NEIGHBOURS + PERIOD * call;
+                sleep_until(due).await;
+                let made = Instant::now();
+                neighbour.call(event.clone(), Trigger::default()).await.context("a neighbour's call")?;
+                latencies.due.push(due.elapsed().as_nanos() as f64);
+                latencies.made.push(made.elapsed().as_nanos() as f64);
+            }
+            Ok::<_, anyhow::Error>(latencies)
+        });
+    }
+    let mut all = Latencies::default();
+    while let Some(caller) = callers.join_next().await {
+        let latencies = caller??;
+        all.due.extend(latencies.due);
+        all.made.extend(latencies.made);
+    }
+    Ok(all)
+}
+
+/// Each call has left a log, a metric and its invocation behind, and none has gone.
+fn has_all(neighbour: &Extension) -> Result<()> {
+    let calls = u64::from(3 * CALLS);
+    let usage = neighbour.usage();
+    for signal in [Signal::Log, Signal::Metric, Signal::Invocation] {
+        let (stored, evicted) = (usage.stored[signal as usize], usage.evicted[signal as usize]);
+        ensure!(stored >= calls && evicted == 0, "{}: {stored} {signal}, {evicted} evicted", neighbour.id());
+        let there = neighbour.reader(signal).all().len() as u64;
+        ensure!(there == stored, "{}: {there} of {stored} {signal}", neighbour.id());
+    }
+    ensure!(usage.dropped == 0, "{}: {} records dropped", neighbour.id(), usage.dropped);
+    Ok(())
+}
