@@ -59,7 +59,7 @@ pub(crate) struct Peer {
 }
 
 impl Plan {
-    /// Measures all sides in turns, after one turn that does not count.
+    /// Measures all sides in turns, each turn in an order drawn by lot, after one turn that does not count.
     pub(crate) fn run<const N: usize>(&self, mut sides: [Side<'_>; N]) -> Result<[Samples; N]> {
         let mut samples = std::array::from_fn(|_| Samples(Vec::new()));
         self.measure(&mut sides, &mut samples)?;
@@ -74,13 +74,16 @@ impl Plan {
     }
 
     fn measure(&self, sides: &mut [Side<'_>], samples: &mut [Samples]) -> Result<()> {
+        let mut order: Vec<usize> = (0..sides.len()).collect();
         for turn in 0..=self.repeats {
-            for (side, samples) in sides.iter_mut().zip(samples.iter_mut()) {
-                let nanos = side()?;
+            for side in order.iter().copied() {
+                let nanos = sides[side]()?;
                 if turn > 0 {
-                    samples.0.push(nanos);
+                    samples[side].0.push(nanos);
                 }
             }
+            // What one side leaves in the processor's caches is felt by the next.
+            fastrand::shuffle(&mut order);
         }
         Ok(())
     }

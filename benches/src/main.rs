@@ -27,6 +27,8 @@ mod span;
 mod start;
 mod strip;
 mod table;
+#[path = "../guests/visit.rs"]
+mod visit;
 
 use std::cell::OnceCell;
 use std::path::PathBuf;

@@ -130,6 +130,6 @@ pub mod __private {
     #[cfg(target_family = "wasm")]
     pub use crate::lifecycle::Exports;
     pub use crate::lifecycle::{config, reason, restored, saved};
-    pub use crate::log::write;
+    pub use crate::log::{write_formatted, write_literal};
     pub use glasshouse_wire::LogSite;
 }

@@ -39,16 +39,11 @@ pub(crate) fn forget_threshold() {
     THRESHOLD.set(UNKNOWN);
 }
 
-/// Sends or gathers one log: the prefix of its place in the source, the message unless that is literal and thus in the prefix, and
-/// the fields.
+/// Sends or gathers one log whose message is literal and thus in the prefix of its place in the source. Nothing of the author's
+/// runs while it is written, so it is gathered where it is written. (It takes no more arguments than go in registers: for
+/// others a guest waits for its stack.)
 #[doc(hidden)]
-#[inline]
-pub fn write(prefix: &[u8], is_literal: bool, message: fmt::Arguments<'_>, fields: &[Field<'_>]) {
-    if is_literal { write_literal(prefix, fields) } else { write_formatted(prefix, message, fields) }
-}
-
-/// Nothing of the author's runs while such a log is written, so it is gathered where it is written.
-fn write_literal(prefix: &[u8], fields: &[Field<'_>]) {
+pub fn write_literal(prefix: &[u8], fields: &[Field<'_>]) {
     if let Some(batch) = batch::current() {
         if is_gathered(prefix) {
             let time = batch.time();
@@ -61,8 +56,10 @@ fn write_literal(prefix: &[u8], fields: &[Field<'_>]) {
     encode(|buffer| wire::write_log_at(buffer, prefix, fields), backend::emit);
 }
 
-/// To format the message runs code of the author's, which may log or trap, so such a log is gathered once it is whole.
-fn write_formatted(prefix: &[u8], message: fmt::Arguments<'_>, fields: &[Field<'_>]) {
+/// Sends or gathers one log whose message is not in the prefix. To format it runs code of the author's, which may log or trap, so
+/// such a log is gathered once it is whole.
+#[doc(hidden)]
+pub fn write_formatted(prefix: &[u8], message: fmt::Arguments<'_>, fields: &[Field<'_>]) {
     let batch = batch::current();
     let gathered = is_gathered(prefix);
     let time = batch.filter(|_| gathered).and_then(Batch::time);
@@ -177,12 +174,10 @@ macro_rules! __fields {
                 message: $message,
             };
             static PREFIX: [u8; SITE.prefix_bytes()] = SITE.prefix();
-            $crate::__private::write(
-                &PREFIX,
-                const { SITE.is_literal() },
-                ::std::format_args!($message $($arguments)*),
-                &[$($crate::Field { name: $key, value: $value }),*],
-            );
+            match &[$($crate::Field { name: $key, value: $value }),*] {
+                fields if const { SITE.is_literal() } => $crate::__private::write_literal(&PREFIX, fields),
+                fields => $crate::__private::write_formatted(&PREFIX, ::std::format_args!($message $($arguments)*), fields),
+            }
         }
     };
     (@then (span $name:expr, $kind:expr) [$(($key:expr, $value:expr),)*]) => {

@@ -6,13 +6,26 @@ use serde_json::{Value, json};
 use crate::harness::{Place, json_lines};
 
 /// The keys of a summary, in their order.
-const SUMMARY_KEYS: [&str; 21] = [
+const SUMMARY_KEYS: [&str; 34] = [
     "extension",
     "state",
     "calls",
     "errors",
     "fuel",
     "guest_cpu_ns",
+    "host_cpu_ns",
+    "elapsed_ns",
+    "in_guest_ns",
+    "in_host_ns",
+    "queued_ns",
+    "waiting_ns",
+    "idle_ns",
+    "unattributed_ns",
+    "host_calls",
+    "read_bytes",
+    "written_bytes",
+    "sent_bytes",
+    "received_bytes",
     "memory_bytes",
     "memory_peak_bytes",
     "resources",
@@ -181,7 +194,7 @@ fn an_extension_that_keeps_failing_is_quarantined_and_the_exit_code_says_so() {
     let ended = place.glasshouse(&["run", "plugins", "--feed", "feed.jsonl", "--exit-when-done"]).expect_code(4);
     let answers = ended.json_lines();
     let kinds: Vec<_> = of(&answers, "panic").into_iter().map(|answer| answer["error"]["kind"].clone()).collect();
-    assert_eq!(kinds, ["panic", "panic", "panic", "unavailable"]);
+    assert_eq!(kinds, ["panic", "panic", "panic", "quarantined"]);
     assert_eq!(of(&answers, "neighbour")[0]["ok"], true);
     assert!(ended.stderr.contains("quarantined"), "{}", ended.stderr);
 }

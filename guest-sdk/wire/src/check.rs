@@ -1,6 +1,6 @@
 //! Validates a log without taking it apart: for the host's hot path, where most logs are stored as they came.
 
-use crate::{FLAG_SOURCE, FLAG_TIME, Level, Malformed, Reader};
+use crate::{FLAG_SOURCE, FLAG_TIME, KIND_LOG, Level, Malformed, Reader, decode};
 
 /// What the host has to know of a log to store it as it came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,9 +29,54 @@ pub fn set_log_time(body: &mut [u8], time: i64) {
     }
 }
 
-/// Validates a log's body, and accepts exactly what [`decode`](crate::decode) accepts.
+/// Looks at the parts of a log while they are validated, in their order, and may know some of them already.
+pub trait LogWatch {
+    /// Whether the texts from target to message were found valid before in these very bytes, which hold their lengths, too,
+    /// and the source's file and line if the log has one.
+    fn knows_start(&mut self, has_source: bool, start: &[u8]) -> bool;
+
+    /// The same of a field's name, with its length.
+    fn knows_name(&mut self, name: &[u8]) -> bool;
+
+    /// Shows the text of a field.
+    fn see_text(&mut self, text: &[u8]);
+}
+
+/// Knows nothing, and has seen nothing.
+struct Unwatched;
+
+impl LogWatch for Unwatched {
+    fn knows_start(&mut self, _has_source: bool, _start: &[u8]) -> bool {
+        false
+    }
+
+    fn knows_name(&mut self, _name: &[u8]) -> bool {
+        false
+    }
+
+    fn see_text(&mut self, _text: &[u8]) {}
+}
+
+/// Validates a log's body, and accepts exactly what [`decode`] accepts.
 #[inline]
 pub fn check_log(body: &[u8]) -> Result<LogSummary, Malformed> {
+    check_log_with(body, &mut Unwatched)
+}
+
+/// The same, watched. What was seen of a log that is refused means nothing.
+#[inline]
+pub fn check_log_with(body: &[u8], watch: &mut impl LogWatch) -> Result<LogSummary, Malformed> {
+    check(body, watch).map_err(|malformed| first_fault(body, malformed))
+}
+
+/// What [`decode`] refuses the body for: a body may be malformed in many ways, and lengths are looked at before texts here.
+#[cold]
+fn first_fault(body: &[u8], malformed: Malformed) -> Malformed {
+    decode(KIND_LOG, body).err().unwrap_or(malformed)
+}
+
+#[inline]
+fn check(body: &[u8], watch: &mut impl LogWatch) -> Result<LogSummary, Malformed> {
     let mut reader = Reader::new(body);
     let level = Level::from_byte(reader.byte()?).ok_or(Malformed("unknown level"))?;
     let flags = reader.byte()?;
@@ -39,19 +84,32 @@ pub fn check_log(body: &[u8]) -> Result<LogSummary, Malformed> {
         return Err(Malformed("unknown flag bits"));
     }
     let time = if flags & FLAG_TIME == 0 { None } else { Some(reader.integer()?) };
-    let texts_at = body.len() - reader.rest().len();
-    skip_text(&mut reader)?;
-    if flags & FLAG_SOURCE != 0 {
-        skip_text(&mut reader)?;
+    let at = |reader: &Reader<'_>| body.len() - reader.rest().len();
+    let texts_at = at(&reader);
+    let target = bytes(&mut reader)?;
+    let has_source = flags & FLAG_SOURCE != 0;
+    let file = if has_source { bytes(&mut reader)? } else { &[] };
+    if has_source {
         reader.varint()?;
     }
-    skip_text(&mut reader)?;
-    let fields_at = body.len() - reader.rest().len();
+    let message = bytes(&mut reader)?;
+    let fields_at = at(&reader);
+    if !watch.knows_start(has_source, &body[texts_at..fields_at]) {
+        [target, file, message].into_iter().try_for_each(text)?;
+    }
     let fields = reader.varint()?;
     for _ in 0..fields {
-        skip_text(&mut reader)?;
+        let name_at = at(&reader);
+        let name = bytes(&mut reader)?;
+        if !watch.knows_name(&body[name_at..at(&reader)]) {
+            text(name)?;
+        }
         match reader.byte()? {
-            0 => skip_text(&mut reader)?,
+            0 => {
+                let value = bytes(&mut reader)?;
+                text(value)?;
+                watch.see_text(value);
+            }
             1 | 2 => {
                 reader.take(8)?;
             }
@@ -66,10 +124,15 @@ pub fn check_log(body: &[u8]) -> Result<LogSummary, Malformed> {
     }
 }
 
+/// What stands where a text should, with its length before it.
 #[inline]
-fn skip_text(reader: &mut Reader<'_>) -> Result<(), Malformed> {
+fn bytes<'b>(reader: &mut Reader<'b>) -> Result<&'b [u8], Malformed> {
     let length = reader.varint()?;
-    let bytes = reader.take(length as usize)?;
+    reader.take(length as usize)
+}
+
+#[inline]
+fn text(bytes: &[u8]) -> Result<(), Malformed> {
     if is_ascii(bytes) || str::from_utf8(bytes).is_ok() { Ok(()) } else { Err(Malformed("text is not UTF-8")) }
 }
 

@@ -33,7 +33,7 @@ mod decode;
 mod encode;
 mod site;
 
-pub use check::{LogSummary, check_log, set_log_time};
+pub use check::{LogSummary, LogWatch, check_log, check_log_with, set_log_time};
 pub use decode::{FieldIter, Fields, Malformed, Reader, Records, decode, records};
 pub use encode::{
     batched_head, begin_batch, put_fields, put_str, put_varint, record, write_alert, write_error, write_log,

@@ -123,6 +123,7 @@ const BUFFER_BYTES: usize = 1024;
 
 /// Writes a batch of one log whose message is a literal, and thus in the prefix of its [`LogSite`]; gives the part of
 /// the buffer that holds it.
+#[inline]
 pub fn write_log_at<'b>(buffer: &'b mut Vec<u8>, prefix: &[u8], fields: &[Field<'_>]) -> &'b [u8] {
     let length = loop {
         if let Some(left) = try_write(buffer, prefix, fields) {
@@ -174,6 +175,7 @@ pub fn prefix_level(prefix: &[u8]) -> Option<Level> {
 /// Writes a log whose message is a literal, and thus in the prefix of its [`LogSite`], as one more record of a batch: to
 /// the start of `room`, which what was gathered before it left. Gives the bytes that it took; without room enough, `None`,
 /// and what is in `room` means nothing.
+#[inline]
 pub fn write_log_record(room: &mut [u8], prefix: &[u8], time: Option<i64>, fields: &[Field<'_>]) -> Option<usize> {
     let record = prefix.get(1..)?;
     let mut left = Room(&mut *room);

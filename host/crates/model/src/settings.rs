@@ -30,7 +30,7 @@ pub struct Settings {
 /// What measures an extension's work, and slices it so that its neighbours run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Metering {
-    /// The processor's time only: faster. No fuel is counted, so that `fuel_per_call` has no effect, and what a call uses
+    /// The processor's time only: faster. No fuel is counted, so that budgets of fuel have no effect, and what a call uses
     /// differs from run to run.
     Cpu,
     /// Fuel: the same input burns the same on every run.

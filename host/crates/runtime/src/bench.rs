@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use glasshouse_model::SpanCost;
 use glasshouse_model::settings::Settings;
 use glasshouse_telemetry::{Load, Store, StoreSettings};
 use tokio::sync::watch;
@@ -34,6 +35,11 @@ impl Instance {
     /// The extension, to read what it recorded.
     pub fn extension(&self) -> &Extension {
         &self.extension
+    }
+
+    /// Reads what the instance has used twice, as a span does at its two ends, and gives the difference.
+    pub fn read_cost(&self) -> SpanCost {
+        self.sandbox.read_cost()
     }
 
     /// Calls its handler.

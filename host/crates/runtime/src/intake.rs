@@ -223,14 +223,17 @@ impl Intake {
             if let Ok((wire::KIND_LOG, body)) = record
                 && body.len() <= cuts.uncut
             {
-                match wire::check_log(body) {
+                let mut known = self.clean_starts.borrow_mut();
+                let mut search = self.recorder.redactor().watch(&known);
+                let checked = wire::check_log_with(body, &mut search);
+                let seen = search.seen();
+                match checked {
                     Ok(log) if log.fields as usize <= cuts.fields => {
                         if self.recorder.admit_log(log.level, &self.context_bytes) {
                             let head = self.head(arrival, false);
                             if self.recorder.affords(Worth::of_log(log.level), &head, body.len()) {
                                 let body = with_time(body, arrival.corrected(log.time));
-                                let start = log.texts_at..log.fields_at;
-                                self.recorder.append_log(head, &body, start, &mut self.clean_starts.borrow_mut());
+                                self.recorder.append_log(head, &body, &log, seen, &mut known);
                             }
                         }
                         continue;

@@ -25,6 +25,7 @@ mod imports;
 mod inspect;
 mod intake;
 mod limiter;
+mod lines;
 mod loader;
 mod mailbox;
 mod meter;
@@ -182,10 +183,10 @@ impl Runtime {
                 })
                 .ok()
         });
-        let compiler = Compiler::new(settings.compile);
+        let compiler = Arc::new(Compiler::new(settings.compile));
         compiler.warn_if_in_process();
         Ok(Self {
-            loader: Loader::new(Arc::clone(&engines), cache, compiler, settings.compile_threads),
+            loader: Loader::new(Arc::clone(&engines), cache, Arc::clone(&compiler), settings.compile_threads),
             engines,
             registry: Arc::default(),
             depot: settings.depot.unwrap_or_else(|| Depot::in_memory(Arc::clone(&settings.clock))),
@@ -194,7 +195,7 @@ impl Runtime {
             determinism: settings.determinism,
             phase: watch::Sender::new(Phase::Running),
             traffic: Arc::default(),
-            symbols: Arc::default(),
+            symbols: Arc::new(Symbols::new(compiler)),
         })
     }
 

@@ -150,13 +150,18 @@ impl LoadError {
 pub(crate) struct Loader {
     engines: Arc<Engines>,
     cache: Option<Cache>,
-    compiler: Compiler,
+    compiler: Arc<Compiler>,
     small: Semaphore,
     large: Semaphore,
 }
 
 impl Loader {
-    pub(crate) fn new(engines: Arc<Engines>, cache: Option<Cache>, compiler: Compiler, threads: usize) -> Arc<Self> {
+    pub(crate) fn new(
+        engines: Arc<Engines>,
+        cache: Option<Cache>,
+        compiler: Arc<Compiler>,
+        threads: usize,
+    ) -> Arc<Self> {
         let large = Semaphore::new(if compiler.is_contained() { LARGE_LANES } else { 1 });
         let small = Semaphore::new(threads.max(1));
         Arc::new(Self { engines, cache, compiler, small, large })

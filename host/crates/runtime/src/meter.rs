@@ -51,7 +51,7 @@ pub(crate) struct Measured {
 /// which a slice keeps short, and by the thread's CPU clock for all further ones, so that what the system took
 /// from a long call is not charged to it. The time between polls goes to `pulse`.
 pub(crate) async fn run<F: Future>(
-    call: F,
+    mut call: Pin<&mut F>,
     start: u64,
     deadline: Duration,
     clock: &dyn Clock,
@@ -59,7 +59,6 @@ pub(crate) async fn run<F: Future>(
     pace: Option<&Pace>,
     pulse: &Pulse,
 ) -> (Ended<F::Output>, Measured) {
-    let mut call = pin!(call);
     let deadline_nanos = u64::try_from(deadline.as_nanos()).unwrap_or(u64::MAX);
     let mut measured = Measured { cpu_estimated: true, ..Measured::default() };
     let mut paused_at = start;

@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use glasshouse_model::record::KIND_FAILURE;
 use glasshouse_model::settings::Settings;
 use glasshouse_model::standing::Spent;
 use glasshouse_model::{
-    Clock, Context, Digest, ExtensionId, Failure, FailureKind, Invocation, Origin, Outcome, Signal, SpanId, TraceId,
-    UnixNanos,
+    Clock, Context, Digest, ExtensionId, Failure, FailureKind, Invocation, Origin, Outcome, Signal, SpanCost, SpanId,
+    TraceId, UnixNanos,
 };
 use glasshouse_telemetry::{CleanStarts, Drop, Head, Recorder};
 use tokio::sync::watch;
@@ -248,6 +248,13 @@ pub(crate) enum BuildError {
 }
 
 impl Sandbox {
+    /// The difference of two readings that are taken one after the other.
+    pub(crate) fn read_cost(&self) -> SpanCost {
+        let read = || self.store.data().reading(self.store.get_fuel().ok());
+        let start = read();
+        read().since(&start)
+    }
+
     /// What the last invocation used.
     pub(crate) fn spent(&self) -> &Spent {
         &self.spent
@@ -289,9 +296,12 @@ impl Sandbox {
         }
         let ticking = blueprint.machine.ticker.as_ref().map(Ticker::tick);
         let live = self.instance.take();
-        let call = perform(blueprint, settings, &mut self.store, live, job);
-        let (mut ended, measured) =
-            run(call, began_at, deadline, &*blueprint.clock, &mut self.phase, self.pace.as_deref(), &self.pulse).await;
+        let (mut ended, measured) = {
+            // Where it stays: moving what it may become costs a short call more than most else.
+            let call = pin!(perform(blueprint, settings, &mut self.store, live, job));
+            let (pace, pulse) = (self.pace.as_deref(), &self.pulse);
+            run(call, began_at, deadline, &*blueprint.clock, &mut self.phase, pace, pulse).await
+        };
         if self.pulse.is_exceeded() && matches!(ended, Ended::Finished(Ok(_))) {
             ended = Ended::TooManyHostCalls;
         }

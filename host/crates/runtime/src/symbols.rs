@@ -1,19 +1,16 @@
-//! From a stored stack's offsets to source lines: reads a component's own DWARF, away from the guest's thread.
+//! From a stored stack's offsets to source lines, away from the guest's thread.
 
-use std::cell::OnceCell;
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use glasshouse_model::{Digest, Frame, limits, text};
-use wasmparser::{Parser, Payload};
+use glasshouse_model::{Digest, Frame};
 
-use crate::demangle::demangled;
+use crate::compile::Compiler;
+use crate::lines;
 
-/// Components whose line tables are kept in memory at once; each is about twice the size of its debug sections.
-const COMPONENTS: usize = 8;
-/// Inlined functions that are shown for one frame.
-const INLINED: usize = 16;
+/// Offsets whose places are kept; each is a few hundred bytes.
+const KEPT: usize = 4096;
 
 /// A place in the guest's source.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,163 +23,93 @@ pub struct SourceFrame {
     pub inlined: bool,
 }
 
-type Bytes = gimli::EndianArcSlice<gimli::LittleEndian>;
-
-/// Looks up source lines; keeps what it has parsed. While one component is parsed, the others are not waited for.
-#[derive(Default)]
-pub(crate) struct Symbols(Mutex<HashMap<Digest, Component>>);
-
-/// A component's lines once they are parsed; `None` if it has none.
-type Component = Arc<Mutex<OnceCell<Option<Lines>>>>;
-
-/// The core modules of a component that carry line tables.
-struct Lines(Vec<ModuleLines>);
-
-struct ModuleLines {
-    /// Where the module lies in the component file, and its code section in turn.
-    range: std::ops::Range<u64>,
-    code_start: u64,
-    context: addr2line::Context<Bytes>,
+/// Looks up source lines, and keeps what it has found. While one component is read, the others are not waited for.
+pub(crate) struct Symbols {
+    compiler: Arc<Compiler>,
+    known: Mutex<Known>,
 }
 
+/// The places of offsets in components.
+type Known = HashMap<(Digest, u64), Vec<SourceFrame>>;
+
 impl Symbols {
-    /// The source places of a stack, innermost first, inlined functions included. Blocks: it may parse megabytes.
+    pub(crate) fn new(compiler: Arc<Compiler>) -> Self {
+        Self { compiler, known: Mutex::default() }
+    }
+
+    /// The source places of a stack, innermost first, inlined functions included. Blocks: megabytes may be read.
     ///
     /// Frames keep only their function's name if the component has no line tables, or its file is not the one that
     /// failed any more.
     pub(crate) fn resolve(&self, component: &Path, digest: &Digest, frames: &[Frame]) -> Vec<SourceFrame> {
-        let entry = self.entry(digest);
-        let entry = entry.lock().unwrap_or_else(PoisonError::into_inner);
-        let lines = entry.get_or_init(|| Lines::read(component, digest));
-        frames.iter().flat_map(|frame| resolve_frame(lines.as_ref(), frame)).collect()
+        let offsets: BTreeSet<_> = {
+            let known = self.known();
+            frames.iter().filter_map(|frame| frame.offset).filter(|at| !known.contains_key(&(*digest, *at))).collect()
+        };
+        let offsets: Vec<_> = offsets.into_iter().collect();
+        if !offsets.is_empty() {
+            let found = self.look_up(component, digest, &offsets);
+            let mut known = self.known();
+            if known.len() + offsets.len() > KEPT {
+                known.clear();
+            }
+            known.extend(offsets.iter().map(|offset| (*digest, *offset)).zip(found));
+        }
+        let known = self.known();
+        frames
+            .iter()
+            .flat_map(|frame| placed(frame, frame.offset.and_then(|offset| known.get(&(*digest, offset)))))
+            .collect()
     }
 
-    fn entry(&self, digest: &Digest) -> Component {
-        let mut components = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if components.len() >= COMPONENTS && !components.contains_key(digest) {
-            components.clear();
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The places of each offset; none of any that could not be found, which is tried once only.
+    fn look_up(&self, path: &Path, digest: &Digest, offsets: &[u64]) -> Vec<Vec<SourceFrame>> {
+        let nothing = || vec![Vec::new(); offsets.len()];
+        let Ok(bytes) = std::fs::read(path) else { return nothing() };
+        if blake3::hash(&bytes).as_bytes() != &digest.0 {
+            tracing::debug!(component = %path.display(), "the component has changed; stacks of the old one have no lines");
+            return nothing();
         }
-        Arc::clone(components.entry(*digest).or_default())
+        if !self.compiler.is_contained() {
+            return lines::find(&bytes, offsets);
+        }
+        let answer = match self.compiler.lines(&lines::question(&bytes, offsets)) {
+            Ok(answer) => answer,
+            Err(cause) => {
+                tracing::warn!(component = %path.display(), "its stacks have no source lines: {cause}");
+                return nothing();
+            }
+        };
+        lines::understood(&answer, offsets.len()).unwrap_or_else(|_| nothing())
     }
 }
 
-fn resolve_frame(lines: Option<&Lines>, frame: &Frame) -> Vec<SourceFrame> {
-    let plain = || vec![SourceFrame { function: frame.function.clone(), location: None, inlined: false }];
-    let Some((lines, offset)) = lines.zip(frame.offset) else { return plain() };
-    let mut found = lines.find(offset).unwrap_or_default();
-    match found.last_mut() {
+/// A frame with its places; by its name alone where there are none.
+fn placed(frame: &Frame, places: Option<&Vec<SourceFrame>>) -> Vec<SourceFrame> {
+    let mut places = places.cloned().unwrap_or_default();
+    match places.last_mut() {
         // The outermost one is the function that the name section knows, often better.
         Some(outermost) if !frame.function.is_empty() => outermost.function.clone_from(&frame.function),
         Some(_) => {}
-        None => return plain(),
+        None => places.push(SourceFrame { function: frame.function.clone(), location: None, inlined: false }),
     }
-    found
-}
-
-impl Lines {
-    fn read(path: &Path, digest: &Digest) -> Option<Self> {
-        let bytes = std::fs::read(PathBuf::from(path)).ok()?;
-        if blake3::hash(&bytes).as_bytes() != &digest.0 {
-            tracing::debug!(component = %path.display(), "the component has changed; stacks of the old one have no lines");
-            return None;
-        }
-        let mut modules = Vec::new();
-        // One entry for each nested module or component: its range, code section and debug sections.
-        let mut open: Vec<Nested> = Vec::new();
-        for payload in Parser::new(0).parse_all(&bytes) {
-            match payload.ok()? {
-                Payload::ModuleSection { unchecked_range, .. } => open.push(Nested::new(unchecked_range, true)),
-                Payload::ComponentSection { unchecked_range, .. } => open.push(Nested::new(unchecked_range, false)),
-                Payload::CodeSectionStart { range, .. } => {
-                    if let Some(nested) = open.last_mut() {
-                        nested.code_start = Some(range.start as u64);
-                    }
-                }
-                Payload::CustomSection(section) if section.name().starts_with(".debug_") => {
-                    if let Some(nested) = open.last_mut() {
-                        nested.sections.insert(section.name().to_owned(), section.data().into());
-                    }
-                }
-                Payload::End(_) => modules.extend(open.pop().and_then(Nested::finish)),
-                _ => {}
-            }
-        }
-        Some(Self(modules))
-    }
-
-    fn find(&self, offset: u64) -> Option<Vec<SourceFrame>> {
-        let module = self.0.iter().find(|module| module.range.contains(&offset))?;
-        let address = offset.checked_sub(module.code_start)?;
-        let mut frames = module.context.find_frames(address).skip_all_loads().ok()?;
-        let mut found = Vec::new();
-        while let Ok(Some(frame)) = frames.next() {
-            let function = frame.function.and_then(|function| Some(demangled(&function.raw_name().ok()?)));
-            let location = frame.location.as_ref().and_then(source_place);
-            found.push(SourceFrame { function: function.unwrap_or_default(), location, inlined: true });
-            if found.len() == INLINED {
-                break;
-            }
-        }
-        if let Some(outermost) = found.last_mut() {
-            outermost.inlined = false;
-        }
-        Some(found)
-    }
-}
-
-/// A file and a line, if both are known.
-fn source_place(place: &addr2line::Location<'_>) -> Option<(String, u32)> {
-    Some((text::cut(place.file?, limits::NAME_BYTES).to_owned(), place.line?))
-}
-
-/// A module or component within a component, while it is parsed.
-struct Nested {
-    range: std::ops::Range<usize>,
-    is_module: bool,
-    code_start: Option<u64>,
-    sections: HashMap<String, std::sync::Arc<[u8]>>,
-}
-
-impl Nested {
-    fn new(range: std::ops::Range<usize>, is_module: bool) -> Self {
-        Self { range, is_module, code_start: None, sections: HashMap::new() }
-    }
-
-    fn finish(self) -> Option<ModuleLines> {
-        if !self.is_module || !self.sections.contains_key(".debug_info") {
-            return None;
-        }
-        let dwarf = gimli::Dwarf::load(|id| {
-            let bytes = self.sections.get(id.name()).cloned().unwrap_or_else(|| std::sync::Arc::from([]));
-            Ok::<_, gimli::Error>(Bytes::new(bytes, gimli::LittleEndian))
-        });
-        let context = addr2line::Context::from_dwarf(dwarf.ok()?).ok()?;
-        Some(ModuleLines {
-            range: self.range.start as u64..self.range.end as u64,
-            code_start: self.code_start?,
-            context,
-        })
-    }
+    places
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::compile::CompileSettings;
 
     #[test]
-    fn a_component_that_is_being_parsed_holds_up_no_other() {
-        let symbols = Symbols::default();
-        let slow = symbols.entry(&Digest([1; 32]));
-        let _parsing = slow.lock().expect("nobody else has it");
+    fn frames_of_a_component_that_is_gone_keep_their_names() {
+        let symbols = Symbols::new(Arc::new(Compiler::new(CompileSettings::default())));
         let frame = Frame { function: "f".to_owned(), offset: Some(1) };
         let found = symbols.resolve(Path::new("/no/such/file"), &Digest([2; 32]), &[frame]);
         assert_eq!(found, [SourceFrame { function: "f".to_owned(), location: None, inlined: false }]);
-    }
-
-    #[test]
-    fn a_file_name_of_megabytes_is_cut() {
-        let name = "x".repeat(1 << 20);
-        let place = addr2line::Location { file: Some(&name), line: Some(7), column: None };
-        assert_eq!(source_place(&place), Some(("x".repeat(limits::NAME_BYTES), 7)));
     }
 }

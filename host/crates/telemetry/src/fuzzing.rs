@@ -24,7 +24,7 @@ static SAMPLES: LazyLock<(Vec<u8>, Vec<u8>)> = LazyLock::new(|| {
         extension: "sample".into(),
         boot: 0,
     };
-    let Ok((segment, mut writer)) = Segment::anonymous(1, SAMPLE_BYTES, header.incarnation.key()) else {
+    let Ok((segment, mut writer)) = Segment::anonymous(1, SAMPLE_BYTES, Some(header.incarnation.key())) else {
         unreachable!("there is memory for a sample")
     };
     for sequence in 1..=100 {

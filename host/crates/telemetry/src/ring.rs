@@ -318,7 +318,7 @@ impl Ring {
     /// Starts a segment in memory, and retires those that the bounds no longer allow. The memory of a retired one is used
     /// again if no reader holds it: fresh memory costs a page fault every few records.
     fn start_in_memory(&self, shelf: &mut Shelf, parts: &FrameParts<'_>) -> io::Result<(Arc<Segment>, SegmentWriter)> {
-        let key = shelf.incarnation.key();
+        let key = self.disk.as_ref().map(|_| shelf.incarnation.key());
         let capacity = SEGMENT_BYTES.max(parts.padded_len());
         if let Some(disk) = &self.disk {
             if let Some(last) = shelf.segments.last() {
@@ -333,7 +333,7 @@ impl Ring {
             {
                 disk.remove(&retired);
             }
-            return Self::start_anonymous(shelf, parts, capacity);
+            return Self::start_anonymous(shelf, parts, capacity, key);
         }
         let oldest_wanted = (parts.sequence + 1).saturating_sub(self.bounds.records as u64);
         let current = &mut shelf.segments;
@@ -352,7 +352,7 @@ impl Ring {
         let reusable = retired.into_iter().find(|segment| segment.capacity() == capacity);
         match reusable.and_then(|segment| Segment::reuse(segment, parts.sequence, key)) {
             Some(reused) => Ok(reused),
-            None => Self::start_anonymous(shelf, parts, capacity),
+            None => Self::start_anonymous(shelf, parts, capacity, key),
         }
     }
 
@@ -361,8 +361,9 @@ impl Ring {
         shelf: &Shelf,
         parts: &FrameParts<'_>,
         capacity: usize,
+        key: Option<u32>,
     ) -> io::Result<(Arc<Segment>, SegmentWriter)> {
-        let (segment, writer) = Segment::anonymous(parts.sequence, capacity, shelf.incarnation.key())?;
+        let (segment, writer) = Segment::anonymous(parts.sequence, capacity, key)?;
         if !shelf.segments.is_empty() {
             segment.populate();
         }

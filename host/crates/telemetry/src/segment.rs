@@ -23,8 +23,8 @@ pub(crate) struct Segment {
     /// Where the records start: after the file's header, or at 0.
     start: usize,
     first_sequence: u64,
-    /// The key of its records' checksums.
-    key: u32,
+    /// The key of its records' checksums; `None` if they have none, since they stay in memory.
+    key: Option<u32>,
     /// Committed bytes of records in the low half, their number in the high half, so that both change at once.
     committed: AtomicU64,
     file: Option<OnDisk>,
@@ -40,7 +40,11 @@ pub(crate) struct OnDisk {
 
 impl Segment {
     /// An empty segment in anonymous memory, and its only writer. Its pages are taken as they are written.
-    pub(crate) fn anonymous(first_sequence: u64, capacity: usize, key: u32) -> io::Result<(Arc<Self>, SegmentWriter)> {
+    pub(crate) fn anonymous(
+        first_sequence: u64,
+        capacity: usize,
+        key: Option<u32>,
+    ) -> io::Result<(Arc<Self>, SegmentWriter)> {
         let memory = MmapMut::map_anon(capacity)?;
         Ok(Self::begin(MmapRaw::from(memory), 0, first_sequence, key, None))
     }
@@ -52,7 +56,11 @@ impl Segment {
     }
 
     /// The same, in the memory of a segment that nobody else holds any more; `None` if somebody does.
-    pub(crate) fn reuse(retired: Arc<Self>, first_sequence: u64, key: u32) -> Option<(Arc<Self>, SegmentWriter)> {
+    pub(crate) fn reuse(
+        retired: Arc<Self>,
+        first_sequence: u64,
+        key: Option<u32>,
+    ) -> Option<(Arc<Self>, SegmentWriter)> {
         let retired = Arc::into_inner(retired)?;
         Some(Self::begin(retired.memory, 0, first_sequence, key, None))
     }
@@ -68,7 +76,7 @@ impl Segment {
             memory,
             HEADER_BYTES,
             header.first_sequence,
-            header.incarnation.key(),
+            Some(header.incarnation.key()),
             Some(OnDisk { bytes: size, path }),
         )
     }
@@ -77,7 +85,7 @@ impl Segment {
         memory: MmapRaw,
         start: usize,
         first_sequence: u64,
-        key: u32,
+        key: Option<u32>,
         file: Option<OnDisk>,
     ) -> (Arc<Self>, SegmentWriter) {
         let segment = Arc::new(Self { memory, start, first_sequence, key, committed: AtomicU64::new(0), file });
@@ -93,7 +101,7 @@ impl Segment {
         let bytes: usize = records.clone().map(|parts| parts.padded_len()).sum();
         let Some(first) = records.clone().next() else { return Ok(None) };
         let memory = MmapRaw::from(MmapMut::map_anon(bytes)?);
-        let (segment, mut writer) = Self::begin(memory, 0, first.sequence, key, Some(file));
+        let (segment, mut writer) = Self::begin(memory, 0, first.sequence, Some(key), Some(file));
         for parts in records {
             writer.append(&parts);
         }
@@ -109,8 +117,9 @@ impl Segment {
         self.memory.len() - self.start
     }
 
+    /// The key of its records' checksums, which what is or may become a file has.
     pub(crate) fn key(&self) -> u32 {
-        self.key
+        self.key.unwrap_or_default()
     }
 
     /// The file that its records are in, too.

@@ -1,19 +1,19 @@
 //! All telemetry of one extension: a ring for each signal, its ledger, and what was dropped.
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use glasshouse_model::record::KIND_INVOCATION;
 use glasshouse_model::settings::{Settings, TelemetryBudget};
+use glasshouse_model::wire::LogSummary;
 use glasshouse_model::{Level, Origin, Signal, UnixNanos, wire};
 
 use crate::frame::{FrameParts, MAX_CONTEXT_BYTES};
 use crate::gates::Gates;
 use crate::overhead::Overhead;
 use crate::reader::Reader;
-use crate::redact::{CleanStarts, Redactor};
+use crate::redact::{CleanStarts, Redactor, SeenLog};
 use crate::ring::{Bounds, Ring, SEGMENT_BYTES};
 use crate::{Ledger, Usage};
 
@@ -231,10 +231,17 @@ impl Recorder {
         self.append_searched(signal, head, kind, body, self.0.redactor.is_suspect(body))
     }
 
-    /// The same for a guest's log, with what [`Redactor::is_suspect_log`] asks for.
+    /// The same for a guest's log, with what was seen of it by [`Redactor::watch`] when it was validated.
     #[inline]
-    pub fn append_log(&self, head: Head<'_>, body: &[u8], start: Range<usize>, known: &mut CleanStarts) -> u64 {
-        let is_suspect = self.0.redactor.is_suspect_log(body, start, known);
+    pub fn append_log(
+        &self,
+        head: Head<'_>,
+        body: &[u8],
+        log: &LogSummary,
+        seen: SeenLog,
+        known: &mut CleanStarts,
+    ) -> u64 {
+        let is_suspect = self.0.redactor.is_suspect_log(body, log, seen, known);
         self.append_searched(Signal::Log, head, wire::KIND_LOG, body, is_suspect)
     }
 

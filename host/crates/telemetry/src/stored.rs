@@ -163,7 +163,7 @@ fn refresh(copies: &mut BTreeMap<u64, Copy>, number: u64, path: &Path) -> io::Re
             (whole.header.clone(), frame.sequence, whole.key, whole.bytes.len())
         }
     };
-    let (_, writer) = Segment::anonymous(first, length.max(HEADER_BYTES), key)?;
+    let (_, writer) = Segment::anonymous(first, length.max(HEADER_BYTES), Some(key))?;
     let mut copy = Copy { writer, header, key, at: HEADER_BYTES, next_sequence: first };
     copy.extend(&file)?;
     copies.insert(number, copy);

@@ -83,7 +83,7 @@ pub(super) static KEYS: &[Key] = &[
         "budget.metering",
         Kind::Metering,
         "fuel",
-        "What measures and slices its work: fuel, exact and repeatable, or cpu, faster, without fuel and its budget; \
+        "What measures and slices its work: fuel, exact and repeatable, or cpu, faster, without fuel and its budgets; \
          a manifest may only choose fuel.",
     )
     .setting(Cap::AtLeast, |all| Target::Metering(&mut all.budget.metering))

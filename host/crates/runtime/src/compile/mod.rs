@@ -28,6 +28,8 @@ const QUICK: Share = Share { cpu: Duration::from_secs(3), memory_bytes: 512 << 2
 const SLOW_NICENESS: i32 = 15;
 /// What a worker that is only asked what it can do may use.
 const PROBE: Share = Share { cpu: Duration::from_secs(10), memory_bytes: 512 << 20, niceness: 0 };
+/// What reading a component's line tables may use: honest ones take a tenth of a second.
+const LINES: Share = Share { cpu: Duration::from_secs(10), memory_bytes: 1 << 30, niceness: 10 };
 
 /// How components are compiled.
 #[derive(Clone, Debug)]
@@ -155,6 +157,12 @@ impl Compiler {
         Ok(code)
     }
 
+    /// Has a [`crate::lines::question`] answered by a worker; blocks. The error is a sentence.
+    pub(crate) fn lines(&self, question: &[u8]) -> Result<Vec<u8>, String> {
+        let Some(program) = &self.program else { return Err("there is no worker".to_owned()) };
+        ask(program, Task::Lines, LINES, question).map(|(_, answer)| answer).map_err(sentence)
+    }
+
     fn tell_what_lacks(&self, head: Head) {
         let lacks = head.lacks.words();
         if !lacks.is_empty() {
@@ -191,6 +199,19 @@ fn ask(program: &Path, task: Task, share: Share, input: &[u8]) -> Result<(Head, 
     }
 }
 
+/// A refusal of a task that compiles nothing.
+fn sentence(refusal: Refusal) -> String {
+    match refusal {
+        Refusal::Invalid(cause) | Refusal::Broken { cause, .. } | Refusal::Host(cause) => cause,
+        Refusal::Costly { limit: CompileLimit::Time(time), .. } => {
+            format!("it takes more than {} of CPU time", text::duration(time))
+        }
+        Refusal::Costly { limit: CompileLimit::Memory(bytes), .. } => {
+            format!("it takes more than {} of memory", text::bytes(bytes))
+        }
+    }
+}
+
 fn unfit(program: &Path, cause: &str) -> Refusal {
     Refusal::Host(format!("the worker {} does not fit this host: {cause}", program.display()))
 }
@@ -217,10 +238,7 @@ impl Containment {
     pub fn probe(settings: &CompileSettings) -> Result<Self, String> {
         let Some(program) = Compiler::new(settings.clone()).program else { return Ok(Self::None) };
         let began = std::time::Instant::now();
-        let (head, escapes) = ask(&program, Task::Probe, PROBE, b"").map_err(|refusal| match refusal {
-            Refusal::Invalid(cause) | Refusal::Broken { cause, .. } | Refusal::Host(cause) => cause,
-            Refusal::Costly { limit, spent } => costly(&limit, &spent),
-        })?;
+        let (head, escapes) = ask(&program, Task::Probe, PROBE, b"").map_err(sentence)?;
         let escapes = String::from_utf8_lossy(&escapes).lines().map(str::to_owned).collect();
         Ok(Self::Process { lacks: head.lacks.words(), escapes, took: began.elapsed() })
     }

@@ -15,6 +15,7 @@ use super::confine::{close_inherited, give_up_privileges, limit};
 use super::report::{Head, Kind, write};
 use crate::engine::{compatibility, engine};
 use crate::flavour::Flavour;
+use crate::lines;
 
 /// The first argument of a worker.
 pub(crate) const ASKED: &str = "--glasshouse-worker";
@@ -33,6 +34,8 @@ pub(crate) fn is_available() -> bool {
 pub(crate) enum Task {
     /// To compile a component for engines of this flavour.
     Compile(Flavour),
+    /// To answer a question about source lines, see [`crate::lines`].
+    Lines,
     /// To tell what it can still do, as a list of words.
     Probe,
 }
@@ -53,6 +56,7 @@ impl Orders {
     pub(crate) fn arguments(&self) -> [String; 6] {
         let task = match self.task {
             Task::Compile(flavour) => flavour.word(),
+            Task::Lines => "lines",
             Task::Probe => "probe",
         };
         let Self { memory_bytes, cpu_seconds, niceness, host, .. } = self;
@@ -69,6 +73,7 @@ impl Orders {
     fn read(arguments: impl Iterator<Item = OsString>) -> Option<Self> {
         let mut texts = arguments.map_while(|argument| argument.into_string().ok());
         let task = match texts.next()?.as_str() {
+            "lines" => Task::Lines,
             "probe" => Task::Probe,
             word => Task::Compile(Flavour::from_word(word)?),
         };
@@ -123,17 +128,28 @@ fn work(arguments: impl Iterator<Item = OsString>) -> io::Result<()> {
     rustix::process::chdir("/")?;
     let mut input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let mut output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-    let flavour = if let Task::Compile(flavour) = orders.task { flavour } else { Flavour::Fuel };
     let limits = limit(orders.memory_bytes, orders.cpu_seconds);
-    let engine = engine(flavour).map_err(|error| io::Error::other(format!("the engine: {error:#}")))?;
+    // The engine asks the system about the processor, and nothing of it comes from the component.
+    let engine = match orders.task {
+        Task::Compile(flavour) => {
+            Some(engine(flavour).map_err(|error| io::Error::other(format!("the engine: {error:#}")))?)
+        }
+        Task::Lines | Task::Probe => None,
+    };
     let lacks = limits.and(give_up_privileges());
-    let head = |kind| Head { compatibility: compatibility(&engine), lacks, kind };
-    if orders.task == Task::Probe {
-        return write(&mut output, head(Kind::Made), escapes().join("\n").as_bytes());
-    }
-    let mut component = Vec::new();
-    input.read_to_end(&mut component)?;
-    match engine.precompile_component(&component) {
+    let head = |kind| Head { compatibility: engine.as_ref().map_or(0, compatibility), lacks, kind };
+    let mut given = Vec::new();
+    input.read_to_end(&mut given)?;
+    let Some(engine) = &engine else {
+        return match orders.task {
+            Task::Probe => write(&mut output, head(Kind::Made), escapes().join("\n").as_bytes()),
+            _ => match lines::answer(&given) {
+                Some(answer) => write(&mut output, head(Kind::Made), &answer),
+                None => write(&mut output, head(Kind::Invalid), b"it is no question"),
+            },
+        };
+    };
+    match engine.precompile_component(&given) {
         Ok(code) => write(&mut output, head(Kind::Made), &code),
         Err(error) if is_out_of_memory(&error) => write(&mut output, head(Kind::OverMemory), b""),
         Err(error) => write(&mut output, head(Kind::Invalid), format!("{error:#}").as_bytes()),
@@ -164,8 +180,10 @@ mod tests {
 
     #[test]
     fn orders_are_understood_as_they_were_given() {
-        for task in
-            [Flavour::Fuel, Flavour::Epochs, Flavour::FuelAndEpochs].map(Task::Compile).into_iter().chain([Task::Probe])
+        for task in [Flavour::Fuel, Flavour::Epochs, Flavour::FuelAndEpochs]
+            .map(Task::Compile)
+            .into_iter()
+            .chain([Task::Lines, Task::Probe])
         {
             let orders = Orders { task, memory_bytes: 1 << 30, cpu_seconds: 60, niceness: 10, host: 4321 };
             let [asked, arguments @ ..] = orders.arguments();

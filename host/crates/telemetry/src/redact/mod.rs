@@ -19,6 +19,7 @@ mod gate;
 mod known;
 mod lines;
 mod names;
+mod plain;
 mod prefilter;
 mod record;
 mod shapes;
@@ -36,7 +37,7 @@ use glasshouse_model::{Context, Failure, limits};
 use regex::Regex;
 use regex_syntax::hir::literal::Extractor;
 
-pub use self::known::CleanStarts;
+pub use self::known::{CleanStarts, LogSearch, SeenLog};
 pub use self::lines::KeyLines;
 use self::names::Names;
 use self::prefilter::Prefilter;
@@ -66,6 +67,8 @@ pub struct Redactor {
     patterns: Vec<Regex>,
     /// Whether some pattern has to be tried on every text.
     always_patterns: bool,
+    /// Whether what looks plain cannot be anything that these rules replace.
+    plain_is_clean: bool,
     prefilter: Prefilter,
 }
 
@@ -104,6 +107,7 @@ impl Redactor {
             names: Names::new(&settings.fields, &settings.keep_fields),
             patterns,
             always_patterns,
+            plain_is_clean: settings.patterns.is_empty() && !settings.email,
             prefilter: Prefilter::new(&further, always_patterns, settings.email),
         })
     }

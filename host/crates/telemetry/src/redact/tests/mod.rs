@@ -7,9 +7,11 @@ mod secrets;
 
 use glasshouse_model::settings::Redaction;
 
+pub(super) use self::properties::text;
+
 use super::Redactor;
 
-fn redactor() -> Redactor {
+pub(super) fn redactor() -> Redactor {
     Redactor::new(&Redaction::default()).expect("settings without patterns")
 }
 

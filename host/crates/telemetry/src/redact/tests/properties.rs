@@ -78,7 +78,7 @@ const PARTS: &[&str] = &[
 
 const NAMES: &[&str] = &["password", "PASSWD", "apiKey", "API_KEY", "x-api-key", "session_id", "Auth-Token", "pin"];
 
-fn text() -> impl Strategy<Value = String> {
+pub(in crate::redact) fn text() -> impl Strategy<Value = String> {
     let part = prop_oneof![4 => prop::sample::select(PARTS).prop_map(str::to_owned), 1 => any::<String>()];
     prop::collection::vec((part, 0..3_u8), 0..14).prop_map(|parts| {
         let cased = parts.into_iter().map(|(part, case)| match case {
