@@ -229,7 +229,10 @@ impl Intake {
                 let seen = search.seen();
                 match checked {
                     Ok(log) if log.fields as usize <= cuts.fields => {
-                        if self.recorder.admit_log(log.level, &self.context_bytes) {
+                        let target = || wire::Reader::new(&body[log.texts_at..]).str().unwrap_or_default();
+                        if self.recorder.admit_logger(log.level, target)
+                            && self.recorder.admit_log(log.level, &self.context_bytes)
+                        {
                             let head = self.head(arrival, false);
                             if self.recorder.affords(Worth::of_log(log.level), &head, body.len()) {
                                 let body = with_time(body, arrival.corrected(log.time));

@@ -7,6 +7,7 @@ use glasshouse_model::settings::TelemetryBudget;
 use glasshouse_model::wire::{self, Field, Metric, Record, Value};
 use glasshouse_model::{Clock, Level, Origin, Signal, UnixNanos, limits, text};
 
+use crate::loggers::{self, Loggers};
 use crate::overhead::OverheadMeter;
 use crate::rate::{Rates, Worth};
 use crate::sampling::Sampling;
@@ -22,7 +23,9 @@ const HOST_LOG_BYTES: usize = 256;
 pub(crate) struct Gates {
     /// One bit for each signal.
     enabled: AtomicU8,
+    /// The least level that any logger stores.
     log_level: AtomicU8,
+    loggers: Loggers,
     rates: Rates,
     series: Series,
     pub(crate) sampling: Sampling,
@@ -89,7 +92,8 @@ impl Gates {
         let budget = &settings.budget;
         Self {
             enabled: AtomicU8::new(bits(settings.enabled)),
-            log_level: AtomicU8::new(settings.log_level as u8),
+            log_level: AtomicU8::new(loggers::least(settings) as u8),
+            loggers: Loggers::new(settings),
             rates: Rates::new(budget),
             series: Series::new(budget),
             sampling: Sampling::new(settings.sampling_rate),
@@ -102,7 +106,8 @@ impl Gates {
     /// Changes what is stored from the next record on.
     pub(crate) fn apply(&self, settings: &StoreSettings) {
         self.enabled.store(bits(settings.enabled), Ordering::Relaxed);
-        self.log_level.store(settings.log_level as u8, Ordering::Relaxed);
+        self.loggers.apply(settings);
+        self.log_level.store(loggers::least(settings) as u8, Ordering::Relaxed);
         self.rates.apply(&settings.budget);
         self.series.apply(&settings.budget);
         self.budget.set(&settings.budget);
@@ -156,7 +161,8 @@ impl Recorder {
     pub fn admit(&self, record: &Record<'_>, context: &[u8]) -> Option<Signal> {
         let signal = match record {
             Record::Log(log, _) => {
-                return self.admit_log(log.level, context).then_some(Signal::Log);
+                let admitted = self.admit_logger(log.level, || log.target) && self.admit_log(log.level, context);
+                return admitted.then_some(Signal::Log);
             }
             Record::Metric(metric, _) => {
                 return self.admit_sample(metric.instrument, metric.value).then_some(Signal::Metric);
@@ -186,6 +192,17 @@ impl Recorder {
             self.dropped(Drop::Off);
         }
         on
+    }
+
+    /// Whether a guest's log of this level is stored if it has that target; a drop is counted. To be asked before
+    /// [`Recorder::admit_log`]. The target is asked for only where some logger has a level of its own.
+    #[inline]
+    pub fn admit_logger<'t>(&self, level: Level, target: impl FnOnce() -> &'t str) -> bool {
+        let stores = self.gates().loggers.stores(level, target);
+        if !stores {
+            self.dropped(Drop::BelowLevel);
+        }
+        stores
     }
 
     /// Whether a guest's log of this level is to be stored in that encoded context; a drop is counted.
