@@ -165,22 +165,33 @@ impl Recorder {
                 return admitted.then_some(Signal::Log);
             }
             Record::Metric(metric, _) => {
-                let negative = metric.instrument == wire::Instrument::Counter && metric.value < 0.0;
-                if negative || !metric.value.is_finite() {
-                    self.dropped(Drop::InvalidSample);
-                    return None;
-                }
-                Signal::Metric
+                return self.admit_sample(metric.instrument, metric.value).then_some(Signal::Metric);
             }
             Record::Error(..) => Signal::Error,
             Record::Alert(_) => Signal::Alert,
         };
-        if self.is_enabled(signal) {
-            Some(signal)
-        } else {
-            self.dropped(Drop::Off);
-            None
+        self.is_on(signal).then_some(signal)
+    }
+
+    /// Whether a guest's sample is one, and is to be stored; a drop is counted.
+    #[inline]
+    pub fn admit_sample(&self, instrument: wire::Instrument, value: f64) -> bool {
+        let negative = instrument == wire::Instrument::Counter && value < 0.0;
+        if negative || !value.is_finite() {
+            self.dropped(Drop::InvalidSample);
+            return false;
         }
+        self.is_on(Signal::Metric)
+    }
+
+    /// Whether a signal is stored; if not, the record that is dropped for that is counted.
+    #[inline]
+    fn is_on(&self, signal: Signal) -> bool {
+        let on = self.is_enabled(signal);
+        if !on {
+            self.dropped(Drop::Off);
+        }
+        on
     }
 
     /// Whether a guest's log of this level is stored if it has that target; a drop is counted. To be asked before

@@ -260,6 +260,12 @@ impl Recorder {
         self.append_searched(Signal::Invocation, head, KIND_INVOCATION, body, is_suspect)
     }
 
+    /// The same for a meter's sample, whose texts were searched when it was made.
+    #[inline]
+    pub fn append_sample(&self, head: Head<'_>, body: &[u8], is_suspect: bool) -> u64 {
+        self.append_searched(Signal::Metric, head, wire::KIND_METRIC, body, is_suspect)
+    }
+
     #[inline]
     fn append_searched(&self, signal: Signal, head: Head<'_>, kind: u8, body: &[u8], is_suspect: bool) -> u64 {
         debug_assert!(head.context.len() <= MAX_CONTEXT_BYTES, "contexts are bounded where they are made");
