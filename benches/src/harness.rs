@@ -105,6 +105,11 @@ impl Samples {
         sorted[((sorted.len() as f64 * percent / 100.0).ceil() as usize).clamp(1, sorted.len()) - 1]
     }
 
+    /// Turn by turn.
+    pub(crate) fn samples(&self) -> &[f64] {
+        &self.0
+    }
+
     fn sorted(&self) -> Vec<f64> {
         let mut sorted = self.0.clone();
         sorted.sort_by(f64::total_cmp);

@@ -38,6 +38,11 @@ impl House {
         self.guests.join(format!("{name}.wasm"))
     }
 
+    /// The example extensions as the demo lays them out, with its feed and its operator's configuration.
+    pub(crate) fn demo(&self) -> PathBuf {
+        self.guests.join("demo")
+    }
+
     /// A folder for this run's files.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()

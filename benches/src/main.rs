@@ -18,6 +18,7 @@ mod log;
 mod metering;
 mod metric;
 mod neighbours;
+mod overhead;
 mod ready;
 mod records;
 mod seal;
@@ -43,7 +44,7 @@ use house::House;
 #[command(name = "cargo xtask bench", about = "Measures Glasshouse side by side with its peers")]
 struct Arguments {
     /// Measure only the groups whose names contain this: ready, log, call, costs, metering, neighbours, span, metric,
-    /// extism, deadlines, append, delay, search, follow, seal, idle, start
+    /// overhead, extism, deadlines, append, delay, search, follow, seal, idle, start
     filter: Option<String>,
     /// How to print the rows
     #[arg(long, value_enum, default_value_t = Format::Table)]
@@ -94,6 +95,7 @@ const GROUPS: &[(&str, Group)] = &[
     ("neighbours", Group::Guests(neighbours::measure)),
     ("span", Group::Guests(span::measure)),
     ("metric", Group::Guests(metric::measure)),
+    ("overhead", Group::Guests(overhead::measure)),
     #[cfg(feature = "extism")]
     ("extism", Group::Guests(extism::measure)),
     ("deadlines", Group::Guests(deadlines::measure)),

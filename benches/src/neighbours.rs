@@ -69,8 +69,7 @@ pub(crate) fn measure(house: &House, _: &Plan) -> Result<Vec<Row>> {
         [(raging_words.as_str(), &raging, 1.5), ("once the ten are quarantined", &quarantined, 1.1)]
     {
         for (percent, name, target) in [(50.0, "p50", None), (99.0, "p99", Some(target)), (100.0, "max", None)] {
-            for (from, ours, quiet, target) in
-                [("from when it was due", &found.0, &quiet.0, target), ("by itself", &found.1, &quiet.1, None)]
+            for (from, ours, quiet) in [("from when it was due", &found.0, &quiet.0), ("by itself", &found.1, &quiet.1)]
             {
                 let figure = Spread::of(ours.percentile(percent));
                 let what = format!("a call of 100 neighbours, {from}, {words}, {name}");

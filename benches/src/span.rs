@@ -9,11 +9,14 @@ use opentelemetry::trace::{Span as _, Tracer as _, TracerProvider as _};
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SdkTracerProvider, SpanData, SpanExporter};
 
-use crate::harness::{Plan, Row, Side, cpu};
+use crate::harness::{Plan, Row, Side, Unit, cpu};
 use crate::house::{House, times};
 
 /// Spans in one measurement.
 const TIMES: u32 = 5_000;
+
+/// What the readings at a span's two ends may take.
+const READINGS_NANOS: f64 = 100.0;
 
 /// Throws spans away.
 #[derive(Debug)]
@@ -29,6 +32,7 @@ impl SpanExporter for Nowhere {
 pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
     let mut ours = house.instance("bench-sdk")?;
     let stored = ours.extension().clone();
+    let ours_to_read = house.instance("bench-empty")?;
     // A queue that holds all spans of a measurement, so that none is dropped for want of room.
     let config = BatchConfigBuilder::default().with_max_queue_size(2 * TIMES as usize).build();
     let processor = BatchSpanProcessor::builder(Nowhere).with_batch_config(config).build();
@@ -54,14 +58,27 @@ pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
         Ok(nanos)
     });
     let [sdk, native] = plan.run([our_side, native_side])?;
+    let read_side: Side<'_> = Box::new(|| {
+        cpu(TIMES, || {
+            for _ in 0..TIMES {
+                black_box(ours_to_read.read_cost());
+            }
+            Ok(())
+        })
+    });
+    let [read] = plan.run([read_side])?;
     let spans = stored.usage().stored[Signal::Span as usize];
     let expected = u64::from(TIMES) * u64::from(plan.repeats + 1);
     ensure!(spans == expected, "{spans} spans were stored, not {expected}");
-    Ok(vec![sdk.against(
-        &native,
-        "span",
-        "start and end with 2 fields, through the SDK into the store",
-        "native opentelemetry_sdk, batch processor, no-op exporter",
-        None,
-    )])
+    let readings = Row::figure("span", "reading what was used at both ends", Unit::Nanos, read.spread());
+    Ok(vec![
+        sdk.against(
+            &native,
+            "span",
+            "start and end with 2 fields, through the SDK into the store",
+            "native opentelemetry_sdk, batch processor, no-op exporter",
+            None,
+        ),
+        readings.under("100 ns", READINGS_NANOS),
+    ])
 }

@@ -16,6 +16,7 @@ use glasshouse_runtime::{
 use glasshouse_telemetry::{Drops, Overhead, Reader, Usage};
 use tokio::sync::oneshot;
 
+use crate::control::Steering;
 use crate::plan::Planned;
 use crate::records::{AlertRecord, Errors, InvocationRecord, LogRecord, MetricRecord, Record, Records, SpanRecord};
 
@@ -25,11 +26,16 @@ pub struct Extension {
     handle: glasshouse_runtime::Extension,
     planned: Arc<Planned>,
     runtime: Weak<Runtime>,
+    pub(crate) steering: Arc<Steering>,
 }
 
 impl Extension {
     pub(crate) fn new(handle: glasshouse_runtime::Extension, planned: Arc<Planned>, runtime: Weak<Runtime>) -> Self {
-        Self { handle, planned, runtime }
+        Self { handle, planned, runtime, steering: Arc::default() }
+    }
+
+    pub(crate) fn handle(&self) -> &glasshouse_runtime::Extension {
+        &self.handle
     }
 
     /// Its id.
@@ -37,7 +43,7 @@ impl Extension {
         self.handle.id()
     }
 
-    /// Its manifest, its folder, and what holds for it.
+    /// Its manifest, its folder, and what held for it when it was started; [`Extension::present_config`] is what holds now.
     pub fn about(&self) -> &Planned {
         &self.planned
     }

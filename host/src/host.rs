@@ -1,6 +1,7 @@
 //! A running host.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -79,6 +80,11 @@ impl Host {
     /// The values in effect, each with where it comes from.
     pub fn config(&self) -> EffectiveConfig {
         self.plan.config()
+    }
+
+    /// The folder that telemetry is kept in, if it is.
+    pub fn data_dir(&self) -> Option<&Path> {
+        self.runtime.depot().data_dir()
     }
 
     /// What the host's process used when that was measured last, which is done every `host.metrics_interval`; `None` before the

@@ -28,6 +28,7 @@
 //! `examples/embedder.rs` does both.
 
 mod builder;
+mod control;
 mod discover;
 mod error;
 mod extension;
@@ -39,6 +40,7 @@ mod stored;
 mod trial;
 
 pub use builder::HostBuilder;
+pub use control::{BudgetUse, Changed, ControlError};
 pub use error::HostError;
 pub use extension::Extension;
 pub use host::Host;
@@ -55,11 +57,12 @@ pub use glasshouse_model::{
     Signal, SpanId, SpanKind, SpanStatus, TraceId, UnixNanos, limits, text,
 };
 pub use glasshouse_runtime::{
-    CallError, Check, CompileCost, CompileLimit, CompileSettings, ComponentInfo, Containment, EVENT_INTERVAL,
-    EmbedderCall, EmbedderData, Event, HandlerError, Health, HostFault, HostMemory, Inspection, LinkerHook, LoadError,
-    Reply, SourceFrame, State, Status, SystemClock, TooMuch, Tried, Trigger, WASMTIME_VERSION, inspect, wasmtime,
-    worker,
+    ApplyError, CallError, Check, CompileCost, CompileLimit, CompileSettings, ComponentInfo, Containment,
+    EVENT_INTERVAL, EmbedderCall, EmbedderData, Event, HandlerError, Health, HostFault, HostMemory, Inspection,
+    LinkerHook, LoadError, Reply, SourceFrame, State, Status, SystemClock, TooMuch, Tried, Trigger, WASMTIME_VERSION,
+    inspect, wasmtime, worker,
 };
+pub use glasshouse_server::ControlSocket;
 pub use glasshouse_telemetry::{
     Cursor, DataDirError, Detail, Drop as DropCause, Drops, Entry, Gap, GapCause, InvalidCursor, Order, Overhead, Page,
     Query, QueryError, Reader, Redactor, Usage, query,

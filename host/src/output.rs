@@ -109,6 +109,11 @@ impl Paint {
         Self(io::stderr().is_terminal() && wanted())
     }
 
+    /// No colours.
+    pub(crate) fn none() -> Self {
+        Self(false)
+    }
+
     pub(crate) fn is_on(self) -> bool {
         self.0
     }

@@ -5,6 +5,7 @@ mod harness;
 mod author;
 mod canaries;
 mod check;
+mod control;
 mod damage;
 mod data_dir;
 mod doctor;

@@ -43,6 +43,7 @@ async fn started(tick: u64, change: impl FnOnce(&mut Debugging)) -> (House, Arc<
     let house = House::with(|settings| settings.clock = Arc::clone(&clock) as Arc<dyn Clock>);
     let extension = house
         .ready_with(GUEST, |spec| {
+            spec.settings.debugging.metrics_interval = Duration::from_secs(30);
             change(&mut spec.settings.debugging);
             spec.settings.budget.telemetry.records_per_second = 100_000_000;
             spec.settings.debugging.max_log_entries = 1_000_000;

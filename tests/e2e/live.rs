@@ -152,3 +152,26 @@ async fn a_changed_interval_holds_before_the_old_one_is_over() {
     // The intervals before were of half a minute and a minute.
     tokio::time::timeout(Duration::from_secs(25), both).await.expect("it is asked");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_logger_has_a_level_of_its_own_while_the_extension_runs() {
+    let house = House::new();
+    let flood = house.ready("log-flood").await;
+    ask(&flood, "flood", "1").await;
+    let target = logs_with(&flood, "another drop").pop().expect("a log").target;
+    assert!(!target.is_empty());
+    let check = async |level: Level, levels: &[String], stored: usize| {
+        change(&flood, |settings| {
+            settings.debugging.log_level = level;
+            settings.debugging.log_levels = levels.to_vec();
+        });
+        let before = logs_with(&flood, "another drop").len();
+        ask(&flood, "flood", "3").await;
+        assert_eq!(logs_with(&flood, "another drop").len() - before, stored, "{level} {levels:?}");
+    };
+    check(Level::Error, &[format!("{target}=info")], 3).await;
+    check(Level::Error, &["elsewhere=trace".to_owned()], 0).await;
+    check(Level::Trace, &[format!("{}=warning", &target[..3])], 0).await;
+    check(Level::Trace, &[format!("{}=warning", &target[..3]), format!("{target}=debug")], 3).await;
+    check(Level::Trace, &[], 3).await;
+}

@@ -7,7 +7,7 @@ use glasshouse_model::standing::{Rate, State};
 use glasshouse_model::{FailureKind, Level, Outcome};
 use glasshouse_runtime::{CallError, Extension, Status, Trigger};
 
-use crate::harness::{House, Log, ask, beside, call, event, fail, guest, invocations, logs};
+use crate::harness::{House, Log, ask, call, event, fail, guest, invocations, logs};
 
 /// Fuel that one call of `work` takes, and a bit.
 const WORK: u64 = 1_000_000;
@@ -113,14 +113,15 @@ async fn over_its_rate_an_extension_waits_and_its_neighbours_do_not() {
         let extension = extension.clone();
         async move { ask(&extension, "work", ROUNDS).await }
     });
-    beside(&neighbour, async {
-        while extension.waiting() == 0 {
-            tokio::task::yield_now().await;
-        }
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    })
-    .await;
-    assert!(!waiting.is_finished(), "it waits in the mailbox");
+    while extension.waiting() == 0 {
+        tokio::task::yield_now().await;
+    }
+    for number in 0..200 {
+        let number = number.to_string();
+        assert_eq!(ask(&neighbour, "echo", &number).await, number, "the neighbour is served all the while");
+    }
+    assert!(!waiting.is_finished() && extension.waiting() == 1, "it waits in the mailbox");
+    assert!(words(&neighbour).is_empty());
     house.clock.advance(retry_after);
     waiting.await.expect("it is served when its turn has come");
     assert!(matches!(try_call(&extension).await, Err(CallError::Busy { .. })), "and the next one waits again");

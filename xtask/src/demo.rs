@@ -57,7 +57,7 @@ pub(crate) fn run(serve: bool) -> Result<()> {
 }
 
 /// Lays out a plugin directory: `<id>/extension.toml` and the component beside it.
-fn lay_out(workspace: &Workspace, artifacts: &[Artifact], plugins: &Path) -> Result<()> {
+pub(crate) fn lay_out(workspace: &Workspace, artifacts: &[Artifact], plugins: &Path) -> Result<()> {
     if plugins.exists() {
         fs::remove_dir_all(plugins).with_context(|| format!("emptying {}", plugins.display()))?;
     }

@@ -55,16 +55,17 @@ pub(crate) fn build_all(workspace: &Workspace, steps: &mut Steps) -> Result<Path
     Ok(folder)
 }
 
-/// Three steps: builds the benches' guests, and those that fail on purpose, beside which others are measured; returns the one
-/// folder that has their `.wasm` files.
-pub(crate) fn build_benches(workspace: &Workspace, steps: &mut Steps) -> Result<PathBuf> {
+/// Three steps: builds the benches' guests, and those that fail on purpose, beside which others are measured; returns what built
+/// them, and the one folder that has their `.wasm` files.
+pub(crate) fn build_benches(workspace: &Workspace, steps: &mut Steps) -> Result<(Toolchain, PathBuf)> {
     let toolchain = prepare(steps)?;
     let mut artifacts =
         steps.loud("Building the benches' guests", || build_programs(workspace, &toolchain, BENCHES))?;
     artifacts.extend(
         steps.loud("Building the guests that fail on purpose", || build_programs(workspace, &toolchain, FAILING))?,
     );
-    gather(workspace, "bench-wasm", &artifacts)
+    let folder = gather(workspace, "bench-wasm", &artifacts)?;
+    Ok((toolchain, folder))
 }
 
 /// Builds the example targets of the members in a folder.

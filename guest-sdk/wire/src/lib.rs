@@ -50,6 +50,8 @@ pub const BATCHED_HEAD_BYTES: usize = 5;
 /// The bytes of a record before its body: kind and length.
 pub const RECORD_HEADER_BYTES: usize = 5;
 
+/// Where a sample's value stands in its body: after its instrument.
+pub const METRIC_VALUE_AT: std::ops::Range<usize> = 1..METRIC_NAME_AT;
 /// Where a sample's name starts in its body: after instrument and value.
 pub const METRIC_NAME_AT: usize = 9;
 

@@ -4,6 +4,7 @@ mod build;
 mod call;
 mod check;
 mod config;
+mod control;
 mod doctor;
 mod feed;
 mod inspect;
@@ -75,6 +76,11 @@ enum Verb {
     Traces(records::Traces),
     Alerts(records::Alerts),
     Invocations(records::Invocations),
+    Status(control::Status),
+    Budgets(control::Budgets),
+    Debugging(control::Debugging),
+    Start(control::Start),
+    Stop(control::Stop),
 }
 
 /// What the operator says.
@@ -155,6 +161,11 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Verb::Traces(verb) => verb.run(cli.format),
         Verb::Alerts(verb) => verb.run(cli.format),
         Verb::Invocations(verb) => verb.run(cli.format),
+        Verb::Status(verb) => verb.run(cli.format).await,
+        Verb::Budgets(verb) => verb.run(cli.format).await,
+        Verb::Debugging(verb) => verb.run(cli.format).await,
+        Verb::Start(verb) => verb.run(cli.format).await,
+        Verb::Stop(verb) => verb.run(cli.format).await,
     }
 }
 

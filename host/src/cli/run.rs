@@ -77,12 +77,19 @@ impl Run {
             builder = builder.data_dir(folder);
         }
         let host = builder.start().await?;
+        let control = host.listen().unwrap_or_else(|error| {
+            output::warn(format_args!(
+                "this host cannot be changed while it runs: its control socket cannot be made: {error}"
+            ));
+            None
+        });
 
         let mut lanes = Lanes::new(&host, &stop);
         let worked = tokio::select! {
             worked = self.work(&host, feed, &mut lanes) => worked,
             () = stop.requested() => Ok(()),
         };
+        drop(control);
         let ended = Ended::before_shutdown(&host).await;
         let limit = host.shutdown_limit();
         let finishing = async { tokio::join!(host.shutdown(limit), lanes.finish()) };

@@ -30,7 +30,7 @@ pub struct Settings {
 /// What measures an extension's work, and slices it so that its neighbours run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Metering {
-    /// The processor's time only: faster. No fuel is counted, so that `fuel_per_call` has no effect, and what a call uses
+    /// The processor's time only: faster. No fuel is counted, so that budgets of fuel have no effect, and what a call uses
     /// differs from run to run.
     Cpu,
     /// Fuel: the same input burns the same on every run.
@@ -144,6 +144,8 @@ pub struct Debugging {
     pub tracing_enabled: bool,
     /// The least level that is stored.
     pub log_level: Level,
+    /// Other least levels for logs whose target starts so, such as `http=debug`; see [`Debugging::logger_level`].
+    pub log_levels: Vec<String>,
     /// How often `collect` is called.
     pub metrics_interval: Duration,
     /// How often `check-health` is called.
@@ -187,6 +189,7 @@ impl Default for Debugging {
             profiling_enabled: false,
             tracing_enabled: false,
             log_level: Level::Debug,
+            log_levels: Vec::new(),
             metrics_interval: Duration::from_secs(30),
             health_check_interval: Duration::from_mins(1),
             max_log_entries: 10_000,
@@ -196,6 +199,21 @@ impl Default for Debugging {
             sampling_rate: 1.0,
             profiling_overhead_limit: 5.0,
         }
+    }
+}
+
+impl Debugging {
+    /// Characters of the start of a target.
+    const LOGGER_CHARACTERS: usize = 128;
+
+    /// Reads an item of `log_levels`: the start of a target, and the least level of its logs. The error is a sentence about what is
+    /// wrong with it.
+    pub fn logger_level(text: &str) -> Result<(&str, Level), String> {
+        let (logger, level) = text.rsplit_once('=').ok_or("write a logger and a level, such as http=debug")?;
+        if logger.is_empty() || logger.chars().nth(Self::LOGGER_CHARACTERS).is_some() {
+            return Err(format!("a logger has 1 to {} characters", Self::LOGGER_CHARACTERS));
+        }
+        Ok((logger, level.parse()?))
     }
 }
 

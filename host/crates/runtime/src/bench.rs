@@ -1,12 +1,18 @@
 //! An extension's instance without its task and its mailbox, for the benches: not part of the API.
 
+use std::sync::Arc;
+
+use glasshouse_model::SpanCost;
+use glasshouse_model::settings::Settings;
+use glasshouse_telemetry::{Load, Store, StoreSettings};
 use tokio::sync::watch;
 
 use crate::extension::{CallError, Event, Extension, Reply, Trigger};
+use crate::intake::Intake;
 use crate::meter::Phase;
 use crate::sandbox::{Job, Sandbox};
 use crate::supervisor::told;
-use crate::{ExtensionSpec, Runtime};
+use crate::{ExtensionSpec, Runtime, SystemClock};
 
 /// An instance that is called where it stands.
 pub struct Instance {
@@ -31,8 +37,22 @@ impl Instance {
         &self.extension
     }
 
+    /// Reads what the instance has used twice, as a span does at its two ends, and gives the difference.
+    pub fn read_cost(&self) -> SpanCost {
+        self.sandbox.read_cost()
+    }
+
     /// Calls its handler.
     pub async fn handle(&mut self, event: Event) -> Result<Reply, CallError> {
         told(self.sandbox.invoke(Job::Handle(event), Trigger::default(), 0).await).0
+    }
+}
+
+/// Makes so many crossings that carry nothing, to see what measuring costs.
+pub fn cross(times: u32) {
+    let store = Store::new(&StoreSettings::new(&Settings::default()), Arc::default());
+    let intake = Intake::new(store.recorder(), Arc::new(SystemClock::new()));
+    for _ in 0..times {
+        intake.crossed(std::hint::black_box(&intake).cross(), || Load::Rest);
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use glasshouse_model::settings::TelemetryBudget;
 use glasshouse_model::text::cut;
-use glasshouse_model::wire::{self, Error, Field, Fields, Log, Metric, Record};
+use glasshouse_model::wire::{self, Error, Field, Fields, Instrument, Log, Metric, Record};
 use glasshouse_model::{Clock, Context, Level, Origin, Signal, UnixNanos, limits};
 use glasshouse_telemetry::{CleanStarts, Drop, Head, Load, Place, Recorder, Worth};
 
@@ -47,6 +47,14 @@ pub(crate) struct Intake {
     probe: Probe,
 }
 
+/// What a meter keeps: its sample, encoded, whose value is set each time.
+pub(crate) struct BoundSample {
+    body: Box<[u8]>,
+    cut: bool,
+    /// Whether its texts have to be searched for secrets; its value is none.
+    is_suspect: bool,
+}
+
 /// How a record came.
 #[derive(Clone, Copy)]
 enum Arrival {
@@ -54,6 +62,14 @@ enum Arrival {
     AtOnce,
     /// Later, with others that were made since the ones before them came.
     Batched { since: UnixNanos, receipt: UnixNanos },
+}
+
+impl BoundSample {
+    /// Bytes of the host's memory.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> usize {
+        self.body.len()
+    }
 }
 
 impl Arrival {
@@ -213,7 +229,10 @@ impl Intake {
                 let seen = search.seen();
                 match checked {
                     Ok(log) if log.fields as usize <= cuts.fields => {
-                        if self.recorder.admit_log(log.level, &self.context_bytes) {
+                        let target = || wire::Reader::new(&body[log.texts_at..]).str().unwrap_or_default();
+                        if self.recorder.admit_logger(log.level, target)
+                            && self.recorder.admit_log(log.level, &self.context_bytes)
+                        {
                             let head = self.head(arrival, false);
                             if self.recorder.affords(Worth::of_log(log.level), &head, body.len()) {
                                 let body = with_time(body, arrival.corrected(log.time));
@@ -244,31 +263,32 @@ impl Intake {
         }
     }
 
-    /// Takes a sample of a meter, whose names were cut and whose place was found when it was made.
-    pub(crate) fn take_sample(&self, body: &[u8], cut: bool) {
-        self.note_work(RECORD_COST + body.len());
-        match wire::decode(wire::KIND_METRIC, body) {
-            Ok(record) => {
-                if let Some(signal) = self.recorder.admit(&record, &self.context_bytes) {
-                    self.store(Arrival::AtOnce, signal, wire::KIND_METRIC, body, cut, Worth::Usual);
-                }
-            }
-            Err(malformed) => self.refuse(malformed),
+    /// Takes a sample of a meter.
+    pub(crate) fn take_sample(&self, instrument: Instrument, value: f64, sample: &mut BoundSample) {
+        self.note_work(RECORD_COST + sample.body.len());
+        if !self.recorder.admit_sample(instrument, value) {
+            return;
+        }
+        let head = self.head(Arrival::AtOnce, sample.cut);
+        if self.recorder.affords(Worth::Usual, &head, sample.body.len()) {
+            sample.body[wire::METRIC_VALUE_AT].copy_from_slice(&value.to_le_bytes());
+            self.recorder.append_sample(head, &sample.body, sample.is_suspect);
         }
     }
 
-    /// A meter's sample as it will be stored, cut to the limits and in its place, and whether something was cut off for that;
-    /// `None` if there are too many metrics.
-    pub(crate) fn bind_sample(&self, body: Vec<u8>) -> Option<(Vec<u8>, bool)> {
+    /// A meter's sample as it will be stored, but for its value; `None` if there are too many metrics.
+    pub(crate) fn bind_sample(&self, body: Vec<u8>) -> Option<BoundSample> {
         let decoded = wire::decode(wire::KIND_METRIC, &body);
         let (body, cut) = match decoded {
             Ok(record) if !self.cuts.get().fits(&record, body.len()) => (self.cuts.get().cut(&record), true),
             _ => (body, false),
         };
-        match self.placed(&body)? {
-            Cow::Borrowed(_) => Some((body, cut)),
-            Cow::Owned(overflow) => Some((overflow, cut)),
-        }
+        let body = match self.placed(&body)? {
+            Cow::Borrowed(_) => body,
+            Cow::Owned(overflow) => overflow,
+        };
+        let is_suspect = self.recorder.redactor().is_suspect(&body);
+        Some(BoundSample { body: body.into(), cut, is_suspect })
     }
 
     /// A sample's body in its place: the series of its labels, or its metric's overflow series; `None` if it has none.

@@ -11,8 +11,8 @@ use glasshouse_model::record::KIND_FAILURE;
 use glasshouse_model::settings::Settings;
 use glasshouse_model::standing::Spent;
 use glasshouse_model::{
-    Clock, Context, Digest, ExtensionId, Failure, FailureKind, Invocation, Origin, Outcome, Signal, SpanId, TraceId,
-    UnixNanos,
+    Clock, Context, Digest, ExtensionId, Failure, FailureKind, Invocation, Origin, Outcome, Signal, SpanCost, SpanId,
+    TraceId, UnixNanos,
 };
 use glasshouse_telemetry::{CleanStarts, Drop, Head, Recorder};
 use tokio::sync::watch;
@@ -248,6 +248,13 @@ pub(crate) enum BuildError {
 }
 
 impl Sandbox {
+    /// The difference of two readings that are taken one after the other.
+    pub(crate) fn read_cost(&self) -> SpanCost {
+        let read = || self.store.data().reading(self.store.get_fuel().ok());
+        let start = read();
+        read().since(&start)
+    }
+
     /// What the last invocation used.
     pub(crate) fn spent(&self) -> &Spent {
         &self.spent

@@ -169,6 +169,11 @@ impl Depot {
         Ok(Self { disk, keeper, clock, redactors: Mutex::default(), ahead: Mutex::default() })
     }
 
+    /// The data directory, if there is one.
+    pub fn data_dir(&self) -> Option<&Path> {
+        self.disk.as_ref().map(|disk| disk.root.as_path())
+    }
+
     /// Opens what is stored of these extensions, several at once; each [`Depot::store`] then finds its own. Opening one waits
     /// for the disk more often than for a processor, so that a host of many starts sooner. Blocks.
     pub fn open_ahead<'e>(&self, extensions: impl IntoIterator<Item = &'e str>) {

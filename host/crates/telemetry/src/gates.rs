@@ -7,6 +7,7 @@ use glasshouse_model::settings::TelemetryBudget;
 use glasshouse_model::wire::{self, Field, Metric, Record, Value};
 use glasshouse_model::{Clock, Level, Origin, Signal, UnixNanos, limits, text};
 
+use crate::loggers::{self, Loggers};
 use crate::overhead::OverheadMeter;
 use crate::rate::{Rates, Worth};
 use crate::sampling::Sampling;
@@ -22,7 +23,9 @@ const HOST_LOG_BYTES: usize = 256;
 pub(crate) struct Gates {
     /// One bit for each signal.
     enabled: AtomicU8,
+    /// The least level that any logger stores.
     log_level: AtomicU8,
+    loggers: Loggers,
     rates: Rates,
     series: Series,
     pub(crate) sampling: Sampling,
@@ -89,7 +92,8 @@ impl Gates {
         let budget = &settings.budget;
         Self {
             enabled: AtomicU8::new(bits(settings.enabled)),
-            log_level: AtomicU8::new(settings.log_level as u8),
+            log_level: AtomicU8::new(loggers::least(settings) as u8),
+            loggers: Loggers::new(settings),
             rates: Rates::new(budget),
             series: Series::new(budget),
             sampling: Sampling::new(settings.sampling_rate),
@@ -102,7 +106,8 @@ impl Gates {
     /// Changes what is stored from the next record on.
     pub(crate) fn apply(&self, settings: &StoreSettings) {
         self.enabled.store(bits(settings.enabled), Ordering::Relaxed);
-        self.log_level.store(settings.log_level as u8, Ordering::Relaxed);
+        self.loggers.apply(settings);
+        self.log_level.store(loggers::least(settings) as u8, Ordering::Relaxed);
         self.rates.apply(&settings.budget);
         self.series.apply(&settings.budget);
         self.budget.set(&settings.budget);
@@ -156,25 +161,48 @@ impl Recorder {
     pub fn admit(&self, record: &Record<'_>, context: &[u8]) -> Option<Signal> {
         let signal = match record {
             Record::Log(log, _) => {
-                return self.admit_log(log.level, context).then_some(Signal::Log);
+                let admitted = self.admit_logger(log.level, || log.target) && self.admit_log(log.level, context);
+                return admitted.then_some(Signal::Log);
             }
             Record::Metric(metric, _) => {
-                let negative = metric.instrument == wire::Instrument::Counter && metric.value < 0.0;
-                if negative || !metric.value.is_finite() {
-                    self.dropped(Drop::InvalidSample);
-                    return None;
-                }
-                Signal::Metric
+                return self.admit_sample(metric.instrument, metric.value).then_some(Signal::Metric);
             }
             Record::Error(..) => Signal::Error,
             Record::Alert(_) => Signal::Alert,
         };
-        if self.is_enabled(signal) {
-            Some(signal)
-        } else {
-            self.dropped(Drop::Off);
-            None
+        self.is_on(signal).then_some(signal)
+    }
+
+    /// Whether a guest's sample is one, and is to be stored; a drop is counted.
+    #[inline]
+    pub fn admit_sample(&self, instrument: wire::Instrument, value: f64) -> bool {
+        let negative = instrument == wire::Instrument::Counter && value < 0.0;
+        if negative || !value.is_finite() {
+            self.dropped(Drop::InvalidSample);
+            return false;
         }
+        self.is_on(Signal::Metric)
+    }
+
+    /// Whether a signal is stored; if not, the record that is dropped for that is counted.
+    #[inline]
+    fn is_on(&self, signal: Signal) -> bool {
+        let on = self.is_enabled(signal);
+        if !on {
+            self.dropped(Drop::Off);
+        }
+        on
+    }
+
+    /// Whether a guest's log of this level is stored if it has that target; a drop is counted. To be asked before
+    /// [`Recorder::admit_log`]. The target is asked for only where some logger has a level of its own.
+    #[inline]
+    pub fn admit_logger<'t>(&self, level: Level, target: impl FnOnce() -> &'t str) -> bool {
+        let stores = self.gates().loggers.stores(level, target);
+        if !stores {
+            self.dropped(Drop::BelowLevel);
+        }
+        stores
     }
 
     /// Whether a guest's log of this level is to be stored in that encoded context; a drop is counted.

@@ -71,6 +71,8 @@ pub(crate) const INTERVAL_NANOS: u64 = 1_000_000_000;
 /// The part of a processor that debugging must cost before anything is left out: an extension that is called now and then
 /// may spend much of its little time on a log, and nobody gains by leaving it out.
 const LEAST_PART: f64 = 0.01;
+/// The part of the cost that a step must save, unless it brings it under the limit: detail is not given away for less.
+const WORTH_SAVING: f64 = 0.05;
 /// The part of the limit under which there is room for more detail.
 const ROOM: f64 = 0.8;
 /// Intervals with room before detail comes back, first and at most: each return that was too much doubles them.
@@ -200,12 +202,13 @@ impl Governor {
         let mut helpful = 0;
         for next in Detail::ALL.iter().filter(|next| **next > self.detail) {
             let expected = self.expected(*next, measured);
-            if expected < best.1 {
+            // What is not spent on debugging is not spent at all.
+            let saved = measured.cost_nanos() as f64 - expected;
+            let suffices = expected <= allowed - limit / 100.0 * saved;
+            if expected < (1.0 - WORTH_SAVING) * best.1 || (suffices && expected < best.1) {
                 best = (*next, expected);
                 helpful += 1;
-                // What is not spent on debugging is not spent at all.
-                let saved = measured.cost_nanos() as f64 - expected;
-                if expected <= allowed - limit / 100.0 * saved && helpful >= self.over {
+                if suffices && helpful >= self.over {
                     break;
                 }
             }
@@ -340,6 +343,18 @@ mod tests {
     }
 
     #[test]
+    fn detail_that_would_save_next_to_nothing_is_kept() {
+        let mostly_samples = Extension { demand: [1e6, 1e6, 1e6, 0.2e9], work: 0.4e9, stays: [0.3; 4] };
+        let mut governor = Governor::default();
+        assert_eq!(run(&mut governor, &mostly_samples, LIMIT, 2), [Decision::Stuck, Decision::Stay]);
+        // Unless it is enough to come under the limit.
+        let just_over = Extension { demand: [0.5e6, 0.0, 0.0, 24.8e6], work: 475e6, stays: [0.3; 4] };
+        assert!(just_over.second(Detail::Full).percent() > LIMIT);
+        let step = Decision::Step { from: Detail::Full, to: Detail::SomeDebug };
+        assert_eq!(run(&mut Governor::default(), &just_over, LIMIT, 1), [step]);
+    }
+
+    #[test]
     fn an_idle_extension_gets_its_detail_back_at_its_next_call() {
         let mut governor = Governor::default();
         run(&mut governor, &even(30.0), LIMIT, 5);
@@ -372,9 +387,10 @@ mod tests {
             prop_assert!(run(&mut governor, &quiet, limit, 20).iter().all(|one| *one == Decision::Stay));
 
             let loud = quiet.times(10.0);
-            // Under the limit, or at what costs the least that leaving detail out can reach.
-            let least = loud.second(Detail::Least).cost_nanos();
-            let holds = |detail| !loud.is_over(detail, limit) || loud.second(detail).cost_nanos() <= least;
+            // Under the limit, or about at the least that leaving detail out can reach: five steps that save less than a
+            // twentieth each are not taken, and what a span costs that is left out is not known.
+            let least = loud.second(Detail::Least).cost_nanos() as f64 / (1.0 - 2.0 * WORTH_SAVING).powi(5);
+            let holds = |detail| !loud.is_over(detail, limit) || loud.second(detail).cost_nanos() as f64 <= least;
             let mut reached = Vec::new();
             for _ in 0..300 {
                 run(&mut governor, &loud, limit, 1);

@@ -18,6 +18,7 @@ mod header;
 mod home;
 mod keeper;
 mod ledger;
+mod loggers;
 mod overhead;
 mod pack;
 pub mod query;

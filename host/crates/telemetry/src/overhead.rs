@@ -14,6 +14,8 @@ pub const TIMED_IN: u64 = 64;
 /// What a crossing costs beside what is timed of it: the way into the host and back, and the encoding in the guest. Measured by
 /// `cargo xtask bench`: what a log costs from the SDK's macro to its end, less what the host's function takes.
 const UNTIMED_NANOS: u64 = 120;
+/// What reading the clock adds to a crossing that is timed.
+const CLOCK_NANOS: u64 = 25;
 /// A timed crossing counts for so many usual ones at most, and so many nanoseconds more: what is longer was most likely
 /// interrupted by the system.
 const MOST_OF_TYPICAL: u64 = 8;
@@ -113,6 +115,7 @@ impl OverheadMeter {
 
     /// Counts a timed crossing for all of those that were not.
     fn add(&self, load: Load, nanos: u64) {
+        let nanos = nanos.saturating_sub(CLOCK_NANOS);
         let typical = &self.typical[load as usize];
         let usual = typical.load(Ordering::Relaxed);
         let nanos = nanos.min(MOST_OF_TYPICAL * usual + MOST_MORE_NANOS);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use glasshouse_model::record::KIND_INVOCATION;
-use glasshouse_model::settings::{Settings, TelemetryBudget};
+use glasshouse_model::settings::{Debugging, Settings, TelemetryBudget};
 use glasshouse_model::wire::LogSummary;
 use glasshouse_model::{Level, Origin, Signal, UnixNanos, wire};
 
@@ -65,6 +65,8 @@ pub struct StoreSettings {
     pub enabled: [bool; Signal::COUNT],
     /// The least level of logs that is stored.
     pub log_level: Level,
+    /// Other least levels, for logs whose target starts so.
+    pub log_levels: Vec<(String, Level)>,
     /// Bytes on the disk that all signals may have together.
     pub disk_bytes: u64,
     /// What may be recorded.
@@ -116,6 +118,12 @@ impl StoreSettings {
                 true,
             ],
             log_level: debugging.log_level,
+            log_levels: debugging
+                .log_levels
+                .iter()
+                .filter_map(|text| Debugging::logger_level(text).ok())
+                .map(|(start, level)| (start.to_owned(), level))
+                .collect(),
             disk_bytes: retention.bytes,
             budget: settings.budget.telemetry.clone(),
             sampling_rate: debugging.sampling_rate,
@@ -250,6 +258,12 @@ impl Recorder {
     pub fn append_invocation(&self, head: Head<'_>, body: &[u8], name: &str, known: &mut CleanStarts) -> u64 {
         let is_suspect = self.0.redactor.is_suspect_again(name.as_bytes(), known);
         self.append_searched(Signal::Invocation, head, KIND_INVOCATION, body, is_suspect)
+    }
+
+    /// The same for a meter's sample, whose texts were searched when it was made.
+    #[inline]
+    pub fn append_sample(&self, head: Head<'_>, body: &[u8], is_suspect: bool) -> u64 {
+        self.append_searched(Signal::Metric, head, wire::KIND_METRIC, body, is_suspect)
     }
 
     #[inline]

@@ -74,7 +74,7 @@ pub(super) struct Figures {
 /// Why a baseline cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BaselineError {
-    #[error("{0}")]
+    #[error(transparent)]
     Io(#[from] io::Error),
     #[error("it is damaged: {0}; take it from your version control, or remove it and write it anew with --update")]
     Damaged(String),

@@ -15,6 +15,7 @@ use glasshouse::records::{AlertRecord, ErrorRecord, InvocationRecord, LogRecord,
 use glasshouse::{Cursor, Level, Severity};
 
 use super::{Exit, Format};
+pub(super) use select::Place;
 use select::{Conditions, Selection};
 
 const QUERIES: &str = "\

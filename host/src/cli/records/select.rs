@@ -14,7 +14,7 @@ const LIMIT: usize = 100;
 
 /// Where records are.
 #[derive(Args, Debug)]
-pub(super) struct Place {
+pub(in super::super) struct Place {
     /// The folder that a host keeps telemetry in; host.data_dir of the configuration if left out
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -24,6 +24,11 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) fn open(&self) -> Result<Stored> {
+        Ok(Stored::open(&self.folder()?)?)
+    }
+
+    /// The data directory, which is there.
+    pub(in super::super) fn folder(&self) -> Result<PathBuf> {
         let folder = match &self.data_dir {
             Some(folder) => folder.clone(),
             None => self.operator.host_settings()?.data_dir.ok_or_else(|| {
@@ -34,7 +39,7 @@ impl Place {
             let folder = folder.display();
             bail!("there is no data directory {folder}; name the one that `glasshouse run --data-dir` was given");
         }
-        Ok(Stored::open(&folder)?)
+        Ok(folder)
     }
 }
 

@@ -51,6 +51,16 @@ pub fn changes(from: &Settings, to: &Settings) -> Vec<Change> {
     changes
 }
 
+/// The values of all keys of an extension's settings, as text.
+pub fn values(settings: &Settings) -> Vec<(&'static str, String)> {
+    let mut settings = settings.clone();
+    let value = |key: &super::Key| match key.slot {
+        Slot::Settings(slot) => Some((key.path, slot(&mut settings).get().to_string())),
+        _ => None,
+    };
+    KEYS.iter().filter_map(value).collect()
+}
+
 /// Looks whether all values are within the bounds that the table of keys has for them.
 pub fn check_bounds(settings: &Settings) -> Result<(), OutOfBounds> {
     let mut settings = settings.clone();

@@ -16,6 +16,11 @@ pub(super) fn any(_: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// A logger and a level.
+pub(super) fn logger_level(text: &str) -> Result<(), String> {
+    crate::settings::Debugging::logger_level(text).map(drop)
+}
+
 /// Text of one line.
 pub(super) fn line(text: &str) -> Result<(), String> {
     if text.chars().any(char::is_control) || text.chars().nth(LINE_CHARACTERS).is_some() {

@@ -26,6 +26,8 @@ pub enum Place {
     Variable(String),
     /// In a `--set` flag for this path.
     Flag(String),
+    /// In what is set while an extension runs, for this path.
+    Running(String),
 }
 
 impl fmt::Display for Place {
@@ -35,6 +37,7 @@ impl fmt::Display for Place {
             Self::Whole(file) => f.write_str(file),
             Self::Variable(name) => write!(f, "environment variable {name}"),
             Self::Flag(path) => write!(f, "--set {path}"),
+            Self::Running(path) => f.write_str(path),
         }
     }
 }

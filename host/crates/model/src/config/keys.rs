@@ -83,7 +83,7 @@ pub(super) static KEYS: &[Key] = &[
         "budget.metering",
         Kind::Metering,
         "fuel",
-        "What measures and slices its work: fuel, exact and repeatable, or cpu, faster, without fuel and its budget; \
+        "What measures and slices its work: fuel, exact and repeatable, or cpu, faster, without fuel and its budgets; \
          a manifest may only choose fuel.",
     )
     .setting(Cap::AtLeast, |all| Target::Metering(&mut all.budget.metering))
@@ -275,6 +275,13 @@ pub(super) static KEYS: &[Key] = &[
         .setting(Cap::Free, |all| Target::Switch(&mut all.debugging.tracing_enabled)),
     key("debugging.log_level", Kind::Level, "debug", "The least level of a log that is stored.")
         .setting(Cap::Free, |all| Target::Level(&mut all.debugging.log_level)),
+    key(
+        "debugging.log_levels",
+        Kind::Texts(check::logger_level),
+        NONE,
+        "Other least levels for logs whose target starts so, such as [\"http=debug\", \"db.pool=warning\"]; the longest start holds.",
+    )
+    .setting(Cap::Free, |all| Target::Texts(&mut all.debugging.log_levels)),
     key("debugging.metrics_interval", INTERVAL, "30s", "How often the extension's collector is called, and what debugging costs it is stored.")
         .setting(Cap::Free, |all| Target::Duration(&mut all.debugging.metrics_interval)),
     key("debugging.health_check_interval", INTERVAL, "60s", "How often the extension's health is asked for.")

@@ -45,6 +45,11 @@ pub enum Origin {
         /// Its name.
         variable: String,
     },
+    /// Set while the extension runs.
+    Running {
+        /// Who did it.
+        by: String,
+    },
     /// A `--set` flag.
     Flag {
         /// The path that it sets.
@@ -61,6 +66,7 @@ impl fmt::Display for Origin {
             Self::PerExtension { file, line } => write!(f, "{file} line {line} (extension)"),
             Self::Host { file, line } => write!(f, "{file} line {line}"),
             Self::Environment { variable } => f.write_str(variable),
+            Self::Running { by } => write!(f, "set while running, by {by}"),
             Self::Flag { path } => write!(f, "--set {path}"),
         }
     }
@@ -87,6 +93,7 @@ impl Origin {
             Self::PerExtension { file, line } => format!("extensions.{id}.{key} in {file} line {line}"),
             Self::Host { file, line } => format!("{key} in {file} line {line}"),
             Self::Environment { variable } => variable.clone(),
+            Self::Running { by } => format!("what {by} set"),
             Self::Flag { path } => format!("--set {path}"),
         }
     }

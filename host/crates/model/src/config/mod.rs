@@ -18,6 +18,7 @@
 //! # Ok::<(), glasshouse_model::config::ConfigError>(())
 //! ```
 
+mod assign;
 mod changes;
 mod check;
 mod document;
@@ -40,7 +41,8 @@ mod value;
 #[cfg(test)]
 mod tests;
 
-pub use changes::{Change, OutOfBounds, changes, check_bounds};
+pub use assign::{AssignError, Assigned, assign};
+pub use changes::{Change, OutOfBounds, changes, check_bounds, values};
 pub use error::{ConfigError, Place, Problem};
 pub use grant::{Grant, matches_pattern};
 pub use keys::{Key, Scope};

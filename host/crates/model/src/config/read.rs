@@ -91,7 +91,7 @@ impl<'t> Reader<'t> {
                 Origin::in_file(section.scope, file, self.line_starts.partition_point(|start| *start <= at))
             }
             Place::Variable(variable) => Origin::Environment { variable: variable.clone() },
-            Place::Flag(path) => Origin::Flag { path: path.clone() },
+            Place::Flag(path) | Place::Running(path) => Origin::Flag { path: path.clone() },
         }
     }
 

@@ -60,7 +60,7 @@ pub struct Setting {
 }
 
 impl Setting {
-    fn new(key: &Key, value: &Value, origin: Origin) -> Self {
+    pub(super) fn new(key: &Key, value: &Value, origin: Origin) -> Self {
         Self { key: key.path.to_owned(), value: value.to_string(), origin, note: None }
     }
 }
@@ -158,7 +158,7 @@ impl Layers {
 }
 
 /// The value in effect, and what is to be said about it.
-fn effective(
+pub(super) fn effective(
     key: &Key,
     id: &ExtensionId,
     operator: Option<&Entry>,

@@ -149,6 +149,17 @@ fn write_size(f: &mut fmt::Formatter<'_>, bytes: u64) -> fmt::Result {
     write!(f, "{}{unit}", bytes / size)
 }
 
+impl Value {
+    /// The value as it is written in TOML; only for kinds that can be set while an extension runs.
+    pub(super) fn to_toml(&self) -> String {
+        match self {
+            Self::Switch(_) | Self::Integer(_) | Self::Number(_) => self.to_string(),
+            Self::Texts(texts) => serde_json::Value::from(texts.clone()).to_string(),
+            _ => serde_json::Value::from(self.to_string()).to_string(),
+        }
+    }
+}
+
 /// Why a text is no value of a kind.
 #[derive(Debug, PartialEq)]
 pub(super) enum Refusal {

@@ -26,9 +26,9 @@ use std::time::Duration;
 
 use crate::settings::Budget;
 pub use evidence::{Cause, Evidence};
-pub use uses::{Rate, Uses};
+pub use uses::{CallBudget, Rate, Uses};
 
-use uses::{CALL_BUDGETS, CallBudget};
+use uses::CALL_BUDGETS;
 
 /// A quarantine that a probe did not end lasts twice as long as the one before, up to so many times the first.
 const LONGEST_QUARANTINE: u32 = 16;
@@ -162,13 +162,10 @@ struct Limits {
 
 impl Limits {
     fn new(budget: &Budget) -> Self {
-        let window = budget.rate_window;
-        let fuel = u128::from(budget.fuel_per_second) * window.as_nanos() / 1_000_000_000;
-        let cpu = window.as_nanos() * u128::from(budget.cpu_share) / 100;
         Self {
-            call: [budget.fuel_per_call, nanos(budget.deadline), budget.memory_bytes],
-            rate: [fuel, cpu].map(|limit| u64::try_from(limit).unwrap_or(u64::MAX).max(1)),
-            window,
+            call: std::array::from_fn(|index| CallBudget::ALL[index].limit(budget)),
+            rate: std::array::from_fn(|index| Rate::ALL[index].limit(budget)),
+            window: budget.rate_window,
             warn_percent: u64::from(budget.warn_at),
             failures_in_a_row: budget.failures_in_a_row,
             quarantine: budget.quarantine,

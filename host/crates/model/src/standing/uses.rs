@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use super::{Spent, nanos};
+use crate::settings::Budget;
 
 /// Parts of a window. What is used is known by part, so a window reaches back between eleven twelfths of its length and all of it.
 const SLOTS: usize = 12;
@@ -38,12 +39,31 @@ impl CallBudget {
     pub fn key(self) -> &'static str {
         self.as_str()
     }
+
+    /// What a call may use, or an instance have.
+    pub fn limit(self, budget: &Budget) -> u64 {
+        match self {
+            Self::Fuel => budget.fuel_per_call,
+            Self::Deadline => nanos(budget.deadline),
+            Self::Memory => budget.memory_bytes,
+        }
+    }
 }
 
 impl Rate {
     /// The key of the budget.
     pub fn key(self) -> &'static str {
         self.as_str()
+    }
+
+    /// What may be used in a window.
+    pub fn limit(self, budget: &Budget) -> u64 {
+        let window = budget.rate_window.as_nanos();
+        let limit = match self {
+            Self::Fuel => u128::from(budget.fuel_per_second) * window / 1_000_000_000,
+            Self::Cpu => window * u128::from(budget.cpu_share) / 100,
+        };
+        u64::try_from(limit).unwrap_or(u64::MAX).max(1)
     }
 
     pub(super) fn of(self, spent: &Spent) -> u64 {

@@ -28,7 +28,6 @@ const QUICK: Share = Share { cpu: Duration::from_secs(3), memory_bytes: 512 << 2
 const SLOW_NICENESS: i32 = 15;
 /// What a worker that is only asked what it can do may use.
 const PROBE: Share = Share { cpu: Duration::from_secs(10), memory_bytes: 512 << 20, niceness: 0 };
-
 /// What reading a component's line tables may use: honest ones take a tenth of a second.
 const LINES: Share = Share { cpu: Duration::from_secs(10), memory_bytes: 1 << 30, niceness: 10 };
 

@@ -10,38 +10,33 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource, WasmList};
 
 use crate::bindings::glasshouse::extension::debugging as wit;
-use crate::intake::Intake;
+use crate::intake::{BoundSample, Intake};
 use crate::probe::{load_of, load_of_batch};
 use crate::state::State;
 
 /// The interface's name in a component.
 pub(crate) const INTERFACE: &str = "glasshouse:extension/debugging@0.1.0";
 
-/// A bound instrument: its record but for the value, encoded, cut to the limits and put into its series once.
+/// A bound instrument: its sample, encoded, cut to the limits, searched for secrets and put into its series once.
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 pub struct Meter {
     instrument: Instrument,
     /// `None` if there are too many metrics.
-    tail: Option<Box<[u8]>>,
-    cut: bool,
+    sample: Option<BoundSample>,
 }
 
 impl Meter {
     fn new(intake: &Intake, instrument: Instrument, name: &str, unit: &str, labels: &[Field<'_>]) -> Self {
         let mut body = Vec::with_capacity(128);
         wire::write_metric(&mut body, &Metric { instrument, name, unit, value: 0.0 }, labels);
-        let bound = intake.bind_sample(body);
-        let (tail, cut) = bound.map_or((None, false), |(body, cut)| (Some(body[wire::METRIC_NAME_AT..].into()), cut));
-        Self { instrument, tail, cut }
+        Self { instrument, sample: intake.bind_sample(body) }
     }
 
-    fn record(&self, intake: &Intake, value: f64) {
-        let Some(tail) = &self.tail else { return intake.recorder().dropped(Drop::Metrics) };
-        let mut body = Vec::with_capacity(wire::METRIC_NAME_AT + tail.len());
-        body.push(self.instrument as u8);
-        body.extend_from_slice(&value.to_le_bytes());
-        body.extend_from_slice(tail);
-        intake.take_sample(&body, self.cut);
+    fn record(&mut self, intake: &Intake, value: f64) {
+        match &mut self.sample {
+            Some(sample) => intake.take_sample(self.instrument, value, sample),
+            None => intake.recorder().dropped(Drop::Metrics),
+        }
     }
 }
 
@@ -257,7 +252,7 @@ impl wit::HostMeter for State {
     async fn record(&mut self, meter: Resource<Meter>, value: f64) -> wasmtime::Result<()> {
         let entered = self.imports.enter_light(HostFunction::MeterRecord)?;
         let timed = self.intake.cross();
-        self.table.get(&meter)?.record(&self.intake, value);
+        self.table.get_mut(&meter)?.record(&self.intake, value);
         self.intake.crossed(timed, || Load::Rest);
         self.imports.leave(entered);
         yield_if(self.intake.is_yield_due()).await
@@ -286,8 +281,8 @@ mod tests {
     fn check(name: &str, labels: &[Field<'_>], expect: (&str, usize, bool)) {
         let store = Store::new(&StoreSettings::new(&Settings::default()), Arc::default());
         let intake = Intake::new(store.recorder(), Arc::new(SystemClock::new()));
-        let meter = Meter::new(&intake, Instrument::Counter, name, "", labels);
-        let kept = meter.tail.as_ref().map_or(0, |tail| tail.len());
+        let mut meter = Meter::new(&intake, Instrument::Counter, name, "", labels);
+        let kept = meter.sample.as_ref().map_or(0, BoundSample::bytes);
         assert!(kept <= limits::RECORD_BYTES, "a meter keeps {kept} bytes");
         meter.record(&intake, 1.5);
         let entry = store.reader(Signal::Metric).all().pop().expect("the sample is stored");

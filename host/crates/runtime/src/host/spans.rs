@@ -75,7 +75,7 @@ impl Reading {
     }
 
     /// What was used since an earlier reading.
-    fn since(&self, earlier: &Self) -> SpanCost {
+    pub(crate) fn since(&self, earlier: &Self) -> SpanCost {
         SpanCost {
             fuel: earlier.fuel_left.zip(self.fuel_left).map(|(before, left)| before.saturating_sub(left)),
             elapsed_nanos: self.at.saturating_sub(earlier.at),

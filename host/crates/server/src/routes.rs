@@ -1,0 +1,170 @@
+//! The paths, and what each of them asks of the host.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{Path, Request, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderValue, Method, StatusCode, Uri};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Extension, Router};
+use bytes::Bytes;
+use glasshouse_client::api::{Assignments, Problem, ROOT};
+
+use crate::{Control, Keys};
+
+/// Bytes of a request's body: all keys at their longest take a few thousand.
+const BODY_BYTES: usize = 64 << 10;
+/// How long a request may take, its body included. What waits for an extension waits for its call, which may be longer.
+const REQUEST_TIME: Duration = Duration::from_secs(10);
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer(pub(crate) Arc<str>);
+
+type Host = State<Arc<dyn Control>>;
+
+/// All paths.
+pub(crate) fn router(control: Arc<dyn Control>) -> Router {
+    let paths = Router::new()
+        .route("/managers", get(managers))
+        .route("/managers/{id}/status", get(manager))
+        .route("/managers/{id}/start", post(start))
+        .route("/managers/{id}/stop", post(stop))
+        .route("/managers/{id}/settings", get(settings).patch(set))
+        .route("/budgets", get(all_budgets))
+        .route("/budgets/{id}", get(budgets).patch(set_budgets))
+        .route("/budgets/{id}/release", post(release));
+    Router::new()
+        .nest(ROOT, paths)
+        .fallback(not_found)
+        .method_not_allowed_fallback(method_not_allowed)
+        .layer(middleware::from_fn(in_time))
+        .with_state(control)
+}
+
+async fn managers(State(control): Host) -> Response {
+    json(&control.managers())
+}
+
+async fn manager(State(control): Host, Path(id): Path<String>) -> Response {
+    answer(control.manager(&id))
+}
+
+async fn start(State(control): Host, Path(id): Path<String>, Extension(peer): Extension<Peer>) -> Response {
+    answer(control.switch(&id, true, &peer.0))
+}
+
+async fn stop(State(control): Host, Path(id): Path<String>, Extension(peer): Extension<Peer>) -> Response {
+    answer(control.switch(&id, false, &peer.0))
+}
+
+async fn settings(State(control): Host, Path(id): Path<String>) -> Response {
+    answer(control.settings(&id))
+}
+
+async fn set(control: Host, id: Path<String>, peer: Extension<Peer>, body: Body) -> Response {
+    assign(control, id, peer, Keys::Debugging, body).await
+}
+
+async fn all_budgets(State(control): Host) -> Response {
+    json(&control.all_budgets())
+}
+
+async fn budgets(State(control): Host, Path(id): Path<String>) -> Response {
+    answer(control.budgets(&id))
+}
+
+async fn set_budgets(control: Host, id: Path<String>, peer: Extension<Peer>, body: Body) -> Response {
+    assign(control, id, peer, Keys::Budget, body).await
+}
+
+async fn release(State(control): Host, Path(id): Path<String>, Extension(peer): Extension<Peer>) -> Response {
+    answer(control.release(&id, &peer.0).await)
+}
+
+async fn assign(
+    State(control): Host,
+    Path(id): Path<String>,
+    Extension(peer): Extension<Peer>,
+    keys: Keys,
+    body: Body,
+) -> Response {
+    let bytes = match read(body).await {
+        Ok(bytes) => bytes,
+        Err(problem) => return refused(problem),
+    };
+    let values: Assignments = match serde_json::from_slice(&bytes) {
+        Ok(values) => values,
+        Err(error) => {
+            let detail =
+                format!("the body is no JSON object of keys and texts: {error}; send {{\"budget.deadline\": \"2s\"}}");
+            return refused(Problem::new(400, "invalid-body", "The body cannot be used", detail));
+        }
+    };
+    answer(control.set(&id, keys, &values, &peer.0))
+}
+
+async fn read(body: Body) -> Result<Bytes, Problem> {
+    to_bytes(body, BODY_BYTES).await.map_err(|error| {
+        let source = std::error::Error::source(&error);
+        if source.is_some_and(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>) {
+            let detail = format!("the body has more than {BODY_BYTES} bytes; send less");
+            Problem::new(413, "body-too-large", "The body is too large", detail)
+        } else {
+            Problem::new(400, "invalid-body", "The body cannot be used", "the body broke off")
+        }
+    })
+}
+
+async fn not_found(uri: Uri) -> Response {
+    let path: String = uri.path().chars().take(100).collect();
+    let detail = format!("there is nothing at {path}; the paths start with {ROOT}/managers and {ROOT}/budgets");
+    refused(Problem::new(404, "not-found", "No such path", detail))
+}
+
+async fn method_not_allowed(method: Method, uri: Uri) -> Response {
+    let path: String = uri.path().chars().take(100).collect();
+    let detail = format!("{path} takes no {method}");
+    refused(Problem::new(405, "method-not-allowed", "No such method", detail))
+}
+
+/// Answers in any case before the client gives up.
+async fn in_time(request: Request, next: Next) -> Response {
+    tokio::time::timeout(REQUEST_TIME, next.run(request)).await.unwrap_or_else(|_| {
+        let detail = format!(
+            "it was not done after {} seconds: the body did not come, or the extension is at work on a long call; try again",
+            REQUEST_TIME.as_secs()
+        );
+        refused(Problem::new(504, "timeout", "It took too long", detail))
+    })
+}
+
+/// The answer that something is not done.
+pub(crate) fn refused(problem: Problem) -> Response {
+    answer::<()>(Err(problem))
+}
+
+fn answer<T: serde::Serialize>(result: Result<T, Problem>) -> Response {
+    match result {
+        Ok(value) => json(&value),
+        Err(problem) => {
+            let status = StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            written(status, Problem::MEDIA_TYPE, &problem)
+        }
+    }
+}
+
+fn json<T: serde::Serialize + ?Sized>(value: &T) -> Response {
+    written(StatusCode::OK, "application/json", value)
+}
+
+fn written<T: serde::Serialize + ?Sized>(status: StatusCode, media_type: &'static str, value: &T) -> Response {
+    match serde_json::to_vec(value) {
+        Ok(bytes) => (status, [(CONTENT_TYPE, HeaderValue::from_static(media_type))], bytes).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}

@@ -1,0 +1,261 @@
+//! `glasshouse budgets`, `debugging`, `status`, `start`, `stop`: what changes a running host, by the socket in its data
+//! directory.
+
+mod shown;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use glasshouse_client::api::{Assignments, Changes};
+use glasshouse_client::{Client, ClientError};
+
+use super::records::Place;
+use super::{Exit, Format, UsageError};
+use crate::output;
+
+const BUDGETS: &str = "\
+Examples:
+  glasshouse budgets show --data-dir data
+  glasshouse budgets set markdown budget.deadline=2s budget.memory=32MiB --data-dir data
+  glasshouse budgets release markdown --data-dir data
+
+They need a host that runs with that data directory: glasshouse run plugins --data-dir data";
+const DEBUGGING: &str = "\
+Examples:
+  glasshouse debugging show markdown --data-dir data
+  glasshouse debugging set markdown debugging.log_level=warning debugging.tracing_enabled=true --data-dir data
+
+They need a host that runs with that data directory: glasshouse run plugins --data-dir data";
+const STATUS: &str = "\
+Example:
+  glasshouse status --data-dir data";
+const SWITCH: &str = "\
+Examples:
+  glasshouse stop --extension-id markdown --data-dir data
+  glasshouse start --extension-id markdown --data-dir data
+
+The extension itself runs on; its calls are still metered, and what the host says of it is still stored.";
+
+/// Show what a running host's extensions use of their budgets, change budgets, end a quarantine
+#[derive(Args, Debug)]
+#[command(after_help = BUDGETS)]
+pub(crate) struct Budgets {
+    #[command(subcommand)]
+    verb: BudgetsVerb,
+}
+
+#[derive(Debug, Subcommand)]
+enum BudgetsVerb {
+    /// How extensions stand, and each budget: value, origin, use now and at its peak
+    Show(Show),
+    /// Change budgets while the extension runs, until its host ends
+    Set(Set),
+    /// End a warning, throttling or quarantine
+    Release(Release),
+}
+
+/// Show and change how a running host watches its extensions
+#[derive(Args, Debug)]
+#[command(after_help = DEBUGGING)]
+pub(crate) struct Debugging {
+    #[command(subcommand)]
+    verb: DebuggingVerb,
+}
+
+#[derive(Debug, Subcommand)]
+enum DebuggingVerb {
+    /// How an extension is watched
+    Show(Show),
+    /// Change how an extension is watched while it runs, until its host ends
+    Set(Set),
+}
+
+#[derive(Args, Debug)]
+struct Show {
+    /// Only this extension
+    #[arg(value_name = "EXTENSION")]
+    extension: Option<String>,
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Args, Debug)]
+struct Set {
+    /// Whose
+    #[arg(value_name = "EXTENSION")]
+    extension: String,
+    /// What to set
+    #[arg(value_name = "KEY=VALUE", required = true)]
+    values: Vec<String>,
+    #[command(flatten)]
+    place: Place,
+}
+
+#[derive(Args, Debug)]
+struct Release {
+    /// Which extension
+    #[arg(value_name = "EXTENSION")]
+    extension: String,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Show how a running host's extensions are doing
+#[derive(Args, Debug)]
+#[command(after_help = STATUS)]
+pub(crate) struct Status {
+    /// Only this extension
+    #[arg(long, value_name = "ID")]
+    extension_id: Option<String>,
+    #[command(flatten)]
+    place: Place,
+}
+
+/// Switch an extension's debugging on, as it was before `stop`
+#[derive(Args, Debug)]
+#[command(after_help = SWITCH)]
+pub(crate) struct Start {
+    #[command(flatten)]
+    switch: Switch,
+}
+
+/// Switch an extension's debugging off
+#[derive(Args, Debug)]
+#[command(after_help = SWITCH)]
+pub(crate) struct Stop {
+    #[command(flatten)]
+    switch: Switch,
+}
+
+#[derive(Args, Debug)]
+struct Switch {
+    /// Which extension
+    #[arg(long, value_name = "ID")]
+    extension_id: String,
+    #[command(flatten)]
+    place: Place,
+}
+
+impl Budgets {
+    pub(crate) async fn run(self, format: Format) -> Result<Exit> {
+        match self.verb {
+            BudgetsVerb::Show(Show { extension, place }) => {
+                let client = client(&place)?;
+                let all = match extension {
+                    Some(id) => vec![told(client.budgets(&id).await)?],
+                    None => told(client.all_budgets().await)?,
+                };
+                match format {
+                    Format::Json => all.iter().try_for_each(output::json)?,
+                    Format::Table => shown::budgets(&all)?,
+                }
+            }
+            BudgetsVerb::Set(Set { extension, values, place }) => {
+                let values = assignments(&values)?;
+                change(&told(client(&place)?.set_budgets(&extension, &values).await)?, format)?;
+            }
+            BudgetsVerb::Release(Release { extension, place }) => {
+                let released = told(client(&place)?.release(&extension).await)?;
+                match (format, &released.from) {
+                    (Format::Json, _) => output::json(&released)?,
+                    (_, Some(from)) => output::line(format_args!("{extension} is healthy; it was {from}"))?,
+                    (_, None) => output::line(format_args!("{extension} is healthy; there was nothing to end"))?,
+                }
+            }
+        }
+        Ok(Exit::Ok)
+    }
+}
+
+impl Debugging {
+    pub(crate) async fn run(self, format: Format) -> Result<Exit> {
+        match self.verb {
+            DebuggingVerb::Show(Show { extension, place }) => {
+                let client = client(&place)?;
+                let ids = match extension {
+                    Some(id) => vec![id],
+                    None => told(client.managers().await)?.into_iter().map(|manager| manager.extension).collect(),
+                };
+                for (index, id) in ids.iter().enumerate() {
+                    let settings = told(client.settings(id).await)?;
+                    match format {
+                        Format::Json => output::json(&settings)?,
+                        Format::Table => shown::settings(&settings, index == 0)?,
+                    }
+                }
+            }
+            DebuggingVerb::Set(Set { extension, values, place }) => {
+                let values = assignments(&values)?;
+                change(&told(client(&place)?.set(&extension, &values).await)?, format)?;
+            }
+        }
+        Ok(Exit::Ok)
+    }
+}
+
+impl Status {
+    pub(crate) async fn run(self, format: Format) -> Result<Exit> {
+        let client = client(&self.place)?;
+        let all = match &self.extension_id {
+            Some(id) => vec![told(client.manager(id).await)?],
+            None => told(client.managers().await)?,
+        };
+        match format {
+            Format::Json => all.iter().try_for_each(output::json)?,
+            Format::Table => shown::managers(&all)?,
+        }
+        Ok(Exit::Ok)
+    }
+}
+
+impl Start {
+    pub(crate) async fn run(self, format: Format) -> Result<Exit> {
+        self.switch.run(true, format).await
+    }
+}
+
+impl Stop {
+    pub(crate) async fn run(self, format: Format) -> Result<Exit> {
+        self.switch.run(false, format).await
+    }
+}
+
+impl Switch {
+    async fn run(self, on: bool, format: Format) -> Result<Exit> {
+        let changes = told(client(&self.place)?.switch(&self.extension_id, on).await)?;
+        change(&changes, format)?;
+        Ok(Exit::Ok)
+    }
+}
+
+fn client(place: &Place) -> Result<Client> {
+    Ok(Client::new(place.folder()?))
+}
+
+/// What the host refuses is a mistake in the command line.
+fn told<T>(result: Result<T, ClientError>) -> Result<T> {
+    result.map_err(|error| match error {
+        ClientError::Refused(problem) if matches!(problem.status, 404 | 409 | 422) => UsageError(problem.detail).into(),
+        other => other.into(),
+    })
+}
+
+fn assignments(values: &[String]) -> Result<Assignments> {
+    let mut assignments = Assignments::new();
+    for text in values {
+        let Some((key, value)) = text.split_once('=') else {
+            return Err(
+                UsageError(format!("{text}: a value is missing; write key=value, such as budget.deadline=2s")).into()
+            );
+        };
+        assignments.insert(key.trim().to_owned(), value.to_owned());
+    }
+    Ok(assignments)
+}
+
+fn change(changes: &Changes, format: Format) -> Result<()> {
+    match format {
+        Format::Json => output::json(changes)?,
+        Format::Table => shown::changes(changes)?,
+    }
+    Ok(())
+}

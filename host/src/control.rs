@@ -1,0 +1,352 @@
+//! Changing a running host: budgets, how extensions are watched, release. An embedder calls the functions of
+//! [`Extension`]; the socket in the data directory calls the same ones.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use glasshouse_model::ExtensionId;
+use glasshouse_model::config::{AssignError, Change, Origin, Setting, assign};
+use glasshouse_model::settings::{Debugging, Settings};
+use glasshouse_model::standing::{self, CallBudget, Rate};
+use glasshouse_runtime::{ApplyError, CallError};
+use glasshouse_server::api::{self, Assignments, Problem, Released};
+use glasshouse_server::{Control, ControlSocket, Keys, Pending};
+
+use crate::extension::Extension;
+use crate::host::Host;
+
+/// Why settings were not changed; none was.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ControlError {
+    /// There is no such key, it takes no such value, or it is read only at the start.
+    #[error(transparent)]
+    Assign(#[from] AssignError),
+    /// The settings cannot take the place of those in effect.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+}
+
+/// What setting values has done.
+#[derive(Clone, Debug)]
+pub struct Changed {
+    /// What is different now.
+    pub changes: Vec<Change>,
+    /// What holds of each key that was named; a manifest may be stricter.
+    pub set: Vec<Setting>,
+    /// It holds until the host ends. These lines of `glasshouse.toml` keep it.
+    pub lines: Vec<String>,
+}
+
+/// A budget and what is used of it.
+#[derive(Clone, Debug)]
+pub struct BudgetUse {
+    /// Its value and where that comes from.
+    pub setting: Setting,
+    /// What is used of it now, or was by the last call: units of fuel, nanoseconds, bytes or a count.
+    pub used: Option<u64>,
+    /// What may be used, in the same unit; of a rate, in a window.
+    pub limit: Option<u64>,
+    /// The most that was used since the start.
+    pub peak: Option<u64>,
+}
+
+/// What was changed since an extension was planned.
+#[derive(Debug, Default)]
+pub(crate) struct Steering(Mutex<Steered>);
+
+#[derive(Debug, Default)]
+struct Steered {
+    /// Who set a key, and what else is to be said of it.
+    changed: BTreeMap<&'static str, (String, Option<String>)>,
+    /// How the extension was watched when its debugging was switched off.
+    stopped: Option<Debugging>,
+}
+
+/// A switch of an extension's debugging.
+type Switch = fn(&mut Debugging) -> &mut bool;
+
+/// The switches that make up an extension's debugging, by their keys.
+const SWITCHES: [(&str, Switch); 6] = [
+    ("logging_enabled", |debugging| &mut debugging.logging_enabled),
+    ("metrics_enabled", |debugging| &mut debugging.metrics_enabled),
+    ("error_tracking_enabled", |debugging| &mut debugging.error_tracking_enabled),
+    ("alerting_enabled", |debugging| &mut debugging.alerting_enabled),
+    ("profiling_enabled", |debugging| &mut debugging.profiling_enabled),
+    ("tracing_enabled", |debugging| &mut debugging.tracing_enabled),
+];
+
+impl Extension {
+    /// Sets values while it runs, such as `("budget.deadline", "2s")`, and says what is different. Budgets hold from the next call on,
+    /// what is stored changes at once. They hold until the host ends. Each change is a record of the extension that says by
+    /// whom. Either all values are set or none.
+    pub fn set<'a>(
+        &self,
+        values: impl IntoIterator<Item = (&'a str, &'a str)>,
+        by: &str,
+    ) -> Result<Changed, ControlError> {
+        let mut steered = self.steering.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let assigned = assign(&self.about().manifest, &self.settings(), values, by)?;
+        let changes = self.change(&mut steered, assigned.settings, by)?;
+        for setting in &assigned.set {
+            if let Some((_, note)) = steered.changed.get_mut(setting.key.as_str()) {
+                note.clone_from(&setting.note);
+            }
+        }
+        Ok(Changed { changes, set: assigned.set, lines: assigned.lines })
+    }
+
+    /// Replaces its settings while it runs, and says what is different; otherwise as [`Extension::set`].
+    pub fn apply(&self, settings: Settings, by: &str) -> Result<Vec<Change>, ControlError> {
+        let mut steered = self.steering.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(self.change(&mut steered, settings, by)?)
+    }
+
+    fn change(&self, steered: &mut Steered, settings: Settings, by: &str) -> Result<Vec<Change>, ApplyError> {
+        let changes = self.handle().apply(settings, by)?;
+        for change in &changes {
+            steered.changed.insert(change.key, (by.to_owned(), None));
+        }
+        Ok(changes)
+    }
+
+    /// Switches its debugging off: nothing of it is stored but invocations and what the host says of it. It runs on.
+    pub fn stop_debugging(&self, by: &str) -> Result<Vec<Change>, ControlError> {
+        let mut steered = self.steering.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut settings = (*self.settings()).clone();
+        let before = settings.debugging.clone();
+        for (_, switch) in SWITCHES {
+            *switch(&mut settings.debugging) = false;
+        }
+        let changes = self.change(&mut steered, settings, by)?;
+        if !changes.is_empty() {
+            steered.stopped = Some(before);
+        }
+        Ok(changes)
+    }
+
+    /// Switches on again what [`Extension::stop_debugging`] switched off.
+    pub fn start_debugging(&self, by: &str) -> Result<Vec<Change>, ControlError> {
+        let mut steered = self.steering.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(mut before) = steered.stopped.take() else { return Ok(Vec::new()) };
+        let mut settings = (*self.settings()).clone();
+        for (_, switch) in SWITCHES {
+            // What was switched on in between stays on.
+            *switch(&mut settings.debugging) |= *switch(&mut before);
+        }
+        Ok(self.change(&mut steered, settings, by)?)
+    }
+
+    /// The switches of its debugging that are on, by their keys.
+    pub fn enabled_components(&self) -> Vec<&'static str> {
+        let mut debugging = self.settings().debugging.clone();
+        SWITCHES.iter().filter(|(_, switch)| *switch(&mut debugging)).map(|(key, _)| *key).collect()
+    }
+
+    /// Ends its quarantine, throttling or warning, and tells whether there was something to end: its failures and what it used of
+    /// its rates are forgotten. The record of it says by whom. Waits for the call that is under way.
+    pub async fn release(&self, by: &str) -> Result<bool, CallError> {
+        self.handle().release(by).await
+    }
+
+    /// The values in effect now, each with where it comes from.
+    pub fn present_config(&self) -> Vec<Setting> {
+        let steered = self.steering.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut settings = self.about().resolved.origins.clone();
+        let values = glasshouse_model::config::values(&self.settings());
+        for (key, value) in values {
+            let Some(setting) = settings.iter_mut().find(|setting| setting.key == key) else { continue };
+            if setting.value != value {
+                let (by, note) = steered.changed.get(key).cloned().unwrap_or_default();
+                *setting = Setting { key: key.to_owned(), value, origin: Origin::Running { by }, note };
+            }
+        }
+        settings
+    }
+
+    /// Its budgets, with what is used of each.
+    pub fn budgets(&self) -> Vec<BudgetUse> {
+        let budgets = self.present_config().into_iter().filter(|setting| setting.key.starts_with("budget."));
+        budgets.map(|setting| self.budget_use(setting)).collect()
+    }
+
+    fn budget_use(&self, setting: Setting) -> BudgetUse {
+        let settings = self.settings();
+        let (budget, uses) = (&settings.budget, self.uses());
+        let call = CallBudget::ALL.iter().find(|budget| budget.key() == setting.key);
+        let rate = Rate::ALL.iter().find(|rate| rate.key() == setting.key);
+        let (used, limit, peak) = match (call, rate, setting.key.as_str()) {
+            (Some(call), ..) => (Some(uses.last(*call)), Some(call.limit(budget)), Some(uses.peak(*call))),
+            (_, Some(rate), _) => {
+                let used = uses.in_window(*rate, self.monotonic_nanos());
+                (Some(used), Some(rate.limit(budget)), Some(uses.highest(*rate)))
+            }
+            (.., "budget.mailbox") => (Some(self.waiting() as u64), Some(budget.mailbox as u64), None),
+            (.., "budget.failures_in_a_row") => {
+                (Some(uses.failures_in_a_row()), Some(u64::from(budget.failures_in_a_row)), None)
+            }
+            _ => (None, None, None),
+        };
+        BudgetUse { setting, used, limit, peak }
+    }
+}
+
+impl Host {
+    /// Lets other programs of this user change the host, by the socket in its data directory, until what is returned is
+    /// dropped; `None` without a data directory. The command's `budgets` and `debugging` use it.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn listen(&self) -> std::io::Result<Option<ControlSocket>> {
+        let control = Controlled { extensions: self.extensions().map(|one| (one.id().clone(), one.clone())).collect() };
+        self.data_dir().map(|folder: &Path| ControlSocket::open(folder, Arc::new(control))).transpose()
+    }
+}
+
+/// A host as the socket sees it.
+struct Controlled {
+    extensions: BTreeMap<ExtensionId, Extension>,
+}
+
+impl Controlled {
+    fn find(&self, id: &str) -> Result<&Extension, Problem> {
+        self.extensions.get(id).ok_or_else(|| {
+            let known: Vec<_> = self.extensions.keys().take(20).map(ExtensionId::as_str).collect();
+            let id = glasshouse_model::text::visible(id, 80);
+            let detail = format!("this host runs no extension \"{id}\"; it runs {}", known.join(", "));
+            Problem::new(404, "unknown-extension", "No such extension", detail)
+        })
+    }
+}
+
+impl Control for Controlled {
+    fn managers(&self) -> Vec<api::Manager> {
+        self.extensions.values().map(manager).collect()
+    }
+
+    fn manager(&self, extension: &str) -> Result<api::Manager, Problem> {
+        self.find(extension).map(manager)
+    }
+
+    fn all_budgets(&self) -> Vec<api::Budgets> {
+        self.extensions.values().map(budgets).collect()
+    }
+
+    fn budgets(&self, extension: &str) -> Result<api::Budgets, Problem> {
+        self.find(extension).map(budgets)
+    }
+
+    fn settings(&self, extension: &str) -> Result<api::Settings, Problem> {
+        let extension = self.find(extension)?;
+        let watched = extension.present_config().into_iter().filter(|setting| setting.key.starts_with("debugging."));
+        Ok(api::Settings { extension: extension.id().to_string(), settings: watched.map(setting).collect() })
+    }
+
+    fn set(&self, extension: &str, keys: Keys, values: &Assignments, by: &str) -> Result<api::Changes, Problem> {
+        let extension = self.find(extension)?;
+        if let Some(other) = values.keys().find(|key| !key.starts_with(keys.section())) {
+            let (other, section) = (glasshouse_model::text::visible(other, 80), keys.section());
+            let detail =
+                format!("\"{other}\" is no key of {section}: here only those that start with {section} are set");
+            return Err(Problem::new(422, "invalid-setting", "The setting cannot be used", detail));
+        }
+        let values = values.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        let changed = extension.set(values, by).map_err(|error| problem(&error))?;
+        Ok(api::Changes {
+            extension: extension.id().to_string(),
+            changes: changed.changes.into_iter().map(change).collect(),
+            set: changed.set.into_iter().map(setting).collect(),
+            keep: changed.lines,
+        })
+    }
+
+    fn switch(&self, extension: &str, on: bool, by: &str) -> Result<api::Changes, Problem> {
+        let extension = self.find(extension)?;
+        let changes = if on { extension.start_debugging(by) } else { extension.stop_debugging(by) };
+        Ok(api::Changes {
+            extension: extension.id().to_string(),
+            changes: changes.map_err(|error| problem(&error))?.into_iter().map(change).collect(),
+            ..api::Changes::default()
+        })
+    }
+
+    fn release<'a>(&'a self, extension: &'a str, by: &'a str) -> Pending<'a, Released> {
+        Box::pin(async move {
+            let extension = self.find(extension)?;
+            let before = extension.standing().word();
+            let released = extension.release(by).await.map_err(|error| {
+                let detail = format!("{} cannot be released: {error}", extension.id());
+                Problem::new(409, "unavailable", "The extension takes no orders", detail)
+            })?;
+            let from = released.then(|| before.to_owned());
+            Ok(Released { extension: extension.id().to_string(), from })
+        })
+    }
+}
+
+fn problem(error: &ControlError) -> Problem {
+    let detail = error.to_string();
+    match error {
+        ControlError::Assign(AssignError::AtStart(_)) | ControlError::Apply(ApplyError::AtStart(_)) => {
+            Problem::new(409, "not-live", "Not while the extension runs", detail)
+        }
+        _ => Problem::new(422, "invalid-setting", "The setting cannot be used", detail),
+    }
+}
+
+fn manager(extension: &Extension) -> api::Manager {
+    let status = extension.status();
+    let enabled = extension.enabled_components();
+    api::Manager {
+        extension: extension.id().to_string(),
+        status: status.word().to_owned(),
+        reason: status.reason().map(str::to_owned),
+        debugging: !enabled.is_empty(),
+        enabled_components: enabled.into_iter().map(str::to_owned).collect(),
+        standing: standing(extension),
+    }
+}
+
+fn budgets(extension: &Extension) -> api::Budgets {
+    let budget = |budget: BudgetUse| api::Budget {
+        setting: setting(budget.setting),
+        used: budget.used,
+        limit: budget.limit,
+        peak: budget.peak,
+    };
+    api::Budgets {
+        extension: extension.id().to_string(),
+        standing: standing(extension),
+        budgets: extension.budgets().into_iter().map(budget).collect(),
+    }
+}
+
+fn standing(extension: &Extension) -> api::Standing {
+    let (state, now) = (extension.standing(), extension.monotonic_nanos());
+    let wait = match state {
+        standing::State::Quarantined { until, .. } => Some(Duration::from_nanos(until.saturating_sub(now))),
+        _ => extension.throttled_for(),
+    };
+    api::Standing {
+        state: state.word().to_owned(),
+        for_ms: state.since().map(|since| now.saturating_sub(since) / 1_000_000),
+        wait_ms: wait.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+        evidence: state.evidence().map(|evidence| api::Evidence {
+            text: evidence.to_string(),
+            budget: evidence.budget.to_owned(),
+            used: evidence.used,
+            limit: evidence.limit,
+            share_percent: evidence.share_percent(),
+        }),
+    }
+}
+
+fn setting(setting: Setting) -> api::Setting {
+    api::Setting { key: setting.key, value: setting.value, origin: setting.origin.to_string(), note: setting.note }
+}
+
+fn change(change: Change) -> api::Change {
+    api::Change { key: change.key.to_owned(), from: change.from, to: change.to }
+}

@@ -1,0 +1,250 @@
+//! A running host that is asked and changed from outside, by friends and by others.
+
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::harness::{Ended, Lines, Place, Running, wait_for};
+
+const RUN: [&str; 6] = ["run", "plugins", "--data-dir", "data", "--feed", "-"];
+/// What all paths start with.
+const ROOT: &str = "/api/extensions/debugging";
+
+/// A host with these guests that takes commands.
+fn host(place: &Place) -> (Running, Lines) {
+    let mut host = place.start(&RUN);
+    let replies = host.stdout();
+    wait_for("the control socket", || place.path("data/control.sock").exists().then_some(()));
+    wait_for("all to be loaded", || {
+        let status = glasshouse(place, &["status", "--format", "json"]);
+        let loaded = status.code == Some(0) && status.json_lines().iter().all(|one| one["status"] != "loading");
+        loaded.then_some(())
+    });
+    (host, replies)
+}
+
+fn glasshouse(place: &Place, arguments: &[&str]) -> Ended {
+    place.glasshouse(&[arguments, &["--data-dir", "data"]].concat())
+}
+
+/// Calls an extension and waits for the reply.
+fn call(host: &mut Running, replies: &Lines, extension: &str, event: &str, payload: &Value) -> Value {
+    let before = replies.count();
+    host.tell(&json!({"extension": extension, "event": event, "payload": payload}));
+    let line = wait_for("a reply", || replies.so_far().into_iter().nth(before));
+    serde_json::from_str(&line).expect("a reply is JSON")
+}
+
+/// Sends bytes and reads the answer to its end.
+fn send(place: &Place, bytes: &[u8]) -> String {
+    let mut stream = UnixStream::connect(place.path("data/control.sock")).expect("it listens");
+    stream.set_read_timeout(Some(Duration::from_secs(40))).expect("it can be set");
+    // A host that has seen enough may close before all is sent.
+    let _ = stream.write_all(bytes);
+    let mut answer = Vec::new();
+    let _ = stream.read_to_end(&mut answer);
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+fn request(method: &str, path: &str, body: &str) -> Vec<u8> {
+    let length = body.len();
+    let head =
+        format!("{method} {ROOT}/{path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
+    (head + body).into_bytes()
+}
+
+/// The logs of an extension that say who changed what.
+fn audit(place: &Place, extension: &str) -> Vec<String> {
+    let shown = glasshouse(place, &["logs", "show", "--extension-id", extension, "--format", "json"]).expect_code(0);
+    let by = |log: &Value| log["fields"]["by"].as_str().map(str::to_owned);
+    let told = |log: Value| by(&log).map(|by| format!("{by}: {}", log["message"].as_str().unwrap_or_default()));
+    shown.json_lines().into_iter().filter_map(told).collect()
+}
+
+#[test]
+fn budgets_of_a_running_host_are_shown_set_and_released() {
+    let place = Place::with_plugins(&["neighbour", "panic", "spin"]);
+    let (mut host, replies) = host(&place);
+    let mode = std::fs::metadata(place.path("data/control.sock")).expect("it is there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+
+    // A smaller budget holds from the next call on.
+    assert_eq!(call(&mut host, &replies, "spin", "work", &json!(1000))["ok"], true);
+    let set = glasshouse(&place, &["budgets", "set", "spin", "budget.fuel_per_call=1000000", "budget.warn_at=100"]);
+    let set = set.expect_code(0).stdout;
+    for line in [
+        "spin: budget.fuel_per_call 2000000000 -> 1000000",
+        "  [extensions.spin]",
+        "  budget.fuel_per_call = 1000000",
+        "This holds until the host ends.",
+    ] {
+        assert!(set.contains(line), "{set}");
+    }
+    let failed = call(&mut host, &replies, "spin", "spin", &Value::Null);
+    assert_eq!(failed["error"]["message"], "used up its 1.00 M of fuel");
+    let shown = glasshouse(&place, &["budgets", "show", "spin", "--format", "json"]).expect_code(0).json();
+    assert_eq!(shown["standing"]["state"], "warned");
+    assert_eq!(shown["standing"]["evidence"]["budget"], "budget.fuel_per_call");
+    let budgets = shown["budgets"].as_array().expect("a list");
+    let fuel = budgets.iter().find(|budget| budget["key"] == "budget.fuel_per_call").expect("it is listed");
+    assert_eq!(
+        (&fuel["value"], &fuel["peak"], &fuel["limit"]),
+        (&json!("1000000"), &json!(1_000_000), &json!(1_000_000))
+    );
+    assert!(fuel["origin"].as_str().is_some_and(|origin| origin.starts_with("set while running, by uid ")), "{fuel}");
+    let deadline = budgets.iter().find(|budget| budget["key"] == "budget.deadline").expect("it is listed");
+    assert_eq!(deadline["origin"], "built-in");
+
+    // Quarantine, and the way out of it.
+    for _ in 0..3 {
+        call(&mut host, &replies, "panic", "panic", &json!("again"));
+    }
+    let refused = call(&mut host, &replies, "panic", "count", &Value::Null);
+    assert_eq!(refused["error"]["kind"], "quarantined");
+    let shown = glasshouse(&place, &["budgets", "show", "panic"]).expect_code(0).stdout;
+    assert!(shown.starts_with("panic  quarantined for ") && shown.contains("3 failures in a row"), "{shown}");
+    let released = glasshouse(&place, &["budgets", "release", "panic"]).expect_code(0).stdout;
+    assert_eq!(released, "panic is healthy; it was quarantined\n");
+    assert_eq!(call(&mut host, &replies, "panic", "count", &Value::Null)["ok"], true);
+    let again = glasshouse(&place, &["budgets", "release", "panic"]).expect_code(0).stdout;
+    assert_eq!(again, "panic is healthy; there was nothing to end\n");
+
+    let by = format!("uid {} (process ", rustix::process::geteuid().as_raw());
+    let told = audit(&place, "spin");
+    assert!(told.iter().any(|log| log.starts_with(&by) && log.contains("from 2000000000 to 1000000")), "{told:?}");
+    let told = audit(&place, "panic");
+    assert!(told.iter().any(|log| log.starts_with(&by) && log.contains("no longer quarantined")), "{told:?}");
+    assert!(audit(&place, "neighbour").is_empty());
+}
+
+#[test]
+fn debugging_is_switched_while_the_extension_runs_on() {
+    let place = Place::with_plugins(&["neighbour"]);
+    let (mut host, replies) = host(&place);
+    let logs = || {
+        let shown = glasshouse(&place, &["logs", "show", "--format", "json", "message=echoed"]).expect_code(0);
+        shown.json_lines().len()
+    };
+    let mut echo = |stored: usize| {
+        let before = logs();
+        assert_eq!(call(&mut host, &replies, "neighbour", "echo", &json!("x"))["ok"], true);
+        assert_eq!(logs() - before, stored);
+    };
+    echo(1);
+    let stopped = glasshouse(&place, &["stop", "--extension-id", "neighbour"]).expect_code(0).stdout;
+    assert!(stopped.contains("neighbour: debugging.logging_enabled true -> false"), "{stopped}");
+    echo(0);
+    let status = glasshouse(&place, &["status", "--format", "json"]).expect_code(0).json();
+    assert_eq!(
+        (&status["debugging"], &status["enabled_components"], &status["status"]),
+        (&json!(false), &json!([]), &json!("ready"))
+    );
+    glasshouse(&place, &["start", "--extension-id", "neighbour"]).expect_code(0);
+    echo(1);
+    let twice = glasshouse(&place, &["start", "--extension-id", "neighbour"]).expect_code(0).stdout;
+    assert_eq!(twice, "neighbour: nothing to change\n");
+    glasshouse(&place, &["debugging", "set", "neighbour", "debugging.log_level=error"]).expect_code(0);
+    echo(0);
+    let shown = glasshouse(&place, &["debugging", "show", "neighbour"]).expect_code(0).stdout;
+    assert!(
+        shown.lines().any(|line| line.contains("debugging.log_level") && line.contains("set while running")),
+        "{shown}"
+    );
+    let since_then = shown.lines().find(|line| line.contains("debugging.logging_enabled")).unwrap_or_default();
+    assert!(since_then.contains("true") && since_then.contains("built-in"), "{shown}");
+}
+
+#[test]
+fn what_cannot_be_done_says_why_and_what_to_do() {
+    let place = Place::with_plugins(&["neighbour"]);
+    let missing = glasshouse(&place, &["status"]).expect_code(3).stderr;
+    assert!(missing.contains("there is no data directory data"), "{missing}");
+    let unnamed = place.glasshouse(&["budgets", "show"]).expect_code(2).stderr;
+    assert!(unnamed.contains("name the data directory with --data-dir"), "{unnamed}");
+    let (mut running, _replies) = host(&place);
+    let check = |arguments: &[&str], expect: &str| {
+        let ended = glasshouse(&place, arguments).expect_code(2);
+        assert!(ended.stderr.contains(expect), "{ended:?}");
+    };
+    check(&["budgets", "show", "nobody"], "this host runs no extension \"nobody\"; it runs neighbour");
+    check(
+        &["budgets", "set", "neighbour", "budget.dedline=2s"],
+        "did you mean \"extensions.neighbour.budget.deadline\"",
+    );
+    check(&["budgets", "set", "neighbour", "budget.mailbox=2"], "start the host anew");
+    check(&["budgets", "set", "neighbour", "debugging.log_level=info"], "is no key of budget.");
+    check(&["budgets", "set", "neighbour", "budget.memory=8MiB", "budget.deadline=0s"], "budget.deadline");
+    check(&["budgets", "set", "neighbour", "budget.memory"], "a value is missing");
+    let shown = glasshouse(&place, &["budgets", "show", "neighbour"]).expect_code(0).stdout;
+    assert!(!shown.contains("set while running"), "all of it or nothing: {shown}");
+
+    // A host that is killed leaves its socket, which nobody takes for a host, and which the next one replaces.
+    running.kill();
+    assert!(place.path("data/control.sock").exists());
+    let gone = glasshouse(&place, &["status"]).expect_code(3).stderr;
+    assert!(gone.contains("no host runs on the data directory data: start one with"), "{gone}");
+    let (running, _replies) = host(&place);
+    let second = place.glasshouse(&["run", "plugins", "--data-dir", "data", "--exit-when-done"]).expect_code(3);
+    assert!(second.stderr.contains("in use by another host"), "{}", second.stderr);
+    glasshouse(&place, &["status"]).expect_code(0);
+    running.interrupt();
+    let mut running = running;
+    running.code_within(Duration::from_secs(30));
+    assert!(!place.path("data/control.sock").exists(), "a host that ends takes its socket with it");
+}
+
+#[test]
+fn hostile_clients_are_answered_or_dropped_and_others_are_served() {
+    let place = Place::with_plugins(&["neighbour"]);
+    let (mut host, replies) = host(&place);
+    let check = |bytes: &[u8], expect: &[&str]| {
+        let answer = send(&place, bytes);
+        for part in expect {
+            assert!(answer.contains(part), "{part}: {answer}");
+        }
+    };
+    check(b"\0\x01garbage\r\n\r\n", &["HTTP/1.1 400"]);
+    check(&request("GET", "nothing", ""), &["404", "application/problem+json", "\"code\":\"not-found\""]);
+    check(&request("DELETE", "managers", ""), &["405", "\"code\":\"method-not-allowed\""]);
+    check(&request("GET", "managers/%2e%2e%2f%00%ff/status", ""), &["40"]);
+    check(&request("PATCH", "budgets/neighbour", "[1, 2"), &["400", "\"code\":\"invalid-body\""]);
+    check(&request("PATCH", "budgets/neighbour", "{\"a\\u001b[2J\": \"1\"}"), &["422", "\"code\":\"invalid-setting\""]);
+    let nested = "[".repeat(60_000);
+    check(&request("PATCH", "budgets/neighbour", &nested), &["400", "\"code\":\"invalid-body\""]);
+    let huge = format!("{{\"budget.deadline\": \"{}\"}}", "9".repeat(1 << 20));
+    check(&request("PATCH", "budgets/neighbour", &huge), &["413", "\"code\":\"body-too-large\""]);
+    let head = format!("GET {ROOT}/managers HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(1 << 20));
+    check(head.as_bytes(), &["HTTP/1.1 4"]);
+
+    // Many that say nothing take all places; those that behave get theirs when the silent ones have had their time.
+    let silent: Vec<_> =
+        (0..64).map(|_| UnixStream::connect(place.path("data/control.sock")).expect("it listens")).collect();
+    assert_eq!(call(&mut host, &replies, "neighbour", "echo", &json!("x"))["ok"], true, "calls take no notice");
+    wait_for("a place", || (glasshouse(&place, &["status"]).code == Some(0)).then_some(()));
+    drop(silent);
+    // A body that never comes is given up.
+    let begun = format!(
+        "PATCH {ROOT}/budgets/neighbour HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 10\r\n\r\n{{"
+    );
+    check(begun.as_bytes(), &["504", "\"code\":\"timeout\""]);
+    // Two at once: one of them was the last.
+    std::thread::scope(|scope| {
+        for value in ["1s", "2s", "3s", "4s"] {
+            let place = &place;
+            scope.spawn(move || {
+                let setting = format!("budget.deadline={value}");
+                glasshouse(place, &["budgets", "set", "neighbour", &setting]).expect_code(0);
+            });
+        }
+    });
+    let shown = glasshouse(&place, &["budgets", "show", "neighbour", "--format", "json"]).expect_code(0).json();
+    let deadline = shown["budgets"].as_array().and_then(|all| all.iter().find(|one| one["key"] == "budget.deadline"));
+    assert!(
+        deadline
+            .is_some_and(|deadline| ["1s", "2s", "3s", "4s"].contains(&deadline["value"].as_str().unwrap_or_default())),
+        "{shown}"
+    );
+}
