@@ -74,7 +74,8 @@ impl Place {
         self.link(guest_name, &format!("plugins/{id}/{guest_name}.wasm"));
     }
 
-    /// The command with arguments. Compiled components are kept for all tests.
+    /// The command with arguments. Compiled components are kept for all tests. What debugging costs in a build that is not
+    /// optimised, on a machine with much to do, leaves no record out.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_glasshouse"));
         command.args(arguments).current_dir(self.0.path()).stdin(Stdio::null());
@@ -82,6 +83,8 @@ impl Place {
             command.env_remove(name);
         }
         command.env("XDG_CACHE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"));
+        command.env("GLASSHOUSE_DEFAULTS__DEBUGGING__PROFILING_OVERHEAD_LIMIT", "100");
+        command.env("GLASSHOUSE_DEFAULTS__BUDGET__RECORDS_PER_SECOND", "100000000");
         command
     }
 

@@ -159,7 +159,9 @@ fn the_summary_has_the_same_keys_in_a_file_and_on_standard_error() {
             (&neighbour["calls"], &neighbour["errors"], &neighbour["dropped"]),
             (&json!(2), &json!(1), &json!(0))
         );
-        assert_eq!((&neighbour["metrics"], &context["metrics"], &context["alerts"]), (&json!(1), &json!(1), &json!(1)));
+        // Beside its own sample there are the host's, of what it used.
+        assert!([neighbour, context].iter().all(|one| one["metrics"].as_u64() > Some(1)), "{text}");
+        assert_eq!(context["alerts"], 1);
         let positive = |key: &str| neighbour[key].as_u64().is_some_and(|number| number > 0);
         assert!(positive("fuel") && positive("guest_cpu_ns") && positive("memory_bytes") && positive("logs"));
         assert!(neighbour["memory_peak_bytes"].as_u64() >= neighbour["memory_bytes"].as_u64());
