@@ -19,6 +19,7 @@ struct Stage {
     config: PathBuf,
     feed: PathBuf,
     replies: PathBuf,
+    data: PathBuf,
 }
 
 pub(crate) fn run(serve: bool) -> Result<()> {
@@ -30,6 +31,7 @@ pub(crate) fn run(serve: bool) -> Result<()> {
         config: workspace.root.join(EXAMPLES).join("glasshouse.toml"),
         feed: folder.join("feed.jsonl"),
         replies: folder.join("replies.jsonl"),
+        data: folder.join("data"),
     };
     let mut steps = Steps::new(5);
     let toolchain = guests::prepare(&mut steps)?;
@@ -43,6 +45,7 @@ pub(crate) fn run(serve: bool) -> Result<()> {
     steps.loud("Writing the feed: the project's own files and an access log", || {
         let text = feed::feed(&workspace.root)?;
         eprintln!("      {} events in {}", text.lines().count(), workspace.show(&stage.feed));
+        eprintln!("      one of them asks for a language that is unknown, to show what an error looks like");
         fs::write(&stage.feed, text).with_context(|| format!("writing {}", stage.feed.display()))
     })?;
     if serve {
@@ -90,6 +93,7 @@ fn host(workspace: &Workspace, stage: &Stage) -> Result<Command> {
     let replies = File::create(&stage.replies).with_context(|| format!("writing {}", stage.replies.display()))?;
     let mut command = Command::new(&stage.host);
     command.current_dir(&workspace.root).arg("run").arg(&stage.plugins).arg("--config").arg(&stage.config);
+    command.arg("--data-dir").arg(&stage.data);
     command.arg("--feed").arg(&stage.feed).stdin(Stdio::null()).stdout(replies);
     Ok(command)
 }
@@ -113,6 +117,9 @@ fn next(workspace: &Workspace, stage: &Stage) {
     let plugins = workspace.show(&stage.plugins);
     let config = workspace.show(&stage.config);
     eprintln!("\nThe replies are in {}. What to type next:", workspace.show(&stage.replies));
+    let data = workspace.show(&stage.data);
+    eprintln!("  {host} logs search --data-dir {data} 'level>=warning'");
+    eprintln!("  {host} invocations show --data-dir {data} --extension-id snippets --limit 5");
     eprintln!("  {host} list {plugins} --config {config}");
     eprintln!("  {host} inspect {plugins}/relay");
     eprintln!("  {host} call {plugins}/markdown --event render --payload '{{\"markdown\": \"# Hello\"}}'");

@@ -1,4 +1,4 @@
-//! The command line: what can be said, and what becomes of it. Each verb has a file of its own.
+//! The command line: what can be said, and what becomes of it. A verb has a file of its own, or shares `records` or `control`.
 
 mod build;
 mod call;
