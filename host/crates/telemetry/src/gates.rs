@@ -3,7 +3,6 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
 
-use glasshouse_model::settings::TelemetryBudget;
 use glasshouse_model::wire::{self, Field, Metric, Record, Value};
 use glasshouse_model::{Clock, Level, Origin, Signal, UnixNanos, limits, text};
 
@@ -30,17 +29,9 @@ pub(crate) struct Gates {
     series: Series,
     pub(crate) sampling: Sampling,
     pub(crate) overhead: OverheadMeter,
-    budget: Figures,
-    surplus: [Surplus; 3],
-}
-
-/// The budget's figures.
-struct Figures {
-    records: AtomicU64,
-    bytes: AtomicU64,
-    metrics: AtomicU64,
-    series: AtomicU64,
+    /// Bytes that a text in a record may have.
     string_bytes: AtomicU64,
+    surplus: [Surplus; 3],
 }
 
 /// A kind of surplus.
@@ -98,7 +89,7 @@ impl Gates {
             series: Series::new(budget),
             sampling: Sampling::new(settings.sampling_rate),
             overhead: OverheadMeter::new(settings),
-            budget: Figures::new(budget),
+            string_bytes: AtomicU64::new(budget.string_bytes),
             surplus: Default::default(),
         }
     }
@@ -110,30 +101,8 @@ impl Gates {
         self.log_level.store(loggers::least(settings) as u8, Ordering::Relaxed);
         self.rates.apply(&settings.budget);
         self.series.apply(&settings.budget);
-        self.budget.set(&settings.budget);
+        self.string_bytes.store(settings.budget.string_bytes, Ordering::Relaxed);
         self.overhead.apply(settings, |rate, detail| self.sampling.apply(rate, detail));
-    }
-}
-
-impl Figures {
-    fn new(budget: &TelemetryBudget) -> Self {
-        let figures = Self {
-            records: AtomicU64::default(),
-            bytes: AtomicU64::default(),
-            metrics: AtomicU64::default(),
-            series: AtomicU64::default(),
-            string_bytes: AtomicU64::default(),
-        };
-        figures.set(budget);
-        figures
-    }
-
-    fn set(&self, budget: &TelemetryBudget) {
-        self.records.store(budget.records_per_second, Ordering::Relaxed);
-        self.bytes.store(budget.bytes_per_second, Ordering::Relaxed);
-        self.metrics.store(u64::from(budget.metrics), Ordering::Relaxed);
-        self.series.store(u64::from(budget.series_per_metric), Ordering::Relaxed);
-        self.string_bytes.store(budget.string_bytes, Ordering::Relaxed);
     }
 }
 
@@ -242,7 +211,7 @@ impl Recorder {
     #[cold]
     fn refuse(&self, now: UnixNanos, bytes: usize) -> bool {
         self.dropped(Drop::Rate);
-        self.note_surplus(Kind::Rate, now, bytes, "");
+        self.note_surplus(Kind::Rate, now, bytes, None);
         false
     }
 
@@ -259,61 +228,52 @@ impl Recorder {
     #[cold]
     fn misplaced(&self, place: Place, name: &str, now: UnixNanos, bytes: usize) {
         let kind = if place == Place::None { Kind::Metrics } else { Kind::Series };
-        self.note_surplus(kind, now, bytes, name);
+        self.note_surplus(kind, now, bytes, Some(name));
     }
 
-    fn note_surplus(&self, kind: Kind, now: UnixNanos, bytes: usize, name: &str) {
+    fn note_surplus(&self, kind: Kind, now: UnixNanos, bytes: usize, metric: Option<&str>) {
         self.gates().surplus[kind as usize].add(bytes);
-        self.tell(kind, now, name);
+        self.tell(kind, now, metric);
     }
 
     /// Tells of what there was too much of and was not told, if it is time.
     pub(crate) fn tell_surplus(&self, now: UnixNanos) {
         for kind in [Kind::Rate, Kind::Metrics, Kind::Series] {
-            self.tell(kind, now, "");
+            self.tell(kind, now, None);
         }
     }
 
-    fn tell(&self, kind: Kind, now: UnixNanos, metric: &str) {
+    fn tell(&self, kind: Kind, now: UnixNanos, metric: Option<&str>) {
         let gates = self.gates();
         let Some((records, bytes)) = gates.surplus[kind as usize].due(now) else { return };
-        let figure = |figure: &AtomicU64| Value::Integer(figure.load(Ordering::Relaxed) as i64);
-        let (event, message, budget) = match kind {
+        let (records_per_second, bytes_per_second) = gates.rates.budget();
+        let (metrics, series_per_metric) = gates.series.bounds();
+        let number = |name, number: u64| Field { name, value: Value::Integer(number as i64) };
+        let metric = metric.map(|metric| Field { name: "metric", value: Value::Text(metric) });
+        let (event, message, budget, more) = match kind {
             Kind::Rate => (
                 "telemetry.rate",
                 "more records than the budget allows: the surplus is dropped",
-                [
-                    Field { name: "records_per_second", value: figure(&gates.budget.records) },
-                    Field { name: "record_bytes_per_second", value: figure(&gates.budget.bytes) },
-                ],
+                number("records_per_second", records_per_second),
+                Some(number("record_bytes_per_second", bytes_per_second)),
             ),
             Kind::Metrics => (
                 "telemetry.metrics",
                 "more metrics than the budget allows: samples of further ones are dropped",
-                [
-                    Field { name: "metrics", value: figure(&gates.budget.metrics) },
-                    Field { name: "metric", value: Value::Text(metric) },
-                ],
+                number("metrics", metrics.into()),
+                metric,
             ),
             Kind::Series => (
                 "telemetry.series",
                 "more sets of labels than the budget allows: further ones go to the overflow series of their metric",
-                [
-                    Field { name: "series_per_metric", value: figure(&gates.budget.series) },
-                    Field { name: "metric", value: Value::Text(metric) },
-                ],
+                number("series_per_metric", series_per_metric.into()),
+                metric,
             ),
         };
-        let [first, second] = budget;
-        let fields = [
-            Field { name: "event", value: Value::Text(event) },
-            Field { name: "records", value: Value::Integer(records as i64) },
-            Field { name: "bytes", value: Value::Integer(bytes as i64) },
-            first,
-            second,
-        ];
-        let told = if matches!(second.value, Value::Text("")) { &fields[..4] } else { &fields };
-        self.host_log(now, &[], Level::Warning, message, told);
+        let event = Field { name: "event", value: Value::Text(event) };
+        let mut fields = vec![event, number("records", records), number("bytes", bytes), budget];
+        fields.extend(more);
+        self.host_log(now, &[], Level::Warning, message, &fields);
     }
 
     /// Stores a log that the host makes about the extension, in an encoded context, whatever its level of logging.
@@ -327,7 +287,7 @@ impl Recorder {
 
     /// Bytes that a text in a record may have by the extension's budget.
     pub fn string_bytes(&self) -> usize {
-        self.gates().budget.string_bytes.load(Ordering::Relaxed) as usize
+        self.gates().string_bytes.load(Ordering::Relaxed) as usize
     }
 
     /// Whether a signal is stored.

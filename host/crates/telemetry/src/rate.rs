@@ -130,6 +130,12 @@ impl Rates {
         self.told.set(records, bytes);
     }
 
+    /// Records, and bytes of them, that may be stored a second, the reserves aside.
+    pub(crate) fn budget(&self) -> (u64, u64) {
+        let Allowance { records, bytes } = &self.usual;
+        (records.per_second.load(Ordering::Relaxed), bytes.per_second.load(Ordering::Relaxed))
+    }
+
     /// Whether a record of so many bytes may be stored at that time; if so, it is counted.
     #[inline]
     pub(crate) fn take(&self, worth: Worth, now: UnixNanos, bytes: usize) -> bool {

@@ -58,6 +58,11 @@ impl Series {
         self.per_metric.store(budget.series_per_metric, Ordering::Relaxed);
     }
 
+    /// How many metrics there may be, and sets of labels of each.
+    pub(crate) fn bounds(&self) -> (u32, u32) {
+        (self.metrics.load(Ordering::Relaxed), self.per_metric.load(Ordering::Relaxed))
+    }
+
     /// The place of a sample: `identity` is all of it but its instrument and value, as it is encoded. Two orders of the same
     /// labels are two series.
     #[inline]
