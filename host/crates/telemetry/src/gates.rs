@@ -130,8 +130,7 @@ impl Recorder {
     pub fn admit(&self, record: &Record<'_>, context: &[u8]) -> Option<Signal> {
         let signal = match record {
             Record::Log(log, _) => {
-                let admitted = self.admit_logger(log.level, || log.target) && self.admit_log(log.level, context);
-                return admitted.then_some(Signal::Log);
+                return self.admit_log(log.level, || log.target, context).then_some(Signal::Log);
             }
             Record::Metric(metric, _) => {
                 return self.admit_sample(metric.instrument, metric.value).then_some(Signal::Metric);
@@ -163,27 +162,16 @@ impl Recorder {
         on
     }
 
-    /// Whether a guest's log of this level is stored if it has that target; a drop is counted. To be asked before
-    /// [`Recorder::admit_log`]. The target is asked for only where some logger has a level of its own.
+    /// Whether a guest's log of this level is to be stored, if it has that target, in that encoded context; a drop is counted.
+    /// The target is asked for only where some logger has a level of its own.
     #[inline]
-    pub fn admit_logger<'t>(&self, level: Level, target: impl FnOnce() -> &'t str) -> bool {
-        let stores = self.gates().loggers.stores(level, target);
-        if !stores {
-            self.dropped(Drop::BelowLevel);
-        }
-        stores
-    }
-
-    /// Whether a guest's log of this level is to be stored in that encoded context; a drop is counted.
-    #[inline]
-    pub fn admit_log(&self, level: Level, context: &[u8]) -> bool {
-        let gates = self.gates();
-        if (level as u8) < gates.log_level.load(Ordering::Relaxed) {
-            self.dropped(Drop::BelowLevel);
+    pub fn admit_log<'t>(&self, level: Level, target: impl FnOnce() -> &'t str, context: &[u8]) -> bool {
+        if !self.is_on(Signal::Log) {
             return false;
         }
-        if !self.is_enabled(Signal::Log) {
-            self.dropped(Drop::Off);
+        let gates = self.gates();
+        if (level as u8) < gates.log_level.load(Ordering::Relaxed) || !gates.loggers.stores(level, target) {
+            self.dropped(Drop::BelowLevel);
             return false;
         }
         gates.sampling.keeps_log(level, context) || self.sampled_out(context)
@@ -304,5 +292,42 @@ impl Recorder {
         let gates = self.gates();
         let level = Level::from_byte(gates.log_level.load(Ordering::Relaxed)).unwrap_or(Level::Info);
         level.max(gates.sampling.least_level())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use glasshouse_model::settings::Settings;
+
+    use super::*;
+    use crate::Store;
+    use crate::redact::Redactor;
+
+    #[test]
+    fn a_log_that_is_not_stored_is_counted_by_the_first_cause() {
+        let check = |change: fn(&mut Settings), expect: Option<Drop>| {
+            let mut settings = Settings::default();
+            settings.debugging.log_level = Level::Warning;
+            settings.debugging.log_levels = vec!["shop=trace".into()];
+            settings.debugging.sampling_rate = 0.0;
+            change(&mut settings);
+            let store = Store::new(&StoreSettings::new(&settings), Arc::new(Redactor::default()));
+            let admitted = store.recorder().admit_log(Level::Debug, || "shop.till", &[1; 64]);
+            let dropped: Vec<_> = store.drops().into_iter().filter(|(_, count)| *count > 0).collect();
+            assert_eq!((admitted, dropped), (expect.is_none(), expect.map(|cause| (cause, 1)).into_iter().collect()));
+        };
+        check(|settings| settings.debugging.sampling_rate = 1.0, None);
+        check(|_| {}, Some(Drop::Sampled));
+        check(|settings| settings.debugging.log_levels.clear(), Some(Drop::BelowLevel));
+        check(|settings| settings.debugging.log_levels.push("shop.till=info".into()), Some(Drop::BelowLevel));
+        check(
+            |settings| {
+                settings.debugging.logging_enabled = false;
+                settings.debugging.log_levels.clear();
+            },
+            Some(Drop::Off),
+        );
     }
 }
