@@ -13,8 +13,9 @@ use crate::sampling::Sampling;
 use crate::series::{Place, Series};
 use crate::store::{Drop, Head, Recorder, StoreSettings};
 
-/// How often one kind of surplus is told, at most.
-const TOLD_EVERY: i64 = 10_000_000_000;
+/// How often one kind of surplus is told, at most: soon enough for who looks on, and a flood that goes on for a day leaves
+/// most of the logs that are kept to others.
+const TOLD_EVERY_NANOS: i64 = 10_000_000_000;
 /// Bytes that a log of the host takes, mostly.
 const HOST_LOG_BYTES: usize = 256;
 
@@ -62,10 +63,11 @@ impl Surplus {
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// Records and bytes to tell of now, if there are any and the last time is long enough ago.
+    /// Records and bytes to tell of now, if there are any and the last time is long enough ago, or the clock was set back.
     fn due(&self, now: UnixNanos) -> Option<(u64, u64)> {
         let told_at = self.told_at.load(Ordering::Relaxed);
-        let is_time = now.0.saturating_sub(told_at) >= TOLD_EVERY && self.records.load(Ordering::Relaxed) > 0;
+        let is_time = now.0 < told_at || now.0.saturating_sub(told_at) >= TOLD_EVERY_NANOS;
+        let is_time = is_time && self.records.load(Ordering::Relaxed) > 0;
         // Of two at once, one tells.
         let mine =
             is_time && self.told_at.compare_exchange(told_at, now.0, Ordering::Relaxed, Ordering::Relaxed).is_ok();
@@ -304,6 +306,21 @@ mod tests {
     use super::*;
     use crate::Store;
     use crate::redact::Redactor;
+
+    #[test]
+    fn a_surplus_is_told_now_and_then_and_after_the_clock_was_set_back() {
+        let surplus = Surplus::default();
+        let check = |now: i64, expect: Option<(u64, u64)>| {
+            surplus.add(100);
+            assert_eq!(surplus.due(UnixNanos(now)), expect);
+        };
+        let start = 1_000 * TOLD_EVERY_NANOS;
+        check(start, Some((1, 100)));
+        check(start + TOLD_EVERY_NANOS - 1, None);
+        check(start + TOLD_EVERY_NANOS, Some((2, 200)));
+        check(0, Some((1, 100)));
+        check(1, None);
+    }
 
     #[test]
     fn a_log_that_is_not_stored_is_counted_by_the_first_cause() {

@@ -50,7 +50,11 @@ impl Bucket {
     fn fill(&self, now: i64) {
         let per_second = self.per_second.load(Ordering::Relaxed);
         let filled_at = self.filled_at.load(Ordering::Relaxed);
-        // A clock that was set back gives nothing.
+        if now < filled_at {
+            // A clock that was set back gives nothing, and counts from there.
+            self.filled_at.store(now, Ordering::Relaxed);
+            return;
+        }
         let elapsed = u64::try_from(now.saturating_sub(filled_at)).unwrap_or(0).min(SECOND);
         let gained = (u128::from(elapsed) * u128::from(per_second) / u128::from(SECOND)) as u64;
         if gained == 0 {
@@ -195,6 +199,16 @@ mod tests {
         assert_eq!(stored(&rates, Worth::Usual, 0, 0, 100), 20);
         assert_eq!(stored(&rates, Worth::Usual, -(SECOND as i64), 0, 100), 0);
         assert_eq!(stored(&rates, Worth::Usual, SECOND as i64, 0, 100), 10);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_mutes_nobody_until_it_catches_up() {
+        let rates = rates(10, 1 << 20);
+        let day = 86_400 * SECOND as i64;
+        assert_eq!(stored(&rates, Worth::Usual, day, 0, 100), 20);
+        assert_eq!(stored(&rates, Worth::Usual, 0, 0, 100), 0);
+        assert_eq!(stored(&rates, Worth::Usual, SECOND as i64 / 2, 0, 100), 5);
+        assert_eq!(stored(&rates, Worth::Usual, SECOND as i64, 0, 100), 5);
     }
 
     #[test]
