@@ -192,10 +192,12 @@ impl Recorder {
         false
     }
 
-    /// Whether there is room in the extension's rates for a record of so many bytes; if not, that is counted and told.
+    /// Whether there is room in the extension's rates for a record whose body has so many bytes, its context counted besides; if
+    /// not, that is counted and told.
     #[inline]
     pub fn affords(&self, worth: Worth, head: &Head<'_>, bytes: usize) -> bool {
-        self.gates().rates.take(worth, head.time, bytes + head.context.len()) || self.refuse(head.time, bytes)
+        let bytes = bytes + head.context.len();
+        self.gates().rates.take(worth, head.time, bytes) || self.refuse(head.time, bytes)
     }
 
     #[cold]
