@@ -172,8 +172,9 @@ impl Debugging {
     /// wrong with it.
     pub fn logger_level(text: &str) -> Result<(&str, Level), String> {
         let (logger, level) = text.rsplit_once('=').ok_or("write a logger and a level, such as http=debug")?;
-        if logger.is_empty() || logger.chars().nth(Self::LOGGER_CHARACTERS).is_some() {
-            return Err(format!("a logger has 1 to {} characters", Self::LOGGER_CHARACTERS));
+        let is_short = logger.chars().nth(Self::LOGGER_CHARACTERS).is_none();
+        if logger.is_empty() || !is_short || logger.contains(char::is_control) {
+            return Err(format!("a logger has 1 to {} characters, and no control characters", Self::LOGGER_CHARACTERS));
         }
         Ok((logger, level.parse()?))
     }

@@ -154,10 +154,15 @@ impl Value {
     pub(super) fn to_toml(&self) -> String {
         match self {
             Self::Switch(_) | Self::Integer(_) | Self::Number(_) => self.to_string(),
-            Self::Texts(texts) => serde_json::Value::from(texts.clone()).to_string(),
-            _ => serde_json::Value::from(self.to_string()).to_string(),
+            Self::Texts(texts) => quoted(texts.clone()),
+            _ => quoted(self.to_string()),
         }
     }
+}
+
+/// A text or a list of them in TOML. JSON's escapes are TOML's as well, but TOML wants one more character escaped.
+fn quoted(value: impl Into<serde_json::Value>) -> String {
+    value.into().to_string().replace('\u{7f}', "\\u007f")
 }
 
 /// Why a text is no value of a kind.
@@ -327,6 +332,15 @@ mod tests {
         check(&count, "0", Err("bounds 0"));
         check(&count, "-1", Err("found -1, allowed are whole numbers from 0 up"));
         check(&count, "1.0", Err("kind"));
+    }
+
+    #[test]
+    fn every_text_comes_back_from_toml_as_it_was() {
+        let texts: Vec<_> = (0..=0x200).chain([0x2028, 0xfeff, 0x1_f600]).filter_map(char::from_u32).collect();
+        let texts: Vec<_> = texts.iter().map(|c| format!("a{c}b")).chain([r#"'''"""\u007f\"#.into()]).collect();
+        let line = format!("texts = {}", Value::Texts(texts.clone()).to_toml());
+        let table: toml::Table = line.parse().expect("TOML");
+        assert_eq!(table["texts"], toml::Value::from(texts));
     }
 
     #[test]
