@@ -266,8 +266,7 @@ impl Recorder {
 
 /// What would lower the cost, by what costs most.
 fn advice(measured: &Measured) -> &'static str {
-    let loads = [Load::Debug, Load::Info, Load::Span, Load::Rest];
-    match loads.into_iter().max_by_key(|load| measured.costs[*load as usize]) {
+    match Load::ALL.into_iter().max_by_key(|load| measured.costs[*load as usize]) {
         Some(Load::Debug) => "set debugging.log_level to info, or gather logs (glasshouse_sdk::batch)",
         Some(Load::Info) => {
             "log less at info, gather logs (glasshouse_sdk::batch), or set debugging.log_level to warning"

@@ -2,14 +2,14 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use glasshouse_model::UnixNanos;
 use glasshouse_model::settings::TelemetryBudget;
+use glasshouse_model::{UnixNanos, limits};
 
 const SECOND: u64 = 1_000_000_000;
-/// The part of a budget that is kept besides for what matters most.
-const RESERVE: u64 = 4;
+/// What is kept besides for what matters most is a budget divided by this: enough for what led to a flood, and little beside it.
+const RESERVE_DIVISOR: u64 = 4;
 /// The least bytes a second of a reserve: two records of the largest size.
-const RESERVE_BYTES: u64 = 64 << 10;
+const RESERVE_BYTES: u64 = 2 * limits::RECORD_BYTES as u64;
 
 /// What a record is worth when records are too many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -153,8 +153,8 @@ impl Rates {
 }
 
 fn reserve(budget: &TelemetryBudget) -> (u64, u64) {
-    let records = (budget.records_per_second / RESERVE).max(1);
-    (records, (budget.bytes_per_second / RESERVE).max(RESERVE_BYTES))
+    let records = (budget.records_per_second / RESERVE_DIVISOR).max(1);
+    (records, (budget.bytes_per_second / RESERVE_DIVISOR).max(RESERVE_BYTES))
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use std::sync::{Mutex, PoisonError};
 use glasshouse_model::limits;
 use glasshouse_model::settings::TelemetryBudget;
 
-/// Series that are recognised without the table's lock; a power of two.
+/// Series that are recognised without the table's lock, a power of two: eight lines of the processor's cache, for more series
+/// than most extensions sample by turns.
 const RECENT: usize = 64;
 
 /// Where a sample belongs.
