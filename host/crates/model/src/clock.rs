@@ -37,7 +37,8 @@ pub trait Clock: Send + Sync + 'static {
     /// Nanoseconds since some fixed moment; never goes back.
     fn monotonic_nanos(&self) -> u64;
 
-    /// The time at a moment that [`Clock::monotonic_nanos`] gave, so that whoever needs both reads the clock once.
+    /// The time at a moment that [`Clock::monotonic_nanos`] gave. Here it is reckoned back from now, by reading the clock twice;
+    /// a clock that keeps both in step can tell it without reading, for whoever needs both.
     fn at(&self, monotonic_nanos: u64) -> UnixNanos {
         let since = self.monotonic_nanos().saturating_sub(monotonic_nanos);
         UnixNanos(self.now().0.saturating_sub_unsigned(since))

@@ -92,6 +92,11 @@ pub struct Cost {
     pub transfer: Transfer,
 }
 
+/// What is left of a whole without its parts; 0 if they come to more.
+pub fn without(whole: u64, parts: &[u64]) -> u64 {
+    parts.iter().fold(whole, |left, part| left.saturating_sub(*part))
+}
+
 impl Cost {
     /// From when the call was put into the mailbox to its end.
     pub fn wall_nanos(&self) -> u64 {
@@ -100,8 +105,7 @@ impl Cost {
 
     /// Running the guest's code and passing its values: what is left of the time in which the call was run.
     pub fn guest_nanos(&self) -> u64 {
-        let others = [self.host_nanos, self.idle_nanos, self.yielded_nanos, self.unattributed_nanos];
-        others.into_iter().fold(self.elapsed_nanos, u64::saturating_sub)
+        without(self.elapsed_nanos, &[self.host_nanos, self.idle_nanos, self.yielded_nanos, self.unattributed_nanos])
     }
 
     /// Neither running nor in the mailbox.

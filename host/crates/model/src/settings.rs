@@ -27,29 +27,16 @@ pub struct Settings {
     pub config: serde_json::Map<String, serde_json::Value>,
 }
 
-/// What measures an extension's work, and slices it so that its neighbours run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Metering {
-    /// The processor's time only: faster. No fuel is counted, so that budgets of fuel have no effect, and what a call uses
-    /// differs from run to run.
-    Cpu,
-    /// Fuel: the same input burns the same on every run.
-    #[default]
-    Fuel,
-}
-
-impl Metering {
-    /// What the modes are called.
-    pub const NAMES: &'static [&'static str] = &["cpu", "fuel"];
-
-    /// Its name.
-    pub fn as_str(self) -> &'static str {
-        Self::NAMES[self as usize]
-    }
-
-    /// The mode of that name.
-    pub fn from_name(name: &str) -> Option<Self> {
-        [Self::Cpu, Self::Fuel].into_iter().find(|mode| mode.as_str() == name)
+glasshouse_wire::byte_enum! {
+    /// What measures an extension's work, and slices it so that its neighbours run.
+    #[derive(Default)]
+    Metering {
+        /// The processor's time only: faster. No fuel is counted, so that budgets of fuel have no effect, and what a call uses
+        /// differs from run to run.
+        Cpu = 0 "cpu",
+        /// Fuel: the same input burns the same on every run.
+        #[default]
+        Fuel = 1 "fuel",
     }
 }
 
@@ -165,6 +152,9 @@ pub struct Debugging {
 }
 
 impl Debugging {
+    /// Characters of the start of a target.
+    const LOGGER_CHARACTERS: usize = 128;
+
     /// What of it is switched on, by the names of its switches without `_enabled`.
     pub fn enabled_components(&self) -> Vec<&'static str> {
         let switches = [
@@ -176,6 +166,17 @@ impl Debugging {
             ("tracing", self.tracing_enabled),
         ];
         switches.into_iter().filter(|(_, enabled)| *enabled).map(|(name, _)| name).collect()
+    }
+
+    /// Reads an item of `log_levels`: the start of a target, and the least level of its logs. The error is a sentence about what is
+    /// wrong with it.
+    pub fn logger_level(text: &str) -> Result<(&str, Level), String> {
+        let (logger, level) = text.rsplit_once('=').ok_or("write a logger and a level, such as http=debug")?;
+        let is_short = logger.chars().nth(Self::LOGGER_CHARACTERS).is_none();
+        if logger.is_empty() || !is_short || logger.contains(char::is_control) {
+            return Err(format!("a logger has 1 to {} characters, and no control characters", Self::LOGGER_CHARACTERS));
+        }
+        Ok((logger, level.parse()?))
     }
 }
 
@@ -199,21 +200,6 @@ impl Default for Debugging {
             sampling_rate: 1.0,
             profiling_overhead_limit: 5.0,
         }
-    }
-}
-
-impl Debugging {
-    /// Characters of the start of a target.
-    const LOGGER_CHARACTERS: usize = 128;
-
-    /// Reads an item of `log_levels`: the start of a target, and the least level of its logs. The error is a sentence about what is
-    /// wrong with it.
-    pub fn logger_level(text: &str) -> Result<(&str, Level), String> {
-        let (logger, level) = text.rsplit_once('=').ok_or("write a logger and a level, such as http=debug")?;
-        if logger.is_empty() || logger.chars().nth(Self::LOGGER_CHARACTERS).is_some() {
-            return Err(format!("a logger has 1 to {} characters", Self::LOGGER_CHARACTERS));
-        }
-        Ok((logger, level.parse()?))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use glasshouse_wire::{Field, Fields, Malformed, Reader, put_fields, put_str, put_varint};
 
-use crate::invocation::{Transfer, decode_fuel, encode_fuel};
+use crate::invocation::{Transfer, decode_fuel, encode_fuel, without};
 use crate::numbers::{numbers, put_numbers};
 use crate::{SpanId, UnixNanos};
 
@@ -96,7 +96,7 @@ impl SpanCost {
     /// Running the guest's code and passing its values. It is the guest's CPU time by a clock that does not see what the
     /// system gave to others meanwhile, and so an estimate.
     pub fn guest_nanos(&self) -> u64 {
-        [self.host_nanos, self.idle_nanos, self.yielded_nanos].into_iter().fold(self.elapsed_nanos, u64::saturating_sub)
+        without(self.elapsed_nanos, &[self.host_nanos, self.idle_nanos, self.yielded_nanos])
     }
 
     /// Not running.

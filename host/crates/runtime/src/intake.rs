@@ -230,9 +230,7 @@ impl Intake {
                 match checked {
                     Ok(log) if log.fields as usize <= cuts.fields => {
                         let target = || wire::Reader::new(&body[log.texts_at..]).str().unwrap_or_default();
-                        if self.recorder.admit_logger(log.level, target)
-                            && self.recorder.admit_log(log.level, &self.context_bytes)
-                        {
+                        if self.recorder.admit_log(log.level, target, &self.context_bytes) {
                             let head = self.head(arrival, false);
                             if self.recorder.affords(Worth::of_log(log.level), &head, body.len()) {
                                 let body = with_time(body, arrival.corrected(log.time));

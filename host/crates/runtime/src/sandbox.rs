@@ -14,7 +14,7 @@ use glasshouse_model::{
     Clock, Context, Digest, ExtensionId, Failure, FailureKind, Invocation, Origin, Outcome, Signal, SpanCost, SpanId,
     TraceId, UnixNanos,
 };
-use glasshouse_telemetry::{CleanStarts, Drop, Head, Recorder};
+use glasshouse_telemetry::{CleanNames, Drop, Head, Recorder};
 use tokio::sync::watch;
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
@@ -158,7 +158,7 @@ pub(crate) struct Sandbox {
     scratch: Vec<u8>,
     host_uses: Vec<u8>,
     /// Names that need not be searched for secrets again.
-    clean_names: CleanStarts,
+    clean_names: CleanNames,
     /// What the last invocation used.
     spent: Spent,
 }
@@ -217,7 +217,7 @@ impl Blueprint {
             name: String::new(),
             scratch: Vec::new(),
             host_uses: Vec::new(),
-            clean_names: CleanStarts::default(),
+            clean_names: CleanNames::default(),
             spent: Spent::default(),
         };
         match sandbox.invoke(Job::Init, Trigger::default(), 0).await {

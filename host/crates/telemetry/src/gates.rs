@@ -3,7 +3,6 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
 
-use glasshouse_model::settings::TelemetryBudget;
 use glasshouse_model::wire::{self, Field, Metric, Record, Value};
 use glasshouse_model::{Clock, Level, Origin, Signal, UnixNanos, limits, text};
 
@@ -14,8 +13,9 @@ use crate::sampling::Sampling;
 use crate::series::{Place, Series};
 use crate::store::{Drop, Head, Recorder, StoreSettings};
 
-/// How often one kind of surplus is told, at most.
-const TOLD_EVERY: i64 = 10_000_000_000;
+/// How often one kind of surplus is told, at most: soon enough for who looks on, and a flood that goes on for a day leaves
+/// most of the logs that are kept to others.
+const TOLD_EVERY_NANOS: i64 = 10_000_000_000;
 /// Bytes that a log of the host takes, mostly.
 const HOST_LOG_BYTES: usize = 256;
 
@@ -30,17 +30,9 @@ pub(crate) struct Gates {
     series: Series,
     pub(crate) sampling: Sampling,
     pub(crate) overhead: OverheadMeter,
-    budget: Figures,
-    surplus: [Surplus; 3],
-}
-
-/// The budget's figures.
-struct Figures {
-    records: AtomicU64,
-    bytes: AtomicU64,
-    metrics: AtomicU64,
-    series: AtomicU64,
+    /// Bytes that a text in a record may have.
     string_bytes: AtomicU64,
+    surplus: [Surplus; 3],
 }
 
 /// A kind of surplus.
@@ -71,10 +63,11 @@ impl Surplus {
         self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 
-    /// Records and bytes to tell of now, if there are any and the last time is long enough ago.
+    /// Records and bytes to tell of now, if there are any and the last time is long enough ago, or the clock was set back.
     fn due(&self, now: UnixNanos) -> Option<(u64, u64)> {
         let told_at = self.told_at.load(Ordering::Relaxed);
-        let is_time = now.0.saturating_sub(told_at) >= TOLD_EVERY && self.records.load(Ordering::Relaxed) > 0;
+        let is_time = now.0 < told_at || now.0.saturating_sub(told_at) >= TOLD_EVERY_NANOS;
+        let is_time = is_time && self.records.load(Ordering::Relaxed) > 0;
         // Of two at once, one tells.
         let mine =
             is_time && self.told_at.compare_exchange(told_at, now.0, Ordering::Relaxed, Ordering::Relaxed).is_ok();
@@ -98,7 +91,7 @@ impl Gates {
             series: Series::new(budget),
             sampling: Sampling::new(settings.sampling_rate),
             overhead: OverheadMeter::new(settings),
-            budget: Figures::new(budget),
+            string_bytes: AtomicU64::new(budget.string_bytes),
             surplus: Default::default(),
         }
     }
@@ -110,30 +103,8 @@ impl Gates {
         self.log_level.store(loggers::least(settings) as u8, Ordering::Relaxed);
         self.rates.apply(&settings.budget);
         self.series.apply(&settings.budget);
-        self.budget.set(&settings.budget);
+        self.string_bytes.store(settings.budget.string_bytes, Ordering::Relaxed);
         self.overhead.apply(settings, |rate, detail| self.sampling.apply(rate, detail));
-    }
-}
-
-impl Figures {
-    fn new(budget: &TelemetryBudget) -> Self {
-        let figures = Self {
-            records: AtomicU64::default(),
-            bytes: AtomicU64::default(),
-            metrics: AtomicU64::default(),
-            series: AtomicU64::default(),
-            string_bytes: AtomicU64::default(),
-        };
-        figures.set(budget);
-        figures
-    }
-
-    fn set(&self, budget: &TelemetryBudget) {
-        self.records.store(budget.records_per_second, Ordering::Relaxed);
-        self.bytes.store(budget.bytes_per_second, Ordering::Relaxed);
-        self.metrics.store(u64::from(budget.metrics), Ordering::Relaxed);
-        self.series.store(u64::from(budget.series_per_metric), Ordering::Relaxed);
-        self.string_bytes.store(budget.string_bytes, Ordering::Relaxed);
     }
 }
 
@@ -161,8 +132,7 @@ impl Recorder {
     pub fn admit(&self, record: &Record<'_>, context: &[u8]) -> Option<Signal> {
         let signal = match record {
             Record::Log(log, _) => {
-                let admitted = self.admit_logger(log.level, || log.target) && self.admit_log(log.level, context);
-                return admitted.then_some(Signal::Log);
+                return self.admit_log(log.level, || log.target, context).then_some(Signal::Log);
             }
             Record::Metric(metric, _) => {
                 return self.admit_sample(metric.instrument, metric.value).then_some(Signal::Metric);
@@ -194,27 +164,16 @@ impl Recorder {
         on
     }
 
-    /// Whether a guest's log of this level is stored if it has that target; a drop is counted. To be asked before
-    /// [`Recorder::admit_log`]. The target is asked for only where some logger has a level of its own.
+    /// Whether a guest's log of this level is to be stored, if it has that target, in that encoded context; a drop is counted.
+    /// The target is asked for only where some logger has a level of its own.
     #[inline]
-    pub fn admit_logger<'t>(&self, level: Level, target: impl FnOnce() -> &'t str) -> bool {
-        let stores = self.gates().loggers.stores(level, target);
-        if !stores {
-            self.dropped(Drop::BelowLevel);
-        }
-        stores
-    }
-
-    /// Whether a guest's log of this level is to be stored in that encoded context; a drop is counted.
-    #[inline]
-    pub fn admit_log(&self, level: Level, context: &[u8]) -> bool {
-        let gates = self.gates();
-        if (level as u8) < gates.log_level.load(Ordering::Relaxed) {
-            self.dropped(Drop::BelowLevel);
+    pub fn admit_log<'t>(&self, level: Level, target: impl FnOnce() -> &'t str, context: &[u8]) -> bool {
+        if !self.is_on(Signal::Log) {
             return false;
         }
-        if !self.is_enabled(Signal::Log) {
-            self.dropped(Drop::Off);
+        let gates = self.gates();
+        if (level as u8) < gates.log_level.load(Ordering::Relaxed) || !gates.loggers.stores(level, target) {
+            self.dropped(Drop::BelowLevel);
             return false;
         }
         gates.sampling.keeps_log(level, context) || self.sampled_out(context)
@@ -233,16 +192,18 @@ impl Recorder {
         false
     }
 
-    /// Whether there is room in the extension's rates for a record of so many bytes; if not, that is counted and told.
+    /// Whether there is room in the extension's rates for a record whose body has so many bytes, its context counted besides; if
+    /// not, that is counted and told.
     #[inline]
     pub fn affords(&self, worth: Worth, head: &Head<'_>, bytes: usize) -> bool {
-        self.gates().rates.take(worth, head.time, bytes + head.context.len()) || self.refuse(head.time, bytes)
+        let bytes = bytes + head.context.len();
+        self.gates().rates.take(worth, head.time, bytes) || self.refuse(head.time, bytes)
     }
 
     #[cold]
     fn refuse(&self, now: UnixNanos, bytes: usize) -> bool {
         self.dropped(Drop::Rate);
-        self.note_surplus(Kind::Rate, now, bytes, "");
+        self.note_surplus(Kind::Rate, now, bytes, None);
         false
     }
 
@@ -259,61 +220,52 @@ impl Recorder {
     #[cold]
     fn misplaced(&self, place: Place, name: &str, now: UnixNanos, bytes: usize) {
         let kind = if place == Place::None { Kind::Metrics } else { Kind::Series };
-        self.note_surplus(kind, now, bytes, name);
+        self.note_surplus(kind, now, bytes, Some(name));
     }
 
-    fn note_surplus(&self, kind: Kind, now: UnixNanos, bytes: usize, name: &str) {
+    fn note_surplus(&self, kind: Kind, now: UnixNanos, bytes: usize, metric: Option<&str>) {
         self.gates().surplus[kind as usize].add(bytes);
-        self.tell(kind, now, name);
+        self.tell(kind, now, metric);
     }
 
     /// Tells of what there was too much of and was not told, if it is time.
     pub(crate) fn tell_surplus(&self, now: UnixNanos) {
         for kind in [Kind::Rate, Kind::Metrics, Kind::Series] {
-            self.tell(kind, now, "");
+            self.tell(kind, now, None);
         }
     }
 
-    fn tell(&self, kind: Kind, now: UnixNanos, metric: &str) {
+    fn tell(&self, kind: Kind, now: UnixNanos, metric: Option<&str>) {
         let gates = self.gates();
         let Some((records, bytes)) = gates.surplus[kind as usize].due(now) else { return };
-        let figure = |figure: &AtomicU64| Value::Integer(figure.load(Ordering::Relaxed) as i64);
-        let (event, message, budget) = match kind {
+        let (records_per_second, bytes_per_second) = gates.rates.budget();
+        let (metrics, series_per_metric) = gates.series.bounds();
+        let number = |name, number: u64| Field { name, value: Value::Integer(number as i64) };
+        let metric = metric.map(|metric| Field { name: "metric", value: Value::Text(metric) });
+        let (event, message, budget, more) = match kind {
             Kind::Rate => (
                 "telemetry.rate",
                 "more records than the budget allows: the surplus is dropped",
-                [
-                    Field { name: "records_per_second", value: figure(&gates.budget.records) },
-                    Field { name: "record_bytes_per_second", value: figure(&gates.budget.bytes) },
-                ],
+                number("records_per_second", records_per_second),
+                Some(number("record_bytes_per_second", bytes_per_second)),
             ),
             Kind::Metrics => (
                 "telemetry.metrics",
                 "more metrics than the budget allows: samples of further ones are dropped",
-                [
-                    Field { name: "metrics", value: figure(&gates.budget.metrics) },
-                    Field { name: "metric", value: Value::Text(metric) },
-                ],
+                number("metrics", metrics.into()),
+                metric,
             ),
             Kind::Series => (
                 "telemetry.series",
                 "more sets of labels than the budget allows: further ones go to the overflow series of their metric",
-                [
-                    Field { name: "series_per_metric", value: figure(&gates.budget.series) },
-                    Field { name: "metric", value: Value::Text(metric) },
-                ],
+                number("series_per_metric", series_per_metric.into()),
+                metric,
             ),
         };
-        let [first, second] = budget;
-        let fields = [
-            Field { name: "event", value: Value::Text(event) },
-            Field { name: "records", value: Value::Integer(records as i64) },
-            Field { name: "bytes", value: Value::Integer(bytes as i64) },
-            first,
-            second,
-        ];
-        let told = if matches!(second.value, Value::Text("")) { &fields[..4] } else { &fields };
-        self.host_log(now, &[], Level::Warning, message, told);
+        let event = Field { name: "event", value: Value::Text(event) };
+        let mut fields = vec![event, number("records", records), number("bytes", bytes), budget];
+        fields.extend(more);
+        self.host_log(now, &[], Level::Warning, message, &fields);
     }
 
     /// Stores a log that the host makes about the extension, in an encoded context, whatever its level of logging.
@@ -327,7 +279,7 @@ impl Recorder {
 
     /// Bytes that a text in a record may have by the extension's budget.
     pub fn string_bytes(&self) -> usize {
-        self.gates().budget.string_bytes.load(Ordering::Relaxed) as usize
+        self.gates().string_bytes.load(Ordering::Relaxed) as usize
     }
 
     /// Whether a signal is stored.
@@ -344,5 +296,57 @@ impl Recorder {
         let gates = self.gates();
         let level = Level::from_byte(gates.log_level.load(Ordering::Relaxed)).unwrap_or(Level::Info);
         level.max(gates.sampling.least_level())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use glasshouse_model::settings::Settings;
+
+    use super::*;
+    use crate::Store;
+    use crate::redact::Redactor;
+
+    #[test]
+    fn a_surplus_is_told_now_and_then_and_after_the_clock_was_set_back() {
+        let surplus = Surplus::default();
+        let check = |now: i64, expect: Option<(u64, u64)>| {
+            surplus.add(100);
+            assert_eq!(surplus.due(UnixNanos(now)), expect);
+        };
+        let start = 1_000 * TOLD_EVERY_NANOS;
+        check(start, Some((1, 100)));
+        check(start + TOLD_EVERY_NANOS - 1, None);
+        check(start + TOLD_EVERY_NANOS, Some((2, 200)));
+        check(0, Some((1, 100)));
+        check(1, None);
+    }
+
+    #[test]
+    fn a_log_that_is_not_stored_is_counted_by_the_first_cause() {
+        let check = |change: fn(&mut Settings), expect: Option<Drop>| {
+            let mut settings = Settings::default();
+            settings.debugging.log_level = Level::Warning;
+            settings.debugging.log_levels = vec!["shop=trace".into()];
+            settings.debugging.sampling_rate = 0.0;
+            change(&mut settings);
+            let store = Store::new(&StoreSettings::new(&settings), Arc::new(Redactor::default()));
+            let admitted = store.recorder().admit_log(Level::Debug, || "shop.till", &[1; 64]);
+            let dropped: Vec<_> = store.drops().into_iter().filter(|(_, count)| *count > 0).collect();
+            assert_eq!((admitted, dropped), (expect.is_none(), expect.map(|cause| (cause, 1)).into_iter().collect()));
+        };
+        check(|settings| settings.debugging.sampling_rate = 1.0, None);
+        check(|_| {}, Some(Drop::Sampled));
+        check(|settings| settings.debugging.log_levels.clear(), Some(Drop::BelowLevel));
+        check(|settings| settings.debugging.log_levels.push("shop.till=info".into()), Some(Drop::BelowLevel));
+        check(
+            |settings| {
+                settings.debugging.logging_enabled = false;
+                settings.debugging.log_levels.clear();
+            },
+            Some(Drop::Off),
+        );
     }
 }

@@ -15,8 +15,10 @@ pub enum Load {
 }
 
 impl Load {
+    /// All of them.
+    pub(crate) const ALL: [Self; 4] = [Self::Debug, Self::Info, Self::Span, Self::Rest];
     /// How many there are.
-    pub(crate) const COUNT: usize = 4;
+    pub(crate) const COUNT: usize = Self::ALL.len();
 }
 
 glasshouse_model::wire::byte_enum! {

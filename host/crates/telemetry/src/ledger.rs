@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use glasshouse_model::invocation::{Cost, Transfer};
+use glasshouse_model::invocation::{Cost, Transfer, without};
 use glasshouse_model::{Outcome, Signal};
 
 /// The running totals of one extension. One owner adds to them, and one call at a time, so that adding needs no atomic addition.
@@ -93,8 +93,7 @@ impl Usage {
 
     /// Time in which guests' code ran and their values were passed, in nanoseconds.
     pub fn guest_nanos(&self) -> u64 {
-        let others = [self.host_nanos, self.idle_nanos, self.yielded_nanos, self.unattributed_nanos];
-        others.into_iter().fold(self.elapsed_nanos, u64::saturating_sub)
+        without(self.elapsed_nanos, &[self.host_nanos, self.idle_nanos, self.yielded_nanos, self.unattributed_nanos])
     }
 
     /// Calls that gave no reply: failures and answered errors.
@@ -132,7 +131,7 @@ impl Ledger {
         }
         self.set_memory(cost.memory_bytes);
         if cost.memory_peak_bytes > self.memory_peak_bytes.load(Ordering::Relaxed) {
-            self.memory_peak_bytes.fetch_max(cost.memory_peak_bytes, Ordering::Relaxed);
+            self.memory_peak_bytes.store(cost.memory_peak_bytes, Ordering::Relaxed);
         }
     }
 

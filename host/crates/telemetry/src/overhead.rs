@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use glasshouse_model::wire::{self, Field, Instrument, Metric, Value};
-use glasshouse_model::{Clock, Level, Origin, Signal, UnixNanos, limits, text};
+use glasshouse_model::{Clock, Level, Origin, Signal, UnixNanos};
 
 use crate::governor::{Decision, Detail, Governor, INTERVAL_NANOS, Load, Measured, percent};
 use crate::store::{Head, Recorder, StoreSettings};
@@ -113,6 +113,13 @@ impl OverheadMeter {
         Overhead { cost_nanos, percent, detail: control.governor.detail(), since }
     }
 
+    /// Whether the interval that is over by `at` is the caller's to decide on: of two at once, it is one's.
+    fn claims(&self, at: u64) -> bool {
+        let next_at = self.next_at.load(Ordering::Relaxed);
+        let after = at.saturating_add(INTERVAL_NANOS);
+        at >= next_at && self.next_at.compare_exchange(next_at, after, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
     /// Counts a timed crossing for all of those that were not.
     fn add(&self, load: Load, nanos: u64) {
         let nanos = nanos.saturating_sub(CLOCK_NANOS);
@@ -131,7 +138,7 @@ impl Control {
         let before = (std::mem::replace(&mut self.cpu_nanos, cpu_nanos), std::mem::replace(&mut self.costs, costs));
         // What a call that waits had taken by then was taken for more than it was: this interval tells nothing.
         let cpu_nanos = cpu_nanos.checked_sub(before.0)?;
-        let costs = std::array::from_fn(|load| costs[load] - before.1[load]);
+        let costs = std::array::from_fn(|load| costs[load].saturating_sub(before.1[load]));
         let measured = Measured { costs, cpu_nanos, elapsed_nanos: at.saturating_sub(began_at) };
         self.percent = measured.percent();
         Some(measured)
@@ -145,7 +152,7 @@ impl Control {
         }
         let cost_nanos = self.costs.iter().sum();
         self.published = Published { at, cost_nanos, cpu_nanos: self.cpu_nanos };
-        Some((cost_nanos - before.cost_nanos, self.cpu_nanos.saturating_sub(before.cpu_nanos)))
+        Some((cost_nanos.saturating_sub(before.cost_nanos), self.cpu_nanos.saturating_sub(before.cpu_nanos)))
     }
 }
 
@@ -168,13 +175,15 @@ impl Recorder {
     #[cold]
     fn decide(&self, clock: &dyn Clock, at: u64, in_flight: u64) {
         let meter = &self.gates().overhead;
-        meter.next_at.store(at.saturating_add(INTERVAL_NANOS), Ordering::Relaxed);
-        let costs = std::array::from_fn(|load| meter.costs[load].load(Ordering::Relaxed));
+        if !meter.claims(at) {
+            return;
+        }
         let cpu_nanos = self.ledger().usage().cpu_nanos.saturating_add(in_flight);
         let now = clock.now();
         self.tell_surplus(now);
         let (measured, decision, limit, published) = {
             let mut control = meter.control.lock().unwrap_or_else(PoisonError::into_inner);
+            let costs = std::array::from_fn(|load| meter.costs[load].load(Ordering::Relaxed));
             let Some(measured) = control.measure(at, cpu_nanos, costs) else { return };
             let published = control.publish(at);
             let limit = control.limit;
@@ -230,7 +239,6 @@ impl Recorder {
             Some((_, to)) => (Level::Info, format!("{cost}: detail comes back; kept from now on: {to}")),
             None => (Level::Warning, format!("{cost}; nothing that may be left out would help")),
         };
-        let advice = advice(measured);
         let millis = |nanos: u64| Value::Float(nanos as f64 / 1e6);
         let cost = |load: Load| millis(measured.costs[load as usize]);
         let mut fields = vec![
@@ -250,16 +258,15 @@ impl Recorder {
             fields.push(Field { name: "to", value: Value::Text(to.as_str()) });
         }
         if level == Level::Warning {
-            fields.push(Field { name: "advice", value: Value::Text(advice) });
+            fields.push(Field { name: "advice", value: Value::Text(advice(measured)) });
         }
-        self.host_log(now, &[], level, text::cut(&message, limits::MESSAGE_BYTES), &fields);
+        self.host_log(now, &[], level, &message, &fields);
     }
 }
 
 /// What would lower the cost, by what costs most.
 fn advice(measured: &Measured) -> &'static str {
-    let loads = [Load::Debug, Load::Info, Load::Span, Load::Rest];
-    match loads.into_iter().max_by_key(|load| measured.costs[*load as usize]) {
+    match Load::ALL.into_iter().max_by_key(|load| measured.costs[*load as usize]) {
         Some(Load::Debug) => "set debugging.log_level to info, or gather logs (glasshouse_sdk::batch)",
         Some(Load::Info) => {
             "log less at info, gather logs (glasshouse_sdk::batch), or set debugging.log_level to warning"

@@ -2,14 +2,14 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use glasshouse_model::UnixNanos;
 use glasshouse_model::settings::TelemetryBudget;
+use glasshouse_model::{UnixNanos, limits};
 
 const SECOND: u64 = 1_000_000_000;
-/// The part of a budget that is kept besides for what matters most.
-const RESERVE: u64 = 4;
+/// What is kept besides for what matters most is a budget divided by this: enough for what led to a flood, and little beside it.
+const RESERVE_DIVISOR: u64 = 4;
 /// The least bytes a second of a reserve: two records of the largest size.
-const RESERVE_BYTES: u64 = 64 << 10;
+const RESERVE_BYTES: u64 = 2 * limits::RECORD_BYTES as u64;
 
 /// What a record is worth when records are too many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +50,11 @@ impl Bucket {
     fn fill(&self, now: i64) {
         let per_second = self.per_second.load(Ordering::Relaxed);
         let filled_at = self.filled_at.load(Ordering::Relaxed);
-        // A clock that was set back gives nothing.
+        if now < filled_at {
+            // A clock that was set back gives nothing, and counts from there.
+            self.filled_at.store(now, Ordering::Relaxed);
+            return;
+        }
         let elapsed = u64::try_from(now.saturating_sub(filled_at)).unwrap_or(0).min(SECOND);
         let gained = (u128::from(elapsed) * u128::from(per_second) / u128::from(SECOND)) as u64;
         if gained == 0 {
@@ -130,6 +134,12 @@ impl Rates {
         self.told.set(records, bytes);
     }
 
+    /// Records, and bytes of them, that may be stored a second, the reserves aside.
+    pub(crate) fn budget(&self) -> (u64, u64) {
+        let Allowance { records, bytes } = &self.usual;
+        (records.per_second.load(Ordering::Relaxed), bytes.per_second.load(Ordering::Relaxed))
+    }
+
     /// Whether a record of so many bytes may be stored at that time; if so, it is counted.
     #[inline]
     pub(crate) fn take(&self, worth: Worth, now: UnixNanos, bytes: usize) -> bool {
@@ -143,8 +153,8 @@ impl Rates {
 }
 
 fn reserve(budget: &TelemetryBudget) -> (u64, u64) {
-    let records = (budget.records_per_second / RESERVE).max(1);
-    (records, (budget.bytes_per_second / RESERVE).max(RESERVE_BYTES))
+    let records = (budget.records_per_second / RESERVE_DIVISOR).max(1);
+    (records, (budget.bytes_per_second / RESERVE_DIVISOR).max(RESERVE_BYTES))
 }
 
 #[cfg(test)]
@@ -189,6 +199,16 @@ mod tests {
         assert_eq!(stored(&rates, Worth::Usual, 0, 0, 100), 20);
         assert_eq!(stored(&rates, Worth::Usual, -(SECOND as i64), 0, 100), 0);
         assert_eq!(stored(&rates, Worth::Usual, SECOND as i64, 0, 100), 10);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_mutes_nobody_until_it_catches_up() {
+        let rates = rates(10, 1 << 20);
+        let day = 86_400 * SECOND as i64;
+        assert_eq!(stored(&rates, Worth::Usual, day, 0, 100), 20);
+        assert_eq!(stored(&rates, Worth::Usual, 0, 0, 100), 0);
+        assert_eq!(stored(&rates, Worth::Usual, SECOND as i64 / 2, 0, 100), 5);
+        assert_eq!(stored(&rates, Worth::Usual, SECOND as i64, 0, 100), 5);
     }
 
     #[test]

@@ -384,7 +384,7 @@ impl Ring {
                 return None;
             }
             shelf.sealed = Arc::new(sealed);
-            Retired(Some(OnDisk { path: file.path(), bytes: file.bytes }))
+            Retired(Some(file.on_disk()))
         };
         self.shelf.store(Arc::new(shelf.clone()));
         Some(retired)

@@ -21,6 +21,7 @@ use twox_hash::XxHash3_64;
 
 use crate::frame::{Frame, Scan, frames, guess_key};
 use crate::header::{HEADER_BYTES, Header};
+use crate::segment::OnDisk;
 
 const HEAD_BYTES: usize = 64;
 const MAGIC: [u8; 4] = *b"GHbk";
@@ -199,6 +200,11 @@ impl SealedFile {
 
     pub(crate) fn path(&self) -> PathBuf {
         self.folder.join(Self::name(self.first, self.last))
+    }
+
+    /// What it takes on the disk.
+    pub(crate) fn on_disk(&self) -> OnDisk {
+        OnDisk { path: self.path(), bytes: self.bytes }
     }
 
     /// Whether it holds no records, but only says where sequence numbers go on.

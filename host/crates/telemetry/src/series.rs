@@ -9,7 +9,8 @@ use std::sync::{Mutex, PoisonError};
 use glasshouse_model::limits;
 use glasshouse_model::settings::TelemetryBudget;
 
-/// Series that are recognised without the table's lock; a power of two.
+/// Series that are recognised without the table's lock, a power of two: eight lines of the processor's cache, for more series
+/// than most extensions sample by turns.
 const RECENT: usize = 64;
 
 /// Where a sample belongs.
@@ -56,6 +57,11 @@ impl Series {
     pub(crate) fn apply(&self, budget: &TelemetryBudget) {
         self.metrics.store(budget.metrics, Ordering::Relaxed);
         self.per_metric.store(budget.series_per_metric, Ordering::Relaxed);
+    }
+
+    /// How many metrics there may be, and sets of labels of each.
+    pub(crate) fn bounds(&self) -> (u32, u32) {
+        (self.metrics.load(Ordering::Relaxed), self.per_metric.load(Ordering::Relaxed))
     }
 
     /// The place of a sample: `identity` is all of it but its instrument and value, as it is encoded. Two orders of the same

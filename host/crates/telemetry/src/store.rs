@@ -13,7 +13,7 @@ use crate::frame::{FrameParts, MAX_CONTEXT_BYTES};
 use crate::gates::Gates;
 use crate::overhead::Overhead;
 use crate::reader::Reader;
-use crate::redact::{CleanStarts, Redactor, SeenLog};
+use crate::redact::{CleanNames, CleanStarts, Redactor, SeenLog};
 use crate::ring::{Bounds, Ring, SEGMENT_BYTES};
 use crate::{Ledger, Usage};
 
@@ -255,7 +255,7 @@ impl Recorder {
 
     /// The same for an invocation, whose name is all of its text.
     #[inline]
-    pub fn append_invocation(&self, head: Head<'_>, body: &[u8], name: &str, known: &mut CleanStarts) -> u64 {
+    pub fn append_invocation(&self, head: Head<'_>, body: &[u8], name: &str, known: &mut CleanNames) -> u64 {
         let is_suspect = self.0.redactor.is_suspect_again(name.as_bytes(), known);
         self.append_searched(Signal::Invocation, head, KIND_INVOCATION, body, is_suspect)
     }

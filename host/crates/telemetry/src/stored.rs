@@ -48,8 +48,7 @@ impl DataDir {
     /// Reads a signal of an extension; nothing is there of one that is unknown.
     pub fn reader(&self, extension: &str, signal: Signal) -> Reader {
         // What is no id is nobody's, and leads nowhere.
-        let name = if has_telemetry(extension) { extension } else { "" };
-        let home = Home { extension: extension.to_owned(), ..Home::new(&self.root, name, signal) };
+        let home = has_telemetry(extension).then(|| Home::new(&self.root, extension, signal));
         Reader::of_stored(
             Arc::new(StoredRing { home, copies: Mutex::default(), incarnation: Mutex::default() }),
             signal,
@@ -64,7 +63,8 @@ fn has_telemetry(name: &str) -> bool {
 
 /// The files of a ring, read by system calls only: a file that shrinks under its reader is an answer then, and no fault.
 pub(crate) struct StoredRing {
-    home: Home,
+    /// `None` if nothing can be stored of the extension.
+    home: Option<Home>,
     /// What was read of the files that may still grow, by number.
     copies: Mutex<BTreeMap<u64, Copy>>,
     /// The incarnation that was found last.
@@ -89,7 +89,7 @@ impl StoredRing {
         let mut copies = self.copies.lock().unwrap_or_else(PoisonError::into_inner);
         let mut listing = Listing::default();
         for _ in 0..TRIES {
-            listing = self.home.list().unwrap_or_default();
+            listing = self.home.as_ref().and_then(|home| home.list().ok()).unwrap_or_default();
             copies.retain(|number, _| listing.open.iter().any(|(open, _)| open == number));
             let refreshed = listing.open.iter().try_for_each(|(number, path)| refresh(&mut copies, *number, path));
             if refreshed.is_ok() && is_in_a_row(&listing, &copies) {

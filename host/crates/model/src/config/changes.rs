@@ -1,8 +1,9 @@
 //! How the settings of an extension differ from others, and whether they may take their place while it runs.
 
 use super::keys::{KEYS, Slot};
-use super::value::within_bounds;
+use super::value::{Kind, Value, check_text, within_bounds};
 use crate::settings::Settings;
+use crate::text::visible;
 
 /// A key that has another value in other settings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,16 +20,29 @@ pub struct Change {
 
 /// Settings that no configuration could have led to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{key}: {value} is out of bounds; it may be from {least} to {most}")]
-pub struct OutOfBounds {
-    /// The key's path.
-    pub key: &'static str,
-    /// The value, as text.
-    pub value: String,
-    /// The least that it may be.
-    pub least: String,
-    /// The most that it may be.
-    pub most: String,
+pub enum OutOfBounds {
+    /// A value is less or more than it may be.
+    #[error("{key}: {value} is out of bounds; it may be from {least} to {most}")]
+    Value {
+        /// The key's path.
+        key: &'static str,
+        /// The value, as text.
+        value: String,
+        /// The least that it may be.
+        least: String,
+        /// The most that it may be.
+        most: String,
+    },
+    /// A list has a text that it may not have.
+    #[error("{key}: \"{text}\": {cause}")]
+    Text {
+        /// The key's path.
+        key: &'static str,
+        /// The text, cut and without control characters.
+        text: String,
+        /// A sentence about what is wrong with it.
+        cause: String,
+    },
 }
 
 /// What is different in `to`, in the order of the reference. Values under `config` may be secret, so they are not shown.
@@ -61,14 +75,23 @@ pub fn values(settings: &Settings) -> Vec<(&'static str, String)> {
     KEYS.iter().filter_map(value).collect()
 }
 
-/// Looks whether all values are within the bounds that the table of keys has for them.
+/// Looks whether all values are within the bounds that the table of keys has for them, and whether texts are as their keys ask
+/// for. Regular expressions are not compiled.
 pub fn check_bounds(settings: &Settings) -> Result<(), OutOfBounds> {
     let mut settings = settings.clone();
     for key in KEYS {
         let Slot::Settings(slot) = key.slot else { continue };
         let value = slot(&mut settings).get();
         if let Some((least, most)) = key.bounds().filter(|_| !within_bounds(&key.kind, &value)) {
-            return Err(OutOfBounds { key: key.path, value: value.to_string(), least, most });
+            return Err(OutOfBounds::Value { key: key.path, value: value.to_string(), least, most });
+        }
+        if let (Kind::Texts(check), Value::Texts(texts)) = (key.kind, &value) {
+            for text in texts {
+                check_text(text, check).map_err(|cause| {
+                    let text = visible(text, 80).into_owned();
+                    OutOfBounds::Text { key: key.path, text, cause }
+                })?;
+            }
         }
     }
     Ok(())
@@ -115,5 +138,22 @@ mod tests {
         settings.budget.memory_bytes = 1;
         let error = check_bounds(&settings).expect_err("that is no memory");
         assert_eq!(error.to_string(), "budget.memory: 1B is out of bounds; it may be from 64KiB to 4GiB");
+    }
+
+    #[test]
+    fn texts_that_no_configuration_could_have_are_refused_with_their_sentence() {
+        let check = |text: &str, expect: &str| {
+            let mut settings = Settings::default();
+            settings.debugging.log_levels = vec!["http=debug".into(), text.into()];
+            let found = check_bounds(&settings).map_err(|error| error.to_string());
+            assert_eq!(found, if expect.is_empty() { Ok(()) } else { Err(expect.to_owned()) });
+        };
+        check("db.pool=warning", "");
+        check("db", "debugging.log_levels: \"db\": write a logger and a level, such as http=debug");
+        check("=info", "debugging.log_levels: \"=info\": a logger has 1 to 128 characters, and no control characters");
+        check(
+            "a\u{7f}=info",
+            "debugging.log_levels: \"a\\u{7f}=info\": a logger has 1 to 128 characters, and no control characters",
+        );
     }
 }

@@ -104,7 +104,7 @@ impl fmt::Display for Value {
             Self::Duration(duration) => write_duration(f, *duration),
             Self::Size(bytes) => write_size(f, *bytes),
             Self::Level(level) => write!(f, "{level}"),
-            Self::Metering(metering) => f.write_str(metering.as_str()),
+            Self::Metering(metering) => write!(f, "{metering}"),
             Self::Path(path) => f.write_str(&visible(&path.to_string_lossy(), TEXT_CHARACTERS)),
             Self::Text(text) => f.write_str(&visible(text, TEXT_CHARACTERS)),
             Self::Texts(texts) => write_list(f, texts.iter().map(|text| visible(text, 200))),
@@ -154,10 +154,15 @@ impl Value {
     pub(super) fn to_toml(&self) -> String {
         match self {
             Self::Switch(_) | Self::Integer(_) | Self::Number(_) => self.to_string(),
-            Self::Texts(texts) => serde_json::Value::from(texts.clone()).to_string(),
-            _ => serde_json::Value::from(self.to_string()).to_string(),
+            Self::Texts(texts) => quoted(texts.clone()),
+            _ => quoted(self.to_string()),
         }
     }
+}
+
+/// A text or a list of them in TOML. JSON's escapes are TOML's as well, but TOML wants one more character escaped.
+fn quoted(value: impl Into<serde_json::Value>) -> String {
+    value.into().to_string().replace('\u{7f}', "\\u007f")
 }
 
 /// Why a text is no value of a kind.
@@ -179,13 +184,8 @@ pub(super) fn from_text(kind: &Kind, text: &str) -> Result<Value, Refusal> {
         Kind::Number { .. } => Value::Number(number(text)?),
         Kind::Duration { .. } => Value::Duration(duration(text)?),
         Kind::Size { .. } => Value::Size(size(text)?),
-        Kind::Level => Value::Level(text.parse().map_err(|_| {
-            let all: Vec<_> = Level::ALL.iter().map(|level| level.as_str()).collect();
-            Refusal::Other(format!("found \"{}\", use one of {}", visible(text, 80), all.join(", ")))
-        })?),
-        Kind::Metering => Value::Metering(Metering::from_name(text).ok_or_else(|| {
-            Refusal::Other(format!("found \"{}\", use one of {}", visible(text, 80), Metering::NAMES.join(", ")))
-        })?),
+        Kind::Level => Value::Level(one_of(text, Level::ALL)?),
+        Kind::Metering => Value::Metering(one_of(text, Metering::ALL)?),
         Kind::Path if text.is_empty() || text.contains('\0') => {
             return Err(Refusal::Other("an empty path names no folder".into()));
         }
@@ -197,6 +197,14 @@ pub(super) fn from_text(kind: &Kind, text: &str) -> Result<Value, Refusal> {
         Kind::Texts(_) | Kind::Patterns | Kind::Files | Kind::Network | Kind::Free => return Err(Refusal::Kind),
     };
     check_bounds(kind, value)
+}
+
+/// The value of that name.
+fn one_of<T: Copy + fmt::Display>(text: &str, all: &[T]) -> Result<T, Refusal> {
+    all.iter().copied().find(|value| value.to_string() == text).ok_or_else(|| {
+        let all: Vec<_> = all.iter().map(T::to_string).collect();
+        Refusal::Other(format!("found \"{}\", use one of {}", visible(text, 80), all.join(", ")))
+    })
 }
 
 /// Applies a check and the bound that all texts have.
@@ -324,6 +332,15 @@ mod tests {
         check(&count, "0", Err("bounds 0"));
         check(&count, "-1", Err("found -1, allowed are whole numbers from 0 up"));
         check(&count, "1.0", Err("kind"));
+    }
+
+    #[test]
+    fn every_text_comes_back_from_toml_as_it_was() {
+        let texts: Vec<_> = (0..=0x200).chain([0x2028, 0xfeff, 0x1_f600]).filter_map(char::from_u32).collect();
+        let texts: Vec<_> = texts.iter().map(|c| format!("a{c}b")).chain([r#"'''"""\u007f\"#.into()]).collect();
+        let line = format!("texts = {}", Value::Texts(texts.clone()).to_toml());
+        let table: toml::Table = line.parse().expect("TOML");
+        assert_eq!(table["texts"], toml::Value::from(texts));
     }
 
     #[test]

@@ -304,13 +304,16 @@ impl Standing {
         self.uses.advance(now);
         match self.state {
             State::Throttled { .. } => self.relieve(now),
-            State::Warned { .. } => {
+            State::Warned { ref evidence, .. } => {
                 let is_recent = now.saturating_sub(self.warned_at) < nanos(self.limits.window);
                 let memory = self.uses.last(CallBudget::Memory);
                 let is_large = reaches(memory, self.limits.call[CallBudget::Memory as usize], self.limits.warn_percent);
-                let evidence = self.most_used_rate()?;
-                let is_much = reaches(evidence.used, evidence.limit, self.limits.warn_percent);
-                (!is_recent && !is_large && !is_much).then(|| self.go(State::Healthy, evidence))
+                let rate = self.most_used_rate()?;
+                if is_recent || is_large || reaches(rate.used, rate.limit, self.limits.warn_percent) {
+                    return None;
+                }
+                let evidence = evidence.clone();
+                Some(self.go(State::Healthy, evidence))
             }
             _ => None,
         }
@@ -406,16 +409,16 @@ impl Standing {
 
     /// Ends throttling where the use has fallen enough and the last call is paid for.
     fn relieve(&mut self, now: u64) -> Option<Transition> {
-        let evidence = self.most_used_rate()?;
-        if reaches(evidence.used, evidence.limit, RELIEF) || self.next_call_at > now {
+        let rate = self.most_used_rate()?;
+        if reaches(rate.used, rate.limit, RELIEF) || self.next_call_at > now {
             return None;
         }
         self.warned_at = now;
-        Some(if reaches(evidence.used, evidence.limit, self.limits.warn_percent) {
-            self.go(State::Warned { since: now, evidence: evidence.clone() }, evidence)
-        } else {
-            self.go(State::Healthy, evidence)
-        })
+        if reaches(rate.used, rate.limit, self.limits.warn_percent) {
+            return Some(self.go(State::Warned { since: now, evidence: rate.clone() }, rate));
+        }
+        let evidence = self.state.evidence()?.clone();
+        Some(self.go(State::Healthy, evidence))
     }
 
     /// Quarantines what asks for more than its rate for too long.

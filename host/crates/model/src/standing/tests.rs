@@ -87,6 +87,21 @@ fn a_warning_ends_when_a_window_has_passed_without_its_cause() {
 }
 
 #[test]
+fn a_step_to_healthy_says_what_it_had_been_for() {
+    let mut standing = Standing::new(&budget());
+    let large = Spent { memory_bytes: 60 << 20, ..call(1, 1) };
+    let warned = standing.ended(&large, End::Answered).expect("a warning");
+    standing.instance_gone();
+    let healthy = standing.passed(100 * SECOND).expect("the memory is gone");
+    assert_eq!((healthy.from, healthy.to.word(), healthy.evidence.budget), ("warned", "healthy", "budget.memory"));
+    assert_eq!(healthy.evidence, warned.evidence);
+    let throttled = standing.ended(&call(200, 12_001), End::Answered).expect("it is over");
+    let healthy = standing.passed(300 * SECOND).expect("its use has fallen");
+    assert_eq!((healthy.from, healthy.to.word()), ("throttled", "healthy"));
+    assert_eq!((healthy.evidence.used, &healthy.evidence), (12_001, &throttled.evidence));
+}
+
+#[test]
 fn over_its_rate_an_extension_is_throttled_until_its_use_has_fallen() {
     let mut standing = Standing::new(&budget());
     let transition = standing.ended(&call(100, 12_001), End::Answered).expect("it is over");

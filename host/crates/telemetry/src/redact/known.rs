@@ -5,13 +5,19 @@ use glasshouse_model::wire::{LogSummary, LogWatch, Malformed, Reader};
 use super::Redactor;
 use super::plain::is_plain;
 
-/// Places in the source that are remembered; a power of two.
+/// Places in the source that are remembered; a power of two. Few extensions log from more places in turn; for each, an extension
+/// may hold the host's memory of a whole log.
 const SLOTS: usize = 64;
 
-/// Texts that hold nothing to redact by the rules of one [`Redactor`]: the parts of logs that are the same for each log of one
-/// place in the source, and names that come again. It takes memory with the first one: at most 64 times the length of a log.
+/// Parts of logs that hold nothing to redact by the rules of one [`Redactor`]: those that are the same for each log of one place
+/// in the source. It takes memory with the first one: at most 64 times the length of a log.
 #[derive(Debug, Default)]
 pub struct CleanStarts(Vec<Place>);
+
+/// Names that hold nothing to redact by the rules of one [`Redactor`]. They were never read as a log, so that no log is taken
+/// for known by them. It takes memory with the first one: at most 64 times the length of a name.
+#[derive(Debug, Default)]
+pub struct CleanNames(CleanStarts);
 
 /// What was found in the logs of one place.
 #[derive(Debug, Default)]
@@ -107,13 +113,13 @@ impl Redactor {
 
     /// As [`Redactor::is_suspect`], of a text that comes again and again, such as the name of an invocation.
     #[inline]
-    pub fn is_suspect_again(&self, text: &[u8], known: &mut CleanStarts) -> bool {
-        if known.find(false, text).is_some() {
+    pub fn is_suspect_again(&self, text: &[u8], known: &mut CleanNames) -> bool {
+        if known.0.find(false, text).is_some() {
             return false;
         }
         let is_suspect = self.is_suspect(text);
         if !is_suspect {
-            known.remember(false, text, &[]);
+            known.0.remember(false, text, &[]);
         }
         is_suspect
     }
@@ -272,9 +278,9 @@ mod tests {
 
     #[test]
     fn a_text_is_searched_once() {
-        let (redactor, mut known) = (Redactor::default(), CleanStarts::default());
+        let (redactor, mut known) = (Redactor::default(), CleanNames::default());
         assert!(!redactor.is_suspect_again(b"handle:render", &mut known));
-        assert!(known.find(false, b"handle:render").is_some());
+        assert!(known.0.find(false, b"handle:render").is_some());
         assert!(redactor.is_suspect_again(b"handle:token=abc", &mut known));
         assert!(redactor.is_suspect_again(b"handle:token=abc", &mut known));
     }

@@ -2,8 +2,10 @@
 
 use super::Redactor;
 
-/// What a line of a key says beside its characters (RFC 1421, 4.6).
-const HEADERS: [&str; 2] = ["Proc-Type:", "DEK-Info:"];
+/// How the label of a private key ends: in PEM (RFC 7468, 4), and in OpenPGP's armor (RFC 9580, 6.2.1).
+const LABELS: [&str; 2] = ["PRIVATE KEY-----", "PRIVATE KEY BLOCK-----"];
+/// What a line of a key says beside its characters (RFC 1421, 4.6; RFC 9580, 6.2.2).
+const HEADERS: [&str; 5] = ["Proc-Type:", "DEK-Info:", "Version:", "Comment:", "Charset:"];
 
 /// Follows the lines of one stream.
 #[derive(Clone, Copy, Debug, Default)]
@@ -13,16 +15,15 @@ pub struct KeyLines {
 
 impl KeyLines {
     /// Whether a line, given without its end, is one of a private key after the first: such a line is not to be stored. The
-    /// first one is, and tells that there was a key. A key that goes on otherwise than keys do is over, so that nothing
-    /// else is ever hidden.
+    /// first one is, and tells that there was a key. A key is over with the first line that no key has; of one that was cut
+    /// off, lines that look like a key's are hidden until then: empty ones, and single words.
     pub fn hides(&mut self, redactor: &Redactor, line: &str) -> bool {
         if !redactor.enabled {
             return false;
         }
-        if line.contains("PRIVATE KEY-----") {
-            let ends = line.trim_start().starts_with("-----END ");
-            let hidden = self.in_key && ends;
-            self.in_key = !line.contains("-----END ");
+        if LABELS.iter().any(|label| line.contains(label)) {
+            let hidden = self.in_key && line.trim_start().starts_with("-----END ");
+            self.in_key = line.contains("-----BEGIN ") && !line.contains("-----END ");
             return hidden;
         }
         self.in_key &= is_part(line.trim());
@@ -58,8 +59,23 @@ mod tests {
             &["before", BEGIN, "and on: it goes", "MIIEow"],
         );
         check(&on, &[END, "Abc"], &[END, "Abc"]);
+        const MENTION: &str = "keys of an agent end in PRIVATE KEY-----";
+        check(&on, &[MENTION, "MIIEow", ""], &[MENTION, "MIIEow", ""]);
+        check(&on, &[BEGIN, "MIIEow", MENTION, "MIIEow"], &[BEGIN, MENTION, "MIIEow"]);
         check(&on, &["-----BEGIN CERTIFICATE-----", "MIIEow"], &["-----BEGIN CERTIFICATE-----", "MIIEow"]);
         let off = Redactor::new(&glasshouse_model::settings::Redaction { enabled: false, ..Default::default() });
         check(&off.expect("no patterns"), &[BEGIN, "MIIEow", END], &[BEGIN, "MIIEow", END]);
+    }
+
+    #[test]
+    fn the_lines_of_a_pgp_key_are_hidden() {
+        const BEGIN: &str = "-----BEGIN PGP PRIVATE KEY BLOCK-----";
+        const END: &str = "-----END PGP PRIVATE KEY BLOCK-----";
+        let headers = ["Version: GnuPG v2", "Comment: of the shop", "Charset: UTF-8"];
+        let lines = [BEGIN, headers[0], headers[1], headers[2], "", "lQOYBGV+/", "=njUN", END, "=njUN on"];
+        check(&Redactor::default(), &lines, &[BEGIN, "=njUN on"]);
+        check(&Redactor::default(), &headers, &headers);
+        let public = ["-----BEGIN PGP PUBLIC KEY BLOCK-----", "mQENBGV"];
+        check(&Redactor::default(), &public, &public);
     }
 }

@@ -8,7 +8,7 @@ use super::{DiskRing, Retired, Ring, Shelf, no_room};
 use crate::header::{FLAG_CONTINUED_IN_MEMORY, Header};
 use crate::pack::pack;
 use crate::sealed::{Packer, SealedFile};
-use crate::segment::{OnDisk, Segment, SegmentFile};
+use crate::segment::{Segment, SegmentFile};
 
 /// A sealed file of fewer bytes is continued by the next segment, so that many starts do not leave many small files.
 const CONTINUED_BELOW_BYTES: u64 = 64 * 1024;
@@ -142,10 +142,7 @@ impl Ring {
                 && continued.is_none_or(|continued| shelf.sealed.last() == Some(continued));
             if !is_there {
                 drop(writer);
-                if let Some(file) = file {
-                    fs::remove_file(file.path())?;
-                    disk.allowance.give_back(file.bytes);
-                }
+                disk.remove(&Retired(file.map(SealedFile::on_disk)));
                 return Ok(());
             }
             shelf.segments.remove(0);
@@ -153,8 +150,7 @@ impl Ring {
             self.shelf.store(Arc::new(shelf));
             break;
         }
-        let continued = continued.map(|file| OnDisk { path: file.path(), bytes: file.bytes });
-        disk.remove(&Retired(continued));
+        disk.remove(&Retired(continued.map(SealedFile::on_disk)));
         disk.remove(&Retired(segment.file().cloned()));
         Ok(())
     }

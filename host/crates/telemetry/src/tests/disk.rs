@@ -8,7 +8,7 @@ use std::time::Duration;
 use glasshouse_model::Signal;
 
 use super::support::*;
-use crate::{DataDirError, Depot, DepotSettings, GapCause};
+use crate::{DataDir, DataDirError, Depot, DepotSettings, GapCause};
 
 #[test]
 fn what_was_stored_is_there_after_a_restart_in_order_and_once() {
@@ -30,6 +30,20 @@ fn what_was_stored_is_there_after_a_restart_in_order_and_once() {
     assert_eq!(difference(&messages(&stored(folder.path())), &(1..next).map(message).collect::<Vec<_>>()), None);
     let latest = stored(folder.path()).latest(10);
     assert_eq!(sequences(&latest), (next - 10..next).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_is_no_id_leads_to_nobodys_files() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let depot = depot(folder.path(), hand());
+    log(&store(&depot, |_| {}), START, "first");
+    let data = DataDir::open(folder.path()).expect("a data directory");
+    assert_eq!(data.reader("markdown", Signal::Log).all().len(), 1);
+    let extensions = folder.path().join("extensions");
+    fs::rename(extensions.join("markdown/logs"), extensions.join("logs")).expect("the folder of logs");
+    for name in ["", ".", "../extensions", "No Id"] {
+        assert_eq!(data.reader(name, Signal::Log).all().len(), 0, "{name}");
+    }
 }
 
 #[test]

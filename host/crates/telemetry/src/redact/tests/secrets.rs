@@ -90,6 +90,9 @@ fn tokens_are_found_by_their_shape() {
     check(&redactor, &format!("key:\n{key}\nand on"), "key:\n~\nand on");
     check(&redactor, &key[..50], "~");
     check(&redactor, &key.replace('\n', "\\n"), "~");
+    let pgp = key.replace("RSA PRIVATE KEY", "PGP PRIVATE KEY BLOCK");
+    check(&redactor, &format!("key:\n{pgp}\nand on"), "key:\n~\nand on");
+    check(&redactor, "-----BEGIN PGP PRIVATE KEY BLOCK-----", "~");
 }
 
 #[test]
