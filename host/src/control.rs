@@ -144,9 +144,10 @@ impl Extension {
         SWITCHES.iter().filter(|(_, switch)| *switch(&mut debugging)).map(|(key, _)| *key).collect()
     }
 
-    /// Ends its quarantine, throttling or warning, and tells whether there was something to end: its failures and what it used of
-    /// its rates are forgotten. The record of it says by whom. Waits for the call that is under way.
-    pub async fn release(&self, by: &str) -> Result<bool, CallError> {
+    /// Ends its quarantine, probing, throttling or warning: its failures and what it used of its rates are forgotten. Gives the
+    /// word of the state that it ended, or `None` if there was nothing to end. The record of it says by whom. Waits for the
+    /// call that is under way.
+    pub async fn release(&self, by: &str) -> Result<Option<&'static str>, CallError> {
         self.handle().release(by).await
     }
 
@@ -275,13 +276,11 @@ impl Control for Controlled {
     fn release<'a>(&'a self, extension: &'a str, by: &'a str) -> Pending<'a, Released> {
         Box::pin(async move {
             let extension = self.find(extension)?;
-            let before = extension.standing().word();
-            let released = extension.release(by).await.map_err(|error| {
+            let from = extension.release(by).await.map_err(|error| {
                 let detail = format!("{} cannot be released: {error}", extension.id());
                 Problem::new(409, "unavailable", "The extension takes no orders", detail)
             })?;
-            let from = released.then(|| before.to_owned());
-            Ok(Released { extension: extension.id().to_string(), from })
+            Ok(Released { extension: extension.id().to_string(), from: from.map(str::to_owned) })
         })
     }
 }

@@ -110,7 +110,7 @@ fn budgets_of_a_running_host_are_shown_set_and_released() {
     assert_eq!(released, "panic is healthy; it was quarantined\n");
     assert_eq!(call(&mut host, &replies, "panic", "count", &Value::Null)["ok"], true);
     let again = glasshouse(&place, &["budgets", "release", "panic"]).expect_code(0).stdout;
-    assert_eq!(again, "panic is healthy; there was nothing to end\n");
+    assert_eq!(again, "panic: there was nothing to end\n");
 
     let by = format!("uid {} (process ", rustix::process::geteuid().as_raw());
     let told = audit(&place, "spin");

@@ -169,12 +169,12 @@ async fn what_stays_throttled_for_long_is_quarantined_and_a_probe_lets_it_back()
 async fn release_ends_quarantine_and_throttling_and_says_by_whom() {
     let house = House::new();
     let extension = house.ready("panic").await;
-    assert!(!extension.release("a test").await.expect("it can be asked"), "there is nothing to end");
+    assert_eq!(extension.release("a test").await.expect("it can be asked"), None);
     for _ in 0..3 {
         fail(&extension, "panic", "\"again\"", FailureKind::Panic).await;
     }
     stands(&extension, "quarantined").await;
-    assert!(extension.release("a test").await.expect("it is released"));
+    assert_eq!(extension.release("a test").await.expect("it is released"), Some("quarantined"));
     assert_eq!(extension.standing(), State::Healthy);
     assert_eq!(ask(&extension, "count", "").await, "1");
     let (word, record) = steps(&extension).pop().expect("a record");
@@ -189,7 +189,7 @@ async fn release_ends_quarantine_and_throttling_and_says_by_whom() {
     ask(&worker, "work", ROUNDS).await;
     stands(&worker, "throttled").await;
     assert!(matches!(try_call(&worker).await, Err(CallError::Busy { .. })));
-    assert!(worker.release("a test").await.expect("it is released"));
+    assert_eq!(worker.release("a test").await.expect("it is released"), Some("throttled"));
     try_call(&worker).await.expect("it is served at once");
 }
 
@@ -248,7 +248,7 @@ async fn an_extension_that_never_started_has_nothing_to_release() {
     let house = House::new();
     let extension = house.start("init-trap", &guest("init-trap"), |_| {});
     assert!(matches!(extension.loaded().await, Status::Failed { .. }));
-    assert!(!extension.release("a test").await.expect("it can be asked"));
+    assert_eq!(extension.release("a test").await.expect("it can be asked"), None);
     house.runtime.shutdown(Duration::from_secs(5)).await;
     assert!(matches!(extension.release("a test").await, Err(CallError::Cancelled)));
 }

@@ -121,7 +121,7 @@ impl Counted {
             }
             Payload::ComponentSection { .. } => {
                 self.open.push(Level::default());
-                add("components within each other", &mut 0, self.open.len() as u64 - 1, NESTING)?;
+                within("components within each other", self.open.len() as u64 - 1, NESTING)?;
             }
             Payload::End(_) => {
                 if let Some(done) = self.open.pop()
@@ -249,7 +249,11 @@ impl Counted {
 
 fn add(what: &'static str, total: &mut u64, more: u64, limit: u64) -> Result<(), TooMuch> {
     *total += more;
-    if *total > limit { Err(TooMuch::Count { what, found: *total, limit }) } else { Ok(()) }
+    within(what, *total, limit)
+}
+
+fn within(what: &'static str, found: u64, limit: u64) -> Result<(), TooMuch> {
+    if found > limit { Err(TooMuch::Count { what, found, limit }) } else { Ok(()) }
 }
 
 fn bytes_of(what: &'static str, found: u64, limit: u64) -> Result<(), TooMuch> {

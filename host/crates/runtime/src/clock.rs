@@ -46,3 +46,30 @@ pub(crate) fn thread_cpu_nanos() -> u64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
+
+/// A clock for tests: at the nanosecond that it is set to.
+#[cfg(test)]
+#[derive(Debug, Default)]
+pub(crate) struct SetClock(std::sync::atomic::AtomicU64);
+
+#[cfg(test)]
+impl SetClock {
+    pub(crate) fn set(&self, nanos: u64) {
+        self.0.store(nanos, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    pub(crate) fn advance(&self, nanos: u64) {
+        self.set(self.monotonic_nanos() + nanos);
+    }
+}
+
+#[cfg(test)]
+impl Clock for SetClock {
+    fn now(&self) -> UnixNanos {
+        UnixNanos(self.monotonic_nanos() as i64)
+    }
+
+    fn monotonic_nanos(&self) -> u64 {
+        self.0.load(std::sync::atomic::Ordering::Relaxed)
+    }
+}

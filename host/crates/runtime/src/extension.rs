@@ -256,12 +256,12 @@ pub(crate) struct Shared {
     pub(crate) held: Arc<Held>,
 }
 
-/// What an extension's supervisor is asked to do. A few wait at most; that one waits is enough to make it look.
+/// What an extension's supervisor is asked to do. A few wait at most; each makes it take the present settings.
 pub(crate) enum Order {
     /// The settings were replaced.
     Settle,
-    /// All is to be well again.
-    Release { by: String, done: oneshot::Sender<bool> },
+    /// All is to be well again; the answer is the word of the state that this ended, if it ended one.
+    Release { by: String, done: oneshot::Sender<Option<&'static str>> },
 }
 
 /// Orders that wait for a supervisor: releases by several operators, at most.
@@ -314,7 +314,7 @@ impl Extension {
                 let message = format!("{} changed from {} to {} by {by}", change.key, change.from, change.to);
                 host_log(&recorder, &*self.0.clock, &[], Level::Info, &message, &fields);
             }
-            // Where there is no room, its supervisor is about to look anyway.
+            // Where there is no room, the orders that wait make its supervisor settle.
             let _ = self.0.orders.try_send(Order::Settle);
         })
     }
@@ -372,7 +372,7 @@ impl Extension {
     /// started, the call is not made.
     pub async fn call(&self, event: Event, trigger: Trigger) -> Result<Reply, CallError> {
         let (work, reply) = checked(event, trigger)?;
-        self.0.mailbox.send(work, self.now()).await.map_err(|refused| self.refused(refused))?;
+        self.0.mailbox.send(work, self.monotonic_nanos()).await.map_err(|refused| self.refused(refused))?;
         reply.await.map_err(|_| self.closed())?
     }
 
@@ -382,7 +382,7 @@ impl Extension {
         if let Some(retry_after) = self.throttled_for() {
             return Err(CallError::Busy { retry_after });
         }
-        self.0.mailbox.try_send(work, self.now()).map_err(|refused| self.refused(refused))?;
+        self.0.mailbox.try_send(work, self.monotonic_nanos()).map_err(|refused| self.refused(refused))?;
         reply.await.map_err(|_| self.closed())?
     }
 
@@ -390,7 +390,7 @@ impl Extension {
     pub async fn call_exports(&self, name: &str, call: EmbedderCall) -> Result<(), CallError> {
         let (done, finished) = oneshot::channel();
         let work = Work::Embedder { name: name.to_owned(), call, done };
-        self.0.mailbox.send(work, self.now()).await.map_err(|refused| self.refused(refused))?;
+        self.0.mailbox.send(work, self.monotonic_nanos()).await.map_err(|refused| self.refused(refused))?;
         finished.await.map_err(|_| self.closed())?
     }
 
@@ -398,11 +398,7 @@ impl Extension {
     /// gets nothing, and that is no lack of room.
     pub(crate) fn try_notify(&self, event: Event, trigger: Trigger) -> bool {
         let work = Work::Event { event, trigger, reply: None };
-        !matches!(self.0.mailbox.try_send(work, self.now()), Err(Refused::Full))
-    }
-
-    fn now(&self) -> u64 {
-        self.0.clock.monotonic_nanos()
+        !matches!(self.0.mailbox.try_send(work, self.monotonic_nanos()), Err(Refused::Full))
     }
 
     fn refused(&self, refused: Refused) -> CallError {
@@ -431,7 +427,7 @@ impl Extension {
 
     /// The host's monotonic time, in which [`Extension::standing`] and [`Uses::in_window`] count.
     pub fn monotonic_nanos(&self) -> u64 {
-        self.now()
+        self.0.clock.monotonic_nanos()
     }
 
     /// Messages that wait in its mailbox.
@@ -442,14 +438,14 @@ impl Extension {
     /// For how long its next call is held back from now, if it is throttled and its last one is not paid for.
     pub fn throttled_for(&self) -> Option<Duration> {
         let next = self.0.next_call_at.load(Ordering::Relaxed);
-        let left = if next == 0 { 0 } else { next.saturating_sub(self.now()) };
+        let left = if next == 0 { 0 } else { next.saturating_sub(self.monotonic_nanos()) };
         (left > 0).then_some(Duration::from_nanos(left))
     }
 
     /// Ends a warning, throttling, quarantine or probing: what it used of its rates and its failures are forgotten, and it is
-    /// healthy. Tells whether there was something to end. The record of it says by whom. Waits for the call that is under way;
-    /// if this is cancelled, it may still be done.
-    pub async fn release(&self, by: &str) -> Result<bool, CallError> {
+    /// healthy. Gives the word of the state that it ended, or `None` if there was nothing to end. The record of it says by whom.
+    /// Waits for the call that is under way; if this is cancelled, it may still be done.
+    pub async fn release(&self, by: &str) -> Result<Option<&'static str>, CallError> {
         let (done, released) = oneshot::channel();
         let order = Order::Release { by: by.to_owned(), done };
         self.0.orders.send(order).await.map_err(|_| self.closed())?;
@@ -460,7 +456,7 @@ impl Extension {
     pub fn quarantine_left(&self) -> Option<Duration> {
         match self.status() {
             Status::Quarantined { until, .. } => {
-                Some(Duration::from_nanos(until.saturating_sub(self.0.clock.monotonic_nanos())))
+                Some(Duration::from_nanos(until.saturating_sub(self.monotonic_nanos())))
             }
             _ => None,
         }

@@ -1,7 +1,9 @@
 //! What wasmtime says of a failed call, in Glasshouse's words: the kind of failure, its evidence and the guest's stack.
 
+use glasshouse_model::record::KIND_FAILURE;
 use glasshouse_model::settings::Budget;
-use glasshouse_model::{Digest, Failure, FailureKind, Frame, text};
+use glasshouse_model::{Digest, Failure, FailureKind, Frame, Signal, text};
+use glasshouse_telemetry::{Head, Recorder};
 use rustix::io::Errno;
 use wasmtime::component::ResourceTableError;
 use wasmtime::error::OutOfMemory;
@@ -246,6 +248,15 @@ fn recursing(frames: &[Frame]) -> Option<&str> {
     }
     let (function, count) = counts.into_iter().max_by_key(|(_, count)| *count)?;
     (count >= RECURSION_FRAMES).then_some(function)
+}
+
+/// Stores a failure whose texts are searched for secrets, if errors are stored; it is encoded in `body`.
+pub(crate) fn store(recorder: &Recorder, head: Head<'_>, failure: &Failure, body: &mut Vec<u8>) {
+    if recorder.is_on(Signal::Error) {
+        body.clear();
+        failure.encode(body);
+        recorder.append(Signal::Error, head, KIND_FAILURE, body);
+    }
 }
 
 #[cfg(test)]

@@ -142,6 +142,8 @@ pub(crate) struct Entered {
     function: HostFunction,
     /// When it was entered and what had been waited then, if it is timed.
     since: Option<(u64, u64)>,
+    /// Whether it does little, so that it shows how long such calls usually take.
+    is_light: bool,
 }
 
 impl Imports {
@@ -238,18 +240,18 @@ impl Imports {
         let used = self.count(function);
         used.seen += 1;
         if used.seen <= FIRST || used.seen.is_multiple_of(ONE_IN) {
-            return Entered { function, since: Some(self.now()) };
+            return Entered { function, since: Some(self.now()), is_light: true };
         }
         let usual = used.usual_nanos;
         used.nanos += usual;
         self.nanos += usual;
-        Entered { function, since: None }
+        Entered { function, since: None, is_light: true }
     }
 
     fn time(&mut self, function: HostFunction) -> Entered {
         self.count(function);
         self.pulse.waits.store(true, Ordering::Relaxed);
-        Entered { function, since: Some(self.now()) }
+        Entered { function, since: Some(self.now()), is_light: false }
     }
 
     /// The function has done its work.
@@ -257,21 +259,21 @@ impl Imports {
     #[expect(clippy::needless_pass_by_value, reason = "what was entered is left once")]
     pub(crate) fn leave(&mut self, entered: Entered) {
         if let Some(since) = entered.since {
-            self.add_time(entered.function, since);
+            self.add_time(&entered, since);
         }
     }
 
     #[cold]
-    fn add_time(&mut self, function: HostFunction, (since, paused): (u64, u64)) {
+    fn add_time(&mut self, entered: &Entered, (since, paused): (u64, u64)) {
         self.pulse.note_yield();
         let (now, paused_now) = self.now();
         let waited = paused_now.saturating_sub(paused);
         let nanos = now.saturating_sub(since).saturating_sub(waited);
-        let used = &mut self.used[function as usize];
+        let used = &mut self.used[entered.function as usize];
         used.nanos += nanos;
         used.waited_nanos += waited;
         self.nanos += nanos;
-        if used.seen > 0 {
+        if entered.is_light {
             used.usual_nanos = match used.usual_nanos {
                 0 => nanos,
                 // The first calls make files and fill caches, which later ones do not.
@@ -333,5 +335,33 @@ impl Drop for Timing<'_> {
         if let Some(entered) = self.entered.take() {
             self.imports.leave(entered);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SetClock;
+
+    #[test]
+    fn what_a_function_that_does_little_usually_takes_is_not_learnt_from_the_calls_of_it_that_do_much() {
+        let clock = Arc::new(SetClock::default());
+        let mut imports = Imports::new(Arc::default(), Arc::clone(&clock) as Arc<dyn Clock>);
+        imports.begin(u64::MAX);
+        for _ in 0..FIRST {
+            let entered = imports.enter_light(HostFunction::Random).expect("it may be called");
+            clock.advance(10);
+            imports.leave(entered);
+        }
+        for _ in 0..FIRST {
+            let entered = imports.enter(HostFunction::Random).expect("it may be called");
+            clock.advance(1_000_000);
+            imports.leave(entered);
+        }
+        let before = imports.nanos();
+        assert_eq!(before, FIRST * 1_000_010);
+        let entered = imports.enter_light(HostFunction::Random).expect("it may be called");
+        imports.leave(entered);
+        assert_eq!(imports.nanos() - before, 10);
     }
 }

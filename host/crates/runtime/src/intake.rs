@@ -198,10 +198,7 @@ impl Intake {
     fn note_flush(&self, serial: u32) -> Arrival {
         self.last_serial.set(Some(serial));
         let receipt = self.clock.now();
-        let since = self.flushed_at.replace(Some(receipt)).unwrap_or_else(|| {
-            let elapsed = self.clock.monotonic_nanos().saturating_sub(self.began_at.get());
-            UnixNanos(receipt.0.saturating_sub_unsigned(elapsed))
-        });
+        let since = self.flushed_at.replace(Some(receipt)).unwrap_or_else(|| self.clock.at(self.began_at.get()));
         Arrival::Batched { since, receipt }
     }
 
@@ -378,12 +375,10 @@ impl Intake {
 
     /// Stores the report of a panic that no trap followed.
     fn store_panic(&self, report: Option<PanicReport>) {
-        if let Some(report) = report {
-            if self.recorder.is_enabled(Signal::Error) {
-                self.store(Arrival::AtOnce, Signal::Error, wire::KIND_ERROR, &report.body, report.cut, Worth::Urgent);
-            } else {
-                self.recorder.dropped(Drop::Off);
-            }
+        if let Some(report) = report
+            && self.recorder.is_on(Signal::Error)
+        {
+            self.store(Arrival::AtOnce, Signal::Error, wire::KIND_ERROR, &report.body, report.cut, Worth::Urgent);
         }
     }
 
@@ -477,27 +472,12 @@ pub(crate) fn lossy(bytes: &[u8]) -> Cow<'_, str> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU64, Ordering};
-
     use glasshouse_model::settings::Settings;
     use glasshouse_model::wire::Value;
     use glasshouse_telemetry::{Body, Store, StoreSettings};
 
     use super::*;
-
-    /// Is at the nanosecond that it is set to.
-    #[derive(Debug, Default)]
-    struct SetClock(AtomicU64);
-
-    impl Clock for SetClock {
-        fn now(&self) -> UnixNanos {
-            UnixNanos(self.monotonic_nanos() as i64)
-        }
-
-        fn monotonic_nanos(&self) -> u64 {
-            self.0.load(Ordering::Relaxed)
-        }
-    }
+    use crate::clock::SetClock;
 
     /// A log of one field, or of more fields than are kept, with a time.
     fn log(time: i64, fields: usize) -> Vec<u8> {
@@ -516,7 +496,7 @@ mod tests {
         // Sends logs of some times at a time; gives what is stored of them: the time of receipt, theirs, and the marks.
         let check = |at: u64, head: &[u8], times: &[i64], expect: &[i64]| {
             for fields in [1, limits::FIELDS + 1] {
-                clock.0.store(at, Ordering::Relaxed);
+                clock.set(at);
                 let before = store.reader(Signal::Log).stored();
                 let records: Vec<_> = times.iter().flat_map(|time| log(*time, fields)).collect();
                 intake.emit(&[head, &records].concat());
@@ -542,9 +522,9 @@ mod tests {
         check(200, &batched(1), &[i64::MIN, 99, 150, 201, i64::MAX], &[100, 100, 150, 200, 200]);
         check(200, &[wire::VERSION], &[i64::MIN, 99, i64::MAX], &[i64::MIN, 99, i64::MAX]);
         intake.flushed_at.set(Some(UnixNanos(180)));
-        clock.0.store(250, Ordering::Relaxed);
+        clock.set(250);
         intake.emit(&[&batched(2)[..], &log(170, 1), &log(190, 1), &log(300, 1)].concat());
-        clock.0.store(260, Ordering::Relaxed);
+        clock.set(260);
         intake.emit(&[&batched(3)[..], &log(190, 1)].concat());
         let times: Vec<_> = store
             .reader(Signal::Log)
@@ -557,7 +537,7 @@ mod tests {
             .collect();
         assert_eq!(times, [Some(180), Some(190), Some(250), Some(250)]);
         intake.begin_invocation(&TelemetryBudget::default(), 400);
-        clock.0.store(500, Ordering::Relaxed);
+        clock.set(500);
         check(500, &batched(4), &[300], &[400]);
     }
 

@@ -10,7 +10,7 @@ use wasmtime::component::Component;
 
 use crate::bounds::{self, TooMuch};
 use crate::cache::{Cache, digest_file, just_compiled};
-use crate::compile::{CompileCost, CompileLimit, Compiler, Refusal, Share, costly};
+use crate::compile::{CompileCost, CompileLimit, Compiler, Refusal, Share, costly, overdue};
 use crate::engine::{Engines, Machine};
 use crate::flavour::Flavour;
 
@@ -141,6 +141,7 @@ impl LoadError {
             Refusal::Invalid(cause) => Self::Invalid { path, cause },
             Refusal::Costly { limit, spent } => Self::TooCostly { path, limit, spent },
             Refusal::Broken { cause, spent } => Self::CompilerBroke { path, cause, spent },
+            Refusal::Overdue { limit, spent } => Self::Host { path, cause: overdue(limit, &spent) },
             Refusal::Host(cause) => Self::Host { path, cause },
         }
     }
@@ -151,8 +152,8 @@ pub(crate) struct Loader {
     engines: Arc<Engines>,
     cache: Option<Cache>,
     compiler: Arc<Compiler>,
-    small: Semaphore,
-    large: Semaphore,
+    small: Arc<Semaphore>,
+    large: Arc<Semaphore>,
 }
 
 impl Loader {
@@ -162,8 +163,8 @@ impl Loader {
         compiler: Arc<Compiler>,
         threads: usize,
     ) -> Arc<Self> {
-        let large = Semaphore::new(if compiler.is_contained() { LARGE_LANES } else { 1 });
-        let small = Semaphore::new(threads.max(1));
+        let large = Arc::new(Semaphore::new(if compiler.is_contained() { LARGE_LANES } else { 1 }));
+        let small = Arc::new(Semaphore::new(threads.max(1)));
         Arc::new(Self { engines, cache, compiler, small, large })
     }
 
@@ -208,30 +209,38 @@ impl Loader {
         let source = Arc::new(source);
         let whole = self.compiler.whole();
         let mut compiled = if is_small {
-            let _turn = self.small.acquire().await;
-            self.on_a_thread(&source, self.compiler.quick().unwrap_or(whole)).await
+            let lane = Arc::clone(&self.small).acquire_owned().await;
+            self.on_a_thread(&source, self.compiler.quick().unwrap_or(whole), lane).await
         } else {
-            let _turn = self.large.acquire().await;
-            self.on_a_thread(&source, whole).await
+            let lane = Arc::clone(&self.large).acquire_owned().await;
+            self.on_a_thread(&source, whole, lane).await
         };
-        let was_hard = matches!(compiled, Err(Refusal::Costly { .. } | Refusal::Broken { .. }));
+        let was_hard =
+            matches!(compiled, Err(Refusal::Costly { .. } | Refusal::Broken { .. } | Refusal::Overdue { .. }));
         if is_small && was_hard && self.compiler.quick().is_some() {
-            let _turn = self.large.acquire().await;
-            compiled = self.on_a_thread(&source, whole).await;
+            let lane = Arc::clone(&self.large).acquire_owned().await;
+            compiled = self.on_a_thread(&source, whole, lane).await;
         }
         let component = compiled.map_err(|refusal| LoadError::new(path, refusal))?;
         Ok(Loaded { machine, component, digest, file_bytes, compiled: true })
     }
 
-    /// Compiles on a thread that ends with the work.
-    async fn on_a_thread(self: &Arc<Self>, source: &Arc<Source>, share: Share) -> Result<Component, Refusal> {
+    /// Compiles on a thread that ends with the work, and keeps the lane until then, whoever still waits for it.
+    async fn on_a_thread(
+        self: &Arc<Self>,
+        source: &Arc<Source>,
+        share: Share,
+        lane: impl Send + 'static,
+    ) -> Result<Component, Refusal> {
         let (done, result) = oneshot::channel();
         let (loader, source) = (Arc::clone(self), Arc::clone(source));
         std::thread::Builder::new()
             .name("compile".into())
             .spawn(move || {
+                let compiled = loader.compile_now(&source, share);
+                drop(lane);
                 // The waiting task may be gone; what was compiled is in the cache all the same.
-                let _ = done.send(loader.compile_now(&source, share));
+                let _ = done.send(compiled);
             })
             .map_err(|error| Refusal::Host(format!("no thread: {error}")))?;
         result.await.map_err(|_| Refusal::Host("the compiler panicked".into()))?

@@ -24,6 +24,11 @@ impl Message {
     pub(crate) fn open(self) -> (Work, u64, UnderWay) {
         (self.work, self.queued_at, self.under_way)
     }
+
+    /// Whether whoever waited for its reply does so no more.
+    pub(crate) fn is_given_up(&self) -> bool {
+        matches!(&self.work, Work::Event { reply: Some(reply), .. } if reply.is_closed())
+    }
 }
 
 pub(crate) enum Work {

@@ -1,11 +1,11 @@
 //! Why an extension was not started, as a sentence and, where its component is to blame, as a record.
 
-use glasshouse_model::record::KIND_FAILURE;
-use glasshouse_model::{Digest, Failure, FailureKind, Origin, Signal, UnixNanos};
-use glasshouse_telemetry::{Drop, Head, Recorder};
+use glasshouse_model::{Digest, Failure, FailureKind, Origin, UnixNanos};
+use glasshouse_telemetry::{Head, Recorder};
 
 use crate::bounds::TooMuch;
 use crate::compile::{CompileCost, CompileLimit};
+use crate::failure;
 use crate::loader::LoadError;
 
 /// What a record of a component that could not be loaded names as its call.
@@ -73,14 +73,9 @@ impl NotStarted {
 
 /// Stores the failure of a component that was never called.
 pub(crate) fn record(recorder: &Recorder, time: UnixNanos, mut failure: Failure) {
-    if !recorder.is_enabled(Signal::Error) {
-        return recorder.dropped(Drop::Off);
-    }
     recorder.redactor().redact_failure(&mut failure);
-    let mut body = Vec::new();
-    failure.encode(&mut body);
     let head = Head { time, origin: Origin::Host, cut: false, batched: false, context: &[] };
-    recorder.append(Signal::Error, head, KIND_FAILURE, &body);
+    failure::store(recorder, head, &failure, &mut Vec::new());
 }
 
 fn figures(spent: &CompileCost) -> [(&'static str, u64); 2] {

@@ -7,14 +7,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use glasshouse_model::invocation::{Cost, HostUses};
-use glasshouse_model::record::KIND_FAILURE;
 use glasshouse_model::settings::Settings;
 use glasshouse_model::standing::Spent;
 use glasshouse_model::{
-    Clock, Context, Digest, ExtensionId, Failure, FailureKind, Invocation, Origin, Outcome, Signal, SpanCost, SpanId,
-    TraceId, UnixNanos,
+    Clock, Context, Digest, ExtensionId, Failure, FailureKind, Invocation, Origin, Outcome, SpanCost, SpanId, TraceId,
+    UnixNanos,
 };
-use glasshouse_telemetry::{CleanNames, Drop, Head, Recorder};
+use glasshouse_telemetry::{CleanNames, Head, Recorder};
 use tokio::sync::watch;
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
@@ -27,7 +26,7 @@ use crate::epochs::{Pace, Ticker};
 use crate::extension::{Event, HandlerError, Reply, Trigger};
 use crate::failure::{
     Circumstances, classify, deadline as deadline_failure, ends_like_a_panic, host_calls as host_calls_failure,
-    is_overdue, or_host_fault,
+    is_overdue, or_host_fault, store as store_failure,
 };
 use crate::grants::{GrantError, Reachable, wasi};
 use crate::health::Check;
@@ -228,7 +227,7 @@ impl Blueprint {
     }
 }
 
-impl std::ops::Drop for Sandbox {
+impl Drop for Sandbox {
     fn drop(&mut self) {
         self.blueprint.held.clear();
     }
@@ -383,18 +382,8 @@ impl Sandbox {
         let outcome = answer.outcome();
         intake.recorder().ledger().add(outcome, &cost, counts);
         if let Answer::Failed(failure) = answer {
-            if intake.recorder().is_enabled(Signal::Error) {
-                self.scratch.clear();
-                failure.encode(&mut self.scratch);
-                intake.recorder().append(
-                    Signal::Error,
-                    head(intake, intake.clock().now(), cut),
-                    KIND_FAILURE,
-                    &self.scratch,
-                );
-            } else {
-                intake.recorder().dropped(Drop::Off);
-            }
+            let head = head(intake, intake.clock().now(), cut);
+            store_failure(intake.recorder(), head, failure, &mut self.scratch);
         }
         self.store.data_mut().leave_scopes();
         let State { intake, imports, .. } = self.store.data();

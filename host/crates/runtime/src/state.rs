@@ -205,7 +205,7 @@ impl State {
     /// belongs to whom the guest worked for.
     pub(crate) fn end_invocation(&mut self, fuel_left: Option<u64>) {
         if self.spans.is_any_open() {
-            let reading = Reading::take(&self.intake, &self.imports, &self.limiter, fuel_left);
+            let reading = self.reading(fuel_left);
             while self.spans.end_innermost(&mut self.intake, &reading) {}
         }
         self.stdio.flush();

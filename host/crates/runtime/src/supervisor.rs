@@ -148,7 +148,7 @@ impl Supervisor {
         let mut rounds = Rounds::default();
         rounds.settle(&blueprint, &self.extension.settings().debugging);
         let mut serving = Serving { blueprint, sandbox: Some(sandbox), usage: UsageMetrics::new(self.clock()) };
-        self.note(&mut serving, &Ending::Cancelled);
+        self.note(&mut serving, &Ending::Void);
         while let Some(deed) = self.wait(&mut rounds).await {
             match deed {
                 Deed::Deliver(message) => self.deliver(&mut serving, message).await,
@@ -198,17 +198,16 @@ impl Supervisor {
     }
 
     fn obey(&mut self, serving: &mut Serving, rounds: &mut Rounds, order: Order) {
+        // The order to settle may have found no room among others.
+        let settings = self.extension.settings();
+        rounds.settle(&serving.blueprint, &settings.debugging);
+        self.inbox.standing.configure(&settings.budget);
         match order {
-            Order::Settle => {
-                let settings = self.extension.settings();
-                rounds.settle(&serving.blueprint, &settings.debugging);
-                self.inbox.standing.configure(&settings.budget);
-                self.look(serving);
-            }
+            Order::Settle => self.look(serving),
             Order::Release { by, done } => {
                 let transition = self.inbox.standing.release();
                 // Whoever asked may be gone.
-                let _ = done.send(transition.is_some());
+                let _ = done.send(transition.as_ref().map(|transition| transition.from));
                 if let Some(transition) = transition {
                     self.tell(serving, transition, Some(&by));
                 }
@@ -251,11 +250,11 @@ impl Supervisor {
             Answer::Health(mut checks) => {
                 checks.truncate(CHECKS);
                 *self.extension.shared().health.lock().unwrap_or_else(PoisonError::into_inner) = checks;
-                Ending::Cancelled
+                Ending::Void
             }
             Answer::Failed(failure) => Ending::Failed(Arc::new(*failure)),
             // That it could be asked does not show that its calls go well.
-            _ => Ending::Cancelled,
+            _ => Ending::Void,
         };
         self.note(serving, &ending);
     }
@@ -279,7 +278,7 @@ impl Supervisor {
                 Some(order) = orders.recv() => {
                     if let Order::Release { done, .. } = order {
                         // Whoever asked may be gone.
-                        let _ = done.send(false);
+                        let _ = done.send(None);
                     }
                 }
             }
@@ -296,6 +295,9 @@ impl Supervisor {
     async fn deliver(&mut self, serving: &mut Serving, message: Message) {
         if *self.phase.borrow() == Phase::Cancelling {
             return self.answer_error(message, CallError::Cancelled);
+        }
+        if message.is_given_up() {
+            return;
         }
         if let State::Quarantined { evidence, .. } = self.inbox.standing.state() {
             let evidence = evidence.to_string();
@@ -319,7 +321,7 @@ impl Supervisor {
         let (work, queued_at, _under_way) = message.open();
         let queued_nanos = self.extension.shared().clock.monotonic_nanos().saturating_sub(queued_at);
         let answer = match work {
-            // Its caller has given up waiting.
+            // Its caller has given up waiting for the instance.
             Work::Event { reply: Some(reply), .. } if reply.is_closed() => return,
             Work::Event { event, trigger, reply } => {
                 let answer = sandbox.invoke(Job::Handle(event), trigger, queued_nanos).await;
@@ -354,7 +356,7 @@ impl Supervisor {
         serving.sandbox = None;
         serving.sandbox = Some(serving.blueprint.build(self.phase.clone()).await?);
         self.log(Level::Info, "started anew after a failure; what the old instance held in memory is gone", &[]);
-        self.note(serving, &Ending::Cancelled);
+        self.note(serving, &Ending::Void);
         Ok(())
     }
 
@@ -373,7 +375,7 @@ impl Supervisor {
             Ending::Failed(failure) if failure.kind.blame() == Blame::Guest => {
                 standing.ended(spent, End::Failed(&failure.to_string()))
             }
-            Ending::Failed(_) | Ending::Cancelled => standing.ended(spent, End::Void),
+            Ending::Failed(_) | Ending::Void => standing.ended(spent, End::Void),
         };
         if let Some(transition) = transition {
             self.tell(serving, transition, None);
@@ -465,8 +467,8 @@ fn advised(error: &BuildError) -> String {
 pub(crate) enum Ending {
     /// It answered, if only with an error.
     Answered,
-    /// The host gave the call up.
-    Cancelled,
+    /// Says nothing of how the extension does.
+    Void,
     Failed(Arc<Failure>),
 }
 
@@ -477,7 +479,7 @@ pub(crate) fn told(answer: Answer) -> (Result<Reply, CallError>, Ending) {
         Answer::Done | Answer::Health(_) => (Ok(Reply::default()), Ending::Answered),
         Answer::Error(error) => (Err(CallError::Answered(error)), Ending::Answered),
         Answer::NoHandler => (Err(CallError::NoHandler), Ending::Answered),
-        Answer::Cancelled => (Err(CallError::Cancelled), Ending::Cancelled),
+        Answer::Cancelled => (Err(CallError::Cancelled), Ending::Void),
         Answer::Failed(failure) => {
             let failure = Arc::new(*failure);
             (Err(CallError::Failed(Arc::clone(&failure))), Ending::Failed(failure))

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use glasshouse_model::{Digest, Frame};
 
-use crate::compile::Compiler;
+use crate::compile::{Compiler, Refusal, sentence};
 use crate::lines;
+use crate::loader::check_size;
 
 /// Offsets whose places are kept; each is a few hundred bytes.
 const KEPT: usize = 4096;
@@ -23,10 +24,12 @@ pub struct SourceFrame {
     pub inlined: bool,
 }
 
-/// Looks up source lines, and keeps what it has found. While one component is read, the others are not waited for.
+/// Looks up source lines, and keeps what it has found. Components are read one at a time; what is known waits for none.
 pub(crate) struct Symbols {
     compiler: Arc<Compiler>,
     known: Mutex<Known>,
+    /// Held while a component is read: one worker at a time, however many ask.
+    reading: Mutex<()>,
 }
 
 /// The places of offsets in components.
@@ -34,7 +37,7 @@ type Known = HashMap<(Digest, u64), Vec<SourceFrame>>;
 
 impl Symbols {
     pub(crate) fn new(compiler: Arc<Compiler>) -> Self {
-        Self { compiler, known: Mutex::default() }
+        Self { compiler, known: Mutex::default(), reading: Mutex::default() }
     }
 
     /// The source places of a stack, innermost first, inlined functions included. Blocks: megabytes may be read.
@@ -42,18 +45,19 @@ impl Symbols {
     /// Frames keep only their function's name if the component has no line tables, or its file is not the one that
     /// failed any more.
     pub(crate) fn resolve(&self, component: &Path, digest: &Digest, frames: &[Frame]) -> Vec<SourceFrame> {
-        let offsets: BTreeSet<_> = {
-            let known = self.known();
-            frames.iter().filter_map(|frame| frame.offset).filter(|at| !known.contains_key(&(*digest, *at))).collect()
-        };
-        let offsets: Vec<_> = offsets.into_iter().collect();
-        if !offsets.is_empty() {
-            let found = self.look_up(component, digest, &offsets);
-            let mut known = self.known();
-            if known.len() + offsets.len() > KEPT {
-                known.clear();
+        if !self.unknown(digest, frames).is_empty() {
+            let _reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
+            // Another one may have read them meanwhile.
+            let offsets = self.unknown(digest, frames);
+            if !offsets.is_empty()
+                && let Some(found) = self.look_up(component, digest, &offsets)
+            {
+                let mut known = self.known();
+                if known.len() + offsets.len() > KEPT {
+                    known.clear();
+                }
+                known.extend(offsets.iter().map(|offset| (*digest, *offset)).zip(found));
             }
-            known.extend(offsets.iter().map(|offset| (*digest, *offset)).zip(found));
         }
         let known = self.known();
         frames
@@ -62,29 +66,42 @@ impl Symbols {
             .collect()
     }
 
+    /// The offsets of a stack whose places are not known.
+    fn unknown(&self, digest: &Digest, frames: &[Frame]) -> Vec<u64> {
+        let known = self.known();
+        let offsets = frames.iter().filter_map(|frame| frame.offset);
+        let unknown: BTreeSet<_> = offsets.filter(|at| !known.contains_key(&(*digest, *at))).collect();
+        unknown.into_iter().collect()
+    }
+
     fn known(&self) -> std::sync::MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The places of each offset; none of any that could not be found, which is tried once only.
-    fn look_up(&self, path: &Path, digest: &Digest, offsets: &[u64]) -> Vec<Vec<SourceFrame>> {
-        let nothing = || vec![Vec::new(); offsets.len()];
-        let Ok(bytes) = std::fs::read(path) else { return nothing() };
+    /// The places of each offset; none of any that could not be found, which is tried once only. `None` if the host could not
+    /// have them looked up, which may be tried again.
+    fn look_up(&self, path: &Path, digest: &Digest, offsets: &[u64]) -> Option<Vec<Vec<SourceFrame>>> {
+        let nothing = || Some(vec![Vec::new(); offsets.len()]);
+        let Ok(bytes) = check_size(path).map_err(drop).and_then(|()| std::fs::read(path).map_err(drop)) else {
+            return nothing();
+        };
         if blake3::hash(&bytes).as_bytes() != &digest.0 {
             tracing::debug!(component = %path.display(), "the component has changed; stacks of the old one have no lines");
             return nothing();
         }
         if !self.compiler.is_contained() {
-            return lines::find(&bytes, offsets);
+            return Some(lines::find(&bytes, offsets));
         }
         let answer = match self.compiler.lines(&lines::question(&bytes, offsets)) {
             Ok(answer) => answer,
-            Err(cause) => {
+            Err(refusal) => {
+                let is_the_hosts = matches!(refusal, Refusal::Host(_) | Refusal::Overdue { .. });
+                let cause = sentence(refusal);
                 tracing::warn!(component = %path.display(), "its stacks have no source lines: {cause}");
-                return nothing();
+                return if is_the_hosts { None } else { nothing() };
             }
         };
-        lines::understood(&answer, offsets.len()).unwrap_or_else(|_| nothing())
+        lines::understood(&answer, offsets.len()).map_or_else(|_| nothing(), Some)
     }
 }
 

@@ -24,10 +24,10 @@ impl UsageMetrics {
         let at = clock.monotonic_nanos();
         let (before, since) = (std::mem::replace(&mut self.before, *usage), std::mem::replace(&mut self.at, at));
         let rests = usage.elapsed_nanos == before.elapsed_nanos && usage.calls == before.calls;
-        if (rests && std::mem::replace(&mut self.rested, rests)) || !recorder.is_enabled(Signal::Metric) {
+        let rested = std::mem::replace(&mut self.rested, rests);
+        if (rests && rested) || !recorder.is_enabled(Signal::Metric) {
             return;
         }
-        self.rested = rests;
         let time = clock.at(at);
         let mut body = Vec::with_capacity(64);
         for sample in samples(usage, &before, at.saturating_sub(since)) {

@@ -156,7 +156,7 @@ impl Recorder {
 
     /// Whether a signal is stored; if not, the record that is dropped for that is counted.
     #[inline]
-    fn is_on(&self, signal: Signal) -> bool {
+    pub fn is_on(&self, signal: Signal) -> bool {
         let on = self.is_enabled(signal);
         if !on {
             self.dropped(Drop::Off);

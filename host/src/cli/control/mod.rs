@@ -158,7 +158,7 @@ impl Budgets {
                 match (format, &released.from) {
                     (Format::Json, _) => output::json(&released)?,
                     (_, Some(from)) => output::line(format_args!("{extension} is healthy; it was {from}"))?,
-                    (_, None) => output::line(format_args!("{extension} is healthy; there was nothing to end"))?,
+                    (_, None) => output::line(format_args!("{extension}: there was nothing to end"))?,
                 }
             }
         }

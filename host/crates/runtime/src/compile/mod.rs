@@ -68,6 +68,8 @@ pub(crate) enum Refusal {
     Invalid(String),
     /// It takes more than it may.
     Costly { limit: CompileLimit, spent: CompileCost },
+    /// It did not end in time by the clock, though it had not used up its CPU time.
+    Overdue { limit: Duration, spent: CompileCost },
     /// The compiler broke off.
     Broken { cause: String, spent: CompileCost },
     /// The host could not have it compiled.
@@ -93,6 +95,15 @@ pub(crate) fn costly(limit: &CompileLimit, spent: &CompileCost) -> String {
          extension, build it smaller or raise {key}",
         text::duration(spent.cpu),
         text::bytes(spent.memory_peak_bytes)
+    )
+}
+
+/// What became of a worker that got too little of the processor, in words.
+pub(crate) fn overdue(limit: Duration, spent: &CompileCost) -> String {
+    format!(
+        "the worker was given up after {}, in which it had {} of CPU time; is the machine overloaded?",
+        text::duration(limit),
+        text::duration(spent.cpu)
     )
 }
 
@@ -157,10 +168,10 @@ impl Compiler {
         Ok(code)
     }
 
-    /// Has a [`crate::lines::question`] answered by a worker; blocks. The error is a sentence.
-    pub(crate) fn lines(&self, question: &[u8]) -> Result<Vec<u8>, String> {
-        let Some(program) = &self.program else { return Err("there is no worker".to_owned()) };
-        ask(program, Task::Lines, LINES, question).map(|(_, answer)| answer).map_err(sentence)
+    /// Has a [`crate::lines::question`] answered by a worker; blocks.
+    pub(crate) fn lines(&self, question: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let Some(program) = &self.program else { return Err(Refusal::Host("there is no worker".to_owned())) };
+        ask(program, Task::Lines, LINES, question).map(|(_, answer)| answer)
     }
 
     fn tell_what_lacks(&self, head: Head) {
@@ -194,15 +205,17 @@ fn ask(program: &Path, task: Task, share: Share, input: &[u8]) -> Result<(Head, 
             Err(Refusal::Costly { limit: CompileLimit::Time(Duration::from_secs(cpu_seconds)), spent })
         }
         Verdict::OverMemory => Err(Refusal::Costly { limit: CompileLimit::Memory(memory_bytes), spent }),
+        Verdict::Overdue(limit) => Err(Refusal::Overdue { limit, spent }),
         Verdict::Broken(cause) => Err(Refusal::Broken { cause, spent }),
         Verdict::Unfit(cause) => Err(unfit(program, &cause)),
     }
 }
 
 /// A refusal of a task that compiles nothing.
-fn sentence(refusal: Refusal) -> String {
+pub(crate) fn sentence(refusal: Refusal) -> String {
     match refusal {
         Refusal::Invalid(cause) | Refusal::Broken { cause, .. } | Refusal::Host(cause) => cause,
+        Refusal::Overdue { limit, spent } => overdue(limit, &spent),
         Refusal::Costly { limit: CompileLimit::Time(time), .. } => {
             format!("it takes more than {} of CPU time", text::duration(time))
         }

@@ -40,8 +40,10 @@ pub(crate) enum Verdict {
     Made { head: Head, body: Vec<u8> },
     /// The component does not compile, with the reason.
     Invalid(String),
-    /// It reached its limit of CPU time, or did not end.
+    /// It reached its limit of CPU time.
     OverTime,
+    /// It did not end within so much time by the clock, though it had not used up its CPU time.
+    Overdue(Duration),
     /// It reached its limit of memory.
     OverMemory,
     /// It broke off, with what is known of that.
@@ -67,21 +69,30 @@ pub(crate) fn run(program: &Path, orders: Orders, input: &[u8]) -> io::Result<(V
         .stdout(Stdio::from(taken.try_clone()?))
         .stderr(Stdio::piped())
         .spawn()?;
-    let watched = watch(&mut child, Duration::from_secs(orders.cpu_seconds) * CLOCK_TIMES);
+    let cpu = Duration::from_secs(orders.cpu_seconds);
+    let watched = watch(&mut child, cpu * CLOCK_TIMES);
     if watched.is_err() {
         // It may have ended by itself.
         let _ = child.kill();
     }
     let status = child.wait()?;
     let (spent, in_time) = watched?;
+    if !in_time {
+        return Ok((judge_late(spent.cpu, cpu), spent));
+    }
     let mut complaint = Vec::new();
     if let Some(stderr) = child.stderr.take() {
         // A pipe holds some of it, and nobody writes to it any more.
         stderr.take(COMPLAINT_BYTES).read_to_end(&mut complaint)?;
     }
     taken.rewind()?;
-    let report = report::read(&mut taken)?;
-    Ok((judge(status, in_time, report, &String::from_utf8_lossy(&complaint)), spent))
+    let report = match report::read(&mut taken, orders.report_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::FileTooLarge => {
+            return Ok((Verdict::Broken(error.to_string()), spent));
+        }
+        report => report?,
+    };
+    Ok((judge(status, report, &String::from_utf8_lossy(&complaint)), spent))
 }
 
 fn memfd(name: &str) -> io::Result<File> {
@@ -115,11 +126,13 @@ fn watch(child: &mut Child, limit: Duration) -> io::Result<(CompileCost, bool)> 
     Ok((CompileCost { cpu: cpu_time(id).unwrap_or_default(), memory_peak_bytes }, in_time))
 }
 
-fn judge(status: ExitStatus, in_time: bool, report: Option<(Head, Vec<u8>)>, complaint: &str) -> Verdict {
+/// Of a worker that was killed at its limit by the clock: where the kernel keeps no limit of CPU time, it may be past that.
+fn judge_late(used: Duration, limit: Duration) -> Verdict {
+    if used >= limit { Verdict::OverTime } else { Verdict::Overdue(limit * CLOCK_TIMES) }
+}
+
+fn judge(status: ExitStatus, report: Option<(Head, Vec<u8>)>, complaint: &str) -> Verdict {
     let complaint = complaint.trim();
-    if !in_time {
-        return Verdict::OverTime;
-    }
     match (status.code(), status.signal().and_then(Signal::from_named_raw)) {
         (Some(0), _) => match report {
             Some((head, body)) if head.kind == Kind::Made => Verdict::Made { head, body },
@@ -162,30 +175,39 @@ mod tests {
     use super::*;
     use crate::compile::confine::Lacks;
 
-    fn check(raw_status: i32, in_time: bool, report: Option<(Kind, &str)>, complaint: &str, expect: &str) {
+    fn check(raw_status: i32, report: Option<(Kind, &str)>, complaint: &str, expect: &str) {
         let head = |kind| Head { compatibility: 1, lacks: Lacks::default(), kind };
         let report = report.map(|(kind, body)| (head(kind), body.as_bytes().to_vec()));
-        let verdict = format!("{:?}", judge(ExitStatus::from_raw(raw_status), in_time, report, complaint));
+        let verdict = format!("{:?}", judge(ExitStatus::from_raw(raw_status), report, complaint));
         assert!(verdict.starts_with(expect), "{verdict} is not {expect}");
     }
 
     #[test]
     fn each_end_of_a_worker_has_its_verdict() {
-        check(0, true, Some((Kind::Made, "code")), "", "Made");
-        check(0, true, Some((Kind::Invalid, "no")), "", "Invalid(\"no\")");
-        check(0, true, Some((Kind::OverMemory, "")), "", "OverMemory");
-        check(0, true, None, "", "Unfit");
-        check(i32::from(UNFIT) << 8, true, None, "its host is gone", "Unfit(\"its host is gone\")");
-        check(101 << 8, true, None, "panicked at", "Broken(\"panicked at\")");
-        check(3 << 8, true, None, "", "Broken(\"exit code 3\")");
+        check(0, Some((Kind::Made, "code")), "", "Made");
+        check(0, Some((Kind::Invalid, "no")), "", "Invalid(\"no\")");
+        check(0, Some((Kind::OverMemory, "")), "", "OverMemory");
+        check(0, None, "", "Unfit");
+        check(i32::from(UNFIT) << 8, None, "its host is gone", "Unfit(\"its host is gone\")");
+        check(101 << 8, None, "panicked at", "Broken(\"panicked at\")");
+        check(3 << 8, None, "", "Broken(\"exit code 3\")");
         let signal = |signal: Signal| signal.as_raw();
-        check(signal(Signal::XCPU), true, None, "", "OverTime");
-        check(signal(Signal::KILL), false, Some((Kind::Made, "late")), "", "OverTime");
-        check(signal(Signal::ABORT), true, None, "memory allocation of 8 bytes failed", "OverMemory");
-        check(signal(Signal::ABORT), true, None, "something else", "Broken(\"something else\")");
-        check(signal(Signal::SEGV), true, None, "", "Broken(\"it used up its stack");
-        check(signal(Signal::KILL), true, None, "", "Broken(\"signal: 9 (SIGKILL); did the system");
-        check(signal(Signal::ILL), true, None, "", "Broken(\"signal: 4 (SIGILL)");
+        check(signal(Signal::XCPU), None, "", "OverTime");
+        check(signal(Signal::ABORT), None, "memory allocation of 8 bytes failed", "OverMemory");
+        check(signal(Signal::ABORT), None, "something else", "Broken(\"something else\")");
+        check(signal(Signal::SEGV), None, "", "Broken(\"it used up its stack");
+        check(signal(Signal::KILL), None, "", "Broken(\"signal: 9 (SIGKILL); did the system");
+        check(signal(Signal::ILL), None, "", "Broken(\"signal: 4 (SIGILL)");
+    }
+
+    #[test]
+    fn a_worker_that_got_too_little_of_the_processor_is_not_said_to_have_used_it() {
+        let check = |used: u64, expect: &str| {
+            assert_eq!(format!("{:?}", judge_late(Duration::from_secs(used), Duration::from_secs(3))), expect);
+        };
+        check(0, "Overdue(60s)");
+        check(2, "Overdue(60s)");
+        check(3, "OverTime");
     }
 
     #[test]

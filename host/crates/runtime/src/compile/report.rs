@@ -43,8 +43,8 @@ pub(crate) fn write(output: &mut impl Write, head: Head, body: &[u8]) -> io::Res
     output.flush()
 }
 
-/// Reads a report; `None` if it is none, or not whole. A text is cut.
-pub(crate) fn read(input: &mut impl Read) -> io::Result<Option<(Head, Vec<u8>)>> {
+/// Reads a report; `None` if it is none, or not whole. A text is cut; a body of more than `most` bytes is an error.
+pub(crate) fn read(input: &mut impl Read, most: u64) -> io::Result<Option<(Head, Vec<u8>)>> {
     let mut bytes = Vec::with_capacity(HEAD_BYTES);
     input.take(HEAD_BYTES as u64).read_to_end(&mut bytes)?;
     let Some((magic, rest)) = bytes.split_first_chunk::<8>() else { return Ok(None) };
@@ -57,8 +57,15 @@ pub(crate) fn read(input: &mut impl Read) -> io::Result<Option<(Head, Vec<u8>)>>
         return Ok(None);
     }
     let mut body = Vec::new();
-    let most = if kind == Kind::Made { u64::MAX } else { TEXT_BYTES };
-    input.take(most).read_to_end(&mut body)?;
+    if kind == Kind::Made {
+        input.take(most.saturating_add(1)).read_to_end(&mut body)?;
+        if body.len() as u64 > most {
+            let error = format!("it wrote more than the {most} bytes that are taken from it");
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, error));
+        }
+    } else {
+        input.take(TEXT_BYTES).read_to_end(&mut body)?;
+    }
     let head = Head { compatibility: u64::from_le_bytes(*compatibility), lacks: Lacks::from_byte(lacks), kind };
     Ok(Some((head, body)))
 }
@@ -72,14 +79,16 @@ mod tests {
         let head = Head { compatibility: 7, lacks: Lacks::from_byte(2), kind: Kind::Made };
         let mut bytes = Vec::new();
         write(&mut bytes, head, b"code").expect("memory takes all");
-        assert_eq!(read(&mut bytes.as_slice()).expect("memory"), Some((head, b"code".to_vec())));
+        assert_eq!(read(&mut bytes.as_slice(), 4).expect("memory"), Some((head, b"code".to_vec())));
+        let error = read(&mut bytes.as_slice(), 3).expect_err("it is longer");
+        assert_eq!(error.kind(), io::ErrorKind::FileTooLarge);
         for length in 0..HEAD_BYTES {
-            assert_eq!(read(&mut &bytes[..length]).expect("memory"), None, "{length} bytes");
+            assert_eq!(read(&mut &bytes[..length], 4).expect("memory"), None, "{length} bytes");
         }
         for (at, value) in [(0, 0), (17, 9)] {
             let mut other = bytes.clone();
             other[at] = value;
-            assert_eq!(read(&mut other.as_slice()).expect("memory"), None, "byte {at}");
+            assert_eq!(read(&mut other.as_slice(), 4).expect("memory"), None, "byte {at}");
         }
     }
 
@@ -88,7 +97,7 @@ mod tests {
         let head = Head { compatibility: 7, lacks: Lacks::default(), kind: Kind::Invalid };
         let mut bytes = Vec::new();
         write(&mut bytes, head, &vec![b'x'; 1 << 20]).expect("memory takes all");
-        let (_, body) = read(&mut bytes.as_slice()).expect("memory").expect("a report");
+        let (_, body) = read(&mut bytes.as_slice(), 0).expect("memory").expect("a report");
         assert_eq!(body.len() as u64, TEXT_BYTES);
     }
 }

@@ -51,7 +51,18 @@ pub(crate) struct Orders {
     pub(crate) host: i32,
 }
 
+/// Bytes of the longest answer to a question that compiles nothing: the places of a stack take some kilobytes.
+const ANSWER_BYTES: u64 = 16 << 20;
+
 impl Orders {
+    /// Bytes of the longest report that is taken from it.
+    pub(crate) fn report_bytes(&self) -> u64 {
+        match self.task {
+            Task::Compile(_) => self.memory_bytes,
+            Task::Lines | Task::Probe => ANSWER_BYTES,
+        }
+    }
+
     /// The worker's arguments.
     pub(crate) fn arguments(&self) -> [String; 6] {
         let task = match self.task {
@@ -117,7 +128,9 @@ pub fn main() -> ExitCode {
 
 /// Gives up all privileges, then reads, compiles and writes.
 fn work(arguments: impl Iterator<Item = OsString>) -> io::Result<()> {
-    close_inherited()?;
+    close_inherited().map_err(|error| {
+        io::Error::new(error.kind(), format!("cannot close inherited files (close_range, Linux 5.9): {error}"))
+    })?;
     let orders = Orders::read(arguments).ok_or_else(|| io::Error::other("the host and its worker do not fit"))?;
     set_parent_process_death_signal(Some(Signal::KILL))?;
     if getppid().map(|host| host.as_raw_nonzero().get()) != Some(orders.host) {

@@ -31,9 +31,10 @@ impl wit::Host for State {
         extension: String,
         event: wit::Event,
     ) -> wasmtime::Result<Result<wit::Reply, wit::CallError>> {
-        let entered = self.imports.enter(HostFunction::Call)?;
+        // Letting the neighbours run is no waiting for the one that is called.
         self.intake.note_work(extension.len() + event.name.len() + event.content_type.len() + event.payload.len());
         yield_if(self.intake.is_yield_due()).await?;
+        let entered = self.imports.enter(HostFunction::Call)?;
         let answer = self.call_neighbour(&extension, event).await;
         self.imports.leave(entered);
         Ok(answer)

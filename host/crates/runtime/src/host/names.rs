@@ -9,7 +9,6 @@ use wasmtime::component::{Linker, Resource, ResourceType};
 use wasmtime_wasi::p2::bindings::sockets::network::{ErrorCode, IpAddress, Network};
 use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
 
-use crate::imports::Timing;
 use crate::state::State;
 
 /// The interface's name in wasmtime's linker, which also serves components of other 0.2 versions.
@@ -50,7 +49,7 @@ fn resolve(
     (_network, name): (Resource<Network>, String),
 ) -> wasmtime::Result<(Result<Resource<Addresses>, ErrorCode>,)> {
     let state = store.data_mut();
-    drop(Timing::light(&mut state.imports, HostFunction::Network));
+    state.imports.note(HostFunction::Network);
     state.charge(name.len())?;
     let Some(addresses) = state.reachable.addresses(&name) else {
         state.denied("network", "resolve-addresses", &name);
@@ -64,7 +63,7 @@ fn next(
     (stream,): (Resource<Addresses>,),
 ) -> wasmtime::Result<(Result<Option<IpAddress>, ErrorCode>,)> {
     let state = store.data_mut();
-    drop(Timing::light(&mut state.imports, HostFunction::Network));
+    state.imports.note(HostFunction::Network);
     let addresses = state.table.get_mut(&stream)?;
     Ok((Ok(addresses.0.next().map(IpAddress::from)),))
 }

@@ -174,16 +174,19 @@ impl Spans {
         !self.open.is_empty()
     }
 
-    /// Ends a span by its serial number, if it is open. A reading is taken if the span will be stored.
-    fn end(&mut self, intake: &mut Intake, serial: u32, reading: impl FnOnce(&Intake) -> Reading) {
+    /// Ends a span by its serial number, if it is open.
+    fn end(&mut self, intake: &mut Intake, serial: u32, reading: &Reading) {
         let Some(at) = self.open.iter().rposition(|span| span.serial == serial) else { return };
-        let reading = self.open[at].is_stored(intake).then(|| reading(intake));
         let span = self.open.remove(at);
-        self.enter_innermost(intake);
-        if let Some(reading) = reading {
-            let total = self.settle(&span, at, &reading);
-            span.store(intake, &reading, total, false);
-        }
+        self.close(intake, span, at, reading, false);
+    }
+
+    /// Stores a span that stood at a place, in its own context, and goes on in that of the innermost one that is open.
+    fn close(&mut self, intake: &mut Intake, span: OpenSpan, at: usize, reading: &Reading, left_open: bool) {
+        let cost = self.settle(&span, at, reading);
+        intake.set_span(span.id);
+        span.store(intake, reading, cost, left_open);
+        intake.set_span(self.open.last().map_or(self.root, |span| span.id));
     }
 
     /// What a span that stood at a place cost. The span around it is told, and what an inner span that is still open took
@@ -203,16 +206,8 @@ impl Spans {
     /// Ends the innermost span that the guest left open; tells whether there was one.
     pub(crate) fn end_innermost(&mut self, intake: &mut Intake, reading: &Reading) -> bool {
         let Some(span) = self.open.pop() else { return false };
-        self.enter_innermost(intake);
-        if span.is_stored(intake) {
-            let cost = self.settle(&span, self.open.len(), reading);
-            span.store(intake, reading, cost, true);
-        }
+        self.close(intake, span, self.open.len(), reading, true);
         true
-    }
-
-    fn enter_innermost(&self, intake: &mut Intake) {
-        intake.set_span(self.open.last().map_or(self.root, |span| span.id));
     }
 }
 
@@ -262,12 +257,7 @@ impl OpenSpan {
         self.event_count += 1;
     }
 
-    /// Whether it is stored when it ends: all are, or it failed.
-    fn is_stored(&self, intake: &Intake) -> bool {
-        self.failure.is_some() || intake.recorder().is_enabled(Signal::Span)
-    }
-
-    /// Stores the span, with what it and its inner spans cost.
+    /// Stores the span, with what it and its inner spans cost, if it failed or spans are stored. Its context is the intake's.
     fn store(self, intake: &Intake, end: &Reading, (total, children): (SpanCost, SpanCost), left_open: bool) {
         let status = match (&self.failure, left_open) {
             (Some(_), _) => SpanStatus::Failed,
@@ -294,11 +284,7 @@ impl OpenSpan {
             self.fields.iter().map(|(name, value)| Field { name, value: borrow_value(value) }).collect();
         let mut body = Vec::with_capacity(128 + self.events.len());
         span.encode(&mut body, &fields, self.event_count, &self.events);
-        let mut context = intake.context().clone();
-        context.span_id = self.id;
-        let mut context_bytes = Vec::with_capacity(64);
-        intake.encode_context(&context, &mut context_bytes);
-        let (time, context) = (intake.clock().at(end.at), context_bytes.as_slice());
+        let (time, context) = (intake.clock().at(end.at), intake.context_bytes());
         let head = Head { time, origin: Origin::Guest, cut: self.cut, batched: false, context };
         let worth = if failed { Worth::Urgent } else { Worth::Usual };
         if intake.recorder().affords(worth, &head, body.len()) {
@@ -408,12 +394,13 @@ impl wit::HostSpanWithStore<State> for State {
 
     fn drop(mut host: Access<'_, State, Self>, span: Resource<SpanHandle>) -> wasmtime::Result<()> {
         let fuel_left = fuel_left(&host);
-        let State { spans, intake, imports, limiter, .. } = host.get();
-        let entered = imports.enter_light(HostFunction::SpanEnd)?;
-        let timed = intake.cross();
-        spans.end(intake, span.rep(), |intake| Reading::take(intake, imports, limiter, fuel_left));
-        intake.crossed(timed, || Load::Span);
-        imports.leave(entered);
+        let state = host.get();
+        let entered = state.imports.enter_light(HostFunction::SpanEnd)?;
+        let timed = state.intake.cross();
+        let reading = state.reading(fuel_left);
+        state.spans.end(&mut state.intake, span.rep(), &reading);
+        state.intake.crossed(timed, || Load::Span);
+        state.imports.leave(entered);
         Ok(())
     }
 }
@@ -438,8 +425,8 @@ mod tests {
     }
 
     impl Bench {
-        fn new() -> Self {
-            let debugging = Debugging { tracing_enabled: true, ..Debugging::default() };
+        fn new(tracing_enabled: bool) -> Self {
+            let debugging = Debugging { tracing_enabled, ..Debugging::default() };
             let store = Store::new(&StoreSettings::new(&Settings { debugging, ..Settings::default() }), Arc::default());
             let mut intake = Intake::new(store.recorder(), Arc::new(SystemClock::new()));
             intake.set_context(Context { span_id: ROOT, ..Context::default() });
@@ -447,16 +434,25 @@ mod tests {
         }
 
         fn start(&mut self, name: &str) -> u32 {
-            self.spans.start(&mut self.intake, name, SpanKind::Internal, Vec::new(), Reading::default())
+            self.start_at(name, 0)
+        }
+
+        fn start_at(&mut self, name: &str, at: u64) -> u32 {
+            let start = Reading { at, ..Reading::default() };
+            self.spans.start(&mut self.intake, name, SpanKind::Internal, Vec::new(), start)
         }
 
         fn end(&mut self, serial: u32) {
-            self.spans.end(&mut self.intake, serial, |_| Reading::default());
+            self.end_at(serial, 0);
+        }
+
+        fn end_at(&mut self, serial: u32, at: u64) {
+            self.spans.end(&mut self.intake, serial, &Reading { at, ..Reading::default() });
         }
 
         /// Works on a span, and shows what is stored of it.
         fn stored(work: impl FnOnce(&mut OpenSpan), see: impl FnOnce(Envelope, Span<'_>)) {
-            let mut bench = Self::new();
+            let mut bench = Self::new(true);
             let serial = bench.start("work");
             let span = bench.spans.find(serial).expect("it is open");
             work(span);
@@ -475,7 +471,7 @@ mod tests {
     #[test]
     fn the_invocations_own_span_comes_back_however_spans_end() {
         for outer_first in [false, true] {
-            let mut bench = Bench::new();
+            let mut bench = Bench::new(true);
             for _ in 0..2 {
                 let (outer, inner) = (bench.start("outer"), bench.start("inner"));
                 assert_eq!(bench.spans.root(bench.intake.context()), ROOT);
@@ -487,6 +483,28 @@ mod tests {
                 assert_eq!(bench.spans.root(bench.intake.context()), ROOT);
             }
         }
+    }
+
+    #[test]
+    fn a_failed_span_costs_without_its_inner_ones_though_only_it_is_stored() {
+        let mut bench = Bench::new(false);
+        let outer = bench.start_at("outer", 100);
+        let first = bench.start_at("first", 110);
+        bench.end_at(first, 140);
+        bench.start_at("left open", 150);
+        let span = bench.spans.find(outer).expect("it is open");
+        let id = span.id;
+        span.failure = Some("it broke".to_owned());
+        assert!(bench.spans.end_innermost(&mut bench.intake, &Reading { at: 190, ..Reading::default() }));
+        bench.end_at(outer, 200);
+        let mut entries = bench.store.reader(Signal::Span).all();
+        let entry = entries.pop().expect("the failed span is stored");
+        assert!(entries.is_empty());
+        let Ok(Body::Span(span)) = entry.body() else { panic!("no span") };
+        assert_eq!((span.total.elapsed_nanos, span.children.elapsed_nanos), (100, 30 + 40));
+        let context = entry.envelope().context.expect("it has one");
+        assert_eq!((context.span_id, span.parent), (id, ROOT));
+        assert_eq!(bench.intake.context().span_id, ROOT);
     }
 
     #[test]
