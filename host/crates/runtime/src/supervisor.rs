@@ -206,11 +206,12 @@ impl Supervisor {
             Order::Settle => self.look(serving),
             Order::Release { by, done } => {
                 let transition = self.inbox.standing.release();
-                // Whoever asked may be gone.
-                let _ = done.send(transition.as_ref().map(|transition| transition.from));
+                let ended = transition.as_ref().map(|transition| transition.from);
                 if let Some(transition) = transition {
                     self.tell(serving, transition, Some(&by));
                 }
+                // Last, so that a call made after the answer finds the new state. Whoever asked may be gone.
+                let _ = done.send(ended);
             }
         }
     }
