@@ -231,7 +231,7 @@ async fn a_larger_rate_ends_throttling_without_a_restart() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_extension_that_calls_a_throttled_one_is_told_that_it_is_busy() {
     let house = House::new();
-    let spin = throttled(&house).await;
+    throttled(&house).await;
     let caller = house.ready_with("caller", |spec| spec.settings.permissions.call = vec!["*".to_owned()]).await;
     let asked = format!("{{\"extension\": \"spin\", \"event\": \"work\", \"payload\": \"{ROUNDS}\"}}");
     let found = call(&caller, "call", asked).await;

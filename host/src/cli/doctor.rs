@@ -206,9 +206,13 @@ mod tests {
 
     #[test]
     fn what_is_missing_for_compiling_apart_is_told_in_a_whole_sentence() {
-        let owned = |all: &[&str]| all.iter().map(|one| (*one).to_owned()).collect();
-        let process = |lacks: &[&str], escapes: &[&str]| {
-            Ok(Containment::Process { lacks: owned(lacks), escapes: owned(escapes), took: Duration::ZERO })
+        let owned = |all: &[&'static str]| all.iter().map(|one| *one).collect::<Vec<_>>();
+        let process = |lacks: &[&'static str], escapes: &[&'static str]| {
+            Ok(Containment::Process {
+                lacks: owned(lacks),
+                escapes: escapes.iter().map(|one| (*one).to_owned()).collect(),
+                took: Duration::ZERO,
+            })
         };
         for (probed, verdict, found, advice) in [
             (process(&[], &[]), Verdict::Ok, "Landlock, seccomp and limits hold; ", ""),
