@@ -21,29 +21,12 @@ const LATE_NANOS: f64 = 50e6;
 const TURNS: usize = 5;
 /// Where the hostile guests are written.
 const GUESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/guests/examples");
-/// All do their worst in a start function or in `init`.
-const BURNERS: &[&str] = &[
-    "start-spin",
-    "grow-nothing",
-    "fill-memory",
-    "copy-memory",
-    "init-memory",
-    "fill-table",
-    "copy-table",
-    "init-table",
-    "churn-handles",
-    "transcode",
-    "copy-lists",
-    "realloc-spin",
-    "post-return-spin",
-    "drain-random",
-    "crowded-log",
-    "flood-clock",
-];
+/// Their names, one a line. All do their worst in a start function or in `init`.
+const BURNERS: &str = include_str!("../../tests/guests/burners.txt");
 
 pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    for name in BURNERS {
+    for name in BURNERS.lines() {
         let text = std::fs::read_to_string(Path::new(GUESTS).join(format!("{name}.wat")))
             .with_context(|| format!("reading {name}"))?;
         rows.extend(overruns(house, name, &text, 64 << 20, true)?);

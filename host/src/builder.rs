@@ -161,9 +161,14 @@ impl HostBuilder {
     ///
     /// Outside of a tokio runtime.
     pub async fn start(self) -> Result<Host, HostError> {
-        let planning = tokio::task::spawn_blocking(move || self.plan().map(|plan| (self, plan)));
-        let (builder, plan) = planning.await.map_err(|error| HostError::Interrupted(error.to_string()))??;
+        let (builder, plan) = self.planned().await?;
         Host::start(builder, plan)
+    }
+
+    /// Plans on a thread that may block, and comes back with the plan.
+    pub(crate) async fn planned(self) -> Result<(Self, Plan), HostError> {
+        let planning = tokio::task::spawn_blocking(move || self.plan().map(|plan| (self, plan)));
+        planning.await.map_err(|error| HostError::Interrupted(error.to_string()))?
     }
 
     /// Whether it runs all that is in some folder, and not only chosen extensions.
@@ -195,7 +200,7 @@ impl HostBuilder {
         Ok(Layers { file, environment, flags })
     }
 
-    /// The same for one extension and no other.
+    /// The builder for this extension and no other; what else it was told holds.
     pub(crate) fn only(mut self, extension: PathBuf) -> Self {
         self.plugin_dirs.clear();
         self.extensions = vec![extension];
@@ -235,13 +240,13 @@ impl HostBuilder {
             cleanup_interval: configured.cleanup_interval,
             sync_interval: configured.sync_interval,
         };
-        let mut settings = self.basic_settings(plan);
+        let mut settings = self.settings_without_depot(plan);
         settings.depot = Some(Depot::open(&depot, Arc::clone(&settings.clock))?);
         Ok(settings)
     }
 
-    /// The same without what keeps telemetry.
-    pub(crate) fn basic_settings(self, plan: &Plan) -> RuntimeSettings {
+    /// The settings of a runtime that keeps its telemetry in memory, in a depot of its own.
+    pub(crate) fn settings_without_depot(self, plan: &Plan) -> RuntimeSettings {
         let configured = &plan.host.settings;
         let compile = self.compile_settings(plan);
         let cache_folder = self.cache_dir(plan);

@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use glasshouse_model::ExtensionId;
-use glasshouse_model::config::{AssignError, Change, Origin, Setting, assign};
+use glasshouse_model::config::{AssignError, Change, Origin, Setting, assign, nearest};
 use glasshouse_model::settings::{Debugging, Settings};
 use glasshouse_model::standing::{self, CallBudget, Rate};
 use glasshouse_runtime::{ApplyError, CallError};
-use glasshouse_server::api::{self, Assignments, Problem, Released};
+use glasshouse_server::api::{self, Assignments, Problem, Released, code};
 use glasshouse_server::{Control, ControlSocket, Keys, Pending};
 
 use crate::extension::Extension;
@@ -64,6 +64,9 @@ struct Steered {
     stopped: Option<Debugging>,
 }
 
+/// Extensions that are named to somebody who asks for one that is not there: what a person reads.
+const LISTED: usize = 20;
+
 /// A switch of an extension's debugging.
 type Switch = fn(&mut Debugging) -> &mut bool;
 
@@ -115,9 +118,13 @@ impl Extension {
     pub fn stop_debugging(&self, by: &str) -> Result<Vec<Change>, ControlError> {
         let mut steered = self.steering.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut settings = (*self.settings()).clone();
-        let before = settings.debugging.clone();
+        let mut before = settings.debugging.clone();
         for (_, switch) in SWITCHES {
             *switch(&mut settings.debugging) = false;
+            // What an earlier stop switched off comes back as well.
+            if let Some(earlier) = &mut steered.stopped {
+                *switch(&mut before) |= *switch(earlier);
+            }
         }
         let changes = self.change(&mut steered, settings, by)?;
         if !changes.is_empty() {
@@ -126,16 +133,18 @@ impl Extension {
         Ok(changes)
     }
 
-    /// Switches on again what [`Extension::stop_debugging`] switched off.
+    /// Switches on again what [`Extension::stop_debugging`] switched off since debugging was started last.
     pub fn start_debugging(&self, by: &str) -> Result<Vec<Change>, ControlError> {
         let mut steered = self.steering.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(mut before) = steered.stopped.take() else { return Ok(Vec::new()) };
+        let Some(mut before) = steered.stopped.clone() else { return Ok(Vec::new()) };
         let mut settings = (*self.settings()).clone();
         for (_, switch) in SWITCHES {
             // What was switched on in between stays on.
             *switch(&mut settings.debugging) |= *switch(&mut before);
         }
-        Ok(self.change(&mut steered, settings, by)?)
+        let changes = self.change(&mut steered, settings, by)?;
+        steered.stopped = None;
+        Ok(changes)
     }
 
     /// The switches of its debugging that are on, by their keys.
@@ -214,12 +223,23 @@ struct Controlled {
 impl Controlled {
     fn find(&self, id: &str) -> Result<&Extension, Problem> {
         self.extensions.get(id).ok_or_else(|| {
-            let known: Vec<_> = self.extensions.keys().take(20).map(ExtensionId::as_str).collect();
-            let id = glasshouse_model::text::visible(id, 80);
-            let detail = format!("this host runs no extension \"{id}\"; it runs {}", known.join(", "));
-            Problem::new(404, "unknown-extension", "No such extension", detail)
+            let known: Vec<_> = self.extensions.keys().map(ExtensionId::as_str).collect();
+            Problem::new(404, code::UNKNOWN_EXTENSION, "No such extension", unknown(id, &known))
         })
     }
+}
+
+/// That there is no extension of that id, and which there are.
+fn unknown(id: &str, known: &[&str]) -> String {
+    let meant = nearest(id, known.iter().copied());
+    let meant = meant.map_or_else(String::new, |meant| format!(" (did you mean \"{meant}\"?)"));
+    let listed = known[..known.len().min(LISTED)].join(", ");
+    let runs = match known.len().saturating_sub(LISTED) {
+        _ if known.is_empty() => "it runs none at all".to_owned(),
+        0 => format!("it runs {listed}"),
+        more => format!("it runs {listed} and {more} more"),
+    };
+    format!("this host runs no extension \"{}\"{meant}; {runs}", glasshouse_model::text::visible(id, 80))
 }
 
 impl Control for Controlled {
@@ -251,7 +271,7 @@ impl Control for Controlled {
             let (other, section) = (glasshouse_model::text::visible(other, 80), keys.section());
             let detail =
                 format!("\"{other}\" is no key of {section}: here only those that start with {section} are set");
-            return Err(Problem::new(422, "invalid-setting", "The setting cannot be used", detail));
+            return Err(Problem::new(422, code::INVALID_SETTING, "The setting cannot be used", detail));
         }
         let values = values.iter().map(|(key, value)| (key.as_str(), value.as_str()));
         let changed = extension.set(values, by).map_err(|error| problem(&error))?;
@@ -289,9 +309,9 @@ fn problem(error: &ControlError) -> Problem {
     let detail = error.to_string();
     match error {
         ControlError::Assign(AssignError::AtStart(_)) | ControlError::Apply(ApplyError::AtStart(_)) => {
-            Problem::new(409, "not-live", "Not while the extension runs", detail)
+            Problem::new(409, code::NOT_LIVE, "Not while the extension runs", detail)
         }
-        _ => Problem::new(422, "invalid-setting", "The setting cannot be used", detail),
+        _ => Problem::new(422, code::INVALID_SETTING, "The setting cannot be used", detail),
     }
 }
 
@@ -348,4 +368,24 @@ fn setting(setting: Setting) -> api::Setting {
 
 fn change(change: Change) -> api::Change {
     api::Change { key: change.key.to_owned(), from: change.from, to: change.to }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_asks_for_an_unknown_extension_is_told_which_there_are() {
+        let numbered: Vec<_> = (0..LISTED + 3).map(|number| format!("numbered-{number}")).collect();
+        let many: Vec<_> = numbered.iter().map(String::as_str).collect();
+        for (id, known, expect) in [
+            ("nobody", &[][..], "\"nobody\"; it runs none at all"),
+            ("nobody", &["relay", "tally"], "\"nobody\"; it runs relay, tally"),
+            ("realy", &["relay", "tally"], "\"realy\" (did you mean \"relay\"?); it runs relay, tally"),
+            ("xyzzy", &many, "numbered-19 and 3 more"),
+        ] {
+            let told = unknown(id, known);
+            assert!(told.ends_with(expect), "{told}");
+        }
+    }
 }

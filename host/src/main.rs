@@ -21,17 +21,17 @@ const LOG: &str = "warn";
 fn main() -> ExitCode {
     glasshouse::worker::run_if_asked();
     let cli = Cli::parse();
+    let for_programs = cli.format == Format::Json;
+    if for_programs {
+        output::speak_to_programs();
+    }
     let log = cli.log.clone().or_else(|| std::env::var("GLASSHOUSE_LOG").ok()).unwrap_or_else(|| LOG.to_owned());
     let filter = match EnvFilter::try_new(&log) {
         Ok(filter) => filter,
         Err(error) => return fail(&format!("--log {log}: {error}; use a level such as debug"), Exit::Usage),
     };
-    let for_programs = cli.format == Format::Json;
     let people = fmt::layer().with_writer(std::io::stderr).with_ansi(output::Paint::stderr().is_on());
     let programs = fmt::layer().json().flatten_event(true).with_writer(std::io::stderr);
-    if for_programs {
-        output::speak_to_programs();
-    }
     tracing_subscriber::registry()
         .with((!for_programs).then_some(people))
         .with(for_programs.then_some(programs))

@@ -26,25 +26,21 @@ use crate::{HostBuilder, HostError};
 pub struct Trial {
     planned: Planned,
     inner: glasshouse_runtime::Trial,
-    problem: Option<String>,
 }
 
 impl HostBuilder {
     /// Sets up a trial of one extension, a folder with an `extension.toml` and a component or a component file, under the
     /// configuration that the builder has. Extensions, clocks and data directories that it was told of are passed over.
     pub async fn trial(self, extension: impl Into<PathBuf>) -> Result<Trial, HostError> {
-        let builder = self.only(extension.into());
-        let planning = tokio::task::spawn_blocking(move || builder.plan().map(|plan| (builder, plan)));
-        let (builder, plan) = planning.await.map_err(|error| HostError::Interrupted(error.to_string()))??;
-        let settings = builder.basic_settings(&plan);
+        let path = extension.into();
+        let (builder, plan) = self.only(path.clone()).planned().await?;
+        let settings = builder.settings_without_depot(&plan);
         let Some(planned) = plan.extensions.into_iter().next() else {
-            return Err(HostError::Interrupted("there is no extension".into()));
+            return Err(HostError::NoExtension { path, cause: std::io::ErrorKind::NotFound.into() });
         };
         planned.warn_of_denied();
-        let switched_off = (!planned.resolved.enabled).then(|| "it is switched off (enabled = false)".to_owned());
-        let problem = planned.problem.clone().or(switched_off);
         let inner = glasshouse_runtime::Trial::new(settings, planned.spec())?;
-        Ok(Trial { planned, inner, problem })
+        Ok(Trial { planned, inner })
     }
 }
 
@@ -77,7 +73,12 @@ impl Trial {
         self.inner.life_cycle().await
     }
 
+    /// What keeps it from being called at all.
     fn problem(&self) -> Result<(), String> {
-        self.problem.clone().map_or(Ok(()), Err)
+        match &self.planned.problem {
+            Some(problem) => Err(problem.clone()),
+            None if self.planned.resolved.enabled => Ok(()),
+            None => Err(format!("it is switched off: set extensions.{}.enabled = true", self.planned.id)),
+        }
     }
 }

@@ -146,6 +146,21 @@ fn debugging_is_switched_while_the_extension_runs_on() {
     echo(1);
     let twice = glasshouse(&place, &["start", "--extension-id", "neighbour"]).expect_code(0).stdout;
     assert_eq!(twice, "neighbour: nothing to change\n");
+    // A stop after a switch was set on by hand forgets nothing of what the first one switched off.
+    let enabled =
+        || glasshouse(&place, &["status", "--format", "json"]).expect_code(0).json()["enabled_components"].clone();
+    let before = enabled();
+    for verb in [
+        &["stop", "--extension-id"][..],
+        &["debugging", "set"],
+        &["stop", "--extension-id"],
+        &["start", "--extension-id"],
+    ] {
+        let value: &[&str] = if verb[0] == "debugging" { &["debugging.logging_enabled=true"] } else { &[] };
+        glasshouse(&place, &[verb, &["neighbour"], value].concat()).expect_code(0);
+    }
+    assert_eq!(enabled(), before);
+    assert!(before.as_array().is_some_and(|keys| keys.len() > 1), "{before}");
     glasshouse(&place, &["debugging", "set", "neighbour", "debugging.log_level=error"]).expect_code(0);
     echo(0);
     let shown = glasshouse(&place, &["debugging", "show", "neighbour"]).expect_code(0).stdout;
@@ -170,6 +185,7 @@ fn what_cannot_be_done_says_why_and_what_to_do() {
         assert!(ended.stderr.contains(expect), "{ended:?}");
     };
     check(&["budgets", "show", "nobody"], "this host runs no extension \"nobody\"; it runs neighbour");
+    check(&["status", "--extension-id", "neighbor"], "(did you mean \"neighbour\"?); it runs neighbour");
     check(
         &["budgets", "set", "neighbour", "budget.dedline=2s"],
         "did you mean \"extensions.neighbour.budget.deadline\"",
@@ -209,7 +225,11 @@ fn hostile_clients_are_answered_or_dropped_and_others_are_served() {
     check(b"\0\x01garbage\r\n\r\n", &["HTTP/1.1 400"]);
     check(&request("GET", "nothing", ""), &["404", "application/problem+json", "\"code\":\"not-found\""]);
     check(&request("DELETE", "managers", ""), &["405", "\"code\":\"method-not-allowed\""]);
-    check(&request("GET", "managers/%2e%2e%2f%00%ff/status", ""), &["40"]);
+    let not_text = ["HTTP/1.1 400", "application/problem+json", "\"code\":\"invalid-path\""];
+    check(&request("GET", "managers/%2e%2e%2f%00%ff/status", ""), &not_text);
+    check(&request("PATCH", "budgets/%ff", "{}"), &not_text);
+    let unknown = ["HTTP/1.1 404", "\"code\":\"unknown-extension\""];
+    check(&request("GET", "managers/%2e%2e%2f%00/status", ""), &unknown);
     check(&request("PATCH", "budgets/neighbour", "[1, 2"), &["400", "\"code\":\"invalid-body\""]);
     check(&request("PATCH", "budgets/neighbour", "{\"a\\u001b[2J\": \"1\"}"), &["422", "\"code\":\"invalid-setting\""]);
     let nested = "[".repeat(60_000);
@@ -217,7 +237,7 @@ fn hostile_clients_are_answered_or_dropped_and_others_are_served() {
     let huge = format!("{{\"budget.deadline\": \"{}\"}}", "9".repeat(1 << 20));
     check(&request("PATCH", "budgets/neighbour", &huge), &["413", "\"code\":\"body-too-large\""]);
     let head = format!("GET {ROOT}/managers HTTP/1.1\r\nx: {}\r\n\r\n", "y".repeat(1 << 20));
-    check(head.as_bytes(), &["HTTP/1.1 4"]);
+    check(head.as_bytes(), &["HTTP/1.1 431"]);
 
     // Many that say nothing take all places; those that behave get theirs when the silent ones have had their time.
     let silent: Vec<_> =

@@ -42,7 +42,7 @@ fn echoes(place: &Place, signal: Signal) -> Vec<u64> {
 #[test]
 fn a_full_disk_stops_no_call_and_all_records_are_there_once_it_has_room_again() {
     const CALLS: u64 = 4000;
-    let place = Place::with_plugins(&["neighbour"]);
+    let place = Place::with_plugins(&["neighbour"]).lenient();
     // So that the component is compiled and kept: the limit is for the files of the cache, too.
     place.glasshouse(&["call", "plugins/neighbour.wasm", "--event", "count"]).expect_code(0);
     let mut host = Running::start(&mut on_a_full_disk(&place, &RUN));
@@ -70,7 +70,7 @@ fn a_full_disk_stops_no_call_and_all_records_are_there_once_it_has_room_again() 
 
 #[test]
 fn a_disk_that_stays_full_leaves_the_logs_in_the_summary() {
-    let place = Place::with_plugins(&["neighbour"]);
+    let place = Place::with_plugins(&["neighbour"]).lenient();
     place.glasshouse(&["call", "plugins/neighbour.wasm", "--event", "count"]).expect_code(0);
     let feed: Vec<_> = (1..=4000).map(|number| echo(number).to_string()).collect();
     place.write("feed.jsonl", &feed.join("\n"));
@@ -88,7 +88,7 @@ fn a_disk_that_stays_full_leaves_the_logs_in_the_summary() {
 
 #[test]
 fn a_second_host_is_refused_and_does_not_disturb_the_first() {
-    let place = Place::with_plugins(&["neighbour"]);
+    let place = Place::with_plugins(&["neighbour"]).lenient();
     let mut first = place.start(&RUN);
     let replies = first.stdout();
     first.tell(&echo(1));
@@ -107,7 +107,7 @@ fn a_second_host_is_refused_and_does_not_disturb_the_first() {
 
 #[test]
 fn a_format_that_is_not_known_is_refused_by_hosts_and_readers() {
-    let place = Place::with_plugins(&["neighbour"]);
+    let place = Place::with_plugins(&["neighbour"]).lenient();
     let run = ["run", "plugins", "--data-dir", "data", "--exit-when-done"];
     place.glasshouse(&run).expect_code(0);
     let check = |format: &str, found: &str| {

@@ -25,7 +25,18 @@ pub(crate) fn guest(name: &str) -> PathBuf {
 }
 
 /// A folder to run the command in; it goes with the value.
-pub(crate) struct Place(tempfile::TempDir);
+pub(crate) struct Place {
+    folder: tempfile::TempDir,
+    /// More variables that the command gets.
+    variables: &'static [(&'static str, &'static str)],
+}
+
+/// What debugging costs in a build that is not optimised, on a machine with much to do, leaves no record out, and neither does
+/// their number.
+const LENIENT: &[(&str, &str)] = &[
+    ("GLASSHOUSE_DEFAULTS__DEBUGGING__PROFILING_OVERHEAD_LIMIT", "100"),
+    ("GLASSHOUSE_DEFAULTS__BUDGET__RECORDS_PER_SECOND", "100000000"),
+];
 
 /// What a command left behind.
 #[derive(Debug)]
@@ -38,7 +49,7 @@ pub(crate) struct Ended {
 impl Place {
     /// A folder with these guests as bare components in `plugins`.
     pub(crate) fn with_plugins(names: &[&str]) -> Self {
-        let place = Self(tempfile::tempdir().expect("making a folder"));
+        let place = Self { folder: tempfile::tempdir().expect("making a folder"), variables: &[] };
         fs::create_dir(place.path("plugins")).expect("making the plugin directory");
         for name in names {
             place.link(name, &format!("plugins/{name}.wasm"));
@@ -46,8 +57,13 @@ impl Place {
         place
     }
 
+    /// Lets commands store whatever a flood of records brings. Without it they run with the defaults that are shipped.
+    pub(crate) fn lenient(self) -> Self {
+        Self { variables: LENIENT, ..self }
+    }
+
     pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
+        self.folder.path().join(name)
     }
 
     /// Puts a guest's component at a path.
@@ -74,17 +90,15 @@ impl Place {
         self.link(guest_name, &format!("plugins/{id}/{guest_name}.wasm"));
     }
 
-    /// The command with arguments. Compiled components are kept for all tests. What debugging costs in a build that is not
-    /// optimised, on a machine with much to do, leaves no record out.
+    /// The command with arguments. Compiled components are kept for all tests.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_glasshouse"));
-        command.args(arguments).current_dir(self.0.path()).stdin(Stdio::null());
+        command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"GLASSHOUSE_")) {
             command.env_remove(name);
         }
         command.env("XDG_CACHE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"));
-        command.env("GLASSHOUSE_DEFAULTS__DEBUGGING__PROFILING_OVERHEAD_LIMIT", "100");
-        command.env("GLASSHOUSE_DEFAULTS__BUDGET__RECORDS_PER_SECOND", "100000000");
+        command.envs(self.variables.iter().copied());
         command
     }
 

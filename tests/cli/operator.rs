@@ -160,6 +160,12 @@ fn programs_get_json_on_standard_error_too() {
     assert!(of("INFO").contains("feed line 1: not an event"), "{lines:?}");
     let failed = json_lines(&place.glasshouse(&["run", "nowhere", "--format", "json"]).expect_code(3).stderr);
     assert_eq!(failed[0]["level"], "ERROR", "{failed:?}");
+    let list = ["list", "plugins", "--format", "json", "--log", "glasshouse=loud"];
+    let refused = json_lines(&place.glasshouse(&list).expect_code(2).stderr);
+    assert!(
+        refused[0]["message"].as_str().is_some_and(|said| said.starts_with("--log glasshouse=loud: ")),
+        "{refused:?}"
+    );
 }
 
 #[test]

@@ -7,7 +7,7 @@ use glasshouse_model::standing::{Rate, State};
 use glasshouse_model::{FailureKind, Level, Outcome};
 use glasshouse_runtime::{CallError, Extension, Status, Trigger};
 
-use crate::harness::{House, Log, ask, call, event, fail, guest, invocations, logs};
+use crate::harness::{House, LONG, Log, ask, call, event, fail, guest, invocations, logs};
 
 /// Fuel that one call of `work` takes, and a bit.
 const WORK: u64 = 1_000_000;
@@ -46,12 +46,39 @@ fn words(extension: &Extension) -> Vec<String> {
     steps(extension).into_iter().map(|(word, _)| word).collect()
 }
 
+/// Looks again and again until something holds, and says what was found instead if it never does.
+async fn comes<T: std::fmt::Debug>(what: &str, look: impl Fn() -> T, holds: impl Fn(&T) -> bool) -> T {
+    let looking = async {
+        loop {
+            let found = look();
+            if holds(&found) {
+                return found;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LONG, looking)
+        .await
+        .unwrap_or_else(|_| panic!("waited {LONG:?} for {what}; found {:?}", look()))
+}
+
 /// Waits until the extension's task has made a step.
 async fn stands(extension: &Extension, word: &str) -> State {
-    while extension.standing().word() != word {
-        tokio::task::yield_now().await;
-    }
-    extension.standing()
+    comes(word, || extension.standing(), |state| state.word() == word).await
+}
+
+/// Waits until a call waits in the extension's mailbox.
+async fn waits(extension: &Extension) {
+    comes("a call that waits", || extension.waiting(), |waiting| *waiting > 0).await;
+}
+
+/// A guest that was at work until it was throttled: one call a minute is within its rate.
+async fn throttled(house: &House) -> Extension {
+    let (extension, _) = worker(house, 1).await;
+    ask(&extension, "work", ROUNDS).await;
+    ask(&extension, "work", ROUNDS).await;
+    stands(&extension, "throttled").await;
+    extension
 }
 
 async fn try_call(extension: &Extension) -> Result<(), CallError> {
@@ -113,9 +140,7 @@ async fn over_its_rate_an_extension_waits_and_its_neighbours_do_not() {
         let extension = extension.clone();
         async move { ask(&extension, "work", ROUNDS).await }
     });
-    while extension.waiting() == 0 {
-        tokio::task::yield_now().await;
-    }
+    waits(&extension).await;
     for number in 0..200 {
         let number = number.to_string();
         assert_eq!(ask(&neighbour, "echo", &number).await, number, "the neighbour is served all the while");
@@ -184,10 +209,7 @@ async fn release_ends_quarantine_and_throttling_and_says_by_whom() {
     );
     assert!(record.message.contains("the kettle boiled dry"), "{}", record.message);
 
-    let (worker, _) = worker(&house, 1).await;
-    ask(&worker, "work", ROUNDS).await;
-    ask(&worker, "work", ROUNDS).await;
-    stands(&worker, "throttled").await;
+    let worker = throttled(&house).await;
     assert!(matches!(try_call(&worker).await, Err(CallError::Busy { .. })));
     assert_eq!(worker.release("a test").await.expect("it is released"), Some("throttled"));
     try_call(&worker).await.expect("it is served at once");
@@ -196,10 +218,7 @@ async fn release_ends_quarantine_and_throttling_and_says_by_whom() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_larger_rate_ends_throttling_without_a_restart() {
     let house = House::new();
-    let (extension, _) = worker(&house, 1).await;
-    ask(&extension, "work", ROUNDS).await;
-    ask(&extension, "work", ROUNDS).await;
-    stands(&extension, "throttled").await;
+    let extension = throttled(&house).await;
     let waiting = tokio::spawn({
         let extension = extension.clone();
         async move { ask(&extension, "work", ROUNDS).await }
@@ -212,10 +231,7 @@ async fn a_larger_rate_ends_throttling_without_a_restart() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_extension_that_calls_a_throttled_one_is_told_that_it_is_busy() {
     let house = House::new();
-    let (spin, _) = worker(&house, 1).await;
-    ask(&spin, "work", ROUNDS).await;
-    ask(&spin, "work", ROUNDS).await;
-    stands(&spin, "throttled").await;
+    throttled(&house).await;
     let caller = house.ready_with("caller", |spec| spec.settings.permissions.call = vec!["*".to_owned()]).await;
     let asked = format!("{{\"extension\": \"spin\", \"event\": \"work\", \"payload\": \"{ROUNDS}\"}}");
     let found = call(&caller, "call", asked).await;
@@ -227,17 +243,12 @@ async fn an_extension_that_calls_a_throttled_one_is_told_that_it_is_busy() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_host_that_stops_serves_what_was_held_back() {
     let house = House::new();
-    let (extension, _) = worker(&house, 1).await;
-    ask(&extension, "work", ROUNDS).await;
-    ask(&extension, "work", ROUNDS).await;
-    stands(&extension, "throttled").await;
+    let extension = throttled(&house).await;
     let waiting = tokio::spawn({
         let extension = extension.clone();
         async move { call(&extension, "work", ROUNDS).await }
     });
-    while extension.waiting() == 0 {
-        tokio::task::yield_now().await;
-    }
+    waits(&extension).await;
     house.runtime.shutdown(Duration::from_secs(30)).await;
     waiting.await.expect("it ends").expect("it was under way when the host stopped");
     assert!(invocations(&extension).contains(&("shutdown".to_owned(), Outcome::Ok)));

@@ -90,7 +90,7 @@ impl House {
         let mut house = Self { packages: workspace.packages.clone(), ..Self::default() };
         for path in workspace::files(&workspace.root)? {
             let name = path.iter().map(|part| part.to_string_lossy()).collect::<Vec<_>>().join("/");
-            if path.extension().is_some_and(|ending| ending == "rs" || ending == "md" || ending == "toml") {
+            if path.extension().is_some_and(|ending| ["rs", "md", "toml", "txt"].iter().any(|read| ending == *read)) {
                 let text = fs::read_to_string(workspace.root.join(&path)).with_context(|| format!("reading {name}"))?;
                 house.files.push(SourceFile { path: name.clone(), text });
             }

@@ -162,11 +162,9 @@ fn containment(probed: Result<Containment, String>) -> Check {
             Check::ok(NAME, format!("Landlock, seccomp and limits hold; a process for it takes {took} to come and go"))
         }
         Ok(Containment::Process { lacks, escapes, .. }) => {
-            let mut found = vec![format!("the kernel lacks {}", lacks.join("; "))];
-            if !escapes.is_empty() {
-                found.push(format!("the process could {}", escapes.join(", ")));
-            }
-            let found = found.join("; ");
+            let lacks = (!lacks.is_empty()).then(|| format!("the kernel lacks {}", lacks.join(", ")));
+            let escapes = (!escapes.is_empty()).then(|| format!("the process could {}", escapes.join(", ")));
+            let found = lacks.into_iter().chain(escapes).collect::<Vec<_>>().join("; ");
             let advice = "components are compiled in a process of their own all the same, with its limits on time and memory; \
                           run untrusted ones on a kernel that has what is missing";
             Check::warning(NAME, found, advice)
@@ -174,7 +172,8 @@ fn containment(probed: Result<Containment, String>) -> Check {
         Ok(Containment::None) => Check::warning(
             NAME,
             "components are compiled in the host's own process",
-            "a hostile one can use much time and memory: name a worker",
+            "a hostile one can use much time and memory: the program is to call worker::run_if_asked first in its main, or to \
+             set HostBuilder::compile_worker",
         ),
         Err(cause) => Check::failure(NAME, cause, "no component can be compiled; only those in the cache can run"),
     }
@@ -196,5 +195,47 @@ impl Report {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn what_is_missing_for_compiling_apart_is_told_in_a_whole_sentence() {
+        let owned = |all: &[&'static str]| all.iter().map(|one| *one).collect::<Vec<_>>();
+        let process = |lacks: &[&'static str], escapes: &[&'static str]| {
+            Ok(Containment::Process {
+                lacks: owned(lacks),
+                escapes: escapes.iter().map(|one| (*one).to_owned()).collect(),
+                took: Duration::ZERO,
+            })
+        };
+        for (probed, verdict, found, advice) in [
+            (process(&[], &[]), Verdict::Ok, "Landlock, seccomp and limits hold; ", ""),
+            (process(&["Landlock"], &[]), Verdict::Warning, "the kernel lacks Landlock", "on a kernel that has"),
+            (process(&[], &["read a file"]), Verdict::Warning, "the process could read a file", "on a kernel that has"),
+            (
+                process(&["Landlock", "seccomp"], &["read a file", "connect"]),
+                Verdict::Warning,
+                "the kernel lacks Landlock, seccomp; the process could read a file, connect",
+                "on a kernel that has",
+            ),
+            (
+                Ok(Containment::None),
+                Verdict::Warning,
+                "components are compiled in the host's own",
+                "run_if_asked first",
+            ),
+            (Err("it does not start".to_owned()), Verdict::Failure, "it does not start", "only those in the cache"),
+        ] {
+            let check = containment(probed);
+            assert_eq!(check.verdict, verdict, "{check:?}");
+            assert!(check.found.starts_with(found) && !check.found.contains("lacks ;"), "{check:?}");
+            assert!(check.advice.as_deref().unwrap_or_default().contains(advice), "{check:?}");
+        }
     }
 }

@@ -156,14 +156,29 @@ fn connections_in(table: &str, sockets: &HashSet<u64>) -> u64 {
 #[cfg(test)]
 mod tests {
     use std::net::{TcpListener, TcpStream};
+    use std::sync::atomic::{AtomicU64, Ordering};
 
-    use glasshouse_runtime::SystemClock;
+    use glasshouse_model::UnixNanos;
 
     use super::*;
 
+    /// A clock that shows what it is set to.
+    #[derive(Default)]
+    struct SetClock(AtomicU64);
+
+    impl Clock for SetClock {
+        fn now(&self) -> UnixNanos {
+            UnixNanos(self.0.load(Ordering::Relaxed) as i64)
+        }
+
+        fn monotonic_nanos(&self) -> u64 {
+            self.0.load(Ordering::Relaxed)
+        }
+    }
+
     #[test]
     fn what_this_process_does_is_seen_in_the_next_sample() {
-        let (clock, mut sampler) = (SystemClock::new(), Sampler::new());
+        let (clock, mut sampler) = (SetClock::default(), Sampler::new());
         let before = sampler.sample(&clock);
         assert_eq!(before.cpu_percent, None, "there is nothing to compare with");
         let listener = TcpListener::bind("127.0.0.1:0").expect("a socket");
@@ -172,10 +187,9 @@ mod tests {
         let memory: Vec<u8> = (0..32_u32 << 20).map(|index| index as u8).collect();
         let (done, wait) = std::sync::mpsc::channel::<()>();
         let thread = std::thread::spawn(move || wait.recv());
-        while clock.monotonic_nanos() < SHORTEST_NANOS {
-            std::hint::black_box(&memory);
-        }
+        clock.0.store(SHORTEST_NANOS, Ordering::Relaxed);
         let after = sampler.sample(&clock);
+        drop(std::hint::black_box(memory));
         let more = |of: fn(&Resources) -> Option<u64>| {
             let (before, after) = (of(&before).expect("it is read"), of(&after).expect("it is read"));
             after as i64 - before as i64

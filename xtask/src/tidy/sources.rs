@@ -1,6 +1,6 @@
 //! Rules about sources, tests and documents.
 
-use super::{House, Violation};
+use super::{House, SourceFile, Violation};
 
 /// A file that is longer is two things.
 const LINES_MAX: usize = 600;
@@ -14,6 +14,8 @@ const UNFINISHED: [(&str, &str); 3] = [
 
 /// The folder of the failing guests' sources.
 const GUESTS: &str = "tests/guests/examples/";
+/// The folder of lists of such guests.
+const LISTS: &str = "tests/guests/";
 
 /// Each file begins by saying what it is for.
 pub(super) fn first_line(house: &House) -> Vec<Violation> {
@@ -48,7 +50,7 @@ pub(super) fn unfinished(house: &House) -> Vec<Violation> {
     found
 }
 
-/// Each failing guest is run by a test: its name is in one. `-` and `_` are the same, as they are to cargo.
+/// Each failing guest is run by a test: its name is in one, or in a list that one includes. `-` and `_` are the same, as they are to cargo.
 pub(super) fn tested_guests(house: &House) -> Vec<Violation> {
     let is_test = |path: &str| path.contains("tests/") && !path.starts_with("tests/guests/");
     let tests: String = house
@@ -57,13 +59,19 @@ pub(super) fn tested_guests(house: &House) -> Vec<Violation> {
         .map(|file| file.text.replace('_', "-"))
         .collect::<Vec<_>>()
         .join("\n");
+    let included = |file: &&SourceFile| {
+        let list = file.path.strip_prefix(LISTS).filter(|name| !name.contains('/'));
+        list.is_some_and(|name| tests.contains(&format!("include-str!(\"../guests/{}\")", name.replace('_', "-"))))
+    };
+    let lists = house.files_ending(".txt").filter(included).map(|file| file.text.replace('_', "-"));
+    let named = std::iter::once(tests.clone()).chain(lists).collect::<Vec<_>>().join("\n");
     let guests = house.paths.iter().filter_map(|path| {
         let name = path.strip_prefix(GUESTS)?;
         let name = name.strip_suffix(".rs").or_else(|| name.strip_suffix(".wat"))?;
         (!name.contains('/')).then_some((path, name.replace('_', "-")))
     });
     guests
-        .filter(|(_, name)| !names(&tests, name))
+        .filter(|(_, name)| !names(&named, name))
         .map(|(path, name)| {
             Violation::new(path, "tested guests", format!("no test names {name}; write one that runs it"))
         })
@@ -129,6 +137,18 @@ mod tests {
             ("tests/guests/examples/memory_bomb.rs", ""),
             ("tests/guests/examples/spin.wat", ""),
             ("tests/tests/budgets.rs", "load(\"memory-bomb\"); load(\"spinning\"); load(\"log-flood\")"),
+        ]);
+        assert_eq!(places(tested_guests, &house), ["tests/guests/examples/spin.wat"]);
+    }
+
+    #[test]
+    fn a_list_of_guests_counts_only_where_a_test_includes_it() {
+        let house = House::of(&[
+            ("tests/guests/examples/spin.wat", ""),
+            ("tests/guests/examples/memory_bomb.rs", ""),
+            ("tests/guests/run.txt", "memory-bomb\n"),
+            ("tests/guests/idle.txt", "spin\n"),
+            ("tests/e2e/hostile.rs", "const RUN: &str = include_str!(\"../guests/run.txt\");"),
         ]);
         assert_eq!(places(tested_guests, &house), ["tests/guests/examples/spin.wat"]);
     }

@@ -163,13 +163,38 @@ pub struct Released {
     pub from: Option<String>,
 }
 
+/// The words that tell problems apart.
+pub mod code {
+    /// The host runs no extension of that id.
+    pub const UNKNOWN_EXTENSION: &str = "unknown-extension";
+    /// There is no such key, or it takes no such value.
+    pub const INVALID_SETTING: &str = "invalid-setting";
+    /// The key is read when the extension starts, and not later.
+    pub const NOT_LIVE: &str = "not-live";
+    /// The body is not what the path takes.
+    pub const INVALID_BODY: &str = "invalid-body";
+    /// The body has more bytes than are read.
+    pub const BODY_TOO_LARGE: &str = "body-too-large";
+    /// The path has a part that is not text.
+    pub const INVALID_PATH: &str = "invalid-path";
+    /// There is no such path.
+    pub const NOT_FOUND: &str = "not-found";
+    /// The path takes no such method.
+    pub const METHOD_NOT_ALLOWED: &str = "method-not-allowed";
+    /// The one who asks is another user.
+    pub const FORBIDDEN: &str = "forbidden";
+    /// The extension takes no orders now.
+    pub const UNAVAILABLE: &str = "unavailable";
+    /// It was not done in time.
+    pub const TIMEOUT: &str = "timeout";
+}
+
 /// Why a request was not done, as RFC 9457 has it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Problem {
     /// The HTTP status.
     pub status: u16,
-    /// A word that stays the same: `unknown-extension`, `invalid-setting`, `not-live`, `invalid-body`, `body-too-large`,
-    /// `not-found`, `method-not-allowed`, `forbidden`, `unavailable`, `timeout`.
+    /// A word that stays the same, one of those in [`code`].
     pub code: String,
     /// What kind of problem it is, in a few words.
     pub title: String,

@@ -32,7 +32,7 @@ pub enum ClientError {
     #[error("no host runs on the data directory {data_dir}: start one with `glasshouse run PLUGINS --data-dir {data_dir}`", data_dir = .0.display())]
     NoHost(PathBuf),
     /// The socket cannot be used.
-    #[error("cannot use {path}: {cause}", path = .path.display())]
+    #[error("cannot use {path}: {cause}{advice}", path = .path.display(), advice = advice(.cause))]
     Socket {
         /// The socket.
         path: PathBuf,
@@ -43,11 +43,19 @@ pub enum ClientError {
     #[error("{}", .0.detail)]
     Refused(Problem),
     /// No answer in time.
-    #[error("the host gave no answer within {} seconds", PATIENCE.as_secs())]
+    #[error("the host gave no answer within {} seconds: it is busy or hangs; try again, and look at its log", PATIENCE.as_secs())]
     Timeout,
     /// Not an answer of a host.
     #[error("the host's answer cannot be used: {0}")]
     Answer(String),
+}
+
+/// What to do where a socket cannot be used.
+fn advice(cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        io::ErrorKind::PermissionDenied => "; run this as the user that the host runs as",
+        _ => "",
+    }
 }
 
 /// Asks the host that runs on a data directory.
@@ -211,5 +219,8 @@ mod tests {
     async fn without_a_host_the_error_says_what_to_do() {
         let error = Client::new("/nonexistent/data").managers().await.expect_err("nobody is there");
         assert!(error.to_string().contains("glasshouse run PLUGINS --data-dir /nonexistent/data"), "{error}");
+        let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+        let error = ClientError::Socket { path: "/data/control.sock".into(), cause: denied };
+        assert!(error.to_string().ends_with("; run this as the user that the host runs as"), "{error}");
     }
 }

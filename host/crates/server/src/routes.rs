@@ -4,15 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
-use axum::extract::{Path, Request, State};
+use axum::extract::{FromRequestParts, Path, Request, State};
 use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use bytes::Bytes;
-use glasshouse_client::api::{Assignments, Problem, ROOT};
+use glasshouse_client::api::{Assignments, Problem, ROOT, code};
 
 use crate::{Control, Keys};
 
@@ -26,6 +27,29 @@ const REQUEST_TIME: Duration = Duration::from_secs(10);
 pub(crate) struct Peer(pub(crate) Arc<str>);
 
 type Host = State<Arc<dyn Control>>;
+
+/// The id in the path, whatever it is.
+struct Id(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        Path::from_request_parts(parts, state).await.map(|Path(id)| Self(id)).map_err(|_| {
+            let detail = format!("the id in the path is not UTF-8; GET {ROOT}/managers lists the ids that there are");
+            Refusal(Problem::new(400, code::INVALID_PATH, "The path cannot be used", detail))
+        })
+    }
+}
+
+/// A request that is not passed on.
+struct Refusal(Problem);
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        refused(self.0)
+    }
+}
 
 /// All paths.
 pub(crate) fn router(control: Arc<dyn Control>) -> Router {
@@ -50,23 +74,23 @@ async fn managers(State(control): Host) -> Response {
     json(&control.managers())
 }
 
-async fn manager(State(control): Host, Path(id): Path<String>) -> Response {
+async fn manager(State(control): Host, Id(id): Id) -> Response {
     answer(control.manager(&id))
 }
 
-async fn start(State(control): Host, Path(id): Path<String>, Extension(peer): Extension<Peer>) -> Response {
+async fn start(State(control): Host, Id(id): Id, Extension(peer): Extension<Peer>) -> Response {
     answer(control.switch(&id, true, &peer.0))
 }
 
-async fn stop(State(control): Host, Path(id): Path<String>, Extension(peer): Extension<Peer>) -> Response {
+async fn stop(State(control): Host, Id(id): Id, Extension(peer): Extension<Peer>) -> Response {
     answer(control.switch(&id, false, &peer.0))
 }
 
-async fn settings(State(control): Host, Path(id): Path<String>) -> Response {
+async fn settings(State(control): Host, Id(id): Id) -> Response {
     answer(control.settings(&id))
 }
 
-async fn set(control: Host, id: Path<String>, peer: Extension<Peer>, body: Body) -> Response {
+async fn set(control: Host, id: Id, peer: Extension<Peer>, body: Body) -> Response {
     assign(control, id, peer, Keys::Debugging, body).await
 }
 
@@ -74,21 +98,21 @@ async fn all_budgets(State(control): Host) -> Response {
     json(&control.all_budgets())
 }
 
-async fn budgets(State(control): Host, Path(id): Path<String>) -> Response {
+async fn budgets(State(control): Host, Id(id): Id) -> Response {
     answer(control.budgets(&id))
 }
 
-async fn set_budgets(control: Host, id: Path<String>, peer: Extension<Peer>, body: Body) -> Response {
+async fn set_budgets(control: Host, id: Id, peer: Extension<Peer>, body: Body) -> Response {
     assign(control, id, peer, Keys::Budget, body).await
 }
 
-async fn release(State(control): Host, Path(id): Path<String>, Extension(peer): Extension<Peer>) -> Response {
+async fn release(State(control): Host, Id(id): Id, Extension(peer): Extension<Peer>) -> Response {
     answer(control.release(&id, &peer.0).await)
 }
 
 async fn assign(
     State(control): Host,
-    Path(id): Path<String>,
+    Id(id): Id,
     Extension(peer): Extension<Peer>,
     keys: Keys,
     body: Body,
@@ -102,7 +126,7 @@ async fn assign(
         Err(error) => {
             let detail =
                 format!("the body is no JSON object of keys and texts: {error}; send {{\"budget.deadline\": \"2s\"}}");
-            return refused(Problem::new(400, "invalid-body", "The body cannot be used", detail));
+            return refused(Problem::new(400, code::INVALID_BODY, "The body cannot be used", detail));
         }
     };
     answer(control.set(&id, keys, &values, &peer.0))
@@ -113,9 +137,9 @@ async fn read(body: Body) -> Result<Bytes, Problem> {
         let source = std::error::Error::source(&error);
         if source.is_some_and(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>) {
             let detail = format!("the body has more than {BODY_BYTES} bytes; send less");
-            Problem::new(413, "body-too-large", "The body is too large", detail)
+            Problem::new(413, code::BODY_TOO_LARGE, "The body is too large", detail)
         } else {
-            Problem::new(400, "invalid-body", "The body cannot be used", "the body broke off")
+            Problem::new(400, code::INVALID_BODY, "The body cannot be used", "the body broke off")
         }
     })
 }
@@ -123,13 +147,13 @@ async fn read(body: Body) -> Result<Bytes, Problem> {
 async fn not_found(uri: Uri) -> Response {
     let path: String = uri.path().chars().take(100).collect();
     let detail = format!("there is nothing at {path}; the paths start with {ROOT}/managers and {ROOT}/budgets");
-    refused(Problem::new(404, "not-found", "No such path", detail))
+    refused(Problem::new(404, code::NOT_FOUND, "No such path", detail))
 }
 
 async fn method_not_allowed(method: Method, uri: Uri) -> Response {
     let path: String = uri.path().chars().take(100).collect();
     let detail = format!("{path} takes no {method}");
-    refused(Problem::new(405, "method-not-allowed", "No such method", detail))
+    refused(Problem::new(405, code::METHOD_NOT_ALLOWED, "No such method", detail))
 }
 
 /// Answers in any case before the client gives up.
@@ -139,7 +163,7 @@ async fn in_time(request: Request, next: Next) -> Response {
             "it was not done after {} seconds: the body did not come, or the extension is at work on a long call; try again",
             REQUEST_TIME.as_secs()
         );
-        refused(Problem::new(504, "timeout", "It took too long", detail))
+        refused(Problem::new(504, code::TIMEOUT, "It took too long", detail))
     })
 }
 

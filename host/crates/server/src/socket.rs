@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use glasshouse_client::api::{Problem, SOCKET};
+use glasshouse_client::api::{Problem, SOCKET, code};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{UnixListener, UnixStream};
@@ -116,7 +116,7 @@ async fn connection(stream: UnixStream, router: Router) -> Result<(), hyper::Err
 /// Who is at the other end, as the system has it. The socket's mode keeps others out; that it may have been changed is no
 /// reason to serve them.
 fn peer(stream: &UnixStream) -> Result<Peer, Problem> {
-    let forbidden = |detail: String| Problem::new(403, "forbidden", "Not for this user", detail);
+    let forbidden = |detail: String| Problem::new(403, code::FORBIDDEN, "Not for this user", detail);
     let who = stream.peer_cred().map_err(|error| forbidden(format!("the system does not say who asks: {error}")))?;
     let own = rustix::process::geteuid().as_raw();
     if who.uid() != own && who.uid() != 0 {

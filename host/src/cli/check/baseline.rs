@@ -71,6 +71,19 @@ pub(super) struct Figures {
     pub(super) record_bytes: Option<u64>,
 }
 
+impl Figures {
+    /// The sums of both, and of the bytes only if both have them. A file may have any numbers: no sum is more than the largest.
+    pub(super) fn plus(self, other: Self) -> Self {
+        Self {
+            fuel: self.fuel.saturating_add(other.fuel),
+            memory_peak_bytes: self.memory_peak_bytes.saturating_add(other.memory_peak_bytes),
+            host_calls: self.host_calls.saturating_add(other.host_calls),
+            records: self.records.saturating_add(other.records),
+            record_bytes: self.record_bytes.zip(other.record_bytes).map(|(one, more)| one.saturating_add(more)),
+        }
+    }
+}
+
 /// Why a baseline cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BaselineError {
@@ -152,9 +165,10 @@ impl Baseline {
             return Ok(false);
         }
         let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}.part", std::process::id()));
+        // A name that nobody foresees: what stands there is not written over, and a link is not followed.
+        name.push(format!(".{:016x}.part", fastrand::u64(..)));
         let part = path.with_file_name(name);
-        let written = OpenOptions::new().write(true).create(true).truncate(true).open(&part).and_then(|mut file| {
+        let written = OpenOptions::new().write(true).create_new(true).open(&part).and_then(|mut file| {
             file.write_all(text.as_bytes())?;
             file.sync_all()?;
             fs::rename(&part, path)

@@ -71,11 +71,8 @@ impl Comparison {
     }
 }
 
-/// Places of the figures.
-const FIGURES: [usize; 5] = [0, 1, 2, 3, 4];
-
 /// The figures with their names, in the order in which they are told.
-pub(super) fn figures(of: &Figures) -> [(&'static str, Option<u64>); FIGURES.len()] {
+pub(super) fn figures(of: &Figures) -> [(&'static str, Option<u64>); 5] {
     [
         (FUEL, Some(of.fuel)),
         ("memory peak", Some(of.memory_peak_bytes)),
@@ -145,17 +142,14 @@ impl Comparison {
             events.entry(&now.name).or_default().push((before.figures, now.figures));
         }
         for (name, calls) in events.into_iter().filter(|(_, calls)| calls.len() > 1) {
-            let sum = |of: &dyn Fn(&(Figures, Figures)) -> Figures| {
-                let all: Vec<_> = calls.iter().map(|call| figures(&of(call))).collect();
-                FIGURES.map(|what| all.iter().map(|figures| figures[what].1).sum::<Option<u64>>())
-            };
-            let (before, now) = (sum(&|call| call.0), sum(&|call| call.1));
-            for what in FIGURES {
-                let (Some(before), Some(now)) = (before[what], now[what]) else { continue };
-                let what = figures(&calls[0].0)[what].0;
+            let count = calls.len();
+            let sums = calls.into_iter().reduce(|sums, call| (sums.0.plus(call.0), sums.1.plus(call.1)));
+            let Some((before, now)) = sums else { continue };
+            for ((what, before), (_, now)) in figures(&before).into_iter().zip(figures(&now)) {
+                let (Some(before), Some(now)) = (before, now) else { continue };
                 if let Some(verdict) = judge(what, before, now) {
                     let (before, now) = (Some(Value::Number(before)), Some(Value::Number(now)));
-                    let calls = Some(calls.len());
+                    let calls = Some(count);
                     self.differences.push(Difference {
                         name: name.to_owned(),
                         line: None,
@@ -274,6 +268,14 @@ mod tests {
         let comparison = check(rows(1000), rows(2000), &expect);
         assert_eq!(comparison.differences[0].calls, Some(2));
         assert_eq!(comparison.differences[0].now, Some(Value::Number(3000)));
+    }
+
+    #[test]
+    fn a_baseline_with_numbers_that_nothing_costs_is_compared_like_any_other() {
+        let rows = |fuel| vec![row(1, "e", "x", fuel), row(2, "e", "x", fuel)];
+        let expect = [None, Some(1), Some(2)].map(|line| ("e", line, "fuel", Verdict::Better));
+        let comparison = check(rows(u64::MAX), rows(1000), &expect);
+        assert_eq!(comparison.differences[0].before, Some(Value::Number(u64::MAX)));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use glasshouse::{CallError, Redactor, Trial, Tried, text};
+use glasshouse::{CallError, Redaction, Redactor, Trial, Tried, text};
 
 use super::baseline::{Baseline, Figures, Row};
 use crate::cli::feed::{Feed, Work};
@@ -32,7 +32,8 @@ pub(super) async fn measure(trial: &Trial, feed: &Path, twice: bool) -> Result<R
     let planned = trial.about();
     let name = feed.display();
     let mut lines = Feed::open(feed).await.with_context(|| format!("reading the feed {name}"))?;
-    let mut measuring = Measuring { trial, twice, component: String::new(), unsteady: Vec::new() };
+    let redactor = redactor(&planned.resolved.settings.redaction);
+    let mut measuring = Measuring { trial, twice, redactor, component: String::new(), unsteady: Vec::new() };
     let exports = match measuring.life_cycle().await {
         Ok(exports) => exports,
         Err(cause) => return Ok(Err(cause)),
@@ -64,20 +65,17 @@ pub(super) async fn measure(trial: &Trial, feed: &Path, twice: bool) -> Result<R
 struct Measuring<'a> {
     trial: &'a Trial,
     twice: bool,
+    redactor: Redactor,
     component: String,
     unsteady: Vec<Row>,
 }
 
 impl Measuring<'_> {
     async fn life_cycle(&mut self) -> Result<Vec<Row>, String> {
-        let mut rows = self.exports().await?;
+        let rows = self.exports().await?;
         if self.twice {
             let again = self.exports().await?;
-            let all = std::mem::take(&mut rows);
-            for (index, row) in all.into_iter().enumerate() {
-                self.note_unsteady(&row, again.get(index));
-                rows.push(row);
-            }
+            self.unsteady.extend(differing(&rows, &again));
         }
         Ok(rows)
     }
@@ -98,17 +96,10 @@ impl Measuring<'_> {
             }
             rows.push(self.row(Some(line), &work.event.name, Some(input.clone()), &tried)?);
         }
-        let first = rows.swap_remove(0);
         if self.twice {
-            self.note_unsteady(&first, rows.first());
+            self.unsteady.extend(differing(&rows[..1], &rows[1..]));
         }
-        Ok(Ok(first))
-    }
-
-    fn note_unsteady(&mut self, row: &Row, again: Option<&Row>) {
-        if again != Some(row) {
-            self.unsteady.push(row.clone());
-        }
+        Ok(Ok(rows.swap_remove(0)))
     }
 
     fn row(&mut self, line: Option<u64>, name: &str, input: Option<String>, tried: &Tried) -> Result<Row, String> {
@@ -119,28 +110,40 @@ impl Measuring<'_> {
             return Err("its component was replaced while it was being measured; try again".to_owned());
         }
         let figures = Figures {
-            fuel: tried.cost.fuel.unwrap_or_default(),
+            fuel: tried.cost.fuel.ok_or_else(|| format!("no fuel was counted of {}", text::visible(name, 140)))?,
             memory_peak_bytes: tried.cost.memory_peak_bytes,
             host_calls: tried.cost.host_calls,
             records: tried.records,
             record_bytes: tried.record_bytes,
         };
-        // Names come from the feed, and the kinds of errors from the extension: neither is to bring secrets into a file that is
-        // kept.
-        let clean = |text: &str| Redactor::default().redact_text(text).into_owned();
-        Ok(Row { line, name: clean(name), input, outcome: outcome(tried), figures })
+        let name = self.redactor.redact_text(name).into_owned();
+        Ok(Row { line, name, input, outcome: outcome(tried, &self.redactor), figures })
     }
 }
 
+/// The rules of an extension's redaction, switched on in any case: names come from the feed, and the kinds of errors from the
+/// extension, and neither is to bring secrets into a file that is kept.
+fn redactor(rules: &Redaction) -> Redactor {
+    Redactor::new(&Redaction { enabled: true, ..rules.clone() }).unwrap_or_default()
+}
+
+/// What differs when it is done again, and what comes only then.
+fn differing<'a>(rows: &'a [Row], again: &'a [Row]) -> impl Iterator<Item = Row> + 'a {
+    let changed = rows.iter().enumerate().filter(|(index, row)| again.get(*index) != Some(row)).map(|(_, row)| row);
+    changed.chain(again.iter().skip(rows.len())).cloned()
+}
+
 /// How a call ended: `ok`, or the kind of the error or failure.
-fn outcome(tried: &Tried) -> String {
+fn outcome(tried: &Tried, redactor: &Redactor) -> String {
     match &tried.outcome {
         Ok(_) => "ok".to_owned(),
-        Err(error) => {
-            let kind = ShownError::from(error).kind;
-            Redactor::default().redact_text(text::cut(&kind, OUTCOME_BYTES)).into_owned()
-        }
+        Err(error) => kept(&ShownError::from(error).kind, redactor),
     }
+}
+
+/// The start of a text without secrets. Of one that is cut first, half a secret may be left, which no rule knows.
+fn kept(kind: &str, redactor: &Redactor) -> String {
+    text::cut(&redactor.redact_text(kind), OUTCOME_BYTES).to_owned()
 }
 
 /// The settings that have a say in the costs.
@@ -167,4 +170,39 @@ fn settings(trial: &Trial) -> BTreeMap<String, String> {
         ("config", blake3::hash(config.as_bytes()).to_hex()[..CONFIG_DIGITS].to_owned()),
     ];
     named.map(|(name, value)| (name.to_owned(), value)).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_half_of_a_secret_is_left_where_a_text_is_cut() {
+        let own = Redaction { enabled: false, patterns: vec!["employee-[0-9]{12}".to_owned()], ..Redaction::default() };
+        for secret in [concat!("AKIA", "Q7WX3ZJ5TN2KVB4M"), "employee-123456789012"] {
+            for before in OUTCOME_BYTES - secret.len()..=OUTCOME_BYTES {
+                let text = format!("{} {secret}", "#".repeat(before - 1));
+                let kept = kept(&text, &redactor(&own));
+                assert!(kept.len() <= OUTCOME_BYTES && kept.starts_with("###"), "{kept}");
+                assert!(!kept.contains(&secret[..1]), "{before}: {kept}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_differs_the_second_time_or_comes_only_then_is_noted() {
+        let row = |name: &str, fuel| Row {
+            line: None,
+            name: name.to_owned(),
+            input: None,
+            outcome: "ok".to_owned(),
+            figures: Figures { fuel, ..Figures::default() },
+        };
+        let names = |rows: &[Row], again: &[Row]| differing(rows, again).map(|row| row.name).collect::<Vec<_>>();
+        let (both, first) = ([row("init", 1), row("collect", 1)], [row("init", 1)]);
+        assert!(names(&both, &both).is_empty());
+        assert_eq!(names(&both, &first), ["collect"]);
+        assert_eq!(names(&first, &both), ["collect"]);
+        assert_eq!(names(&both, &[row("init", 2), row("collect", 1)]), ["init"]);
+    }
 }

@@ -5,7 +5,7 @@ mod shown;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use glasshouse_client::api::{Assignments, Changes};
+use glasshouse_client::api::{Assignments, Changes, code};
 use glasshouse_client::{Client, ClientError};
 
 use super::records::Place;
@@ -34,6 +34,9 @@ Examples:
   glasshouse start --extension-id markdown --data-dir data
 
 The extension itself runs on; its calls are still metered, and what the host says of it is still stored.";
+
+/// Problems that whoever typed the command can mend by another command line.
+const MISTAKES: [&str; 3] = [code::UNKNOWN_EXTENSION, code::INVALID_SETTING, code::NOT_LIVE];
 
 /// Show what a running host's extensions use of their budgets, change budgets, end a quarantine
 #[derive(Args, Debug)]
@@ -231,10 +234,10 @@ fn client(place: &Place) -> Result<Client> {
     Ok(Client::new(place.folder()?))
 }
 
-/// What the host refuses is a mistake in the command line.
+/// Tells a mistake in the command line from what keeps the host from doing it.
 fn told<T>(result: Result<T, ClientError>) -> Result<T> {
     result.map_err(|error| match error {
-        ClientError::Refused(problem) if matches!(problem.status, 404 | 409 | 422) => UsageError(problem.detail).into(),
+        ClientError::Refused(problem) if MISTAKES.contains(&problem.code.as_str()) => UsageError(problem.detail).into(),
         other => other.into(),
     })
 }
@@ -258,4 +261,27 @@ fn change(changes: &Changes, format: Format) -> Result<()> {
         Format::Table => shown::changes(changes)?,
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use glasshouse_client::api::Problem;
+
+    use super::*;
+
+    #[test]
+    fn only_what_another_command_line_mends_is_a_usage_error() {
+        for (status, code, expect) in [
+            (404, code::UNKNOWN_EXTENSION, true),
+            (422, code::INVALID_SETTING, true),
+            (409, code::NOT_LIVE, true),
+            (409, code::UNAVAILABLE, false),
+            (404, code::NOT_FOUND, false),
+            (504, code::TIMEOUT, false),
+        ] {
+            let refused = ClientError::Refused(Problem::new(status, code, "", "why"));
+            let error = told::<()>(Err(refused)).expect_err("it is refused");
+            assert_eq!(error.is::<UsageError>(), expect, "{code}");
+        }
+    }
 }

@@ -30,7 +30,10 @@ pub(super) fn cache(folder: Option<PathBuf>) -> Check {
             Check::warning(NAME, found.text, advice)
         }
         Ok(found) => Check::ok(NAME, found.text),
-        Err(error) => Check::warning(NAME, format!("{}: {error}", folder.display()), slow),
+        Err(error) => {
+            let advice = format!("{slow}: make it a folder of this user, or set host.cache_dir");
+            Check::warning(NAME, format!("{}: {error}", folder.display()), advice)
+        }
     }
 }
 
@@ -109,6 +112,8 @@ mod tests {
         fs::write(&file, "").expect("writing a file");
         assert_eq!(data(&file, 1).verdict, Verdict::Failure);
         assert_eq!(data(&file.join("below"), 1).verdict, Verdict::Failure);
-        assert_eq!(cache(Some(file)).verdict, Verdict::Warning, "a host runs without a cache");
+        let useless = cache(Some(file));
+        assert_eq!(useless.verdict, Verdict::Warning, "a host runs without a cache");
+        assert!(useless.advice.expect("there is something to do").contains("host.cache_dir"));
     }
 }

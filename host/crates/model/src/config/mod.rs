@@ -48,6 +48,7 @@ pub use grant::{Grant, matches_pattern};
 pub use keys::{Key, Scope};
 pub use layer::Origin;
 pub use manifest::{DEFAULT_VERSION, Manifest};
+pub use nearest::nearest;
 pub use network::InvalidNetworkAccess;
 pub use operator::OperatorConfig;
 pub use reference::{reference, reference_markdown};

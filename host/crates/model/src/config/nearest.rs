@@ -7,9 +7,9 @@ const LIKE: f64 = 0.75;
 /// The same for paths of one section, where there are few keys to mean.
 const LIKE_IN_SECTION: f64 = 0.55;
 
-/// The candidate most like the text, if any is like it at all. The last part of a path counts as much as the whole,
+/// The candidate most like a text with a typing error, if any is like it at all. The last part of a path counts as much as the whole,
 /// so that a key in the wrong section finds its own.
-pub(super) fn nearest<'c>(text: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+pub fn nearest<'c>(text: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let (section, last) = split(text);
     let mut best = (0.0, None);
     for candidate in candidates {
