@@ -180,7 +180,7 @@ fn asked(extension: &Extension, signs: usize) {
     let collected = || extension.invocations().latest(ALL).iter().filter(|one| one.name == "collect").count();
     let before = collected();
     tokio::task::block_in_place(|| {
-        wait_for("metrics and health", || (extension.health().len() >= signs && collected() > before).then_some(()))
+        wait_for("metrics and health", || (extension.health().len() >= signs && collected() > before).then_some(()));
     });
 }
 

@@ -206,10 +206,9 @@ mod tests {
 
     #[test]
     fn what_is_missing_for_compiling_apart_is_told_in_a_whole_sentence() {
-        let owned = |all: &[&'static str]| all.iter().map(|one| *one).collect::<Vec<_>>();
-        let process = |lacks: &[&'static str], escapes: &[&'static str]| {
+        let process = |lacks: &[&'static str], escapes: &[&str]| {
             Ok(Containment::Process {
-                lacks: owned(lacks),
+                lacks: lacks.to_vec(),
                 escapes: escapes.iter().map(|one| (*one).to_owned()).collect(),
                 took: Duration::ZERO,
             })

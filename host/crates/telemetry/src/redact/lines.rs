@@ -50,6 +50,7 @@ mod tests {
     fn the_lines_of_a_key_are_hidden_and_no_others() {
         const BEGIN: &str = "-----BEGIN RSA PRIVATE KEY-----";
         const END: &str = "-----END RSA PRIVATE KEY-----";
+        const MENTION: &str = "keys of an agent end in PRIVATE KEY-----";
         let on = Redactor::default();
         let encrypted = [BEGIN, "Proc-Type: 4,ENCRYPTED", "DEK-Info: AES-128-CBC,00", "", "MIIEow", "Ab+/=", END, "on"];
         check(&on, &encrypted, &[BEGIN, "on"]);
@@ -59,7 +60,6 @@ mod tests {
             &["before", BEGIN, "and on: it goes", "MIIEow"],
         );
         check(&on, &[END, "Abc"], &[END, "Abc"]);
-        const MENTION: &str = "keys of an agent end in PRIVATE KEY-----";
         check(&on, &[MENTION, "MIIEow", ""], &[MENTION, "MIIEow", ""]);
         check(&on, &[BEGIN, "MIIEow", MENTION, "MIIEow"], &[BEGIN, MENTION, "MIIEow"]);
         check(&on, &["-----BEGIN CERTIFICATE-----", "MIIEow"], &["-----BEGIN CERTIFICATE-----", "MIIEow"]);

@@ -92,7 +92,8 @@ impl Ring {
         let shelf = self.shelf.load_full();
         let first = segment.first_sequence();
         let Some(last) = segment.frames().last().map(|frame| frame.sequence) else {
-            return self.replace(disk, segment, None, None);
+            self.replace(disk, segment, None, None);
+            return Ok(());
         };
         // It continues the file before it, if that is small, undamaged and of the same incarnation, which its header tells.
         let continued = shelf.sealed.last().filter(|file| file.bytes < CONTINUED_BELOW_BYTES).and_then(|file| {
@@ -111,7 +112,10 @@ impl Ring {
         self.make_room(disk, written)?;
         let first = continued.map_or(first, |file| file.first);
         match disk.home.write_sealed(first, last, newest, &bytes) {
-            Ok(file) => self.replace(disk, segment, continued, Some(&file)),
+            Ok(file) => {
+                self.replace(disk, segment, continued, Some(&file));
+                Ok(())
+            }
             Err(error) => {
                 disk.allowance.give_back(written);
                 Err(error)
@@ -127,7 +131,7 @@ impl Ring {
         segment: &Arc<Segment>,
         continued: Option<&SealedFile>,
         file: Option<&SealedFile>,
-    ) -> io::Result<()> {
+    ) {
         loop {
             // The list of sealed files may be long: it is copied before the writer is held up.
             let before = self.shelf.load_full();
@@ -143,7 +147,7 @@ impl Ring {
             if !is_there {
                 drop(writer);
                 disk.remove(&Retired(file.map(SealedFile::on_disk)));
-                return Ok(());
+                return;
             }
             shelf.segments.remove(0);
             shelf.sealed = sealed;
@@ -152,7 +156,6 @@ impl Ring {
         }
         disk.remove(&Retired(continued.map(SealedFile::on_disk)));
         disk.remove(&Retired(segment.file().cloned()));
-        Ok(())
     }
 
     /// Retires what is over its age, or over bounds that were lowered.
