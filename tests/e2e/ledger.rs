@@ -224,7 +224,10 @@ async fn a_failed_span_has_its_cost_though_no_others_are_stored() {
     ask(&extension, "fail", "").await;
     let (total, children) = span_of(&extension, "outer");
     assert!(total.fuel > Some(0) && total.elapsed_nanos > 0);
-    assert_eq!(children, SpanCost::default(), "the inner span was not stored, so that its cost is the outer's own");
+    assert!(
+        children.fuel > Some(0) && children.fuel < total.fuel,
+        "the inner span's fuel is its own, stored or not: {children:?}"
+    );
     assert_eq!(extension.usage().stored[Signal::Span as usize], 1);
 }
 

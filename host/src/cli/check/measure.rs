@@ -184,7 +184,8 @@ mod tests {
                 let text = format!("{} {secret}", "#".repeat(before - 1));
                 let kept = kept(&text, &redactor(&own));
                 assert!(kept.len() <= OUTCOME_BYTES && kept.starts_with("###"), "{kept}");
-                assert!(!kept.contains(&secret[..1]), "{before}: {kept}");
+                let after = kept.trim_start_matches(['#', ' ']);
+                assert!("[redacted]".starts_with(after), "{before}: {kept}");
             }
         }
     }
