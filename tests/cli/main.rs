@@ -17,3 +17,4 @@ mod redaction;
 mod resources;
 mod run;
 mod stop;
+mod traces;

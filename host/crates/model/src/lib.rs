@@ -17,6 +17,7 @@ pub mod span;
 pub mod standing;
 mod telemetry_budget;
 pub mod text;
+mod trace_parent;
 
 pub use clock::{Clock, UnixNanos};
 pub use context::Context;
@@ -29,3 +30,4 @@ pub use invocation::{Invocation, Outcome};
 pub use record::{Envelope, Origin};
 pub use signal::Signal;
 pub use span::{Span, SpanCost, SpanKind, SpanStatus};
+pub use trace_parent::{InvalidTraceParent, TraceParent};

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use glasshouse::records::{
-    AlertRecord, ErrorRecord, HostFunctionUse, InvocationRecord, LogRecord, MetricRecord, SpanCostRecord, SpanRecord,
-    TransferRecord,
+    AlertRecord, ErrorRecord, Head, HostFunctionUse, InvocationRecord, LogRecord, MetricRecord, SpanCostRecord,
+    SpanRecord, TransferRecord,
 };
 use glasshouse::text::{bytes, count, duration, fuel, visible};
 use glasshouse::{Severity, UnixNanos};
@@ -22,8 +22,13 @@ pub(super) trait Shown: Serialize {
     /// The line, which may have further ones that are indented.
     fn line(&self, paint: Paint) -> String;
 
+    /// Its place and time.
+    fn head(&self) -> &Head;
+
     /// When it was recorded.
-    fn time(&self) -> UnixNanos;
+    fn time(&self) -> UnixNanos {
+        self.head().time
+    }
 }
 
 impl Shown for LogRecord {
@@ -31,8 +36,8 @@ impl Shown for LogRecord {
         log_line(self, paint)
     }
 
-    fn time(&self) -> UnixNanos {
-        self.head.time
+    fn head(&self) -> &Head {
+        &self.head
     }
 }
 
@@ -60,8 +65,8 @@ impl Shown for ErrorRecord {
         line
     }
 
-    fn time(&self) -> UnixNanos {
-        self.head.time
+    fn head(&self) -> &Head {
+        &self.head
     }
 }
 
@@ -81,8 +86,8 @@ impl Shown for MetricRecord {
         line
     }
 
-    fn time(&self) -> UnixNanos {
-        self.head.time
+    fn head(&self) -> &Head {
+        &self.head
     }
 }
 
@@ -115,8 +120,8 @@ impl Shown for SpanRecord {
         line
     }
 
-    fn time(&self) -> UnixNanos {
-        self.head.time
+    fn head(&self) -> &Head {
+        &self.head
     }
 }
 
@@ -143,8 +148,8 @@ impl Shown for AlertRecord {
         line
     }
 
-    fn time(&self) -> UnixNanos {
-        self.head.time
+    fn head(&self) -> &Head {
+        &self.head
     }
 }
 
@@ -167,8 +172,8 @@ impl Shown for InvocationRecord {
         line
     }
 
-    fn time(&self) -> UnixNanos {
-        self.head.time
+    fn head(&self) -> &Head {
+        &self.head
     }
 }
 

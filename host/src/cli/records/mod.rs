@@ -1,22 +1,26 @@
 //! `glasshouse logs`, `errors`, `metrics`, `traces`, `alerts`, `invocations`: what is in a data directory, whether its host
 //! runs, has stopped or was killed.
 
+mod activity;
 mod digest;
 mod follow;
 mod lines;
 mod select;
 mod show;
+mod traces;
 
 use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use glasshouse::records::{AlertRecord, ErrorRecord, InvocationRecord, LogRecord, MetricRecord, SpanRecord};
+use glasshouse::records::{AlertRecord, ErrorRecord, InvocationRecord, LogRecord, MetricRecord};
 use glasshouse::{Cursor, Level, Severity};
 
 use super::{Exit, Format};
+pub(super) use activity::Activity;
 pub(super) use select::Place;
 use select::{Conditions, Selection};
+pub(super) use traces::{TraceVerb, Traces};
 
 const QUERIES: &str = "\
 Filters, and what `search` takes, are one language (docs/query.md):
@@ -217,12 +221,6 @@ shown!(
     /// Those of the last so many hours
     #[arg(long, value_name = "N")]
     hours: u32
-);
-
-shown!(
-    /// Show and follow the spans of traces
-    Traces, TracesVerb, TracesShow, SpanRecord,
-    "  glasshouse traces show --data-dir data 'duration>100ms since 1h'",
 );
 
 shown!(
