@@ -34,7 +34,9 @@ impl Sleeper {
     #[event]
     fn doze(&mut self, times: u64) -> u64 {
         for _ in 0..times {
-            (0..100_000_u64).for_each(|round| drop(black_box(round)));
+            for round in 0..100_000_u64 {
+                black_box(round);
+            }
             std::thread::sleep(Duration::from_millis(1));
         }
         times
