@@ -2,5 +2,6 @@
 
 mod damage;
 mod disk;
+mod groups;
 mod model;
 mod support;
