@@ -43,7 +43,7 @@ pub use depot::{DataDirError, Depot, DepotSettings, StoreError};
 pub use governor::{Detail, Load};
 pub use groups::{
     Basis, Component, ErrorGroup, FINGERPRINT_VERSION, GROUPS, GroupState, HOURS, OVERFLOW, Resolution, ResolveError,
-    Trend,
+    Trend, group_of,
 };
 pub use ledger::{Ledger, Usage};
 pub use overhead::{Overhead, TIMED_IN};

@@ -8,9 +8,9 @@ use super::distinct::Distinct;
 use super::hours::{HOURS, Hours, Trend};
 
 /// Errors of a group whose sequence numbers are kept: the latest ones.
-pub const SAMPLES: usize = 8;
+pub(crate) const SAMPLES: usize = 8;
 /// Components that a group names: the latest that had the error.
-pub const COMPONENTS: usize = 8;
+pub(crate) const COMPONENTS: usize = 8;
 /// How long a group is new.
 const NEW_NANOS: i64 = 24 * 3_600_000_000_000;
 

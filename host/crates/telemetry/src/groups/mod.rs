@@ -16,6 +16,7 @@ use std::cmp::Reverse;
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use glasshouse_model::wire::Record;
 use glasshouse_model::{GroupId, Origin, Signal, UnixNanos};
 
 pub use book::{GROUPS, OVERFLOW, ResolveError};
@@ -24,10 +25,11 @@ pub use group::{Component, ErrorGroup, GroupState, Resolution};
 pub use hours::{HOURS, Trend};
 
 use crate::frame::FrameParts;
-use crate::reader::Reader;
+use crate::reader::{Body, Reader};
 use crate::ring::Ring;
 use book::{Book, Entered, StoredError};
 use codec::{StateRecord, put_counted, put_gone, put_group, put_running};
+use fingerprint::Fingerprint;
 use group::{Group, Noted};
 
 /// Errors after which counts are stored: so many are read again when a host starts anew, in a millisecond or so.
@@ -122,6 +124,16 @@ impl Groups {
         let resolved = inner.book.resolve(id, resolution)?.shown(now);
         inner.unsaved.insert(id);
         if inner.save(now) { Ok(resolved) } else { Err(ResolveError::NotStored) }
+    }
+}
+
+/// The group that an error is of by its fingerprint, whether there is room for such a group or not; `None` if it is no error.
+pub fn group_of(error: &Body<'_>) -> Option<GroupId> {
+    let mut fingerprint = Fingerprint::default();
+    match error {
+        Body::Failure(failure) => Some(fingerprint.of_failure(failure)),
+        Body::Record(Record::Error(report, _)) => Some(fingerprint.of_report(report)),
+        _ => None,
     }
 }
 
