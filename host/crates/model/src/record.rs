@@ -17,6 +17,8 @@ pub const KIND_STATE_GROUP_GONE: u8 = 97;
 pub const KIND_STATE_COUNTED: u8 = 98;
 /// The kind byte of the component whose errors come next, in an extension's state.
 pub const KIND_STATE_COMPONENT: u8 = 99;
+/// The kind byte of the end of a state that was written anew as a whole, in an extension's state.
+pub const KIND_STATE_WHOLE: u8 = 100;
 
 glasshouse_wire::byte_enum! {
     /// Who made a record. A guest cannot choose it.

@@ -6,9 +6,12 @@
 //! gone    = version:u8 id[6]
 //! counted = version:u8 sequence:u64            errors up to it are in the groups before it
 //! component = version:u8 digest[32] version    of the errors after it
+//! whole   = version:u8 sequence:u64            nothing before the record with that number is needed
 //! ```
 
-use glasshouse_model::record::{KIND_STATE_COMPONENT, KIND_STATE_COUNTED, KIND_STATE_GROUP, KIND_STATE_GROUP_GONE};
+use glasshouse_model::record::{
+    KIND_STATE_COMPONENT, KIND_STATE_COUNTED, KIND_STATE_GROUP, KIND_STATE_GROUP_GONE, KIND_STATE_WHOLE,
+};
 use glasshouse_model::wire::{Malformed, Reader, put_str, put_varint};
 use glasshouse_model::{Blame, Digest, GroupId, Severity, UnixNanos, Version};
 
@@ -30,6 +33,7 @@ pub(crate) enum StateRecord {
     Gone(GroupId),
     Counted(u64),
     Component(Component),
+    Whole(u64),
 }
 
 impl StateRecord {
@@ -44,6 +48,7 @@ impl StateRecord {
             KIND_STATE_GROUP_GONE => Self::Gone(GroupId(reader.array()?)),
             KIND_STATE_COUNTED => Self::Counted(reader.integer()? as u64),
             KIND_STATE_COMPONENT => Self::Component(component(&mut reader)?),
+            KIND_STATE_WHOLE => Self::Whole(reader.integer()? as u64),
             _ => return Ok(None),
         }))
     }
@@ -59,6 +64,12 @@ pub(crate) fn put_counted(buffer: &mut Vec<u8>, sequence: u64) -> u8 {
     buffer.push(VERSION);
     buffer.extend_from_slice(&sequence.to_le_bytes());
     KIND_STATE_COUNTED
+}
+
+pub(crate) fn put_whole(buffer: &mut Vec<u8>, from: u64) -> u8 {
+    buffer.push(VERSION);
+    buffer.extend_from_slice(&from.to_le_bytes());
+    KIND_STATE_WHOLE
 }
 
 pub(crate) fn put_running(buffer: &mut Vec<u8>, running: &Component) -> u8 {

@@ -25,10 +25,10 @@ pub use group::{Component, ErrorGroup, GroupState, Resolution};
 pub use hours::{HOURS, Trend};
 
 use crate::frame::FrameParts;
-use crate::reader::{Body, Reader};
+use crate::reader::{Body, Entry, Reader};
 use crate::ring::Ring;
 use book::{Book, Entered, StoredError};
-use codec::{StateRecord, put_counted, put_gone, put_group, put_running};
+use codec::{StateRecord, put_counted, put_gone, put_group, put_running, put_whole};
 use fingerprint::Fingerprint;
 use group::{Group, Noted};
 
@@ -150,10 +150,27 @@ fn in_order<'g>(groups: impl Iterator<Item = &'g Group>, now: UnixNanos) -> Vec<
     shown
 }
 
-/// Reads what is stored into an empty book, and counts what came after it. Returns the groups that differ from what is stored.
-fn read_book(book: &mut Book, state: &Reader, errors: &Reader) -> HashSet<GroupId> {
+/// What was found of an earlier host.
+struct FoundState {
+    /// The groups that differ from what is stored, since errors came after it.
+    changed: HashSet<GroupId>,
+    /// The sequence number of the first record that was needed, and the bytes from there on.
+    from: u64,
+    bytes: usize,
+}
+
+/// Reads what is stored into an empty book, and counts what came after it.
+fn read_book(book: &mut Book, state: &Reader, errors: &Reader) -> FoundState {
     let mut counted = 0;
-    for entry in state.all() {
+    let mut needed = 1;
+    let records = state.back_to(|entry| {
+        let (kind, body) = entry.raw();
+        if let Ok(Some(StateRecord::Whole(from))) = StateRecord::decode(kind, body) {
+            needed = needed.max(from);
+        }
+        entry.sequence() <= needed
+    });
+    for entry in &records {
         let (kind, body) = entry.raw();
         match StateRecord::decode(kind, body) {
             Ok(Some(StateRecord::Group(group))) => book.put(*group),
@@ -161,7 +178,7 @@ fn read_book(book: &mut Book, state: &Reader, errors: &Reader) -> HashSet<GroupI
             Ok(Some(StateRecord::Counted(sequence))) => counted = sequence,
             Ok(Some(StateRecord::Component(component))) => book.component = Some(component),
             // Of a version that is not known, or not whole: what it says is counted again as far as errors are left.
-            Ok(None) | Err(_) => {}
+            Ok(Some(StateRecord::Whole(_)) | None) | Err(_) => {}
         }
     }
     let next = errors.next_sequence();
@@ -181,7 +198,8 @@ fn read_book(book: &mut Book, state: &Reader, errors: &Reader) -> HashSet<GroupI
             changed.insert(entered.group);
         }
     }
-    changed
+    let from = records.first().map_or_else(|| state.next_sequence(), Entry::sequence);
+    FoundState { changed, from, bytes: records.iter().map(Entry::bytes).sum() }
 }
 
 impl Inner {
@@ -190,8 +208,9 @@ impl Inner {
         state.is_read = true;
         let stored = Reader::of_ring(Arc::clone(&state.ring), Signal::Error);
         let errors = Reader::of_ring(Arc::clone(errors), Signal::Error);
-        state.whole_from = state.ring.oldest_sequence();
-        self.unsaved = read_book(&mut self.book, &stored, &errors);
+        let found = read_book(&mut self.book, &stored, &errors);
+        (state.whole_from, state.written) = (found.from, found.bytes);
+        self.unsaved = found.changed;
         self.counted = errors.next_sequence() - 1;
     }
 
@@ -262,6 +281,7 @@ impl Inner {
         }
         let counted = self.counted;
         stored &= store(&mut self.state, &mut self.buffer, now, |buffer| put_counted(buffer, counted));
+        stored &= store(&mut self.state, &mut self.buffer, now, |buffer| put_whole(buffer, whole_from));
         if let (true, Some(state)) = (stored, &mut self.state) {
             (state.whole_from, state.written) = (whole_from, 0);
         }

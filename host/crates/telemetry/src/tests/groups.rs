@@ -210,7 +210,10 @@ fn what_was_counted_and_resolved_is_there_after_a_restart_and_counted_once() {
         drop(store);
         drop(depot);
         assert_eq!(after_restart(folder.path()), expect);
-        assert_eq!(expect.iter().map(|group| group.count).max(), Some((u64::from(UNSAVED) + 60) * (round as u64 + 1)));
+        assert_eq!(
+            expect.iter().map(|group| group.count).max(),
+            Some((u64::from(UNSAVED) + 60) * (u64::from(round) + 1))
+        );
     }
     assert_eq!(expect.len(), 6);
     assert_eq!(expect.iter().filter(|group| group.state == GroupState::Resolved).count(), 1);
@@ -223,8 +226,8 @@ fn counts_outlive_their_errors() {
     let store = store(&depot, |settings| settings.bounds[Signal::Error as usize].disk_bytes = 256 << 10);
     for number in 0..4_000 {
         // What is compressed to little is kept for long.
-        let noise: String = (0..8).map(|_| format!("{:032x} ", fastrand::u128(1 << 120..))).collect();
-        report(&store, START + number, "parse", &format!("line {number} {noise}"));
+        let noise: String = std::iter::repeat_with(fastrand::alphanumeric).take(256).collect();
+        report(&store, START + number, "parse", &format!("line {number}, \"{noise}\""));
     }
     depot.settle();
     assert!(store.reader(Signal::Error).evicted() > 0);
