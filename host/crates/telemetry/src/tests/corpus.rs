@@ -64,7 +64,7 @@ fn errors_of_one_bug_are_grouped_and_those_of_others_are_not_across_three_builds
     }
     let part = |of: u32| f64::from(rightly) / f64::from(of);
     let (precision, recall) = (part(together), part(alike));
-    println!(
+    eprintln!(
         "of {alike} pairs of one bug {rightly} are together: recall {recall:.3}; of {together} pairs in a group, precision {precision:.3}"
     );
     assert!(precision >= TARGET && recall >= TARGET, "precision {precision:.3}, recall {recall:.3}");
