@@ -47,6 +47,7 @@ fn labelled(line: &'static str, index: u64) -> Labelled {
 }
 
 #[test]
+#[expect(clippy::print_stderr, reason = "the figures are what it is run for")]
 fn errors_of_one_bug_are_grouped_and_those_of_others_are_not_across_three_builds() {
     let corpus = corpus();
     assert_eq!(corpus.len(), 78);
