@@ -53,9 +53,11 @@ struct Latencies {
     made: Vec<f64>,
 }
 
+/// What is taken of a phase.
+type Taken = fn(&Latencies) -> &Vec<f64>;
+
 /// From when a call is measured, and where that is found.
-const FROM: [(&str, fn(&Latencies) -> &Vec<f64>); 2] =
-    [("from when it was due", |phase| &phase.due), ("by itself", |phase| &phase.made)];
+const FROM: [(&str, Taken); 2] = [("from when it was due", |phase| &phase.due), ("by itself", |phase| &phase.made)];
 
 pub(crate) fn measure(house: &House, _: &Plan) -> Result<Vec<Row>> {
     let mut tokio = tokio::runtime::Builder::new_multi_thread();
