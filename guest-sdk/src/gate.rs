@@ -62,7 +62,7 @@ impl Stored {
 
     /// Without the levels below one.
     #[cfg(not(target_family = "wasm"))]
-    pub(crate) fn from_level(self, level: Level) -> Self {
+    pub(crate) fn at_least(self, level: Level) -> Self {
         Self(self.0 & !((1 << level as u32) - 1))
     }
 

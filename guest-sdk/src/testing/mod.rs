@@ -179,7 +179,7 @@ impl Host {
 
     /// Stores only logs of this level and above.
     pub fn threshold(mut self, level: Level) -> Self {
-        self.stored = self.stored.from_level(level);
+        self.stored = self.stored.at_least(level);
         self
     }
 
