@@ -23,8 +23,12 @@ fn of(extension: &Extension, logger: &str) -> Vec<Log> {
 
 /// Level, message and fields of each.
 fn shown(logs: &[Log]) -> Vec<String> {
-    let fields = |log: &Log| log.fields.iter().map(|(name, value)| format!(" {name}={value}")).collect::<String>();
-    logs.iter().map(|log| format!("{} {}{}", log.level, log.message, fields(log))).collect()
+    let shown = |log: &Log| {
+        let mut parts = vec![log.level.to_string(), log.message.clone()];
+        parts.extend(log.fields.iter().map(|(name, value)| format!("{name}={value}")));
+        parts.join(" ")
+    };
+    logs.iter().map(shown).collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
