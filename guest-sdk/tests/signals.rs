@@ -309,8 +309,10 @@ fn what_is_not_stored_is_neither_made_nor_sent() {
 
 #[test]
 fn a_helpers_level_is_that_of_its_outcome() {
+    use Level::{Error, Info, Trace, Warning};
+
     let levels = |threshold: Level| {
-        let (_, recorded) = Host::new().threshold(threshold).run(|| {
+        let ((), recorded) = Host::new().threshold(threshold).run(|| {
             let (quick, slow) = (Duration::from_millis(1), Duration::from_millis(3));
             let request = ApiRequest::new("GET", "/").slow_after(Duration::from_millis(2));
             for (status, elapsed) in [(200, quick), (399, slow), (400, quick), (499, slow), (500, quick), (599, slow)] {
@@ -321,7 +323,6 @@ fn a_helpers_level_is_that_of_its_outcome() {
         });
         recorded.logs.iter().map(|log| log.level).collect::<Vec<_>>()
     };
-    use Level::{Error, Info, Trace, Warning};
     assert_eq!(levels(Trace), [Info, Warning, Warning, Warning, Error, Error, Warning, Error]);
     assert_eq!(levels(Error), [Error, Error, Error]);
 }
