@@ -14,6 +14,7 @@ mod frame;
 pub mod fuzzing;
 mod gates;
 mod governor;
+mod groups;
 mod header;
 mod home;
 mod keeper;
@@ -41,6 +42,10 @@ mod tests;
 pub use cursor::{Cursor, InvalidCursor};
 pub use depot::{DataDirError, Depot, DepotSettings, StoreError};
 pub use governor::{Detail, Load};
+pub use groups::{
+    Basis, Component, ErrorGroup, FINGERPRINT_VERSION, GROUPS, GroupState, HOURS, OVERFLOW, Resolution, ResolveError,
+    Trend, group_of,
+};
 pub use ledger::{Ledger, Usage};
 pub use overhead::{Overhead, TIMED_IN};
 pub use query::{Needs, Order, Query, QueryError};
