@@ -1,5 +1,6 @@
 //! The words that every floor of Glasshouse shares: ids, units, records, settings and the clock. No I/O, no async.
 
+mod aspect;
 pub mod clock;
 pub mod config;
 pub mod context;
@@ -18,6 +19,7 @@ pub mod standing;
 mod telemetry_budget;
 pub mod text;
 
+pub use aspect::Aspect;
 pub use clock::{Clock, UnixNanos};
 pub use context::Context;
 pub use failure::{Blame, Failure, FailureKind, Frame};

@@ -34,6 +34,7 @@ mod series;
 mod store;
 mod stored;
 mod view;
+mod wanted;
 
 #[cfg(test)]
 mod tests;
@@ -55,3 +56,4 @@ pub use ring::Bounds;
 pub use series::Place;
 pub use store::{Drop, Drops, Head, Recorder, Store, StoreSettings};
 pub use stored::DataDir;
+pub use wanted::Wanted;

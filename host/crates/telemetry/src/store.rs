@@ -7,7 +7,7 @@ use std::time::Duration;
 use glasshouse_model::record::KIND_INVOCATION;
 use glasshouse_model::settings::{Debugging, Settings, TelemetryBudget};
 use glasshouse_model::wire::LogSummary;
-use glasshouse_model::{GroupId, Level, Origin, Signal, UnixNanos, wire};
+use glasshouse_model::{Aspect, GroupId, Level, Origin, Signal, UnixNanos, wire};
 
 use crate::frame::{FrameParts, MAX_CONTEXT_BYTES};
 use crate::gates::Gates;
@@ -29,7 +29,7 @@ pub(crate) fn origin_of(flags: u8) -> Origin {
 glasshouse_model::wire::byte_enum! {
     /// Why a record was not stored.
     Drop {
-        /// The signal is switched off.
+        /// The signal, or the aspect, is switched off.
         Off = 0 "off",
         /// A log below the level that is stored.
         BelowLevel = 1 "below level",
@@ -68,6 +68,8 @@ pub struct StoreSettings {
     pub log_level: Level,
     /// Other least levels, for logs whose target starts so.
     pub log_levels: Vec<(String, Level)>,
+    /// Whether each aspect is watched, by index.
+    pub aspects: [bool; Aspect::COUNT],
     /// Bytes on the disk that all signals may have together.
     pub disk_bytes: u64,
     /// What may be recorded.
@@ -125,6 +127,7 @@ impl StoreSettings {
                 .filter_map(|text| Debugging::logger_level(text).ok())
                 .map(|(start, level)| (start.to_owned(), level))
                 .collect(),
+            aspects: debugging.aspects,
             disk_bytes: retention.bytes,
             budget: settings.budget.telemetry.clone(),
             sampling_rate: debugging.sampling_rate,
