@@ -3,6 +3,7 @@
 
 mod activity;
 mod digest;
+mod errors;
 mod follow;
 mod lines;
 mod select;
@@ -13,11 +14,12 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use glasshouse::records::{AlertRecord, ErrorRecord, InvocationRecord, LogRecord, MetricRecord};
+use glasshouse::records::{AlertRecord, InvocationRecord, LogRecord, MetricRecord};
 use glasshouse::{Cursor, Level, Severity};
 
 use super::{Exit, Format};
 pub(super) use activity::Activity;
+pub(super) use errors::Errors;
 pub(super) use select::Place;
 use select::{Conditions, Selection};
 pub(super) use traces::{TraceVerb, Traces};
@@ -207,12 +209,6 @@ macro_rules! shown {
         }
     };
 }
-
-shown!(
-    /// Show and follow errors: those that extensions reported, and their failures
-    Errors, ErrorsVerb, ErrorsShow, ErrorRecord,
-    "  glasshouse errors show --data-dir data\n  glasshouse errors show --data-dir data 'blame=guest and kind~\"^breach\" since 1d'",
-);
 
 shown!(
     /// Show and follow metric samples
