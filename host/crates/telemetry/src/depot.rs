@@ -29,6 +29,8 @@ const FORMAT: &str = "format";
 const FORMAT_NAME: &str = "glasshouse telemetry";
 /// The file that the host which writes to the directory holds locked.
 const LOCK: &str = "lock";
+/// What an extension's state may take: four times what it is written anew after.
+const STATE_BOUNDS: Bounds = Bounds { records: usize::MAX, bytes: 2 << 20, disk_bytes: 4 << 20, age: Duration::MAX };
 /// Folders that are looked through at once: as many requests as a disk is glad of.
 const OPENED_AT_ONCE: usize = 16;
 
@@ -178,8 +180,11 @@ impl Depot {
     /// for the disk more often than for a processor, so that a host of many starts sooner. Blocks.
     pub fn open_ahead<'e>(&self, extensions: impl IntoIterator<Item = &'e str>) {
         let Some(disk) = &self.disk else { return };
-        let signals = |extension: &'e str| Signal::ALL.iter().map(|signal| Home::new(&disk.root, extension, *signal));
-        let homes: Vec<_> = extensions.into_iter().flat_map(signals).collect();
+        let homes_of = |extension: &'e str| {
+            let signals = Signal::ALL.iter().map(|signal| Home::new(&disk.root, extension, *signal));
+            signals.chain([Home::of_state(&disk.root, extension)])
+        };
+        let homes: Vec<_> = extensions.into_iter().flat_map(homes_of).collect();
         let next = AtomicUsize::new(0);
         let open = || {
             while let Some(home) = homes.get(next.fetch_add(1, Ordering::Relaxed)) {
@@ -220,11 +225,18 @@ impl Depot {
         let allowed = Arc::new(Allowance::new(settings.disk_bytes));
         let mut rings = Vec::with_capacity(Signal::COUNT);
         for (signal, bounds) in Signal::ALL.iter().zip(&settings.bounds) {
-            rings.push(self.ring(extension, *signal, *bounds, &allowed)?);
+            let home = |disk: &Disk| Home::new(&disk.root, extension, *signal);
+            rings.push(self.ring(home, *bounds, &allowed)?.unwrap_or_else(|| Ring::in_memory(*bounds)));
+        }
+        // Its telemetry leaves the extension's state room.
+        let home = |disk: &Disk| Home::of_state(&disk.root, extension);
+        let state = self.ring(home, STATE_BOUNDS, &Arc::new(Allowance::new(u64::MAX)))?;
+        if let Some(state) = &state {
+            self.keeper.watch(std::slice::from_ref(state));
         }
         let Ok(rings) = <[Arc<Ring>; Signal::COUNT]>::try_from(rings) else { unreachable!("a ring for each signal") };
         self.keeper.watch(&rings);
-        Ok(Store::with_rings(rings, settings, redactor))
+        Ok(Store::with_rings(rings, state, settings, redactor))
     }
 
     fn redactor(&self, rules: &Redaction) -> Result<Arc<Redactor>, RedactionError> {
@@ -237,15 +249,15 @@ impl Depot {
         Ok(redactor)
     }
 
+    /// A ring in files, with what is in them; `None` without a data directory.
     fn ring(
         &self,
-        extension: &str,
-        signal: Signal,
+        home: impl FnOnce(&Disk) -> Home,
         bounds: Bounds,
         allowed: &Arc<Allowance>,
-    ) -> Result<Arc<Ring>, DataDirError> {
-        let Some(disk) = &self.disk else { return Ok(Ring::in_memory(bounds)) };
-        let home = Home::new(&disk.root, extension, signal);
+    ) -> Result<Option<Arc<Ring>>, DataDirError> {
+        let Some(disk) = &self.disk else { return Ok(None) };
+        let home = home(disk);
         let ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner).remove(&home.folder);
         let found = ahead.unwrap_or_else(|| home.open()).map_err(|cause| DataDirError::Io {
             path: home.folder.to_path_buf(),
@@ -254,8 +266,7 @@ impl Depot {
         })?;
         if found.damaged > 0 {
             tracing::warn!(
-                extension,
-                signal = signal.as_str(),
+                folder = %home.folder.display(),
                 "stored telemetry is damaged in {} places; what is whole is kept",
                 found.damaged
             );
@@ -266,7 +277,8 @@ impl Depot {
             host: Arc::clone(&disk.allowance),
         };
         let (disk, errands) = (Arc::clone(disk), self.keeper.errands());
-        Ok(Ring::on_disk(bounds, DiskRing::new(home, disk, allowance, errands, Arc::clone(&self.clock)), found))
+        let disk = DiskRing::new(home, disk, allowance, errands, Arc::clone(&self.clock));
+        Ok(Some(Ring::on_disk(bounds, disk, found)))
     }
 
     /// Bytes on the disk that all stores take.

@@ -19,6 +19,8 @@ use crate::segment::{OnDisk, Segment, SegmentFile};
 
 /// The ending of a file that a segment is mapped to.
 const OPEN: &str = "open";
+/// The folder of an extension's state, beside those of its signals.
+const STATE: &str = "state";
 /// The ending of a sealed segment's file that is being written.
 const PART: &str = "part";
 
@@ -105,6 +107,13 @@ impl Home {
     pub(crate) fn new(root: &Path, extension: &str, signal: Signal) -> Self {
         let folder = root.join(EXTENSIONS).join(extension).join(signal.as_str()).into();
         Self { folder, extension: extension.to_owned(), signal }
+    }
+
+    /// The folder of what else is known of an extension: its state, such as the groups of its errors. Its files are like those
+    /// of errors.
+    pub(crate) fn of_state(root: &Path, extension: &str) -> Self {
+        let folder = root.join(EXTENSIONS).join(extension).join(STATE).into();
+        Self { folder, extension: extension.to_owned(), signal: Signal::Error }
     }
 
     /// Names of all files. A folder that is not there is empty.

@@ -10,7 +10,8 @@ use glasshouse_model::{Context, Envelope, Failure, Invocation, Origin, Signal, S
 use crate::cursor::Cursor;
 use crate::frame::Frame;
 use crate::query::{Needs, Order, Query};
-use crate::store::{FLAG_BATCHED, FLAG_CUT, Store, origin_of};
+use crate::ring::Ring;
+use crate::store::{FLAG_BATCHED, FLAG_CUT, origin_of};
 use crate::stored::StoredRing;
 use crate::view::{Chunk, Sequences, Stop, View, Visit};
 
@@ -23,8 +24,8 @@ pub struct Reader {
 
 #[derive(Clone)]
 enum Source {
-    /// A store of this process.
-    Store(Arc<Store>),
+    /// A ring of this process.
+    Ring(Arc<Ring>),
     /// What a host, which may still run, left in its data directory.
     Stored(Arc<StoredRing>),
 }
@@ -84,8 +85,8 @@ pub enum Body<'a> {
 }
 
 impl Reader {
-    pub(crate) fn new(store: Arc<Store>, signal: Signal) -> Self {
-        Self { source: Source::Store(store), signal }
+    pub(crate) fn of_ring(ring: Arc<Ring>, signal: Signal) -> Self {
+        Self { source: Source::Ring(ring), signal }
     }
 
     pub(crate) fn of_stored(ring: Arc<StoredRing>, signal: Signal) -> Self {
@@ -99,8 +100,7 @@ impl Reader {
 
     fn view(&self) -> View {
         match &self.source {
-            Source::Store(store) => {
-                let ring = store.ring(self.signal);
+            Source::Ring(ring) => {
                 // In this order: all records below the number are on the shelf that is looked at then, and what has come since
                 // is left to the next view. The other way round, records of a segment begun meanwhile would seem lost.
                 let next = ring.next_sequence();
@@ -148,6 +148,18 @@ impl Reader {
     /// All records that are kept, oldest first.
     pub fn all(&self) -> Vec<Entry> {
         self.page(1, usize::MAX).entries
+    }
+
+    /// The newest records back to the first that is said to be enough, oldest of them first.
+    pub(crate) fn back_to(&self, mut is_enough: impl FnMut(&Entry) -> bool) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        self.visit(self.view(), 1..u64::MAX, Order::NewestFirst, &Needs::nothing(), &mut |entry| {
+            let enough = is_enough(&entry);
+            entries.push(entry);
+            if enough { ControlFlow::Break(Stop::Enough) } else { ControlFlow::Continue(()) }
+        });
+        entries.reverse();
+        entries
     }
 
     /// A record and up to so many before and after it, oldest first; empty if it is not there any more.
@@ -208,7 +220,7 @@ impl Reader {
     /// The place after the record with this sequence number, to go on from later, also after a restart of the host.
     pub fn cursor(&self, extension: &str, sequence: u64) -> Cursor {
         let incarnation = match &self.source {
-            Source::Store(store) => store.ring(self.signal).shelf().incarnation,
+            Source::Ring(ring) => ring.shelf().incarnation,
             Source::Stored(ring) => ring.incarnation(),
         };
         let incarnation = incarnation.name();
@@ -236,7 +248,7 @@ impl Reader {
     /// The sequence number that the next record gets: a reader that has seen all before it has nothing to read.
     pub fn next_sequence(&self) -> u64 {
         match &self.source {
-            Source::Store(store) => store.ring(self.signal).next_sequence(),
+            Source::Ring(ring) => ring.next_sequence(),
             Source::Stored(ring) => ring.view().next_sequence,
         }
     }
@@ -271,6 +283,16 @@ impl Entry {
     /// What it says.
     pub fn body(&self) -> Result<Body<'_>, Malformed> {
         body(&self.frame, self.chunk.bytes())
+    }
+
+    /// Its kind and its body, as they are stored.
+    pub(crate) fn raw(&self) -> (u8, &[u8]) {
+        (self.frame.kind, self.frame.body(self.chunk.bytes()))
+    }
+
+    /// Its context, as it is stored.
+    pub(crate) fn context(&self) -> &[u8] {
+        self.frame.context(self.chunk.bytes())
     }
 
     /// Who made it.

@@ -2,6 +2,7 @@
 //! runs, has stopped or was killed.
 
 mod digest;
+mod errors;
 mod follow;
 mod lines;
 mod select;
@@ -11,10 +12,11 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use glasshouse::records::{AlertRecord, ErrorRecord, InvocationRecord, LogRecord, MetricRecord, SpanRecord};
+use glasshouse::records::{AlertRecord, InvocationRecord, LogRecord, MetricRecord, SpanRecord};
 use glasshouse::{Cursor, Level, Severity};
 
 use super::{Exit, Format};
+pub(super) use errors::Errors;
 pub(super) use select::Place;
 use select::{Conditions, Selection};
 
@@ -203,12 +205,6 @@ macro_rules! shown {
         }
     };
 }
-
-shown!(
-    /// Show and follow errors: those that extensions reported, and their failures
-    Errors, ErrorsVerb, ErrorsShow, ErrorRecord,
-    "  glasshouse errors show --data-dir data\n  glasshouse errors show --data-dir data 'blame=guest and kind~\"^breach\" since 1d'",
-);
 
 shown!(
     /// Show and follow metric samples
