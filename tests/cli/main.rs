@@ -9,6 +9,7 @@ mod control;
 mod damage;
 mod data_dir;
 mod doctor;
+mod errors;
 mod follow;
 mod kill;
 mod operator;
