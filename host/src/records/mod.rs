@@ -262,6 +262,7 @@ pub(crate) fn shown<T: Display, S: Serializer>(value: &T, serializer: S) -> Resu
 }
 
 /// The same for what need not be there.
+#[expect(clippy::ref_option, reason = "serde passes fields in this form")]
 pub(crate) fn shown_if_any<T: Display, S: Serializer>(value: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
     match value {
         Some(value) => shown(value, serializer),

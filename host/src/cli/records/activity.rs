@@ -73,11 +73,14 @@ impl Activity {
     }
 }
 
+/// Prints a record of an extension's.
+type Print = dyn Fn(&Printer, &str) -> std::io::Result<()>;
+
 /// A record of any signal.
 struct Found {
     time: UnixNanos,
     extension: usize,
-    print: Box<dyn Fn(&Printer, &str) -> std::io::Result<()>>,
+    print: Box<Print>,
 }
 
 struct Looking<'a> {
