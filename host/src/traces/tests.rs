@@ -21,7 +21,8 @@ fn head(id: u8, sequence: u64, end: i64) -> Head {
 }
 
 fn call(id: u8, cause: Option<u8>, start: i64, nanos: u64) -> Work {
-    let cost = Cost { elapsed_nanos: nanos, fuel: Some(nanos * 10), ..Cost::default() };
+    let cost =
+        Cost { elapsed_nanos: nanos - nanos / 4, queued_nanos: nanos / 4, fuel: Some(nanos * 10), ..Cost::default() };
     let invocation = Invocation {
         outcome: Outcome::Ok,
         name: "handle:x",

@@ -38,10 +38,10 @@ pub struct Step {
     pub parent: Option<usize>,
     /// How many steps it lies in.
     pub depth: usize,
-    /// When it started.
+    /// When it started; of a call, when it was put into the mailbox.
     #[serde(serialize_with = "shown")]
     pub start: UnixNanos,
-    /// Its wall time, without the mailbox.
+    /// Its wall time; of a call, with that in the mailbox, since whoever caused it waited for that as well.
     pub elapsed_ns: u64,
     /// What of that is in none of the steps that it caused.
     pub self_ns: u64,
@@ -106,10 +106,10 @@ impl Work {
         }
     }
 
-    /// Its wall time in nanoseconds, without the mailbox.
+    /// Its wall time in nanoseconds; of a call, with that in the mailbox.
     pub fn elapsed_ns(&self) -> u64 {
         match self {
-            Self::Call(call) => call.elapsed_ns,
+            Self::Call(call) => call.wall_ns,
             Self::Span(span) => span.total.elapsed_ns,
         }
     }
@@ -132,9 +132,16 @@ impl Work {
 
     fn start(&self) -> UnixNanos {
         match self {
-            Self::Call(call) => UnixNanos(call.head.time.0.saturating_sub_unsigned(call.elapsed_ns)),
+            Self::Call(call) => UnixNanos(call.head.time.0.saturating_sub_unsigned(call.wall_ns)),
             Self::Span(span) => span.start,
         }
+    }
+
+    /// Whether it is a call that was being served at a time. An extension serves one at a time.
+    fn serves_at(&self, time: UnixNanos) -> bool {
+        let Self::Call(call) = self else { return false };
+        let end = call.head.time;
+        (end.0.saturating_sub_unsigned(call.elapsed_ns)..=end.0).contains(&time.0)
     }
 
     fn id(&self) -> Option<SpanId> {
@@ -288,12 +295,9 @@ impl Forest {
     }
 }
 
-/// An extension's call that was under way at a time. It has one at a time.
+/// An extension's call that was served at a time.
 fn call_at(works: &[(String, Work)], extension: &str, time: UnixNanos) -> Option<usize> {
-    works.iter().position(|(whose, work)| {
-        let Work::Call(call) = work else { return false };
-        whose == extension && work.start() <= time && time <= call.head.time
-    })
+    works.iter().position(|(whose, work)| whose == extension && work.serves_at(time))
 }
 
 /// Finds what each step took by itself, and the critical path.
@@ -351,12 +355,7 @@ fn note(steps: &mut [Step], mut notes: Vec<Note>) -> Vec<Note> {
         let (time, id) = (note.record.head().time, note.record.head().context.as_ref().map(|context| context.span_id));
         let at = id.and_then(|id| by_id.get(&id).copied()).or_else(|| {
             // Its span was not stored: it belongs to the call that was under way.
-            steps.iter().position(|step| {
-                matches!(step.work, Work::Call(_))
-                    && step.extension == note.extension
-                    && step.start <= time
-                    && time.0 <= step.end()
-            })
+            steps.iter().position(|step| step.extension == note.extension && step.work.serves_at(time))
         });
         match at {
             Some(at) => steps[at].notes.push(note),
