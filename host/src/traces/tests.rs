@@ -92,7 +92,7 @@ fn calls_and_spans_are_a_tree_with_a_critical_path() {
 #[test]
 fn what_is_caused_by_something_that_is_not_stored_finds_its_place() {
     // The span that the inner one lies in was not stored; nor was the call that made b.
-    let works = [("a", call(1, None, 0, 100)), ("a", span(3, 2, 10, 10)), ("b", call(5, Some(4), 20, 10))];
+    let works = [("a", call(1, None, 0, 100)), ("a", span(3, 2, 40, 10)), ("b", call(5, Some(4), 60, 10))];
     let trace = trace(works);
     let parents: Vec<_> = trace.steps.iter().map(|step| (step.extension.as_str(), step.parent)).collect();
     assert_eq!(parents, [("a", None), ("a", Some(0)), ("b", None)]);
