@@ -62,6 +62,9 @@ fn a_group_is_resolved_outlives_a_killed_host_and_comes_back_by_a_later_error() 
     assert!(unknown.stderr.contains("`glasshouse errors groups` lists them"), "{unknown:?}");
     let wrong = glasshouse(&place, &["errors", "resolve", id, "--fixed-in", "soon"]).expect_code(2);
     assert!(wrong.stderr.contains("write one such as 1.3.0"), "{wrong:?}");
+    let long = format!("1.0.0-{}", "a".repeat(100));
+    let wrong = glasshouse(&place, &["errors", "resolve", id, "--fixed-in", &long]).expect_code(2);
+    assert!(wrong.stderr.contains("write one such as 1.3.0"), "{wrong:?}");
     let resolve = ["errors", "resolve", id, "--notes", "less \u{1b}[2J steam"];
     let told = glasshouse(&place, &resolve).expect_code(0).stdout;
     assert!(told.contains("an error of version 1.2.0 or a later one"), "{told}");

@@ -5,7 +5,7 @@ mod operations;
 mod tests;
 mod tree;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use glasshouse_model::{Signal, TraceId, UnixNanos};
 use glasshouse_telemetry::{Query, QueryError, Reader};
@@ -16,8 +16,10 @@ use crate::{Extension, StoredExtension};
 pub use operations::Operation;
 pub use tree::{Note, NoteRecord, Step, Trace, Work};
 
-/// Records of one signal of one extension that a trace is made of, at most: more would not be read by anybody.
+/// Records of one signal of one extension that are read at a time, at most: nobody would read more of a trace.
 const RECORDS: usize = 10_000;
+/// Traces that are read at a time: as many ids have room in a query.
+const AT_ONCE: usize = 100;
 /// Traces that are found by one correlation id, at most.
 const TRACES: usize = 100;
 
@@ -70,34 +72,11 @@ impl Traces {
         if id.parse::<TraceId>().is_ok() {
             queries.push(Query::equal("trace", id)?);
         }
-        let mut ids = BTreeSet::new();
+        let mut ended = BTreeMap::new();
         for query in &queries {
-            let heads = self.0.iter().flat_map(|source| source.heads(query));
-            ids.extend(heads.filter_map(|head| Some(head.context?.trace_id)));
+            note_ends(&mut ended, self.0.iter().flat_map(|source| source.heads(query)));
         }
-        let mut traces = ids.into_iter().map(|id| self.trace(id)).collect::<Result<Vec<_>, _>>()?;
-        traces.sort_by_key(|trace| trace.start);
-        traces.drain(..traces.len().saturating_sub(TRACES));
-        Ok(traces)
-    }
-
-    fn trace(&self, id: TraceId) -> Result<Trace, QueryError> {
-        let query = Query::parse(&format!("trace={id} oldest first"), UnixNanos(0))?;
-        let (mut works, mut notes, mut partial) = (Vec::new(), Vec::new(), false);
-        for source in &self.0 {
-            let extension = || source.extension.clone();
-            let calls = source.search::<InvocationRecord>(&query, RECORDS).map(Work::Call);
-            let spans = source.search::<SpanRecord>(&query, RECORDS).map(Work::Span);
-            let before = works.len();
-            works.extend(calls.chain(spans).map(|work| (extension(), work)));
-            let logs = source.search::<LogRecord>(&query, RECORDS).map(NoteRecord::Log);
-            let errors = source.search::<ErrorRecord>(&query, RECORDS).map(NoteRecord::Error);
-            let alerts = source.search::<AlertRecord>(&query, RECORDS).map(NoteRecord::Alert);
-            let noted = notes.len();
-            notes.extend(logs.chain(errors).chain(alerts).map(|record| Note { extension: extension(), record }));
-            partial |= works.len() - before >= RECORDS || notes.len() - noted >= RECORDS;
-        }
-        Ok(tree::grow(id, works, notes, partial))
+        self.of_newest(ended, TRACES)
     }
 
     /// The newest traces that have calls which a query asks for, at most `limit`, the earliest first.
@@ -106,17 +85,55 @@ impl Traces {
     ///
     /// None that is known of: the queries that are made here are sound.
     pub fn newest(&self, query: &Query, limit: usize) -> Result<Vec<Trace>, QueryError> {
-        let mut ended: Vec<(UnixNanos, TraceId)> = Vec::new();
+        let mut ended = BTreeMap::new();
         for source in &self.0 {
-            let calls = source.search::<InvocationRecord>(query, RECORDS);
-            ended.extend(calls.filter_map(|call| Some((call.head.time, call.head.context?.trace_id))));
+            note_ends(&mut ended, source.search::<InvocationRecord>(query, RECORDS).map(|call| call.head));
         }
-        ended.sort_unstable_by(|one, other| other.cmp(one));
-        let mut known = BTreeSet::new();
-        ended.retain(|(_, id)| known.len() < limit && known.insert(*id));
-        let mut traces = ended.into_iter().map(|(_, id)| self.trace(id)).collect::<Result<Vec<_>, _>>()?;
+        self.of_newest(ended, limit)
+    }
+
+    /// Those of these traces that ended last, the earliest of them first.
+    fn of_newest(&self, ended: BTreeMap<TraceId, UnixNanos>, limit: usize) -> Result<Vec<Trace>, QueryError> {
+        let mut newest: Vec<_> = ended.into_iter().map(|(id, time)| (time, id)).collect();
+        newest.sort_unstable_by(|one, other| other.cmp(one));
+        newest.truncate(limit);
+        let ids: Vec<_> = newest.into_iter().map(|(_, id)| id).collect();
+        let mut traces = Vec::with_capacity(ids.len());
+        for ids in ids.chunks(AT_ONCE) {
+            traces.extend(self.read(ids)?);
+        }
         traces.sort_by_key(|trace| trace.start);
         Ok(traces)
+    }
+
+    /// Reads all that is stored of some traces, going through each store once.
+    fn read(&self, ids: &[TraceId]) -> Result<Vec<Trace>, QueryError> {
+        let list = ids.iter().map(|id| format!("\"{id}\"")).collect::<Vec<_>>().join(", ");
+        let query = Query::parse(&format!("trace in ({list}) oldest first"), UnixNanos(0))?;
+        let (mut works, mut notes, mut partial) = (BTreeMap::<_, Vec<_>>::new(), BTreeMap::<_, Vec<_>>::new(), false);
+        for source in &self.0 {
+            let extension = || source.extension.clone();
+            let calls = source.search::<InvocationRecord>(&query, RECORDS).map(Work::Call);
+            let spans = source.search::<SpanRecord>(&query, RECORDS).map(Work::Span);
+            let logs = source.search::<LogRecord>(&query, RECORDS).map(NoteRecord::Log);
+            let errors = source.search::<ErrorRecord>(&query, RECORDS).map(NoteRecord::Error);
+            let alerts = source.search::<AlertRecord>(&query, RECORDS).map(NoteRecord::Alert);
+            let (mut worked, mut noted) = (0, 0);
+            for work in calls.chain(spans) {
+                worked += 1;
+                works.entry(trace_of(work.head())).or_default().push((extension(), work));
+            }
+            for record in logs.chain(errors).chain(alerts) {
+                noted += 1;
+                notes.entry(trace_of(record.head())).or_default().push(Note { extension: extension(), record });
+            }
+            partial |= worked >= RECORDS || noted >= RECORDS;
+        }
+        let trace = |id: &TraceId| {
+            let (works, notes) = (works.remove(&Some(*id)), notes.remove(&Some(*id)));
+            tree::grow(*id, works.unwrap_or_default(), notes.unwrap_or_default(), partial)
+        };
+        Ok(ids.iter().map(trace).collect())
     }
 
     /// What calls and spans that a query asks for took, by extension and name, those that took the longest in all first.
@@ -138,5 +155,20 @@ impl Source {
     fn heads(&self, query: &Query) -> impl Iterator<Item = Head> {
         let entries = self.readers.iter().flat_map(|reader| reader.search(&self.extension, query, RECORDS));
         entries.map(|entry| entry.envelope().into())
+    }
+}
+
+/// The trace that a record is of.
+fn trace_of(head: &Head) -> Option<TraceId> {
+    head.context.as_ref().map(|context| context.trace_id)
+}
+
+/// Notes until when there are records of which traces.
+fn note_ends(ended: &mut BTreeMap<TraceId, UnixNanos>, heads: impl Iterator<Item = Head>) {
+    for head in heads {
+        if let Some(id) = trace_of(&head) {
+            let last = ended.entry(id).or_insert(head.time);
+            *last = (*last).max(head.time);
+        }
     }
 }
