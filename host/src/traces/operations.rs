@@ -19,7 +19,7 @@ pub struct Operation {
     pub count: u64,
     /// How many of them failed, or answered an error.
     pub failed: u64,
-    /// Their wall time in all, in nanoseconds.
+    /// Their wall time in all, without the mailbox, in nanoseconds.
     pub total_ns: u64,
     /// The time that half of them took at most.
     pub p50_ns: u64,
@@ -46,7 +46,7 @@ impl Operations {
     pub(super) fn add(&mut self, extension: &str, work: &Work) {
         let key = (extension.to_owned(), work.name().to_owned(), matches!(work, Work::Span(_)));
         let taken = self.0.entry(key).or_default();
-        taken.nanos.push(work.elapsed_ns());
+        taken.nanos.push(work.served_ns());
         taken.failed += u64::from(work.failed());
         taken.fuel = taken.fuel.into_iter().chain(work.fuel()).reduce(u64::saturating_add);
     }

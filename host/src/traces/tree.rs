@@ -114,6 +114,14 @@ impl Work {
         }
     }
 
+    /// The same, without the mailbox.
+    pub fn served_ns(&self) -> u64 {
+        match self {
+            Self::Call(call) => call.elapsed_ns,
+            Self::Span(span) => span.total.elapsed_ns,
+        }
+    }
+
     /// Its fuel, that of spans in it included.
     pub fn fuel(&self) -> Option<u64> {
         match self {
