@@ -47,11 +47,28 @@ impl Context {
         if legal && (1..=limits::CONTEXT_BYTES).contains(&text.len()) { Ok(()) } else { Err(InvalidContext { what }) }
     }
 
+    /// Whether it has more than its ids.
+    #[inline]
+    pub fn has_texts(&self) -> bool {
+        self.correlation_id.is_some() || self.user.is_some() || self.tenant.is_some()
+    }
+
     /// Appends the context as it stands in a stored record.
+    #[inline]
     pub fn encode(&self, buffer: &mut Vec<u8>) {
+        let mut ids = [0; 24];
+        ids[..16].copy_from_slice(&self.trace_id.0);
+        ids[16..].copy_from_slice(&self.span_id.0);
+        buffer.extend_from_slice(&ids);
+        if self.has_texts() {
+            self.encode_texts(buffer);
+        } else {
+            buffer.push(0);
+        }
+    }
+
+    fn encode_texts(&self, buffer: &mut Vec<u8>) {
         let parts = [(&self.correlation_id, FLAG_CORRELATION), (&self.user, FLAG_USER), (&self.tenant, FLAG_TENANT)];
-        buffer.extend_from_slice(&self.trace_id.0);
-        buffer.extend_from_slice(&self.span_id.0);
         buffer.push(parts.iter().filter(|(part, _)| part.is_some()).map(|(_, flag)| flag).sum());
         for text in parts.iter().filter_map(|(part, _)| part.as_ref()) {
             put_str(buffer, text);

@@ -128,6 +128,7 @@ impl Cost {
     }
 
     /// Brings parts that were measured apart into the time that they are parts of, so that they add up.
+    #[inline]
     #[must_use]
     pub fn balanced(mut self) -> Self {
         let mut left = self.elapsed_nanos;
@@ -155,6 +156,7 @@ pub struct Transfer {
 
 impl Transfer {
     /// What was transferred since an earlier reading.
+    #[inline]
     #[must_use]
     pub fn since(self, earlier: Self) -> Self {
         Self {

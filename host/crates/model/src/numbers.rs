@@ -6,18 +6,26 @@ use glasshouse_wire::{Malformed, Reader};
 const WIDE: usize = size_of::<u64>();
 
 /// Appends numbers: first how many bytes each has, half a byte each, then their bytes, the lowest first.
+#[inline]
 pub(crate) fn put_numbers<const N: usize>(buffer: &mut Vec<u8>, numbers: [u64; N]) {
+    const { assert!(N * 4 <= u128::BITS as usize, "half a byte each") };
     let lengths_at = buffer.len();
-    let mut at = lengths_at + N.div_ceil(2);
+    let numbers_at = lengths_at + N.div_ceil(2);
     // Each number is written whole, and the next one over what it had no use for.
-    buffer.resize(at + N * WIDE, 0);
+    buffer.resize(numbers_at + N * WIDE, 0);
+    let (head, places) = buffer[lengths_at..].split_at_mut(N.div_ceil(2));
+    let (mut lengths, mut at) = (0_u128, 0);
     for (index, number) in numbers.into_iter().enumerate() {
+        if number == 0 {
+            continue;
+        }
         let bytes = (u64::BITS - number.leading_zeros()).div_ceil(u8::BITS) as usize;
-        buffer[at..at + WIDE].copy_from_slice(&number.to_le_bytes());
-        buffer[lengths_at + index / 2] |= (bytes as u8) << (index % 2 * 4);
+        places[at..at + WIDE].copy_from_slice(&number.to_le_bytes());
+        lengths |= (bytes as u128) << (index * 4);
         at += bytes;
     }
-    buffer.truncate(at);
+    head.copy_from_slice(&lengths.to_le_bytes()[..N.div_ceil(2)]);
+    buffer.truncate(numbers_at + at);
 }
 
 /// Reads what [`put_numbers`] wrote.

@@ -44,7 +44,7 @@ impl Instance {
 
     /// Calls its handler.
     pub async fn handle(&mut self, event: Event) -> Result<Reply, CallError> {
-        told(self.sandbox.invoke(Job::Handle(event), Trigger::default(), 0).await).0
+        told(self.sandbox.invoke(&mut Job::handle(event), &mut Trigger::default(), 0).await).0
     }
 }
 

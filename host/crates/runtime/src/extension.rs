@@ -134,28 +134,36 @@ impl From<TraceParent> for Trigger {
     }
 }
 
-impl Trigger {
-    /// The trigger of a call that `caller` makes while it serves this one, and waits for.
-    pub(crate) fn called_by(&self, caller: &ExtensionId, context: &Context, cause: SpanId) -> Self {
+impl Chain {
+    /// The trigger of a call that `caller` makes while it serves what came about so, and waits for.
+    pub(crate) fn called_by(&self, caller: &ExtensionId, context: &Context, cause: SpanId) -> Trigger {
         let mut next = self.published(context, cause);
-        next.chain.waiting.clone_from(&self.chain.waiting);
+        next.chain.waiting.clone_from(&self.waiting);
         next.chain.waiting.push(caller.clone());
         next
     }
 
-    /// The trigger of an event that is published while this one is served, and that nobody waits for. `cause` is the own span
-    /// of the call that serves this one.
-    pub(crate) fn published(&self, context: &Context, cause: SpanId) -> Self {
-        Self {
+    /// The trigger of an event that is published while what came about so is served, and that nobody waits for. `cause` is
+    /// the own span of the call that serves it.
+    pub(crate) fn published(&self, context: &Context, cause: SpanId) -> Trigger {
+        Trigger {
             correlation_id: context.correlation_id.clone(),
             user: context.user.clone(),
             tenant: context.tenant.clone(),
             trace_id: Some(context.trace_id),
             parent: Some(context.span_id),
-            chain: Chain { waiting: Vec::new(), hops: self.chain.hops + 1, cause: Some(cause) },
+            chain: Self { waiting: Vec::new(), hops: self.hops + 1, cause: Some(cause) },
         }
     }
 
+    /// The own span of the call of another extension that made it.
+    #[inline]
+    pub(crate) fn cause(&self) -> Option<SpanId> {
+        self.cause
+    }
+}
+
+impl Trigger {
     /// Whether a call of `target` would nest too deeply, or come back to an extension that waits for it.
     pub(crate) fn would_cycle(&self, target: &ExtensionId) -> bool {
         self.is_too_deep() || self.chain.waiting.contains(target)
@@ -164,11 +172,6 @@ impl Trigger {
     /// Whether too many calls and events led to it: extensions that answer events with events would go on for ever.
     pub(crate) fn is_too_deep(&self) -> bool {
         self.chain.hops >= limits::CALL_DEPTH
-    }
-
-    /// The own span of the call of another extension that made it.
-    pub(crate) fn cause(&self) -> Option<SpanId> {
-        self.chain.cause
     }
 
     /// Whether it comes from outside of the host.

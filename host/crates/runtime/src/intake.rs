@@ -132,12 +132,12 @@ impl Intake {
         &self.context_bytes
     }
 
+    #[inline]
     pub(crate) fn set_context(&mut self, context: Context) {
-        let mut bytes = std::mem::take(&mut self.context_bytes);
-        bytes.clear();
-        self.encode_context(&context, &mut bytes);
-        self.context_bytes = bytes;
         self.context = context;
+        self.context_bytes.clear();
+        let redacted = self.recorder.redactor().redact_context(&self.context);
+        redacted.as_ref().unwrap_or(&self.context).encode(&mut self.context_bytes);
     }
 
     /// Appends a context as it is stored. What is passed on to others is left as it is; what is stored is not.
@@ -172,9 +172,14 @@ impl Intake {
         }
     }
 
-    /// Begins an invocation at a time in `Clock::monotonic_nanos`.
-    pub(crate) fn begin_invocation(&self, budget: &TelemetryBudget, began_at: u64) {
+    /// Takes no more than a budget allows from now on.
+    pub(crate) fn settle(&self, budget: &TelemetryBudget) {
         self.cuts.set(Cuts::new(budget));
+    }
+
+    /// Begins an invocation at a time in `Clock::monotonic_nanos`.
+    #[inline]
+    pub(crate) fn begin_invocation(&self, began_at: u64) {
         self.began_at.set(began_at);
         self.flushed_at.set(None);
     }
@@ -370,14 +375,15 @@ impl Intake {
         let cut = !self.cuts.get().fits(record, body.len());
         let body = if cut { self.cuts.get().cut(record) } else { body.to_owned() };
         let earlier = self.panic.replace(Some(PanicReport { message, location, body, cut }));
-        self.store_panic(earlier);
+        if let Some(earlier) = earlier {
+            self.store_panic(&earlier);
+        }
     }
 
     /// Stores the report of a panic that no trap followed.
-    fn store_panic(&self, report: Option<PanicReport>) {
-        if let Some(report) = report
-            && self.recorder.is_on(Signal::Error)
-        {
+    #[cold]
+    fn store_panic(&self, report: &PanicReport) {
+        if self.recorder.is_on(Signal::Error) {
             self.store(Arrival::AtOnce, Signal::Error, wire::KIND_ERROR, &report.body, report.cut, Worth::Urgent);
         }
     }
@@ -396,8 +402,11 @@ impl Intake {
     }
 
     /// Forgets what belongs to the invocation that ended.
+    #[inline]
     pub(crate) fn end_invocation(&self) {
-        self.store_panic(self.take_panic());
+        if let Some(panic) = self.take_panic() {
+            self.store_panic(&panic);
+        }
         self.malformed.set(0);
     }
 

@@ -49,6 +49,8 @@ pub(crate) struct Measured {
     pub(crate) cpu_estimated: bool,
     /// Wall time of its polls.
     pub(crate) polled_nanos: u64,
+    /// When the last of them ended, in `Clock::monotonic_nanos`.
+    pub(crate) ended_at: u64,
 }
 
 /// What a call goes by while it runs.
@@ -115,5 +117,5 @@ pub(crate) async fn run<F: Future>(mut call: Pin<&mut F>, conditions: Conditions
         Poll::Pending
     });
     let ended = ended.await;
-    (ended, measured)
+    (ended, Measured { ended_at: paused_at, ..measured })
 }

@@ -10,8 +10,7 @@ use glasshouse_model::invocation::{Cost, HostUses};
 use glasshouse_model::settings::Settings;
 use glasshouse_model::standing::Spent;
 use glasshouse_model::{
-    Clock, Context, Digest, ExtensionId, Failure, FailureKind, Invocation, Origin, Outcome, SpanCost, SpanId, TraceId,
-    UnixNanos,
+    Clock, Digest, ExtensionId, Failure, FailureKind, Invocation, Origin, Outcome, SpanCost, UnixNanos,
 };
 use glasshouse_telemetry::{CleanNames, Head, Recorder};
 use tokio::sync::watch;
@@ -104,10 +103,21 @@ impl Exports {
 pub(crate) enum Job {
     Init,
     Shutdown,
-    Handle(Event),
+    /// Made by [`Job::handle`].
+    Handle(handler::Event),
     Collect,
     CheckHealth,
-    Embedder(String, EmbedderCall),
+    /// Its name, and what to call until that is called.
+    Embedder(String, Option<EmbedderCall>),
+}
+
+impl Job {
+    /// Passes an event to the handler.
+    #[inline]
+    pub(crate) fn handle(event: Event) -> Self {
+        let Event { name, content_type, payload } = event;
+        Self::Handle(handler::Event { name, content_type, payload })
+    }
 }
 
 /// How a call ended for its caller.
@@ -145,6 +155,8 @@ impl Answer {
 pub(crate) struct Sandbox {
     blueprint: Arc<Blueprint>,
     settings: Settled,
+    /// The settings that the store goes by.
+    in_force: Option<Arc<Settings>>,
     store: Store<State>,
     /// `None` until it is made, and after a call that did not come to its end: such an instance cannot be entered.
     instance: Option<Box<Live>>,
@@ -211,6 +223,7 @@ impl Blueprint {
         let mut sandbox = Sandbox {
             blueprint: Arc::clone(self),
             settings: settled,
+            in_force: None,
             store,
             instance: None,
             phase,
@@ -223,7 +236,7 @@ impl Blueprint {
             clean_names: CleanNames::default(),
             spent: Spent::default(),
         };
-        match sandbox.invoke(Job::Init, Trigger::default(), 0).await {
+        match sandbox.invoke(&mut Job::Init, &mut Trigger::default(), 0).await {
             Answer::Failed(failure) => Err(BuildError::Failed(failure)),
             Answer::Cancelled => Err(BuildError::Cancelled),
             _ => Ok(sandbox),
@@ -273,21 +286,26 @@ impl Sandbox {
         self.instance.is_some()
     }
 
-    /// Makes a call, as an invocation with a context, a budget and a record of its own.
-    pub(crate) async fn invoke(&mut self, job: Job, trigger: Trigger, queued_nanos: u64) -> Answer {
+    /// Makes a call, as an invocation with a context, a budget and a record of its own. What it needs of the job and of the
+    /// trigger it takes out of them: to move them along costs a short call more than most else.
+    pub(crate) async fn invoke(&mut self, job: &mut Job, trigger: &mut Trigger, queued_nanos: u64) -> Answer {
         let blueprint = &*self.blueprint;
         let settings = self.settings.load();
         let budget = &settings.budget;
-        self.store.set_hostcall_fuel(budget.host_data_per_call as usize);
-        self.store.set_max_component_handles(budget.handles);
-        let (counts, input_bytes, deadline) = match &job {
+        if !self.in_force.as_ref().is_some_and(|in_force| Arc::ptr_eq(in_force, settings)) {
+            self.store.set_max_component_handles(budget.handles);
+            self.store.set_hostcall_fuel(budget.host_data_per_call as usize);
+            self.store.data_mut().settle(budget);
+            self.in_force = Some(Arc::clone(settings));
+        }
+        let (counts, input_bytes, deadline) = match job {
             Job::Init | Job::Collect | Job::CheckHealth => (false, 0, budget.deadline),
             Job::Shutdown => (false, 0, budget.deadline.min(SHUTDOWN_DEADLINE)),
             Job::Handle(event) => (true, event.payload.len() as u64, budget.deadline),
             Job::Embedder(..) => (true, 0, budget.deadline),
         };
         self.name.clear();
-        name_job(&mut self.name, &job);
+        name_job(&mut self.name, job);
         let began_at = blueprint.clock.monotonic_nanos();
         self.store.data_mut().begin_invocation(trigger, budget, began_at, deadline);
         let state = self.store.data();
@@ -299,9 +317,10 @@ impl Sandbox {
         }
         let ticking = blueprint.machine.ticker.as_ref().map(Ticker::tick);
         let live = self.instance.take();
+        let mut answer = Answer::Done;
         let (mut ended, measured) = {
-            // Where it stays: moving what it may become costs a short call more than most else.
-            let call = pin!(perform(blueprint, settings, &mut self.store, live, job));
+            // Where it stays, and so does what comes of it.
+            let call = pin!(perform(blueprint, settings, &mut self.store, live, job, &mut answer));
             let conditions = Conditions {
                 start: began_at,
                 deadline,
@@ -319,7 +338,8 @@ impl Sandbox {
         drop(ticking);
 
         let fuel_left = fuel.and_then(|_| self.store.get_fuel().ok());
-        let goes_on = matches!(&ended, Ended::Finished(Ok((_, answer))) if !matches!(answer, Answer::Failed(_)));
+        // One whose `init` refused is never called.
+        let goes_on = matches!(ended, Ended::Finished(Ok(_))) && !matches!(answer, Answer::Failed(_));
         if !goes_on && recover_batch(&self.store) {
             tokio::task::yield_now().await;
         }
@@ -334,28 +354,23 @@ impl Sandbox {
         let state = self.store.data();
         let (component, limiter, imports) = (blueprint.component, &state.limiter, &state.imports);
         let circumstances = || Circumstances { call: self.name.clone(), component, budget, limiter, imports, panic };
-        let mut answer = match ended {
-            Ended::Finished(Ok((live, answer))) => {
-                // One whose `init` refused is never called.
-                self.instance = (!matches!(answer, Answer::Failed(_))).then_some(live);
-                answer
-            }
+        match ended {
+            Ended::Finished(Ok(live)) => self.instance = goes_on.then_some(live),
             Ended::Finished(Err(error)) if is_overdue(&error) => {
-                Answer::Failed(Box::new(deadline_failure(circumstances(), measured.cpu_nanos, Some(&error))))
+                answer = failed(deadline_failure(circumstances(), measured.cpu_nanos, Some(&error)));
             }
-            Ended::Finished(Err(error)) => Answer::Failed(Box::new(classify(&error, circumstances()))),
-            Ended::DeadlinePassed => {
-                Answer::Failed(Box::new(deadline_failure(circumstances(), measured.cpu_nanos, None)))
-            }
-            Ended::TooManyHostCalls => Answer::Failed(Box::new(host_calls_failure(circumstances(), None))),
-            Ended::Cancelled => Answer::Cancelled,
-        };
+            Ended::Finished(Err(error)) => answer = failed(classify(&error, circumstances())),
+            Ended::DeadlinePassed => answer = failed(deadline_failure(circumstances(), measured.cpu_nanos, None)),
+            Ended::TooManyHostCalls => answer = failed(host_calls_failure(circumstances(), None)),
+            Ended::Cancelled => answer = Answer::Cancelled,
+        }
         match &mut answer {
             Answer::Failed(failure) => blueprint.recorder.redactor().redact_failure(failure),
             Answer::Health(checks) => checks.iter_mut().for_each(|check| check.redact(blueprint.recorder.redactor())),
             _ => {}
         }
-        let ended_at = blueprint.clock.monotonic_nanos();
+        // What comes after the guest's own part is worth another look at the clock where that is much.
+        let ended_at = if goes_on { measured.ended_at } else { blueprint.clock.monotonic_nanos() };
         let elapsed_nanos = ended_at.saturating_sub(began_at);
         let (idle_nanos, yielded_nanos) = (self.pulse.idle_nanos(), self.pulse.yielded_nanos());
         let cost = Cost {
@@ -374,7 +389,8 @@ impl Sandbox {
             memory_delta_bytes: limiter.bytes().saturating_sub(memory_before),
             memory_peak_bytes: limiter.peak(),
             transfer: self.pulse.transferred().since(transferred_before),
-        };
+        }
+        .balanced();
         self.spent = Spent {
             began_at,
             elapsed_nanos: cost.elapsed_nanos,
@@ -382,28 +398,28 @@ impl Sandbox {
             cpu_nanos: cost.cpu_nanos,
             memory_bytes: cost.memory_bytes,
         };
-        self.record(&answer, cut, cost.balanced(), input_bytes, counts, ended_at);
+        self.record(&answer, cut, &cost, input_bytes, counts, ended_at);
         self.blueprint.recorder.govern(&*self.blueprint.clock, ended_at, 0);
         answer
     }
 
     /// Stores the invocation, which ended at a time in `Clock::monotonic_nanos`, and its failure if it is one; `cut` tells
     /// whether what is known of that was cut.
-    fn record(&mut self, answer: &Answer, cut: bool, cost: Cost, input_bytes: u64, counts: bool, ended_at: u64) {
+    fn record(&mut self, answer: &Answer, cut: bool, cost: &Cost, input_bytes: u64, counts: bool, ended_at: u64) {
         let intake = &self.store.data().intake;
         let outcome = answer.outcome();
-        intake.recorder().ledger().add(outcome, &cost, counts);
+        intake.recorder().ledger().add(outcome, cost, counts);
         if let Answer::Failed(failure) = answer {
             let head = head(intake, intake.clock().now(), cut);
             store_failure(intake.recorder(), head, failure, &mut self.scratch);
         }
         self.store.data_mut().leave_scopes();
-        let State { intake, imports, trigger, .. } = self.store.data();
+        let State { intake, imports, chain, parent, .. } = self.store.data();
         let output_bytes = if let Answer::Reply(reply) = answer { reply.payload.len() as u64 } else { 0 };
         self.scratch.clear();
         let host = HostUses::encode(&mut self.host_uses, imports.uses());
-        let (parent, cause) = (trigger.parent, trigger.cause());
-        Invocation { outcome, name: &self.name, parent, cause, cost, host, input_bytes, output_bytes }
+        let (name, parent, cause) = (self.name.as_str(), *parent, chain.cause());
+        Invocation { outcome, name, parent, cause, cost: *cost, host, input_bytes, output_bytes }
             .encode(&mut self.scratch);
         let head = head(intake, intake.clock().at(ended_at), false);
         intake.recorder().append_invocation(head, &self.scratch, &self.name, &mut self.clean_names);
@@ -425,6 +441,10 @@ fn head(intake: &Intake, time: UnixNanos, cut: bool) -> Head<'_> {
     Head { time, origin: Origin::Host, cut, batched: false, context: intake.context_bytes() }
 }
 
+fn failed(failure: Failure) -> Answer {
+    Answer::Failed(Box::new(failure))
+}
+
 /// An invocation's name: the export, and for `handle` the event.
 fn name_job(name: &mut String, job: &Job) {
     let (export, event) = match job {
@@ -442,14 +462,15 @@ fn name_job(name: &mut String, job: &Job) {
     }
 }
 
-/// Does the job, and gives the instance back if it can be entered again.
+/// Does the job, says what came of it, and gives the instance back if it can be entered again.
 async fn perform(
     blueprint: &Blueprint,
     settings: &Settings,
     store: &mut Store<State>,
     live: Option<Box<Live>>,
-    job: Job,
-) -> wasmtime::Result<(Box<Live>, Answer)> {
+    job: &mut Job,
+    answer: &mut Answer,
+) -> wasmtime::Result<Box<Live>> {
     let live = if let Some(live) = live {
         live
     } else {
@@ -468,13 +489,13 @@ async fn perform(
             instance,
         })
     };
-    let answer = match job {
+    *answer = match job {
         Job::Init => match &live.lifecycle {
             Some(lifecycle) => {
                 let config = serde_json::Value::Object(settings.config.clone()).to_string();
                 match lifecycle.call_init(&mut *store, &config).await? {
                     Ok(()) => Answer::Done,
-                    Err(reason) => Answer::Failed(Box::new(Failure {
+                    Err(reason) => failed(Failure {
                         kind: FailureKind::InitRefused,
                         message: glasshouse_model::text::cut(&reason, glasshouse_model::limits::TEXT_BYTES).to_owned(),
                         call: "init".into(),
@@ -482,7 +503,7 @@ async fn perform(
                         location: None,
                         frames: Vec::new(),
                         evidence: Vec::new(),
-                    })),
+                    }),
                 }
             }
             None => Answer::Done,
@@ -506,22 +527,20 @@ async fn perform(
             None => Answer::Health(Vec::new()),
         },
         Job::Handle(event) => match &live.handler {
-            Some(handler) => {
-                let event =
-                    handler::Event { name: event.name, content_type: event.content_type, payload: event.payload };
-                match handler.call_handle(&mut *store, &event).await? {
-                    Ok(reply) => Answer::Reply(Reply { content_type: reply.content_type, payload: reply.payload }),
-                    Err(error) => Answer::Error(error.into()),
-                }
-            }
+            Some(handler) => match handler.call_handle(&mut *store, event).await? {
+                Ok(reply) => Answer::Reply(Reply { content_type: reply.content_type, payload: reply.payload }),
+                Err(error) => Answer::Error(error.into()),
+            },
             None => Answer::NoHandler,
         },
         Job::Embedder(_, call) => {
-            call(&mut *store, &live.instance).await?;
+            if let Some(call) = call.take() {
+                call(&mut *store, &live.instance).await?;
+            }
             Answer::Done
         }
     };
-    Ok((live, answer))
+    Ok(live)
 }
 
 impl From<handler::HandlerError> for HandlerError {
@@ -532,22 +551,4 @@ impl From<handler::HandlerError> for HandlerError {
             handler::HandlerError::Failed((kind, message)) => Self::Failed { kind, message },
         }
     }
-}
-
-impl Trigger {
-    /// The context of the invocation that this trigger causes.
-    pub(crate) fn context(&self, ids: &mut Ids) -> Context {
-        Context {
-            trace_id: self.trace_id.unwrap_or_else(|| new_trace_id(ids)),
-            span_id: SpanId(ids.draw().to_be_bytes()),
-            correlation_id: self.correlation_id.clone(),
-            user: self.user.clone(),
-            tenant: self.tenant.clone(),
-        }
-    }
-}
-
-/// Sixteen bytes that are not all zero. (Drawing from a range of 128 bits would cost a long division.)
-fn new_trace_id(ids: &mut Ids) -> TraceId {
-    TraceId((u128::from(ids.draw()) << 64 | u128::from(ids.draw())).to_be_bytes())
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use glasshouse_model::settings::Budget;
-use glasshouse_model::{Clock, Context, ExtensionId, HostFunction};
+use glasshouse_model::{Clock, Context, ExtensionId, HostFunction, SpanId, TraceId};
 use glasshouse_telemetry::Recorder;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::filesystem::WasiFilesystemCtxView;
@@ -13,7 +13,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::denials::{Denials, Denied, DeniedBy};
 use crate::determinism::{GuestClock, Ids};
-use crate::extension::Trigger;
+use crate::extension::{Chain, Trigger};
 use crate::grants::Reachable;
 use crate::host::batch::SharedBatch;
 use crate::host::context::Scopes;
@@ -51,7 +51,9 @@ pub struct State {
     pub(crate) scopes: Scopes,
     /// What the guest asks of the host.
     pub(crate) imports: Imports,
-    pub(crate) trigger: Trigger,
+    /// How the present invocation came about, and the span that caused it.
+    pub(crate) chain: Chain,
+    pub(crate) parent: Option<SpanId>,
     /// When the present invocation has to be done, in `Clock::monotonic_nanos`.
     pub(crate) deadline_at: u64,
     /// What the present invocation may still pass through calls that cannot yield to the neighbours, in bytes.
@@ -98,7 +100,8 @@ impl State {
             intake: Intake::new(parts.recorder, parts.clock),
             spans: Spans::new(parts.ids),
             scopes: Scopes::default(),
-            trigger: Trigger::default(),
+            chain: Chain::default(),
+            parent: None,
             deadline_at: 0,
             data_left: 0,
             counts_fuel: parts.counts_fuel,
@@ -186,23 +189,45 @@ impl State {
         Reading::take(&self.intake, &self.imports, &self.limiter, fuel_left)
     }
 
-    /// Starts an invocation: whose work it is, and a clean slate. `began_at` is in `Clock::monotonic_nanos`.
-    pub(crate) fn begin_invocation(&mut self, trigger: Trigger, budget: &Budget, began_at: u64, deadline: Duration) {
-        let context = trigger.context(&mut self.spans.ids);
-        self.trigger = trigger;
+    /// Goes by a budget from now on, as far as it is not for one call.
+    pub(crate) fn settle(&mut self, budget: &Budget) {
+        self.intake.settle(&budget.telemetry);
+        self.limiter.set_bounds(budget.into());
+        self.table.set_max_capacity(budget.resources);
+    }
+
+    /// Starts an invocation: whose work it is, which is taken out of the trigger, and a clean slate. `began_at` is in
+    /// `Clock::monotonic_nanos`.
+    #[inline]
+    pub(crate) fn begin_invocation(
+        &mut self,
+        trigger: &mut Trigger,
+        budget: &Budget,
+        began_at: u64,
+        deadline: Duration,
+    ) {
+        let ids = &mut self.spans.ids;
+        let context = Context {
+            trace_id: trigger.trace_id.unwrap_or_else(|| new_trace_id(ids)),
+            span_id: SpanId(ids.draw().to_be_bytes()),
+            correlation_id: trigger.correlation_id.take(),
+            user: trigger.user.take(),
+            tenant: trigger.tenant.take(),
+        };
+        self.parent = trigger.parent;
+        self.chain = std::mem::take(&mut trigger.chain);
         self.deadline_at = began_at.saturating_add(deadline.as_nanos() as u64);
-        self.intake.begin_invocation(&budget.telemetry, began_at);
+        self.intake.begin_invocation(began_at);
         self.imports.begin(budget.host_calls_per_call);
         self.data_left = budget.host_data_per_call.saturating_mul(CALLS_WORTH_OF_DATA);
         self.intake.set_context(context);
         self.stdio.set_context(self.intake.context_bytes());
-        self.limiter.set_bounds(budget.into());
         self.limiter.start_call();
-        self.table.set_max_capacity(budget.resources);
     }
 
     /// Ends an invocation: the spans that the guest left open are closed. Its scopes stay in force, so that a failure
     /// belongs to whom the guest worked for.
+    #[inline]
     pub(crate) fn end_invocation(&mut self, fuel_left: Option<u64>) {
         if self.spans.is_any_open() {
             let reading = self.reading(fuel_left);
@@ -214,11 +239,17 @@ impl State {
     }
 
     /// Leaves the scopes that the guest left open: the context is again that of the invocation itself.
+    #[inline]
     pub(crate) fn leave_scopes(&mut self) {
         if self.scopes.end() {
             self.enter_innermost_scope();
         }
     }
+}
+
+/// Sixteen bytes that are not all zero. (Drawing from a range of 128 bits would cost a long division.)
+fn new_trace_id(ids: &mut Ids) -> TraceId {
+    TraceId((u128::from(ids.draw()) << 64 | u128::from(ids.draw())).to_be_bytes())
 }
 
 impl WasiView for State {

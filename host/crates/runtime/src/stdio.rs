@@ -2,6 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
@@ -26,7 +27,13 @@ const WRITTEN_BEFORE_YIELD: usize = 256 * 1024;
 
 /// Both streams of an instance. Cheap to clone: they share their state.
 #[derive(Clone)]
-pub(crate) struct Stdio(Arc<Mutex<Shared>>);
+pub(crate) struct Stdio(Arc<Streams>);
+
+struct Streams {
+    /// Whether something is written and not stored yet: most calls write nothing.
+    is_pending: AtomicBool,
+    shared: Mutex<Shared>,
+}
 
 struct Shared {
     recorder: Recorder,
@@ -59,7 +66,7 @@ impl Stream {
 
 impl Stdio {
     pub(crate) fn new(recorder: Recorder, clock: Arc<dyn Clock>, pulse: Arc<Pulse>) -> Self {
-        Self(Arc::new(Mutex::new(Shared {
+        let shared = Shared {
             recorder,
             clock,
             pulse,
@@ -67,7 +74,8 @@ impl Stdio {
             pending: Default::default(),
             lines: Default::default(),
             written: 0,
-        })))
+        };
+        Self(Arc::new(Streams { is_pending: AtomicBool::new(false), shared: Mutex::new(shared) }))
     }
 
     pub(crate) fn stream(&self, stream: Stream) -> LineStream {
@@ -87,8 +95,16 @@ impl Stdio {
     }
 
     /// Stores what was written without an end of line.
+    #[inline]
     pub(crate) fn flush(&self) {
+        if self.0.is_pending.load(Ordering::Acquire) {
+            self.store_pending();
+        }
+    }
+
+    fn store_pending(&self) {
         let mut shared = self.lock();
+        self.0.is_pending.store(false, Ordering::Release);
         for stream in Stream::ALL {
             if !shared.pending[stream as usize].is_empty() {
                 shared.store_pending(stream, false);
@@ -98,6 +114,7 @@ impl Stdio {
 
     fn write(&self, stream: Stream, bytes: &[u8]) {
         let mut shared = self.lock();
+        self.0.is_pending.store(true, Ordering::Release);
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             shared.written = shared.written.saturating_add(piece.len() + LINE_COST);
             let room = limits::MESSAGE_BYTES.saturating_sub(shared.pending[stream as usize].len());
@@ -123,7 +140,7 @@ impl Stdio {
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

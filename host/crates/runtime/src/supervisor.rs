@@ -161,7 +161,7 @@ impl Supervisor {
         if let Some(mut sandbox) = serving.sandbox.take()
             && sandbox.is_alive()
         {
-            sandbox.invoke(Job::Shutdown, Trigger::default(), 0).await;
+            sandbox.invoke(&mut Job::Shutdown, &mut Trigger::default(), 0).await;
         }
         self.tell_usage(&mut serving);
         self.recorder.ledger().set_memory(0);
@@ -236,7 +236,7 @@ impl Supervisor {
 
     /// Asks an extension that takes calls for its metrics or its health, or tells of its use.
     async fn make_round(&mut self, serving: &mut Serving, round: Round) {
-        let job = match round {
+        let mut job = match round {
             Round::Collect => Job::Collect,
             Round::Health => Job::CheckHealth,
             Round::Usage => return self.tell_usage(serving),
@@ -248,7 +248,7 @@ impl Supervisor {
             return self.note_build_error(serving, &error);
         }
         let Some(sandbox) = serving.sandbox.as_mut() else { return };
-        let ending = match sandbox.invoke(job, Trigger::default(), 0).await {
+        let ending = match sandbox.invoke(&mut job, &mut Trigger::default(), 0).await {
             Answer::Health(mut checks) => {
                 checks.truncate(CHECKS);
                 *self.extension.shared().health.lock().unwrap_or_else(PoisonError::into_inner) = checks;
@@ -332,8 +332,8 @@ impl Supervisor {
         let answer = match work {
             // Its caller has given up waiting for the instance.
             Work::Event { reply: Some(reply), .. } if reply.is_closed() => return,
-            Work::Event { event, trigger, reply } => {
-                let answer = sandbox.invoke(Job::Handle(event), trigger, queued_nanos).await;
+            Work::Event { event, mut trigger, reply } => {
+                let answer = sandbox.invoke(&mut Job::handle(event), &mut trigger, queued_nanos).await;
                 let (reply_to_send, ended) = told(answer);
                 if let Some(reply) = reply {
                     // A caller that went away has no use for it.
@@ -342,7 +342,8 @@ impl Supervisor {
                 ended
             }
             Work::Embedder { name, call, done } => {
-                let answer = sandbox.invoke(Job::Embedder(name, call), Trigger::default(), queued_nanos).await;
+                let mut job = Job::Embedder(name, Some(call));
+                let answer = sandbox.invoke(&mut job, &mut Trigger::default(), queued_nanos).await;
                 let (reply_to_send, ended) = told(answer);
                 let _ = done.send(reply_to_send.map(drop));
                 ended

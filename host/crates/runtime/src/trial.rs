@@ -92,7 +92,7 @@ impl Trial {
         let refused = check(&event, &trigger).err();
         match self.instance().await? {
             Ok(instance) if let Some(error) = refused => Ok(Tried { outcome: Err(error), ..instance.began }),
-            Ok(mut instance) => Ok(instance.invoke(Job::Handle(event), trigger).await),
+            Ok(mut instance) => Ok(instance.invoke(Job::handle(event), trigger).await),
             Err(failed) => Ok(failed),
         }
     }
@@ -156,9 +156,9 @@ struct Instance {
 }
 
 impl Instance {
-    async fn invoke(&mut self, job: Job, trigger: Trigger) -> Tried {
+    async fn invoke(&mut self, mut job: Job, mut trigger: Trigger) -> Tried {
         let before = Stored::of(&self.extension);
-        let outcome = told(self.sandbox.invoke(job, trigger, 0).await).0;
+        let outcome = told(self.sandbox.invoke(&mut job, &mut trigger, 0).await).0;
         before.tried(&self.extension, self.component, outcome)
     }
 }

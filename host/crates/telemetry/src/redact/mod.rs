@@ -138,7 +138,12 @@ impl Redactor {
     }
 
     /// The same for a context's correlation id, user and tenant; `None` if nothing was replaced.
+    #[inline]
     pub fn redact_context(&self, context: &Context) -> Option<Context> {
+        if context.has_texts() { self.redact_texts(context) } else { None }
+    }
+
+    fn redact_texts(&self, context: &Context) -> Option<Context> {
         let redacted = |part: &Option<String>| self.text_within(part.as_deref()?, limits::CONTEXT_BYTES);
         let parts = [&context.correlation_id, &context.user, &context.tenant].map(redacted);
         if parts.iter().all(Option::is_none) {
