@@ -227,9 +227,9 @@ const FLAG_CAUSE: u8 = 4;
 
 impl Invocation<'_> {
     /// Appends the invocation as it stands in a stored record.
+    #[inline]
     pub fn encode(&self, buffer: &mut Vec<u8>) {
-        let Cost { transfer, .. } = self.cost;
-        let cost = &self.cost;
+        let (cost, transfer) = (&self.cost, &self.cost.transfer);
         buffer.push(self.outcome as u8);
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
         buffer.push(

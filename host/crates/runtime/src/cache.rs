@@ -1,4 +1,4 @@
-//! Compiled components on disk: keyed by the component's digest and the engine, trusted only if their own digest fits.
+//! Compiled components on disk: keyed by the component's digest and the engine, trusted only if their own checksum fits.
 #![expect(unsafe_code, reason = "loading precompiled code is unsafe by nature; see `Cache::load` for why it is sound")]
 
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use glasshouse_model::Digest;
+use twox_hash::xxhash3_128;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
@@ -17,8 +18,8 @@ use crate::engine::Machine;
 const READ_BYTES: usize = 64 * 1024;
 /// The ending of an artefact's name.
 const ARTEFACT: &str = "cwasm";
-/// The ending of its digest's name.
-const DIGEST: &str = "digest";
+/// The ending of its checksum's name.
+const CHECKSUM: &str = "sum";
 /// The end of the name of a file that is being written.
 const PART: &str = ".part";
 /// How long an artefact that nobody asks for is kept.
@@ -51,15 +52,16 @@ impl Cache {
     /// The compiled component, if there is an undamaged one for this engine. A damaged one is removed.
     pub(crate) fn load(&self, machine: &Machine, component: &Digest) -> Option<Component> {
         let artefact = self.artefact(machine.compatibility, component);
-        let expected = fs::read(digest_of(&artefact)).ok()?;
-        let (found, _) = digest_file(&artefact).ok()?;
-        if expected != found.0 {
+        let expected = fs::read(checksum_of(&artefact)).ok()?;
+        let found = checksum_file(&artefact).ok()?;
+        if expected != found.to_le_bytes() {
             tracing::warn!(artefact = %artefact.display(), "a compiled component is damaged; it is compiled anew");
             remove(&artefact);
             return None;
         }
         // SAFETY: the file is what `Engine::precompile_component` gave a host of this user, or the process in which it
-        // compiles: its digest, which was written after it, fits, and nobody else can write to the folder.
+        // compiles: its checksum, which was written after it, fits, and nobody else can write to the folder.
+        // (Who could would write both: a checksum tells damage, and so would a digest, at several times the price.)
         match unsafe { Component::deserialize_file(&machine.engine, &artefact) } {
             Ok(component) => {
                 mark_as_used(&artefact);
@@ -76,8 +78,8 @@ impl Cache {
     /// Stores a compiled component. A failure costs only the next start's time, so it is logged.
     pub(crate) fn store(&self, machine: &Machine, component: &Digest, code: &[u8]) {
         let artefact = self.artefact(machine.compatibility, component);
-        let digest = blake3::hash(code);
-        let stored = write_whole(&artefact, code).and_then(|()| write_whole(&digest_of(&artefact), digest.as_bytes()));
+        let checksum = xxhash3_128::Hasher::oneshot(code).to_le_bytes();
+        let stored = write_whole(&artefact, code).and_then(|()| write_whole(&checksum_of(&artefact), &checksum));
         if let Err(error) = stored {
             tracing::warn!(artefact = %artefact.display(), "a compiled component cannot be kept for the next start: {error}");
             remove(&artefact);
@@ -99,7 +101,7 @@ impl Cache {
             let path = entry.path();
             if ending == ARTEFACT {
                 remove(&path);
-            } else if ending != DIGEST || !path.with_extension(ARTEFACT).exists() {
+            } else if ending != CHECKSUM || !path.with_extension(ARTEFACT).exists() {
                 // What another host removed at the same time is gone all the same.
                 let _ = fs::remove_file(&path);
             }
@@ -108,24 +110,24 @@ impl Cache {
 }
 
 /// The ending of a file's name that this cache gave: the component's digest, the engine's compatibility hash, and an
-/// artefact's ending, its digest's, or that of a part of either. The folder is the operator's: what else is in it stays.
+/// artefact's ending, its checksum's, or that of a part of either. The folder is the operator's: what else is in it stays.
 fn own_ending(name: &str) -> Option<&str> {
     let hex = |text: &str, digits| text.len() == digits && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let (stem, ending) = name.split_once('.')?;
     let (component, compatibility) = stem.split_once('-')?;
-    let known = matches!(ending, ARTEFACT | DIGEST) || ending.strip_suffix(PART).is_some_and(|part| hex(part, 16));
+    let known = matches!(ending, ARTEFACT | CHECKSUM) || ending.strip_suffix(PART).is_some_and(|part| hex(part, 16));
     (hex(component, 64) && hex(compatibility, 16) && known).then_some(ending)
 }
 
-/// The file that holds an artefact's own digest.
-fn digest_of(artefact: &Path) -> PathBuf {
-    artefact.with_extension(DIGEST)
+/// The file that holds an artefact's own checksum.
+fn checksum_of(artefact: &Path) -> PathBuf {
+    artefact.with_extension(CHECKSUM)
 }
 
-/// Removes an artefact and its digest.
+/// Removes an artefact and its checksum.
 fn remove(artefact: &Path) {
     // A file that is gone already is as good as removed.
-    let _ = fs::remove_file(digest_of(artefact));
+    let _ = fs::remove_file(checksum_of(artefact));
     let _ = fs::remove_file(artefact);
 }
 
@@ -136,17 +138,29 @@ pub(crate) fn just_compiled(engine: &Engine, code: &[u8]) -> wasmtime::Result<Co
     unsafe { Component::deserialize(engine, code) }
 }
 
-/// A file's digest and size, without holding the file in memory: memory for all of it costs as much as the digest.
+/// A file's digest and size.
 pub(crate) fn digest_file(path: &Path) -> io::Result<(Digest, u64)> {
-    let mut file = fs::File::open(path)?;
     let mut hasher = blake3::Hasher::new();
+    read_through(path, |bytes| {
+        hasher.update(bytes);
+    })?;
+    Ok((Digest(*hasher.finalize().as_bytes()), hasher.count()))
+}
+
+fn checksum_file(path: &Path) -> io::Result<u128> {
+    let mut hasher = xxhash3_128::Hasher::new();
+    read_through(path, |bytes| hasher.write(bytes))?;
+    Ok(hasher.finish_128())
+}
+
+/// Reads a file piece by piece: memory for all of it costs as much as its digest.
+fn read_through(path: &Path, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+    let mut file = fs::File::open(path)?;
     let mut buffer = vec![0; READ_BYTES];
     loop {
         match file.read(&mut buffer) {
-            Ok(0) => return Ok((Digest(*hasher.finalize().as_bytes()), hasher.count())),
-            Ok(bytes) => {
-                hasher.update(&buffer[..bytes]);
-            }
+            Ok(0) => return Ok(()),
+            Ok(bytes) => take(&buffer[..bytes]),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
@@ -242,12 +256,12 @@ mod tests {
         };
         for component in [used, unused, orphan] {
             cache.store(&machine(1), &component, b"code");
-            age(&digest_of(&cache.artefact(1, &component)));
+            age(&checksum_of(&cache.artefact(1, &component)));
         }
         age(&cache.artefact(1, &unused));
         fs::remove_file(cache.artefact(1, &orphan)).expect("removing an artefact");
         let part = cache.artefact(1, &used).with_extension("0123456789abcdef.part");
-        let foreign = ["backup.cwasm", "notes.part", "mine.digest", "0123-4567.cwasm", "cwasm", ".part"];
+        let foreign = ["backup.cwasm", "notes.part", "mine.sum", "0123-4567.cwasm", "cwasm", ".part"];
         let foreign = foreign.map(|name| folder.path().join(name));
         for path in foreign.iter().chain([&part]) {
             fs::write(path, "x").expect("writing a file");
@@ -257,7 +271,7 @@ mod tests {
         let mut left: Vec<_> =
             fs::read_dir(folder.path()).expect("the folder").map(|entry| entry.expect("an entry").path()).collect();
         let mut expected = foreign.to_vec();
-        expected.extend([cache.artefact(1, &used), digest_of(&cache.artefact(1, &used))]);
+        expected.extend([cache.artefact(1, &used), checksum_of(&cache.artefact(1, &used))]);
         left.sort();
         expected.sort();
         assert_eq!(left, expected);

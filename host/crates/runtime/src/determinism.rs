@@ -37,7 +37,7 @@ impl Default for Determinism {
 impl Determinism {
     /// Where an instance's ids come from.
     pub(crate) fn ids(self) -> Ids {
-        Ids(Some(fastrand::Rng::with_seed(self.seed)))
+        Ids(fastrand::Rng::with_seed(self.seed))
     }
 
     /// Gives the guest the clock and the random bytes. What seeds its hash tables has nothing of its component here, since
@@ -55,18 +55,15 @@ impl Determinism {
     }
 }
 
-/// Where the ids of traces and spans come from: this thread's random numbers, or an instance's own.
+/// Where the ids of an instance's traces and spans come from.
 #[derive(Debug, Default)]
-pub(crate) struct Ids(Option<fastrand::Rng>);
+pub(crate) struct Ids(fastrand::Rng);
 
 impl Ids {
     /// A number that is not 0.
     #[inline]
     pub(crate) fn draw(&mut self) -> u64 {
-        match &mut self.0 {
-            None => fastrand::u64(1..),
-            Some(own) => own.u64(1..),
-        }
+        self.0.u64(1..)
     }
 }
 

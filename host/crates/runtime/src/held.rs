@@ -34,6 +34,7 @@ pub(crate) struct Held {
 
 impl Held {
     /// Notes what is held after a call.
+    #[inline]
     pub(crate) fn note(&self, table: &mut ResourceTable, limiter: &Limiter) {
         // One writer, so that nothing is lost between reading and writing.
         let calls = self.calls.load(Ordering::Relaxed);

@@ -56,6 +56,7 @@ fn get(total: &AtomicU64) -> u64 {
 
 impl Pulse {
     /// Starts a call: nothing was waited for, nothing is exceeded. What was transferred goes on to be counted.
+    #[inline]
     fn begin(&self) {
         self.waits.store(false, Ordering::Relaxed);
         self.exceeded.store(false, Ordering::Relaxed);
@@ -75,11 +76,13 @@ impl Pulse {
     }
 
     /// Waiting for something, in nanoseconds of this call.
+    #[inline]
     pub(crate) fn idle_nanos(&self) -> u64 {
         get(&self.idle_nanos)
     }
 
     /// Waiting for its turn, in nanoseconds of this call.
+    #[inline]
     pub(crate) fn yielded_nanos(&self) -> u64 {
         get(&self.yielded_nanos)
     }
@@ -89,6 +92,7 @@ impl Pulse {
     }
 
     /// Whether the guest has called more functions of the host than it may, by one that could not fail for it.
+    #[inline]
     pub(crate) fn is_exceeded(&self) -> bool {
         self.exceeded.load(Ordering::Relaxed)
     }
@@ -99,6 +103,7 @@ impl Pulse {
     }
 
     /// What went through files and sockets since the instance was made.
+    #[inline]
     pub(crate) fn transferred(&self) -> Transfer {
         let bytes = |way: Way| get(&self.transferred[way as usize]);
         Transfer {
@@ -157,6 +162,7 @@ impl Imports {
     }
 
     /// Starts a call of the guest, which may call so many functions.
+    #[inline]
     pub(crate) fn begin(&mut self, limit: u64) {
         self.pulse.begin();
         let mut left = std::mem::take(&mut self.touched);

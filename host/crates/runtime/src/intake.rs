@@ -132,9 +132,20 @@ impl Intake {
         &self.context_bytes
     }
 
-    #[inline]
     pub(crate) fn set_context(&mut self, context: Context) {
         self.context = context;
+        self.encode_anew();
+    }
+
+    /// Changes the context where it stands.
+    #[inline]
+    pub(crate) fn change_context(&mut self, change: impl FnOnce(&mut Context)) {
+        change(&mut self.context);
+        self.encode_anew();
+    }
+
+    #[inline]
+    fn encode_anew(&mut self) {
         self.context_bytes.clear();
         let redacted = self.recorder.redactor().redact_context(&self.context);
         redacted.as_ref().unwrap_or(&self.context).encode(&mut self.context_bytes);
@@ -390,7 +401,7 @@ impl Intake {
 
     /// The panic that came before a trap.
     pub(crate) fn take_panic(&self) -> Option<PanicReport> {
-        self.panic.borrow_mut().take()
+        self.panic.take()
     }
 
     #[cold]
@@ -404,7 +415,9 @@ impl Intake {
     /// Forgets what belongs to the invocation that ended.
     #[inline]
     pub(crate) fn end_invocation(&self) {
-        if let Some(panic) = self.take_panic() {
+        if self.panic.borrow().is_some()
+            && let Some(panic) = self.take_panic()
+        {
             self.store_panic(&panic);
         }
         self.malformed.set(0);

@@ -97,6 +97,7 @@ impl Limiter {
     }
 
     /// Forgets the refusals of the call before.
+    #[inline]
     pub(crate) fn start_call(&mut self) {
         self.refusals = 0;
         self.table_refusals = 0;

@@ -398,31 +398,34 @@ impl Sandbox {
             cpu_nanos: cost.cpu_nanos,
             memory_bytes: cost.memory_bytes,
         };
-        self.record(&answer, cut, &cost, input_bytes, counts, ended_at);
+        self.record(&answer, cut, cost, input_bytes, counts, ended_at);
         self.blueprint.recorder.govern(&*self.blueprint.clock, ended_at, 0);
         answer
     }
 
     /// Stores the invocation, which ended at a time in `Clock::monotonic_nanos`, and its failure if it is one; `cut` tells
     /// whether what is known of that was cut.
-    fn record(&mut self, answer: &Answer, cut: bool, cost: &Cost, input_bytes: u64, counts: bool, ended_at: u64) {
-        let intake = &self.store.data().intake;
+    #[inline]
+    fn record(&mut self, answer: &Answer, cut: bool, cost: Cost, input_bytes: u64, counts: bool, ended_at: u64) {
+        let Self { store, name, scratch, host_uses, clean_names, .. } = self;
+        let State { imports, chain, parent, .. } = store.data();
         let outcome = answer.outcome();
-        intake.recorder().ledger().add(outcome, cost, counts);
+        let output_bytes = if let Answer::Reply(reply) = answer { reply.payload.len() as u64 } else { 0 };
+        let (parent, cause) = (*parent, chain.cause());
+        let host = HostUses::encode(host_uses, imports.uses());
+        let invocation = Invocation { outcome, name, parent, cause, cost, host, input_bytes, output_bytes };
+        let intake = &store.data().intake;
+        intake.recorder().ledger().add(outcome, &invocation.cost, counts);
         if let Answer::Failed(failure) = answer {
             let head = head(intake, intake.clock().now(), cut);
-            store_failure(intake.recorder(), head, failure, &mut self.scratch);
+            store_failure(intake.recorder(), head, failure, scratch);
         }
-        self.store.data_mut().leave_scopes();
-        let State { intake, imports, chain, parent, .. } = self.store.data();
-        let output_bytes = if let Answer::Reply(reply) = answer { reply.payload.len() as u64 } else { 0 };
-        self.scratch.clear();
-        let host = HostUses::encode(&mut self.host_uses, imports.uses());
-        let (name, parent, cause) = (self.name.as_str(), *parent, chain.cause());
-        Invocation { outcome, name, parent, cause, cost: *cost, host, input_bytes, output_bytes }
-            .encode(&mut self.scratch);
+        store.data_mut().leave_scopes();
+        let intake = &store.data().intake;
+        scratch.clear();
+        invocation.encode(scratch);
         let head = head(intake, intake.clock().at(ended_at), false);
-        intake.recorder().append_invocation(head, &self.scratch, &self.name, &mut self.clean_names);
+        intake.recorder().append_invocation(head, scratch, name, clean_names);
     }
 }
 

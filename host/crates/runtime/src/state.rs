@@ -207,20 +207,19 @@ impl State {
         deadline: Duration,
     ) {
         let ids = &mut self.spans.ids;
-        let context = Context {
-            trace_id: trigger.trace_id.unwrap_or_else(|| new_trace_id(ids)),
-            span_id: SpanId(ids.draw().to_be_bytes()),
-            correlation_id: trigger.correlation_id.take(),
-            user: trigger.user.take(),
-            tenant: trigger.tenant.take(),
-        };
+        self.intake.change_context(|context| {
+            context.trace_id = trigger.trace_id.unwrap_or_else(|| new_trace_id(ids));
+            context.span_id = SpanId(ids.draw().to_be_bytes());
+            context.correlation_id = trigger.correlation_id.take();
+            context.user = trigger.user.take();
+            context.tenant = trigger.tenant.take();
+        });
         self.parent = trigger.parent;
         self.chain = std::mem::take(&mut trigger.chain);
         self.deadline_at = began_at.saturating_add(deadline.as_nanos() as u64);
         self.intake.begin_invocation(began_at);
         self.imports.begin(budget.host_calls_per_call);
         self.data_left = budget.host_data_per_call.saturating_mul(CALLS_WORTH_OF_DATA);
-        self.intake.set_context(context);
         self.stdio.set_context(self.intake.context_bytes());
         self.limiter.start_call();
     }

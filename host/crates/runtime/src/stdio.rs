@@ -82,6 +82,7 @@ impl Stdio {
         LineStream { stdio: self.clone(), stream }
     }
 
+    #[inline]
     pub(crate) fn set_context(&self, context: &[u8]) {
         let mut shared = self.lock();
         shared.context.clear();

@@ -487,6 +487,7 @@ pub(crate) enum Ending {
 }
 
 /// A sandbox's answer as the caller gets it, and what it means.
+#[inline]
 pub(crate) fn told(answer: Answer) -> (Result<Reply, CallError>, Ending) {
     match answer {
         Answer::Reply(reply) => (Ok(reply), Ending::Answered),

@@ -50,6 +50,7 @@ impl Scopes {
     }
 
     /// Leaves all scopes; tells whether there were any.
+    #[inline]
     pub(crate) fn end(&mut self) -> bool {
         let any = !self.open.is_empty();
         self.open.clear();
