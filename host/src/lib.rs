@@ -64,6 +64,7 @@ pub use glasshouse_runtime::{
 };
 pub use glasshouse_server::ControlSocket;
 pub use glasshouse_telemetry::{
-    Cursor, DataDirError, Detail, Drop as DropCause, Drops, Entry, Gap, GapCause, InvalidCursor, Order, Overhead, Page,
-    Query, QueryError, Reader, Redactor, Usage, query,
+    Aggregate, Cursor, DataDirError, Detail, Distribution, Drop as DropCause, Drops, Entry, Gap, GapCause,
+    InvalidCursor, Labels, Order, Overhead, Page, Query, QueryError, Reader, Redactor, SeriesSummary, Summary, Tier,
+    Usage, query,
 };

@@ -18,6 +18,8 @@ use crate::allowance::{Allowance, RingAllowance};
 use crate::header::FORMAT_VERSION;
 use crate::home::{Found, Home};
 use crate::keeper::Keeper;
+use crate::metrics::{Roller, Tier, rolled_up_to};
+use crate::reader::Reader;
 use crate::redact::{RedactionError, Redactor};
 use crate::ring::{Bounds, DiskRing, Ring};
 use crate::store::{Store, StoreSettings};
@@ -101,6 +103,8 @@ pub enum StoreError {
 /// Keeps stores, and what has to be done for them in the background.
 pub struct Depot {
     disk: Option<Arc<Disk>>,
+    /// It ends before the keeper, which has to look after what it stores.
+    roller: Roller,
     keeper: Keeper,
     clock: Arc<dyn Clock>,
     /// Shared by the extensions that have the same rules.
@@ -158,7 +162,8 @@ impl Depot {
     /// Keeps stores in memory only.
     pub fn in_memory(clock: Arc<dyn Clock>) -> Self {
         let keeper = Keeper::start(None, &DepotSettings::default(), Arc::clone(&clock));
-        Self { disk: None, keeper, clock, redactors: Mutex::default(), ahead: Mutex::default() }
+        let roller = Roller::start(Arc::clone(&clock));
+        Self { disk: None, roller, keeper, clock, redactors: Mutex::default(), ahead: Mutex::default() }
     }
 
     /// Opens the data directory, or makes it, if there is to be one.
@@ -166,7 +171,8 @@ impl Depot {
         let disk =
             settings.data_dir.as_deref().map(|root| Disk::open(root, settings.data_limit)).transpose()?.map(Arc::new);
         let keeper = Keeper::start(disk.clone(), settings, Arc::clone(&clock));
-        Ok(Self { disk, keeper, clock, redactors: Mutex::default(), ahead: Mutex::default() })
+        let roller = Roller::start(Arc::clone(&clock));
+        Ok(Self { disk, roller, keeper, clock, redactors: Mutex::default(), ahead: Mutex::default() })
     }
 
     /// The data directory, if there is one.
@@ -178,8 +184,11 @@ impl Depot {
     /// for the disk more often than for a processor, so that a host of many starts sooner. Blocks.
     pub fn open_ahead<'e>(&self, extensions: impl IntoIterator<Item = &'e str>) {
         let Some(disk) = &self.disk else { return };
-        let signals = |extension: &'e str| Signal::ALL.iter().map(|signal| Home::new(&disk.root, extension, *signal));
-        let homes: Vec<_> = extensions.into_iter().flat_map(signals).collect();
+        let homes_of = |extension: &'e str| {
+            let signals = Signal::ALL.iter().map(|signal| Home::new(&disk.root, extension, *signal));
+            signals.chain(Tier::ALL.iter().map(|tier| Home::of_rollups(&disk.root, extension, *tier)))
+        };
+        let homes: Vec<_> = extensions.into_iter().flat_map(homes_of).collect();
         let next = AtomicUsize::new(0);
         let open = || {
             while let Some(home) = homes.get(next.fetch_add(1, Ordering::Relaxed)) {
@@ -208,6 +217,7 @@ impl Depot {
         let settings = StoreSettings::new(settings);
         let store = Store::new(&settings, Arc::default());
         self.keeper.watch(store.rings());
+        self.roller.follow(&store);
         store
     }
 
@@ -218,13 +228,26 @@ impl Depot {
         redactor: Arc<Redactor>,
     ) -> Result<Arc<Store>, DataDirError> {
         let allowed = Arc::new(Allowance::new(settings.disk_bytes));
+        let root = self.disk.as_ref().map(|disk| disk.root.as_path());
+        let mut rollups = Vec::with_capacity(Tier::COUNT);
+        for (tier, bounds) in Tier::ALL.iter().zip(&settings.rollups) {
+            let home = root.map(|root| Home::of_rollups(root, extension, *tier));
+            rollups.push(self.ring(home, *bounds, &allowed, 1)?);
+        }
+        let rolled_up_to = rollups.iter().map(|ring| rolled_up_to(&Reader::of_rollups(Arc::clone(ring)))).max();
         let mut rings = Vec::with_capacity(Signal::COUNT);
         for (signal, bounds) in Signal::ALL.iter().zip(&settings.bounds) {
-            rings.push(self.ring(extension, *signal, *bounds, &allowed)?);
+            let home = root.map(|root| Home::new(root, extension, *signal));
+            // Rollups of samples that were lost have taken their numbers.
+            let least_next = rolled_up_to.filter(|_| *signal == Signal::Metric).unwrap_or(1);
+            rings.push(self.ring(home, *bounds, &allowed, least_next)?);
         }
         let Ok(rings) = <[Arc<Ring>; Signal::COUNT]>::try_from(rings) else { unreachable!("a ring for each signal") };
-        self.keeper.watch(&rings);
-        Ok(Store::with_rings(rings, settings, redactor))
+        let Ok(rollups) = <[Arc<Ring>; Tier::COUNT]>::try_from(rollups) else { unreachable!("a ring for each tier") };
+        let store = Store::with_rings(rings, rollups, settings, redactor);
+        self.keeper.watch(store.rings());
+        self.roller.follow(&store);
+        Ok(store)
     }
 
     fn redactor(&self, rules: &Redaction) -> Result<Arc<Redactor>, RedactionError> {
@@ -237,29 +260,30 @@ impl Depot {
         Ok(redactor)
     }
 
+    /// A ring with what is in its folder, if it has one; its sequence numbers go on there, or at `least_next`.
     fn ring(
         &self,
-        extension: &str,
-        signal: Signal,
+        home: Option<Home>,
         bounds: Bounds,
         allowed: &Arc<Allowance>,
+        least_next: u64,
     ) -> Result<Arc<Ring>, DataDirError> {
-        let Some(disk) = &self.disk else { return Ok(Ring::in_memory(bounds)) };
-        let home = Home::new(&disk.root, extension, signal);
+        let Some((disk, home)) = self.disk.as_ref().zip(home) else { return Ok(Ring::in_memory(bounds)) };
         let ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner).remove(&home.folder);
-        let found = ahead.unwrap_or_else(|| home.open()).map_err(|cause| DataDirError::Io {
+        let mut found = ahead.unwrap_or_else(|| home.open()).map_err(|cause| DataDirError::Io {
             path: home.folder.to_path_buf(),
             doing: "read what is stored",
             cause,
         })?;
         if found.damaged > 0 {
             tracing::warn!(
-                extension,
-                signal = signal.as_str(),
+                extension = home.extension,
+                signal = home.signal.as_str(),
                 "stored telemetry is damaged in {} places; what is whole is kept",
                 found.damaged
             );
         }
+        found.next_sequence = found.next_sequence.max(least_next);
         let allowance = RingAllowance {
             ring: Allowance::new(bounds.disk_bytes),
             extension: Arc::clone(allowed),
@@ -282,6 +306,7 @@ impl Depot {
 
     /// Waits until all that is full is sealed and what is to go has gone, and all is safe against the loss of power.
     pub fn settle(&self) {
+        self.roller.settle();
         self.keeper.settle();
     }
 }

@@ -9,7 +9,9 @@ use glasshouse_model::{Context, Envelope, Failure, Invocation, Origin, Signal, S
 
 use crate::cursor::Cursor;
 use crate::frame::Frame;
+use crate::metrics::Tier;
 use crate::query::{Needs, Order, Query};
+use crate::ring::Ring;
 use crate::store::{FLAG_BATCHED, FLAG_CUT, Store, origin_of};
 use crate::stored::StoredRing;
 use crate::view::{Chunk, Sequences, Stop, View, Visit};
@@ -19,12 +21,16 @@ use crate::view::{Chunk, Sequences, Stop, View, Visit};
 pub struct Reader {
     source: Source,
     signal: Signal,
+    /// The rollups of what it reads, if that is metrics of a data directory.
+    rollups: Arc<[Arc<StoredRing>]>,
 }
 
 #[derive(Clone)]
 enum Source {
     /// A store of this process.
     Store(Arc<Store>),
+    /// Another ring of a store of this process.
+    Ring(Arc<Ring>),
     /// What a host, which may still run, left in its data directory.
     Stored(Arc<StoredRing>),
 }
@@ -85,11 +91,36 @@ pub enum Body<'a> {
 
 impl Reader {
     pub(crate) fn new(store: Arc<Store>, signal: Signal) -> Self {
-        Self { source: Source::Store(store), signal }
+        Self { source: Source::Store(store), signal, rollups: Arc::default() }
     }
 
-    pub(crate) fn of_stored(ring: Arc<StoredRing>, signal: Signal) -> Self {
-        Self { source: Source::Stored(ring), signal }
+    pub(crate) fn of_stored(ring: Arc<StoredRing>, signal: Signal, rollups: Arc<[Arc<StoredRing>]>) -> Self {
+        Self { source: Source::Stored(ring), signal, rollups }
+    }
+
+    /// Reads a ring of rollups.
+    pub(crate) fn of_rollups(ring: Arc<Ring>) -> Self {
+        Self { source: Source::Ring(ring), signal: Signal::Metric, rollups: Arc::default() }
+    }
+
+    /// Reads the rollups of what it reads; `None` if it reads no metric samples.
+    pub(crate) fn rollups(&self, tier: Tier) -> Option<Self> {
+        match &self.source {
+            Source::Store(store) if self.signal == Signal::Metric => Some(Self::of_rollups(store.rollups(tier))),
+            _ => {
+                let ring = self.rollups.get(tier as usize)?;
+                Some(Self::of_stored(Arc::clone(ring), Signal::Metric, Arc::default()))
+            }
+        }
+    }
+
+    /// The ring, if it is one of this process.
+    fn ring(&self) -> Result<&Ring, &StoredRing> {
+        match &self.source {
+            Source::Store(store) => Ok(store.ring(self.signal)),
+            Source::Ring(ring) => Ok(ring),
+            Source::Stored(stored) => Err(stored),
+        }
     }
 
     /// The signal that it reads.
@@ -97,17 +128,16 @@ impl Reader {
         self.signal
     }
 
-    fn view(&self) -> View {
-        match &self.source {
-            Source::Store(store) => {
-                let ring = store.ring(self.signal);
+    pub(crate) fn view(&self) -> View {
+        match self.ring() {
+            Ok(ring) => {
                 // In this order: all records below the number are on the shelf that is looked at then, and what has come since
                 // is left to the next view. The other way round, records of a segment begun meanwhile would seem lost.
                 let next = ring.next_sequence();
                 let shelf = ring.shelf();
                 View::new(&shelf, ring.oldest_by_count(next), next)
             }
-            Source::Stored(ring) => ring.view(),
+            Err(stored) => stored.view(),
         }
     }
 
@@ -185,7 +215,14 @@ impl Reader {
     }
 
     /// Visits what a view has; where a file of it has gone meanwhile, what there is by then. Returns the last view.
-    fn visit(&self, mut view: View, mut sequences: Sequences, order: Order, needs: &Needs, visit: Visit<'_>) -> View {
+    pub(crate) fn visit(
+        &self,
+        mut view: View,
+        mut sequences: Sequences,
+        order: Order,
+        needs: &Needs,
+        visit: Visit<'_>,
+    ) -> View {
         while let ControlFlow::Break(Stop::Gone(file)) = view.visit(sequences.clone(), order, needs, visit) {
             // All that comes before it was visited.
             match order {
@@ -207,9 +244,9 @@ impl Reader {
 
     /// The place after the record with this sequence number, to go on from later, also after a restart of the host.
     pub fn cursor(&self, extension: &str, sequence: u64) -> Cursor {
-        let incarnation = match &self.source {
-            Source::Store(store) => store.ring(self.signal).shelf().incarnation,
-            Source::Stored(ring) => ring.incarnation(),
+        let incarnation = match self.ring() {
+            Ok(ring) => ring.shelf().incarnation,
+            Err(stored) => stored.incarnation(),
         };
         let incarnation = incarnation.name();
         Cursor { incarnation, extension: extension.to_owned(), signal: self.signal, sequence }
@@ -235,9 +272,9 @@ impl Reader {
 
     /// The sequence number that the next record gets: a reader that has seen all before it has nothing to read.
     pub fn next_sequence(&self) -> u64 {
-        match &self.source {
-            Source::Store(store) => store.ring(self.signal).next_sequence(),
-            Source::Stored(ring) => ring.view().next_sequence,
+        match self.ring() {
+            Ok(ring) => ring.next_sequence(),
+            Err(stored) => stored.view().next_sequence,
         }
     }
 

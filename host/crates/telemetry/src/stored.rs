@@ -13,6 +13,7 @@ use crate::depot::{DataDirError, EXTENSIONS, check_format};
 use crate::frame::{Frame, Scan};
 use crate::header::{BadHeader, HEADER_BYTES, Header, Incarnation};
 use crate::home::{Home, Listing, OpenFile};
+use crate::metrics::Tier;
 use crate::reader::Reader;
 use crate::segment::{Segment, SegmentWriter};
 use crate::view::View;
@@ -48,11 +49,13 @@ impl DataDir {
     /// Reads a signal of an extension; nothing is there of one that is unknown.
     pub fn reader(&self, extension: &str, signal: Signal) -> Reader {
         // What is no id is nobody's, and leads nowhere.
-        let home = has_telemetry(extension).then(|| Home::new(&self.root, extension, signal));
-        Reader::of_stored(
-            Arc::new(StoredRing { home, copies: Mutex::default(), incarnation: Mutex::default() }),
-            signal,
-        )
+        let known = has_telemetry(extension);
+        let home = known.then(|| Home::new(&self.root, extension, signal));
+        let of_metrics = known && signal == Signal::Metric;
+        let rollups = of_metrics.then(|| {
+            Tier::ALL.iter().map(|tier| Arc::new(StoredRing::new(Some(Home::of_rollups(&self.root, extension, *tier)))))
+        });
+        Reader::of_stored(Arc::new(StoredRing::new(home)), signal, rollups.into_iter().flatten().collect())
     }
 }
 
@@ -82,6 +85,10 @@ struct Copy {
 }
 
 impl StoredRing {
+    fn new(home: Option<Home>) -> Self {
+        Self { home, copies: Mutex::default(), incarnation: Mutex::default() }
+    }
+
     /// What is there now. A folder that cannot be read is empty.
     pub(crate) fn view(&self) -> View {
         /// Files that are sealed while they are looked at are looked for again; a hole that stays is one.

@@ -4,6 +4,7 @@
 mod digest;
 mod follow;
 mod lines;
+mod metrics;
 mod select;
 mod show;
 
@@ -11,10 +12,11 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use glasshouse::records::{AlertRecord, ErrorRecord, InvocationRecord, LogRecord, MetricRecord, SpanRecord};
+use glasshouse::records::{AlertRecord, ErrorRecord, InvocationRecord, LogRecord, SpanRecord};
 use glasshouse::{Cursor, Level, Severity};
 
 use super::{Exit, Format};
+pub(crate) use metrics::Metrics;
 pub(super) use select::Place;
 use select::{Conditions, Selection};
 
@@ -208,15 +210,6 @@ shown!(
     /// Show and follow errors: those that extensions reported, and their failures
     Errors, ErrorsVerb, ErrorsShow, ErrorRecord,
     "  glasshouse errors show --data-dir data\n  glasshouse errors show --data-dir data 'blame=guest and kind~\"^breach\" since 1d'",
-);
-
-shown!(
-    /// Show and follow metric samples
-    Metrics, MetricsVerb, MetricsShow, MetricRecord,
-    "  glasshouse metrics show --data-dir data --hours 2 'name=requests and field.status=500'",
-    /// Those of the last so many hours
-    #[arg(long, value_name = "N")]
-    hours: u32
 );
 
 shown!(

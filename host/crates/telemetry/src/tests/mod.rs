@@ -3,4 +3,4 @@
 mod damage;
 mod disk;
 mod model;
-mod support;
+pub(crate) mod support;
