@@ -11,6 +11,7 @@ mod data_dir;
 mod doctor;
 mod follow;
 mod kill;
+mod metrics;
 mod operator;
 mod records;
 mod redaction;
