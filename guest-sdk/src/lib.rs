@@ -24,7 +24,7 @@
 //! - [`extension`]: the attribute that makes an `impl` block into an extension, and [`Payload`] and [`Error`], what its
 //!   handlers take and give.
 //! - Logs: [`trace!`], [`debug!`], [`info!`], [`warning!`], [`error!`], [`critical!`].
-//! - Metrics: [`counter`], [`gauge`], [`histogram`]. Spans: [`span!`], [`in_span`], [`Span`]. Alerts: [`alert`].
+//! - Metrics: [`counter`], [`gauge`], [`histogram`]; [`metrics`]: usual ones, and collectors. Spans: [`span!`], [`in_span`], [`Span`]. Alerts: [`alert`].
 //!   Errors: [`record_error`], [`record_exception`], [`ErrorReport`].
 //! - [`batch`]: logs gathered, for an extension that writes very many. [`context`]: whose work this is. [`events`]: work passed on to other extensions.
 //! - `testing`, on native targets: run an extension in a unit test and look at what it recorded.
@@ -47,6 +47,7 @@ mod health;
 mod lifecycle;
 mod log;
 mod metric;
+pub mod metrics;
 mod span;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;

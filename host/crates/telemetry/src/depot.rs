@@ -234,7 +234,8 @@ impl Depot {
             let home = root.map(|root| Home::of_rollups(root, extension, *tier));
             rollups.push(self.ring(home, *bounds, &allowed, 1)?);
         }
-        let rolled_up_to = rollups.iter().map(|ring| rolled_up_to(&Reader::of_rollups(Arc::clone(ring)))).max();
+        let rolled_up_to =
+            rollups.iter().map(|ring| rolled_up_to(&Reader::of_ring(Arc::clone(ring), Signal::Metric))).max();
         let mut rings = Vec::with_capacity(Signal::COUNT);
         for (signal, bounds) in Signal::ALL.iter().zip(&settings.bounds) {
             let home = root.map(|root| Home::new(root, extension, *signal));

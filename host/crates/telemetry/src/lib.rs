@@ -42,6 +42,8 @@ pub use cursor::{Cursor, InvalidCursor};
 pub use depot::{DataDirError, Depot, DepotSettings, StoreError};
 pub use governor::{Detail, Load};
 pub use ledger::{Ledger, Usage};
+#[doc(hidden)]
+pub use metrics::Follower;
 pub use metrics::{Aggregate, Distribution, Labels, SeriesSummary, Summary, Tier};
 pub use overhead::{Overhead, TIMED_IN};
 pub use query::{Needs, Order, Query, QueryError};

@@ -12,7 +12,7 @@ use crate::frame::Frame;
 use crate::metrics::Tier;
 use crate::query::{Needs, Order, Query};
 use crate::ring::Ring;
-use crate::store::{FLAG_BATCHED, FLAG_CUT, Store, origin_of};
+use crate::store::{FLAG_BATCHED, FLAG_CUT, origin_of};
 use crate::stored::StoredRing;
 use crate::view::{Chunk, Sequences, Stop, View, Visit};
 
@@ -21,15 +21,13 @@ use crate::view::{Chunk, Sequences, Stop, View, Visit};
 pub struct Reader {
     source: Source,
     signal: Signal,
-    /// The rollups of what it reads, if that is metrics of a data directory.
-    rollups: Arc<[Arc<StoredRing>]>,
+    /// The rollups of what it reads, by length, if that is metric samples.
+    rollups: Arc<[Reader]>,
 }
 
 #[derive(Clone)]
 enum Source {
-    /// A store of this process.
-    Store(Arc<Store>),
-    /// Another ring of a store of this process.
+    /// A ring of this process.
     Ring(Arc<Ring>),
     /// What a host, which may still run, left in its data directory.
     Stored(Arc<StoredRing>),
@@ -90,37 +88,22 @@ pub enum Body<'a> {
 }
 
 impl Reader {
-    pub(crate) fn new(store: Arc<Store>, signal: Signal) -> Self {
-        Self { source: Source::Store(store), signal, rollups: Arc::default() }
+    pub(crate) fn of_ring(ring: Arc<Ring>, signal: Signal) -> Self {
+        Self { source: Source::Ring(ring), signal, rollups: Arc::default() }
     }
 
-    pub(crate) fn of_stored(ring: Arc<StoredRing>, signal: Signal, rollups: Arc<[Arc<StoredRing>]>) -> Self {
-        Self { source: Source::Stored(ring), signal, rollups }
+    pub(crate) fn of_stored(ring: Arc<StoredRing>, signal: Signal) -> Self {
+        Self { source: Source::Stored(ring), signal, rollups: Arc::default() }
     }
 
-    /// Reads a ring of rollups.
-    pub(crate) fn of_rollups(ring: Arc<Ring>) -> Self {
-        Self { source: Source::Ring(ring), signal: Signal::Metric, rollups: Arc::default() }
+    /// The same, with the rollups of what it reads, by length.
+    pub(crate) fn with_rollups(self, rollups: impl Iterator<Item = Self>) -> Self {
+        Self { rollups: rollups.collect(), ..self }
     }
 
     /// Reads the rollups of what it reads; `None` if it reads no metric samples.
-    pub(crate) fn rollups(&self, tier: Tier) -> Option<Self> {
-        match &self.source {
-            Source::Store(store) if self.signal == Signal::Metric => Some(Self::of_rollups(store.rollups(tier))),
-            _ => {
-                let ring = self.rollups.get(tier as usize)?;
-                Some(Self::of_stored(Arc::clone(ring), Signal::Metric, Arc::default()))
-            }
-        }
-    }
-
-    /// The ring, if it is one of this process.
-    fn ring(&self) -> Result<&Ring, &StoredRing> {
-        match &self.source {
-            Source::Store(store) => Ok(store.ring(self.signal)),
-            Source::Ring(ring) => Ok(ring),
-            Source::Stored(stored) => Err(stored),
-        }
+    pub(crate) fn rollups(&self, tier: Tier) -> Option<&Self> {
+        self.rollups.get(tier as usize)
     }
 
     /// The signal that it reads.
@@ -129,15 +112,15 @@ impl Reader {
     }
 
     pub(crate) fn view(&self) -> View {
-        match self.ring() {
-            Ok(ring) => {
+        match &self.source {
+            Source::Ring(ring) => {
                 // In this order: all records below the number are on the shelf that is looked at then, and what has come since
                 // is left to the next view. The other way round, records of a segment begun meanwhile would seem lost.
                 let next = ring.next_sequence();
                 let shelf = ring.shelf();
                 View::new(&shelf, ring.oldest_by_count(next), next)
             }
-            Err(stored) => stored.view(),
+            Source::Stored(ring) => ring.view(),
         }
     }
 
@@ -244,9 +227,9 @@ impl Reader {
 
     /// The place after the record with this sequence number, to go on from later, also after a restart of the host.
     pub fn cursor(&self, extension: &str, sequence: u64) -> Cursor {
-        let incarnation = match self.ring() {
-            Ok(ring) => ring.shelf().incarnation,
-            Err(stored) => stored.incarnation(),
+        let incarnation = match &self.source {
+            Source::Ring(ring) => ring.shelf().incarnation,
+            Source::Stored(ring) => ring.incarnation(),
         };
         let incarnation = incarnation.name();
         Cursor { incarnation, extension: extension.to_owned(), signal: self.signal, sequence }
@@ -272,9 +255,9 @@ impl Reader {
 
     /// The sequence number that the next record gets: a reader that has seen all before it has nothing to read.
     pub fn next_sequence(&self) -> u64 {
-        match self.ring() {
-            Ok(ring) => ring.next_sequence(),
-            Err(stored) => stored.view().next_sequence,
+        match &self.source {
+            Source::Ring(ring) => ring.next_sequence(),
+            Source::Stored(ring) => ring.view().next_sequence,
         }
     }
 

@@ -198,7 +198,12 @@ impl Store {
 
     /// Reads a signal of the store.
     pub fn reader(self: &Arc<Self>, signal: Signal) -> Reader {
-        Reader::new(Arc::clone(self), signal)
+        let reader = Reader::of_ring(Arc::clone(&self.rings[signal as usize]), signal);
+        if signal == Signal::Metric {
+            reader.with_rollups(Tier::ALL.iter().map(|tier| self.rollups(*tier)))
+        } else {
+            reader
+        }
     }
 
     /// What the extension has used so far.
@@ -226,8 +231,13 @@ impl Store {
         self.rings.iter().chain(&self.rollups)
     }
 
-    pub(crate) fn rollups(&self, tier: Tier) -> Arc<Ring> {
-        Arc::clone(&self.rollups[tier as usize])
+    pub(crate) fn rollup_ring(&self, tier: Tier) -> &Arc<Ring> {
+        &self.rollups[tier as usize]
+    }
+
+    /// Reads its rollups of a length.
+    pub(crate) fn rollups(&self, tier: Tier) -> Reader {
+        Reader::of_ring(Arc::clone(self.rollup_ring(tier)), Signal::Metric)
     }
 
     pub(crate) fn ring(&self, signal: Signal) -> &Ring {

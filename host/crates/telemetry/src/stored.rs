@@ -49,14 +49,18 @@ impl DataDir {
     /// Reads a signal of an extension; nothing is there of one that is unknown.
     pub fn reader(&self, extension: &str, signal: Signal) -> Reader {
         // What is no id is nobody's, and leads nowhere.
-        let known = has_telemetry(extension);
-        let home = known.then(|| Home::new(&self.root, extension, signal));
-        let of_metrics = known && signal == Signal::Metric;
-        let rollups = of_metrics.then(|| {
-            Tier::ALL.iter().map(|tier| Arc::new(StoredRing::new(Some(Home::of_rollups(&self.root, extension, *tier)))))
-        });
-        Reader::of_stored(Arc::new(StoredRing::new(home)), signal, rollups.into_iter().flatten().collect())
+        let is_known = has_telemetry(extension);
+        let reader = reader_of(is_known.then(|| Home::new(&self.root, extension, signal)), signal);
+        if signal != Signal::Metric {
+            return reader;
+        }
+        let home = |tier: Tier| is_known.then(|| Home::of_rollups(&self.root, extension, tier));
+        reader.with_rollups(Tier::ALL.iter().map(|tier| reader_of(home(*tier), signal)))
     }
+}
+
+fn reader_of(home: Option<Home>, signal: Signal) -> Reader {
+    Reader::of_stored(Arc::new(StoredRing { home, copies: Mutex::default(), incarnation: Mutex::default() }), signal)
 }
 
 /// Whether a name is one that telemetry is kept under: an extension's, or the host's own.
@@ -85,10 +89,6 @@ struct Copy {
 }
 
 impl StoredRing {
-    fn new(home: Option<Home>) -> Self {
-        Self { home, copies: Mutex::default(), incarnation: Mutex::default() }
-    }
-
     /// What is there now. A folder that cannot be read is empty.
     pub(crate) fn view(&self) -> View {
         /// Files that are sealed while they are looked at are looked for again; a hole that stays is one.

@@ -18,7 +18,7 @@ const RUN_BYTES: usize = 256 * 1024;
 
 /// Follows the samples of an extension. The samples are numbered, and each run says which it is of, so that after a restart,
 /// also of a host that was killed, it goes on where the stored runs end: no sample is left out, and none counts twice.
-pub(crate) struct Follower {
+pub struct Follower {
     store: Weak<Store>,
     /// The sequence number of the next sample.
     next: u64,
@@ -42,14 +42,20 @@ struct OpenTier {
 
 impl Follower {
     /// Goes on where the rollups of a store end.
-    pub(crate) fn new(store: &Arc<Store>) -> Self {
+    pub fn new(store: &Arc<Store>) -> Self {
         let tiers = Tier::ALL.iter().map(|tier| OpenTier {
             tier: *tier,
             run: None,
-            stored_to: rolled_up_to(&Reader::of_rollups(store.rollups(*tier))),
+            stored_to: rolled_up_to(&store.rollups(*tier)),
         });
         let tiers: Vec<_> = tiers.collect();
-        let Ok(tiers) = <[OpenTier; Tier::COUNT]>::try_from(tiers) else { unreachable!("one for each tier") };
+        let Ok(mut tiers) = <[OpenTier; Tier::COUNT]>::try_from(tiers) else { unreachable!("one for each tier") };
+        // Shorter rollups that are over their age are not made again.
+        let mut longer = 1;
+        for open in tiers.iter_mut().rev() {
+            open.stored_to = open.stored_to.max(longer);
+            longer = open.stored_to;
+        }
         // Samples that went before anybody followed them are nobody's loss.
         let oldest = store.ring(Signal::Metric).oldest_sequence();
         let next = tiers.iter().map(|tier| tier.stored_to).min().unwrap_or(1).max(oldest);
@@ -67,10 +73,10 @@ impl Follower {
     }
 
     /// Takes what has come, and stores what is over by now. `false` if the store is gone.
-    pub(crate) fn follow(&mut self, now: UnixNanos) -> bool {
+    pub fn follow(&mut self, now: UnixNanos) -> bool {
         let Some(store) = self.store.upgrade() else { return false };
         if store.ring(Signal::Metric).next_sequence() > self.next {
-            let reader = Reader::new(Arc::clone(&store), Signal::Metric);
+            let reader = store.reader(Signal::Metric);
             let view = reader.view();
             let end = view.next_sequence;
             reader.visit(view, self.next..u64::MAX, Order::OldestFirst, &Needs::nothing(), &mut |entry| {
@@ -163,16 +169,18 @@ impl Follower {
             body: &self.buffer,
         };
         // Without memory for it, the finer rollups and the samples are what there is of it.
-        store.rollups(open.tier).append(parts);
+        store.rollup_ring(open.tier).append(parts);
         open.stored_to = run.to;
     }
 }
 
 /// The sequence number after the last sample of a ring of rollups; 1 if there are none.
 pub(crate) fn rolled_up_to(rollups: &Reader) -> u64 {
+    /// The last one may be damaged.
+    const LOOKED_AT: usize = 8;
     let end = |entry: &Entry| {
         let run = StoredRun::decode(entry.frame.body(entry.chunk.bytes()), entry.frame.time);
         run.ok().map(|run| run.to)
     };
-    rollups.latest(1).last().and_then(end).unwrap_or(1)
+    rollups.latest(LOOKED_AT).iter().filter_map(end).max().unwrap_or(1)
 }

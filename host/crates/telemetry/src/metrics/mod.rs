@@ -17,6 +17,8 @@ mod varint;
 
 pub use aggregate::Aggregate;
 pub use distribution::Distribution;
+#[doc(hidden)]
+pub use follower::Follower;
 pub(crate) use follower::rolled_up_to;
 pub(crate) use roller::Roller;
 pub use rollup::Tier;

@@ -135,8 +135,8 @@ impl Window {
 }
 
 /// Where a summary is made from.
-struct Sources {
-    rollups: [Reader; Tier::COUNT],
+struct Sources<'r> {
+    rollups: [&'r Reader; Tier::COUNT],
     window: Window,
     /// The samples that there are.
     kept: Range<u64>,
@@ -167,7 +167,7 @@ impl Reader {
         let mut summary = Summary::default();
         let mut holes = vec![Hole { sequences: 1..u64::MAX, times: i64::MIN..i64::MAX }];
         let rollups = Tier::ALL.iter().map(|tier| self.rollups(*tier)).collect::<Option<Vec<_>>>();
-        if let Some(Ok(rollups)) = rollups.filter(|_| query.is_of_series()).map(<[Reader; Tier::COUNT]>::try_from) {
+        if let Some(Ok(rollups)) = rollups.filter(|_| query.is_of_series()).map(<[&Self; Tier::COUNT]>::try_from) {
             let sources = Sources { rollups, window: Window::of(query), kept };
             let mut cover = Cover::default();
             for tier in Tier::ALL.iter().rev() {
@@ -193,7 +193,7 @@ impl Reader {
     }
 }
 
-impl Sources {
+impl Sources<'_> {
     /// Adds what the runs of a tier tell of a hole.
     fn add_runs(&self, tier: Tier, hole: &Hole, cover: &mut Cover, gathered: &mut Gathered<'_>, summary: &mut Summary) {
         let Window { since, until } = self.window;
@@ -229,7 +229,7 @@ impl Sources {
             return;
         }
         let needs = Needs { since: Some(UnixNanos(from)), until: Some(UnixNanos(to)), ..Needs::nothing() };
-        let rollups = &self.rollups[tier as usize];
+        let rollups = self.rollups[tier as usize];
         rollups.visit(rollups.view(), 1..u64::MAX, Order::OldestFirst, &needs, &mut |entry| {
             let run = StoredRun::decode(entry.frame.body(entry.chunk.bytes()), entry.frame.time);
             // What is damaged is told of by finer ones, or by the samples.

@@ -136,8 +136,8 @@ proptest! {
         }
         let less = Store::new(&settings, Arc::default());
         for tier in Tier::ALL {
-            Reader::of_rollups(store.rollups(*tier)).all().iter().for_each(|entry| {
-                less.rollups(*tier).append(entry.frame.parts(entry.chunk.bytes()));
+            store.rollups(*tier).all().iter().for_each(|entry| {
+                less.rollup_ring(*tier).append(entry.frame.parts(entry.chunk.bytes()));
             });
         }
         let of = |since, until| totals(&metrics(&less).summary("markdown", &window(since, until)));
@@ -206,6 +206,26 @@ fn samples_that_go_before_they_are_rolled_up_are_counted() {
 }
 
 #[test]
+fn short_rollups_that_have_gone_are_not_made_again() {
+    let (store, later) = (in_memory(1000), in_memory(1000));
+    let mut follower = Follower::new(&store);
+    for at in 0..100 {
+        record(&store, START + at * SECOND, 0, 1.0);
+        record(&later, START + at * SECOND, 0, 1.0);
+    }
+    follower.follow(UnixNanos(START + 1000 * SECOND));
+    for entry in store.rollups(Tier::Minute).all() {
+        later.rollup_ring(Tier::Minute).append(entry.frame.parts(entry.chunk.bytes()));
+    }
+    let mut follower = Follower::new(&later);
+    record(&later, START + 1000 * SECOND, 0, 1.0);
+    follower.follow(UnixNanos(START + 2000 * SECOND));
+    let runs = |tier| later.rollups(tier).all().len();
+    assert_eq!((runs(Tier::Second), runs(Tier::TenSeconds), runs(Tier::Minute)), (1, 1, 3));
+    assert_eq!(totals(&metrics(&later).summary("markdown", &Query::all())), (101, 101.0));
+}
+
+#[test]
 fn series_without_end_take_bounded_memory_and_none_is_lost() {
     let store = in_memory(100_000);
     let mut follower = Follower::new(&store);
@@ -220,7 +240,7 @@ fn series_without_end_take_bounded_memory_and_none_is_lost() {
     }
     follower.follow(UnixNanos(START + 100 * SECOND));
     for tier in Tier::ALL {
-        let runs = Reader::of_rollups(store.rollups(*tier)).all();
+        let runs = store.rollups(*tier).all();
         assert!(runs.len() > 5, "{tier}: {}", runs.len());
         assert!(runs.iter().all(|run| run.bytes() < 512 * 1024), "{tier}");
     }
