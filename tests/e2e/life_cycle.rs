@@ -62,6 +62,13 @@ async fn a_call_that_does_not_end_is_cancelled_at_the_limit_while_others_end_in_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guest_that_has_run_for_long_is_still_woken_when_what_it_waits_for_has_come() {
+    let house = House::new();
+    let sleeper = house.ready("sleeper").await;
+    assert_eq!(ask(&sleeper, "doze", "20").await, "20");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_second_wish_to_stop_hastens_the_first() {
     let house = House::new();
     let sleeper = house.ready("sleeper").await;

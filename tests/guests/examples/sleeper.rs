@@ -1,5 +1,6 @@
 //! Sleeps.
 
+use std::hint::black_box;
 use std::time::Duration;
 
 use glasshouse_sdk::{extension, info};
@@ -27,6 +28,18 @@ impl Sleeper {
         info!("a short nap");
         std::thread::sleep(Duration::from_millis(milliseconds));
         milliseconds
+    }
+
+    /// Works for more than a slice and sleeps for a millisecond, so many times.
+    #[event]
+    fn doze(&mut self, times: u64) -> u64 {
+        for _ in 0..times {
+            for round in 0..100_000_u64 {
+                black_box(round);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        times
     }
 
     /// Counts the calls since the instance was made.

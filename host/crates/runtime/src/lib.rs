@@ -40,6 +40,7 @@ mod stdio;
 mod supervisor;
 mod symbols;
 mod trial;
+mod turn;
 mod usage;
 
 use std::any::Any;

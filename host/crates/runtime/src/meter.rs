@@ -11,6 +11,10 @@ use tokio::sync::watch;
 use crate::clock::thread_cpu_nanos;
 use crate::epochs::Pace;
 use crate::imports::Pulse;
+use crate::turn::Rouser;
+
+/// How long a call goes on before its neighbours run: some slices, each of which ends with a look at the deadline.
+const TURN_NANOS: u64 = 100_000;
 
 /// How far the host's end has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,18 +51,23 @@ pub(crate) struct Measured {
     pub(crate) polled_nanos: u64,
 }
 
-/// Runs a call that began at `start`, in `Clock::monotonic_nanos`, to its end. CPU time is what the polls of the call took: by the time-stamp counter for the first poll,
-/// which a slice keeps short, and by the thread's CPU clock for all further ones, so that what the system took
-/// from a long call is not charged to it. The time between polls goes to `pulse`.
-pub(crate) async fn run<F: Future>(
-    mut call: Pin<&mut F>,
-    start: u64,
-    deadline: Duration,
-    clock: &dyn Clock,
-    phase: &mut watch::Receiver<Phase>,
-    pace: Option<&Pace>,
-    pulse: &Pulse,
-) -> (Ended<F::Output>, Measured) {
+/// What a call goes by while it runs.
+pub(crate) struct Conditions<'a> {
+    /// When it began, in `Clock::monotonic_nanos`.
+    pub(crate) start: u64,
+    pub(crate) deadline: Duration,
+    pub(crate) clock: &'a dyn Clock,
+    pub(crate) phase: &'a mut watch::Receiver<Phase>,
+    pub(crate) pace: Option<&'a Pace>,
+    pub(crate) pulse: &'a Pulse,
+    pub(crate) rouser: &'a Rouser,
+}
+
+/// Runs a call to its end: one slice, and from then on turns of several. CPU time is what those took: by the time-stamp
+/// counter for the first slice, which is short, and by the thread's CPU clock for all turns, so that what the system took
+/// from a long call is not charged to it. The time between turns goes to `pulse`.
+pub(crate) async fn run<F: Future>(mut call: Pin<&mut F>, conditions: Conditions<'_>) -> (Ended<F::Output>, Measured) {
+    let Conditions { start, deadline, clock, phase, pace, pulse, rouser } = conditions;
     let deadline_nanos = u64::try_from(deadline.as_nanos()).unwrap_or(u64::MAX);
     let mut measured = Measured { cpu_estimated: true, ..Measured::default() };
     let mut paused_at = start;
@@ -74,7 +83,12 @@ pub(crate) async fn run<F: Future>(
             measured.cpu_estimated = false;
             (now, thread_cpu_nanos())
         };
-        let polled = call.as_mut().poll(task);
+        let polled = if first {
+            call.as_mut().poll(task)
+        } else {
+            let turn_ends = polled_at.saturating_add(TURN_NANOS).min(start.saturating_add(deadline_nanos));
+            rouser.poll_while(call.as_mut(), task, || clock.monotonic_nanos() < turn_ends && !pulse.is_exceeded())
+        };
         paused_at = clock.monotonic_nanos();
         let (ran, elapsed) = (paused_at.saturating_sub(polled_at), paused_at.saturating_sub(start));
         measured.polled_nanos += ran;

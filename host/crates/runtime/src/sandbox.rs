@@ -34,11 +34,12 @@ use crate::held::Held;
 use crate::imports::Pulse;
 use crate::intake::Intake;
 use crate::limiter::{Bounds, Limiter};
-use crate::meter::{Ended, Phase, run};
+use crate::meter::{Conditions, Ended, Phase, run};
 use crate::neighbours::Neighbours;
 use crate::present::Settled;
 use crate::state::{State, StateParts};
 use crate::stdio::Stdio;
+use crate::turn::Rouser;
 
 /// The most that `shutdown` may take, so that the host's own end is not delayed.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(1);
@@ -152,6 +153,8 @@ pub(crate) struct Sandbox {
     pace: Option<Arc<Pace>>,
     /// What its calls and whoever polls them tell each other.
     pulse: Arc<Pulse>,
+    /// What wakes them once they have run for more than a slice.
+    rouser: Rouser,
     /// The present invocation's name; kept for its memory, as is the scratch space.
     name: String,
     scratch: Vec<u8>,
@@ -213,6 +216,7 @@ impl Blueprint {
             phase,
             pace,
             pulse,
+            rouser: Rouser::default(),
             name: String::new(),
             scratch: Vec::new(),
             host_uses: Vec::new(),
@@ -298,8 +302,16 @@ impl Sandbox {
         let (mut ended, measured) = {
             // Where it stays: moving what it may become costs a short call more than most else.
             let call = pin!(perform(blueprint, settings, &mut self.store, live, job));
-            let (pace, pulse) = (self.pace.as_deref(), &self.pulse);
-            run(call, began_at, deadline, &*blueprint.clock, &mut self.phase, pace, pulse).await
+            let conditions = Conditions {
+                start: began_at,
+                deadline,
+                clock: &*blueprint.clock,
+                phase: &mut self.phase,
+                pace: self.pace.as_deref(),
+                pulse: &self.pulse,
+                rouser: &self.rouser,
+            };
+            run(call, conditions).await
         };
         if self.pulse.is_exceeded() && matches!(ended, Ended::Finished(Ok(_))) {
             ended = Ended::TooManyHostCalls;
