@@ -31,7 +31,10 @@ pub(crate) fn measure(plan: &Plan) -> Result<Vec<Row>> {
             at += SECOND / 1000;
             record(&recorder, &mut body, number, at);
         }
-        cpu(TIMES, || Ok(drop(follower.follow(UnixNanos(at)))))
+        cpu(TIMES, || {
+            ensure!(follower.follow(UnixNanos(at)), "the store is there");
+            Ok(())
+        })
     });
 
     let hour = self::store();

@@ -89,7 +89,9 @@ pub(crate) fn collect() {
         mem::take(&mut collectors.all)
     });
     // A collector may register others.
-    all.iter_mut().for_each(|(_, collector)| collector());
+    for (_, collector) in &mut all {
+        collector();
+    }
     COLLECTORS.with_borrow_mut(|collectors| {
         collectors.running = false;
         collectors.all = all;

@@ -199,7 +199,7 @@ impl Kills {
                             .iter()
                             .all(|(name, value)| sample.labels.get(name) == Some(&FieldValue::Text(value.clone())))
                 };
-                assert_eq!(series.aggregate.sum, sum(&is_of), "{extension} {}", series.name);
+                assert_eq!(Some(series.aggregate.sum), Some(sum(&is_of)), "{extension} {}", series.name);
             }
         }
     }

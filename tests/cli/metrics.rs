@@ -38,7 +38,7 @@ fn a_counter_goes_on_when_its_instance_and_its_host_start_again() {
     let together = series(&place, &["summary", "--together", "--hours", "1", "instrument=counter"]);
     assert!(together.iter().all(|series| series["extension"].is_null()), "{together:?}");
     assert!(together.iter().any(|series| series["name"] == "echoes" && series["sum"] == 15.0), "{together:?}");
-    assert_eq!(series(&place, &["summary", "name=echoes until 1h"]), [Value::Null; 0]);
+    assert!(series(&place, &["summary", "name=echoes until 1h"]).is_empty());
 }
 
 #[test]
@@ -48,19 +48,20 @@ fn figures_are_told_with_their_units_and_with_what_they_are_made_of() {
     let told = metrics(&place, &["summary", "--extension-id", "host"]).expect_code(0);
     let line =
         |name: &str| told.stdout.lines().find(|line| line.starts_with(name)).unwrap_or_else(|| panic!("{told:?}"));
-    assert!(line("metric").contains("count  sum") && line("metric").ends_with("last"), "{told:?}");
+    let columns = ["metric", "count", "sum", "rate", "mean", "p50", "p95", "p99", "last"];
+    assert!(line("metric").split_whitespace().eq(columns), "{told:?}");
     assert!(line("process_resident_memory_bytes").ends_with("iB"), "{told:?}");
     assert!(line("memory_mb").ends_with(" MB") && line("memory_percent").ends_with(" %"), "{told:?}");
-    assert!(line("process_cpu_seconds_total").contains(" ms/s") || line("process_cpu_seconds_total").contains("s/s"));
-    assert!(told.stderr.contains(": from ") && told.stderr.contains("samples"), "{told:?}");
+    assert!(line("process_cpu_seconds_total").contains("s/s"), "{told:?}");
+    assert!(told.stderr.contains(": from "), "{told:?}");
 
-    let chosen = metrics(&place, &["summary", "--stat", "count,p99.9", "name=memory_mb and origin=host"]);
+    let chosen = metrics(&place, &["summary", "--extension-id", "host", "--stat", "count,p99.9", "name=memory_mb"]);
     let chosen = chosen.expect_code(0).stdout;
-    assert!(chosen.lines().next().is_some_and(|head| head.ends_with("count     p99.9")), "{chosen}");
+    let head = chosen.lines().next().unwrap_or_default();
+    assert!(head.split_whitespace().eq(["metric", "count", "p99.9"]), "{chosen}");
     let wrong = metrics(&place, &["summary", "--stat", "p42"]).expect_code(2);
     assert!(wrong.stderr.contains("p99.9"), "{wrong:?}");
-    let wrong = metrics(&place, &["summary", "--since", "yesterday"]).expect_code(2);
-    assert!(wrong.stderr.contains("yesterday"), "{wrong:?}");
+    metrics(&place, &["summary", "--since", "yesterday"]).expect_code(2);
 }
 
 #[test]

@@ -98,7 +98,7 @@ fn number(value: f64) -> String {
     signed(value, |value| {
         if value == 0.0 || (value.fract() == 0.0 && value < 1e6) {
             format!("{value:.0}")
-        } else if value >= 1e15 || value < 1e-3 {
+        } else if !(1e-3..1e15).contains(&value) {
             format!("{value:.3e}")
         } else if value >= 1e4 {
             scaled(value, 1000.0, &["", " k", " M", " G", " T"])

@@ -157,7 +157,8 @@ fn summarise(chosen: &Chosen, together: bool, stats: &[Stat], format: Format) ->
         for series in summary.series.iter().take(chosen.limit) {
             output::json(&json(&summary, series))?;
         }
-        return told(&summary, chosen);
+        told(&summary, chosen);
+        return Ok(());
     }
     let several = extensions_of(&summary) > 1;
     let mut columns = Vec::new();
@@ -175,7 +176,8 @@ fn summarise(chosen: &Chosen, together: bool, stats: &[Stat], format: Format) ->
     if !summary.series.is_empty() {
         output::line(table.plain(Paint::stdout()))?;
     }
-    told(&summary, chosen)
+    told(&summary, chosen);
+    Ok(())
 }
 
 fn current(chosen: &Chosen, format: Format) -> Result<()> {
@@ -214,11 +216,12 @@ fn current(chosen: &Chosen, format: Format) -> Result<()> {
     if format == Format::Table && !recent.series.is_empty() {
         output::line(table.plain(Paint::stdout()))?;
     }
-    told(&recent, chosen)
+    told(&recent, chosen);
+    Ok(())
 }
 
 /// Says what the answer is made of, and what it leaves out.
-fn told(summary: &Summary, chosen: &Chosen) -> Result<()> {
+fn told(summary: &Summary, chosen: &Chosen) {
     match summary.since.zip(summary.until) {
         Some((since, until)) if !summary.series.is_empty() => {
             output::note(format_args!("{since} to {until}: {}", sources(summary)));
@@ -228,7 +231,6 @@ fn told(summary: &Summary, chosen: &Chosen) -> Result<()> {
     if summary.series.len() > chosen.limit {
         output::note(format_args!("these are {} of {} series; --limit shows more", chosen.limit, summary.series.len()));
     }
-    Ok(())
 }
 
 /// What a summary is made of, in words.

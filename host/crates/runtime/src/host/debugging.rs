@@ -63,37 +63,6 @@ pub(crate) fn add_emit(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     Ok(())
 }
 
-/// Adds a meter's `record`, of which the binding that wasmtime makes allocates a future each time.
-pub(crate) fn add_record(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    linker.allow_shadowing(true);
-    linker.instance(INTERFACE)?.func_wrap_async(
-        "[method]meter.record",
-        |mut store: StoreContextMut<'_, State>, (meter, value): (Resource<Meter>, f64)| match store
-            .data_mut()
-            .record_sample(&meter, value)
-        {
-            Ok(false) => Box::new(Done),
-            Ok(true) => Box::new(yield_if(true)),
-            Err(error) => Box::new(std::future::ready(Err(error))),
-        },
-    )?;
-    linker.allow_shadowing(false);
-    Ok(())
-}
-
-impl State {
-    /// Records a sample. Returns whether the neighbours are to run then.
-    #[inline]
-    fn record_sample(&mut self, meter: &Resource<Meter>, value: f64) -> wasmtime::Result<bool> {
-        let entered = self.imports.enter_light(HostFunction::MeterRecord)?;
-        let timed = self.intake.cross();
-        self.table.get_mut(meter)?.record(&self.intake, value);
-        self.intake.crossed(timed, || Load::Rest);
-        self.imports.leave(entered);
-        Ok(self.intake.is_yield_due())
-    }
-}
-
 /// What lifting a field takes beside its texts, as so many bytes: a list of very many empty ones is work all the same.
 const FIELD_COST: usize = 64;
 
@@ -279,9 +248,13 @@ impl wit::HostMeter for State {
         Ok(meter)
     }
 
-    /// Shadowed by [`add_record`]; wasmtime's bindings ask for it all the same.
-    async fn record(&mut self, _meter: Resource<Meter>, _value: f64) -> wasmtime::Result<()> {
-        Ok(())
+    async fn record(&mut self, meter: Resource<Meter>, value: f64) -> wasmtime::Result<()> {
+        let entered = self.imports.enter_light(HostFunction::MeterRecord)?;
+        let timed = self.intake.cross();
+        self.table.get_mut(&meter)?.record(&self.intake, value);
+        self.intake.crossed(timed, || Load::Rest);
+        self.imports.leave(entered);
+        yield_if(self.intake.is_yield_due()).await
     }
 
     fn drop(&mut self, meter: Resource<Meter>) -> wasmtime::Result<()> {

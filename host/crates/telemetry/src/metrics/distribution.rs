@@ -130,7 +130,9 @@ impl Distribution {
     fn halve(&mut self) {
         self.scale -= 1;
         for buckets in [&mut self.positive, &mut self.negative] {
-            buckets.0.iter_mut().for_each(|(index, _)| *index >>= 1);
+            for (index, _) in &mut buckets.0 {
+                *index >>= 1;
+            }
             buckets.0.dedup_by(|later, kept| {
                 let same = later.0 == kept.0;
                 if same {

@@ -102,7 +102,9 @@ impl Summary {
         self.samples += other.samples;
         self.missed += other.missed;
         self.edge = self.edge.max(other.edge);
-        self.rollups.iter_mut().zip(other.rollups).for_each(|(mine, its)| *mine += its);
+        for (mine, its) in self.rollups.iter_mut().zip(other.rollups) {
+            *mine += its;
+        }
         self.series.extend(other.series);
         SeriesSummary::put_in_order(&mut self.series);
     }
@@ -110,7 +112,9 @@ impl Summary {
     /// The same with the series of all extensions together: those that are the same but for the extension become one.
     #[must_use]
     pub fn across_extensions(mut self) -> Self {
-        self.series.iter_mut().for_each(|series| series.extension = None);
+        for series in &mut self.series {
+            series.extension = None;
+        }
         SeriesSummary::put_in_order(&mut self.series);
         self
     }

@@ -136,9 +136,9 @@ proptest! {
         }
         let less = Store::new(&settings, Arc::default());
         for tier in Tier::ALL {
-            store.rollups(*tier).all().iter().for_each(|entry| {
+            for entry in store.rollups(*tier).all() {
                 less.rollup_ring(*tier).append(entry.frame.parts(entry.chunk.bytes()));
-            });
+            }
         }
         let of = |since, until| totals(&metrics(&less).summary("markdown", &window(since, until)));
         let (first, last) = (START - 400 * SECOND, START + 100_000 * SECOND);
