@@ -117,16 +117,13 @@ impl Run {
 
     /// Adds the sample after the last one.
     pub(super) fn add(&mut self, key: &[u8], instrument: Instrument, value: f64, time: UnixNanos) {
-        match self.series.get_mut(key) {
-            Some(aggregate) => {
-                if aggregate.add(value, time) {
-                    self.bytes += BUCKET_BYTES;
-                }
+        if let Some(aggregate) = self.series.get_mut(key) {
+            if aggregate.add(value, time) {
+                self.bytes += BUCKET_BYTES;
             }
-            None => {
-                self.bytes += key.len() + SERIES_BYTES + BUCKET_BYTES;
-                self.series.insert(key.into(), Aggregate::of(instrument, value, time));
-            }
+        } else {
+            self.bytes += key.len() + SERIES_BYTES + BUCKET_BYTES;
+            self.series.insert(key.into(), Aggregate::of(instrument, value, time));
         }
     }
 
