@@ -20,8 +20,10 @@ const PIECES: u32 = 4_000;
 /// How much is kept.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Detail {
-    /// The signal is switched off.
+    /// The signal is switched off, so that the SDK does not even make it.
     Off,
+    /// Only what fails is stored.
+    Failed,
     /// The log is below the level that is stored.
     BelowLevel,
     /// Stored in memory, and not searched for secrets.
@@ -32,7 +34,7 @@ enum Detail {
     OnDisk,
 }
 
-use Detail::{BelowLevel, Off, OnDisk, Stored, Unsearched};
+use Detail::{BelowLevel, Failed, Off, OnDisk, Stored, Unsearched};
 
 /// A line of the table: the event that a guest gets, what that is, how much of it is kept, and its bound, which is about twice
 /// what was measured.
@@ -44,16 +46,20 @@ const COSTS: &[Cost] = &[
     ("log", "log of 64 bytes and 4 fields", Unsearched, 3.5),
     ("log", "log of 64 bytes and 4 fields", Stored, 4.0),
     ("log", "log of 64 bytes and 4 fields", OnDisk, 7.0),
-    ("meter", "sample of a bound meter", Off, 3.6),
+    ("request", "request told by the SDK's helper", Off, 0.4),
+    ("request", "request told by the SDK's helper", Stored, 13.0),
+    ("meter", "sample of a bound meter", Off, 0.2),
     ("meter", "sample of a bound meter", Stored, 5.2),
     ("meter", "sample of a bound meter", OnDisk, 5.8),
-    ("span", "span with 2 fields", Off, 8.0),
+    ("sample", "sample with a label", Off, 1.0),
+    ("span", "span with 2 fields", Off, 0.2),
+    ("span", "span with 2 fields", Failed, 8.0),
     ("span", "span with 2 fields", Stored, 12.0),
     ("span", "span with 2 fields", OnDisk, 13.0),
-    ("error", "handled error", Off, 3.2),
+    ("error", "handled error", Off, 0.3),
     ("error", "handled error", Stored, 5.2),
     ("error", "handled error", OnDisk, 7.2),
-    ("alert", "alert", Off, 3.0),
+    ("alert", "alert", Off, 0.3),
     ("alert", "alert", Stored, 4.2),
     ("alert", "alert", OnDisk, 6.0),
 ];
@@ -62,6 +68,7 @@ impl Detail {
     fn words(self) -> &'static str {
         match self {
             Off => "switched off",
+            Failed => "stored if it fails",
             BelowLevel => "below the level",
             Unsearched => "stored, not searched for secrets",
             Stored => "stored",
@@ -76,7 +83,7 @@ impl Detail {
         debugging.logging_enabled = on;
         debugging.metrics_enabled = on;
         debugging.error_tracking_enabled = on;
-        debugging.tracing_enabled = on;
+        debugging.tracing_enabled = on && self != Failed;
         debugging.alerting_enabled = on;
         if self == BelowLevel {
             debugging.log_level = Level::Info;

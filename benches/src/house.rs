@@ -104,6 +104,7 @@ pub(crate) fn spec(id: &str, component: PathBuf) -> Result<ExtensionSpec> {
     settings.budget.telemetry.bytes_per_second = 16 << 30;
     Ok(ExtensionSpec {
         id: id.parse().map_err(|error| anyhow!("{error}"))?,
+        version: None,
         component,
         subscriptions: Vec::new(),
         settings,

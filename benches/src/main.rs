@@ -11,6 +11,7 @@ mod delay;
 #[cfg(feature = "extism")]
 mod extism;
 mod follow;
+mod group;
 mod harness;
 mod house;
 mod idle;
@@ -45,7 +46,7 @@ use house::House;
 #[command(name = "cargo xtask bench", about = "Measures Glasshouse side by side with its peers")]
 struct Arguments {
     /// Measure only the groups whose names contain this: ready, log, call, costs, metering, neighbours, span, metric,
-    /// overhead, extism, deadlines, append, delay, search, follow, rollup, seal, idle, start
+    /// overhead, extism, deadlines, append, group, delay, search, follow, rollup, seal, idle, start
     filter: Option<String>,
     /// How to print the rows
     #[arg(long, value_enum, default_value_t = Format::Table)]
@@ -101,6 +102,7 @@ const GROUPS: &[(&str, Group)] = &[
     ("extism", Group::Guests(extism::measure)),
     ("deadlines", Group::Guests(deadlines::measure)),
     ("append", Group::Store(append::measure)),
+    ("group", Group::Store(group::measure)),
     ("delay", Group::Store(delay::measure)),
     ("search", Group::Store(search::measure)),
     ("follow", Group::Store(follow::measure)),

@@ -2,7 +2,7 @@
 
 use glasshouse_wire::{self as wire, Severity};
 
-use crate::{batch, log};
+use crate::{Kind, batch, is_stored, log};
 
 /// Begins an alert; [`raise`](Alert::raise) sends it. `kind` is what makes two alerts of an extension the same.
 ///
@@ -52,6 +52,9 @@ impl<'a> Alert<'a> {
 
     /// Sends it.
     pub fn raise(self) {
+        if !is_stored(Kind::Alerts) {
+            return;
+        }
         batch::flush();
         log::send(wire::KIND_ALERT, |body| wire::write_alert(body, &self.0));
     }

@@ -6,7 +6,7 @@ use std::panic::Location;
 
 use glasshouse_wire::{self as wire, Field, Source};
 
-use crate::{ToValue, batch, log};
+use crate::{Kind, ToValue, batch, is_stored, log};
 
 /// Causes past this depth are left out: a chain that goes on this long runs in a circle.
 const MAX_CAUSES: usize = 32;
@@ -24,6 +24,9 @@ pub fn record_error(kind: &str, message: &str) {
 /// Reports a Rust error that was handled: its type is the kind, its causes are the stack.
 #[track_caller]
 pub fn record_exception<E: Error + ?Sized>(error: &E) {
+    if !is_stored(Kind::Errors) {
+        return;
+    }
     let message = error.to_string();
     let causes = causes(error);
     ErrorReport::new(kind_of::<E>(), &message).stack(&causes).send();
@@ -98,6 +101,13 @@ impl<'a> ErrorReport<'a> {
 
     /// Sends it.
     pub fn send(&self) {
+        if is_stored(Kind::Errors) {
+            self.send_anyway();
+        }
+    }
+
+    /// Sends it, whether errors are stored or not.
+    pub(crate) fn send_anyway(&self) {
         batch::flush();
         log::send(wire::KIND_ERROR, |body| wire::write_error(body, &self.error, &self.fields));
     }

@@ -24,8 +24,11 @@
 //! - [`extension`]: the attribute that makes an `impl` block into an extension, and [`Payload`] and [`Error`], what its
 //!   handlers take and give.
 //! - Logs: [`trace!`], [`debug!`], [`info!`], [`warning!`], [`error!`], [`critical!`].
+//! - Logs of one shape each: [`ApiRequest`], [`DatabaseQuery`], [`PluginExecution`], [`CacheAccess`], [`SecurityEvent`],
+//!   [`Recovery`].
 //! - Metrics: [`counter`], [`gauge`], [`histogram`]; [`metrics`]: usual ones, and collectors. Spans: [`span!`], [`in_span`], [`Span`]. Alerts: [`alert`].
 //!   Errors: [`record_error`], [`record_exception`], [`ErrorReport`].
+//! - [`enabled`], [`is_stored`]: whether the host stores what is dear to find out.
 //! - [`batch`]: logs gathered, for an extension that writes very many. [`context`]: whose work this is. [`events`]: work passed on to other extensions.
 //! - `testing`, on native targets: run an extension in a unit test and look at what it recorded.
 //!
@@ -42,8 +45,10 @@ mod bridge;
 pub mod context;
 mod error;
 pub mod events;
+mod gate;
 mod handler;
 mod health;
+mod helpers;
 mod lifecycle;
 mod log;
 mod metric;
@@ -55,6 +60,7 @@ mod value;
 
 pub use alert::{Alert, alert};
 pub use error::{ErrorReport, record_error, record_exception};
+pub use gate::{Kind, enabled, is_stored};
 /// Makes an inherent `impl` block into the extension of its crate.
 ///
 /// It stands before `impl Type { … }`, once in a crate. In the block,
@@ -114,8 +120,8 @@ pub use glasshouse_sdk_macros::extension;
 pub use glasshouse_wire::{Field, Instrument, Level, Severity, Value};
 pub use handler::{Error, FromPayload, IntoPayload, Payload};
 pub use health::{Check, Status};
+pub use helpers::{ApiRequest, CacheAccess, DatabaseQuery, PluginExecution, Recovery, SecurityEvent, SecurityKind};
 pub use lifecycle::Extension;
-pub use log::enabled;
 pub use metric::{Meter, Metric, Number, counter, gauge, histogram};
 pub use span::{Span, SpanKind, in_span};
 pub use value::ToValue;
@@ -132,5 +138,6 @@ pub mod __private {
     pub use crate::lifecycle::Exports;
     pub use crate::lifecycle::{config, reason, restored, saved};
     pub use crate::log::{write_formatted, write_literal};
+    pub use crate::span::no_span;
     pub use glasshouse_wire::LogSite;
 }

@@ -91,7 +91,7 @@ mod exports {
     use super::{Error, Extension, Payload};
     use crate::batch::FlushAtEnd;
     use crate::bindings::exports::glasshouse::extension::{collector, handler, health, lifecycle};
-    use crate::{Status, bridge, log};
+    use crate::{Status, bridge, gate};
 
     /// The exports of a component whose extension is `E`.
     #[doc(hidden)]
@@ -101,7 +101,7 @@ mod exports {
     /// Runs one invocation. A host that calls something else first gets an extension started without configuration.
     fn invoke<E: Extension, T>(call: impl FnOnce(&mut E) -> T) -> Result<T, String> {
         let _flush = FlushAtEnd;
-        log::forget_threshold();
+        gate::forget();
         E::state().with_borrow_mut(|state| {
             if state.is_none() {
                 *state = Some(start::<E>("{}")?);
@@ -121,7 +121,7 @@ mod exports {
     impl<E: Extension> lifecycle::Guest for Exports<E> {
         fn init(config: String) -> Result<(), String> {
             let _flush = FlushAtEnd;
-            log::forget_threshold();
+            gate::forget();
             let extension = start::<E>(&config)?;
             E::state().set(Some(extension));
             Ok(())
@@ -129,7 +129,7 @@ mod exports {
 
         fn shutdown() {
             let _flush = FlushAtEnd;
-            log::forget_threshold();
+            gate::forget();
             if let Some(mut extension) = E::state().take() {
                 extension.shutdown();
             }

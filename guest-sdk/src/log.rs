@@ -1,4 +1,4 @@
-//! Logs: the macros, the cached threshold, and the one crossing that a record costs.
+//! Logs: the macros, and the one crossing that a record costs.
 
 use std::cell::Cell;
 use std::fmt;
@@ -11,32 +11,8 @@ use crate::batch::{self, Batch};
 /// A buffer that one large record made this big is given back rather than kept.
 const BUFFER_KEPT_BYTES: usize = 64 * 1024;
 
-/// Stands for "not asked in this invocation".
-const UNKNOWN: u8 = u8::MAX;
-
 thread_local! {
-    static THRESHOLD: Cell<u8> = const { Cell::new(UNKNOWN) };
     static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
-
-/// Whether the host stores logs of this level now. The macros ask this themselves, before they evaluate anything; ask
-/// it where what a log says is dear to find out.
-#[inline]
-pub fn enabled(level: Level) -> bool {
-    let threshold = THRESHOLD.get();
-    if threshold == UNKNOWN { ask_threshold(level) } else { level as u8 >= threshold }
-}
-
-#[cold]
-fn ask_threshold(level: Level) -> bool {
-    let threshold = backend::log_threshold();
-    THRESHOLD.set(threshold as u8);
-    level >= threshold
-}
-
-/// The threshold may change between invocations, never within one.
-pub(crate) fn forget_threshold() {
-    THRESHOLD.set(UNKNOWN);
 }
 
 /// Sends or gathers one log whose message is literal and thus in the prefix of its place in the source. Nothing of the author's
@@ -181,7 +157,11 @@ macro_rules! __fields {
         }
     };
     (@then (span $name:expr, $kind:expr) [$(($key:expr, $value:expr),)*]) => {
-        $crate::Span::start($name, $kind, &[$($crate::Field { name: $key, value: $value }),*])
+        if $crate::is_stored($crate::Kind::Spans) {
+            $crate::Span::start($name, $kind, &[$($crate::Field { name: $key, value: $value }),*])
+        } else {
+            $crate::__private::no_span()
+        }
     };
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use glasshouse_wire::{self as wire, Field, Instrument, Value};
 
-use crate::{backend, log};
+use crate::{Kind, backend, is_stored, log};
 
 /// A total that only grows: what is recorded is added to it.
 pub fn counter(name: &str) -> Metric<'_> {
@@ -58,6 +58,9 @@ impl<'a> Metric<'a> {
 
     /// Records one sample.
     pub fn record(&self, value: impl Number) {
+        if !is_stored(Kind::Metrics) {
+            return;
+        }
         let metric =
             wire::Metric { instrument: self.instrument, name: self.name, unit: self.unit, value: value.to_f64() };
         log::send(wire::KIND_METRIC, |body| wire::write_metric(body, &metric, &self.labels));
@@ -77,13 +80,15 @@ impl Meter {
     /// Records one sample.
     #[inline]
     pub fn record(&self, value: impl Number) {
-        self.0.record(value.to_f64());
+        if is_stored(Kind::Metrics) {
+            self.0.record(value.to_f64());
+        }
     }
 
     /// Records a one.
     #[inline]
     pub fn increment(&self) {
-        self.0.record(1.0);
+        self.record(1.0);
     }
 }
 

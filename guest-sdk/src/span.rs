@@ -2,7 +2,7 @@
 
 use glasshouse_wire::Field;
 
-use crate::{ToValue, backend, batch};
+use crate::{Kind, ToValue, backend, batch, is_stored};
 
 /// What a span stands for, as in OpenTelemetry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -23,13 +23,22 @@ pub enum SpanKind {
 /// A timed piece of work, below the innermost one that is open; it ends when it is dropped. [`span!`](crate::span!) starts one.
 #[derive(Debug)]
 #[must_use = "a span ends when it is dropped: bind it to a name, and not to `_`"]
-pub struct Span(backend::Span);
+pub struct Span(Option<backend::Span>);
+
+/// Where no spans are stored: nothing begins, and nothing ends.
+#[doc(hidden)]
+pub fn no_span() -> Span {
+    Span(None)
+}
 
 impl Span {
     /// Starts a span.
     pub fn start(name: &str, kind: SpanKind, fields: &[Field<'_>]) -> Self {
+        if !is_stored(Kind::Spans) {
+            return no_span();
+        }
         batch::flush();
-        Self(backend::Span::start(name, kind, fields))
+        Self(Some(backend::Span::start(name, kind, fields)))
     }
 
     /// Adds a field; the last value of a name counts.
@@ -38,23 +47,31 @@ impl Span {
     }
 
     pub(crate) fn set(&self, field: &Field<'_>) {
-        self.0.set_field(field);
+        if let Some(span) = &self.0 {
+            span.set_field(field);
+        }
     }
 
     /// Adds a timed event.
     pub fn add_event(&self, name: &str, fields: &[Field<'_>]) {
-        self.0.add_event(name, fields);
+        if let Some(span) = &self.0 {
+            span.add_event(name, fields);
+        }
     }
 
     /// Marks the span as failed, with the reason.
     pub fn fail(&self, reason: &str) {
-        self.0.fail(reason);
+        if let Some(span) = &self.0 {
+            span.fail(reason);
+        }
     }
 }
 
 impl Drop for Span {
     fn drop(&mut self) {
-        batch::flush();
+        if self.0.is_some() {
+            batch::flush();
+        }
     }
 }
 

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use glasshouse_sdk::testing::{Host, Recorded};
 use glasshouse_sdk::{
-    ErrorReport, Instrument, Level, Severity, Span, SpanKind, alert, context, counter, critical, debug, enabled, error,
-    gauge, histogram, in_span, info, record_error, record_exception, span, trace, warning,
+    ApiRequest, CacheAccess, DatabaseQuery, ErrorReport, Instrument, Kind, Level, PluginExecution, SecurityEvent,
+    SecurityKind, Severity, Span, SpanKind, alert, context, counter, critical, debug, enabled, error, gauge, histogram,
+    in_span, info, record_error, record_exception, span, trace, warning,
 };
 use serde_json::json;
 
@@ -242,4 +243,86 @@ fn tracing_arrives_with_fields_and_spans() {
 
     let ((), recorded) = Host::new().threshold(Level::Error).run(|| tracing::info!("below"));
     assert!(recorded.logs.is_empty());
+}
+
+#[test]
+fn what_is_not_stored_is_neither_made_nor_sent() {
+    let evaluated = Cell::new(0);
+    let count = || {
+        evaluated.set(evaluated.get() + 1);
+        "text"
+    };
+    let work = || {
+        let meter = counter("bound").bind();
+        counter("one").record(1);
+        meter.increment();
+        record_error("kind", "message");
+        record_exception(&fmt::Error);
+        ErrorReport::new("kind", "message").send();
+        alert("kind", Severity::Low, "title").raise();
+        let span = span!("work", text = count());
+        span.set_field("more", 1);
+        span.add_event("event", &[]);
+        span.fail("reason");
+        tracing::info_span!("other", text = count()).in_scope(|| ());
+        ApiRequest::new("GET", "/").log();
+        DatabaseQuery::new("SELECT", "orders").log();
+        CacheAccess::new("pages", "get").log();
+        PluginExecution::new("plugin", "run").log();
+        SecurityEvent::new(SecurityKind::LoginOk).log();
+    };
+    let kinds = [
+        Kind::Metrics,
+        Kind::Errors,
+        Kind::Alerts,
+        Kind::Spans,
+        Kind::Function,
+        Kind::Request,
+        Kind::Database,
+        Kind::Cache,
+        Kind::Security,
+    ];
+    let none = kinds.into_iter().fold(Host::new(), Host::without);
+    assert_eq!(none.run(work).1, Recorded::default());
+    assert_eq!(evaluated.get(), 0);
+    // One kind at a time: samples, errors, alerts, spans, logs.
+    let all = [2, 3, 1, 2, 5];
+    for (kind, expect) in kinds.into_iter().zip([
+        [0, 3, 1, 2, 5],
+        [2, 0, 1, 2, 5],
+        [2, 3, 0, 2, 5],
+        [2, 3, 1, 0, 5],
+        [2, 3, 1, 2, 4],
+        [2, 3, 1, 2, 4],
+        [2, 3, 1, 2, 4],
+        [2, 3, 1, 2, 4],
+        [2, 3, 1, 2, 4],
+    ]) {
+        let counts = |recorded: &Recorded| {
+            let Recorded { logs, samples, errors, spans, alerts, .. } = recorded;
+            [samples.len(), errors.len(), alerts.len(), spans.len(), logs.len()]
+        };
+        assert_eq!(counts(&recorded(work)), all);
+        assert_eq!(counts(&Host::new().without(kind).run(work).1), expect, "{kind:?}");
+    }
+}
+
+#[test]
+fn a_helpers_level_is_that_of_its_outcome() {
+    use Level::{Error, Info, Trace, Warning};
+
+    let levels = |threshold: Level| {
+        let ((), recorded) = Host::new().threshold(threshold).run(|| {
+            let (quick, slow) = (Duration::from_millis(1), Duration::from_millis(3));
+            let request = ApiRequest::new("GET", "/").slow_after(Duration::from_millis(2));
+            for (status, elapsed) in [(200, quick), (399, slow), (400, quick), (499, slow), (500, quick), (599, slow)] {
+                request.status(status).elapsed(elapsed).log();
+            }
+            DatabaseQuery::new("SELECT", "orders").slow_after(quick).elapsed(slow).log();
+            PluginExecution::new("plugin", "run").failed("cause").log();
+        });
+        recorded.logs.iter().map(|log| log.level).collect::<Vec<_>>()
+    };
+    assert_eq!(levels(Trace), [Info, Warning, Warning, Warning, Error, Error, Warning, Error]);
+    assert_eq!(levels(Error), [Error, Error, Error]);
 }

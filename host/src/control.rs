@@ -11,10 +11,12 @@ use glasshouse_model::config::{AssignError, Change, Origin, Setting, assign, nea
 use glasshouse_model::settings::{Debugging, Settings};
 use glasshouse_model::standing::{self, CallBudget, Rate};
 use glasshouse_runtime::{ApplyError, CallError};
-use glasshouse_server::api::{self, Assignments, Problem, Released, code};
+use glasshouse_server::api::{self, Assignments, Problem, Released, Resolve, code};
 use glasshouse_server::{Control, ControlSocket, Keys, Pending};
+use glasshouse_telemetry::{ErrorGroup, ResolveError};
 
 use crate::extension::Extension;
+use crate::groups::group_answer;
 use crate::host::Host;
 
 /// Why settings were not changed; none was.
@@ -291,6 +293,34 @@ impl Control for Controlled {
             changes: changes.map_err(|error| problem(&error))?.into_iter().map(change).collect(),
             ..api::Changes::default()
         })
+    }
+
+    fn error_groups(&self, extension: &str) -> Result<Vec<api::ErrorGroup>, Problem> {
+        let extension = self.find(extension)?;
+        let settings = extension.present_config();
+        let answer = |group: &ErrorGroup| group_answer(extension.id().as_str(), group, Some(&settings));
+        Ok(extension.error_groups().iter().map(answer).collect())
+    }
+
+    fn resolve(&self, extension: &str, group: &str, said: &Resolve, by: &str) -> Result<api::ErrorGroup, Problem> {
+        let extension = self.find(extension)?;
+        let id = extension.id().as_str();
+        let refused = |status, code, title, why: &str| {
+            let group = glasshouse_model::text::visible(group, 40);
+            Problem::new(status, code, title, format!("group {group} of {id} is not resolved: {why}"))
+        };
+        let unknown = |why: &str| refused(404, code::UNKNOWN_GROUP, "No such group", why);
+        let unusable = |why: &str| refused(422, code::INVALID_BODY, "The body cannot be used", why);
+        let parsed = group.parse().map_err(|_| unknown("a group is 12 lower-case hexadecimal digits"))?;
+        let version = said.version.as_deref().map(str::parse).transpose();
+        let version =
+            version.map_err(|error| unusable(&format!("the version is none: {error}; write one such as 1.3.0")))?;
+        let resolved = extension.resolve_error(parsed, version, &said.notes, by).map_err(|error| match error {
+            ResolveError::Unknown => unknown("there is none; `glasshouse errors groups` lists them"),
+            ResolveError::Overflow => unusable(&error.to_string()),
+            ResolveError::NotStored => refused(503, code::UNAVAILABLE, "Not stored", &error.to_string()),
+        })?;
+        Ok(group_answer(id, &resolved, Some(&extension.present_config())))
     }
 
     fn release<'a>(&'a self, extension: &'a str, by: &'a str) -> Pending<'a, Released> {

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use glasshouse_model::settings::Settings;
 use glasshouse_model::standing;
-use glasshouse_model::{ExtensionId, Failure, Signal};
+use glasshouse_model::{ExtensionId, Failure, GroupId, Signal, Version};
 use glasshouse_runtime::wasmtime::{self, Store, component::Instance};
 use glasshouse_runtime::{
     CallError, Check, ComponentInfo, EmbedderCall, Event, HostMemory, Reply, Runtime, SourceFrame, State, Status,
     Trigger,
 };
-use glasshouse_telemetry::{Drops, Overhead, Reader, Usage};
+use glasshouse_telemetry::{Drops, ErrorGroup, Overhead, Reader, ResolveError, Usage};
 use tokio::sync::oneshot;
 
 use crate::control::Steering;
@@ -173,6 +173,24 @@ impl Extension {
     /// Its errors: those that it reported, and its failures with their stacks.
     pub fn errors(&self) -> Errors {
         Errors::new(self.clone())
+    }
+
+    /// The groups of its errors that are the same bug, as they stand now; those with the latest errors first.
+    pub fn error_groups(&self) -> Vec<ErrorGroup> {
+        self.handle.error_groups()
+    }
+
+    /// Notes that the error of a group is mended: in a version of the extension, or else in the one that runs. It comes back, as
+    /// regressed, with an error of that version or a later one. With a data directory this is stored when it returns, and the
+    /// record of it says by whom.
+    pub fn resolve_error(
+        &self,
+        group: GroupId,
+        version: Option<Version>,
+        notes: &str,
+        by: &str,
+    ) -> Result<ErrorGroup, ResolveError> {
+        self.handle.resolve_error(group, version, notes, by)
     }
 
     /// Its spans.

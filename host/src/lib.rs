@@ -32,6 +32,7 @@ mod control;
 mod discover;
 mod error;
 mod extension;
+mod groups;
 mod host;
 mod plan;
 pub mod records;
@@ -43,6 +44,7 @@ pub use builder::HostBuilder;
 pub use control::{BudgetUse, Changed, ControlError};
 pub use error::HostError;
 pub use extension::Extension;
+pub use groups::{Suggestion, group_answer};
 pub use host::Host;
 pub use plan::{EffectiveConfig, Plan, Planned};
 pub use resources::Resources;
@@ -53,8 +55,8 @@ pub use glasshouse_model::config::{self, ConfigError, Grant, Manifest, Setting};
 pub use glasshouse_model::settings::{Budget, Debugging, Metering, Permissions, Redaction, Retention, Settings};
 pub use glasshouse_model::standing;
 pub use glasshouse_model::{
-    Blame, Clock, Context, Digest, ExtensionId, Failure, FailureKind, HOST, Instrument, Level, Outcome, Severity,
-    Signal, SpanId, SpanKind, SpanStatus, TraceId, UnixNanos, limits, text,
+    Blame, Clock, Context, Digest, ExtensionId, Failure, FailureKind, GroupId, HOST, Instrument, Level, Outcome,
+    Severity, Signal, SpanId, SpanKind, SpanStatus, TraceId, UnixNanos, Version, limits, text,
 };
 pub use glasshouse_runtime::{
     ApplyError, CallError, Check, CompileCost, CompileLimit, CompileSettings, ComponentInfo, Containment,
@@ -64,7 +66,7 @@ pub use glasshouse_runtime::{
 };
 pub use glasshouse_server::ControlSocket;
 pub use glasshouse_telemetry::{
-    Aggregate, Cursor, DataDirError, Detail, Distribution, Drop as DropCause, Drops, Entry, Gap, GapCause,
-    InvalidCursor, Labels, Order, Overhead, Page, Query, QueryError, Reader, Redactor, SeriesSummary, Summary, Tier,
-    Usage, query,
+    Aggregate, Basis, Component, Cursor, DataDirError, Detail, Distribution, Drop as DropCause, Drops, Entry,
+    ErrorGroup, Gap, GapCause, GroupState, InvalidCursor, Labels, Order, Overhead, Page, Query, QueryError, Reader,
+    Redactor, Resolution, ResolveError, SeriesSummary, Summary, Tier, Trend, Usage, query,
 };

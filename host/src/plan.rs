@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use glasshouse_model::ExtensionId;
-use glasshouse_model::config::{Layers, Manifest, OperatorConfig, Resolved, ResolvedHost, Setting};
+use glasshouse_model::config::{DEFAULT_VERSION, Layers, Manifest, OperatorConfig, Resolved, ResolvedHost, Setting};
 use glasshouse_runtime::ExtensionSpec;
 use glasshouse_telemetry::Redactor;
 
@@ -80,6 +80,7 @@ impl Planned {
     pub(crate) fn spec(&self) -> ExtensionSpec {
         ExtensionSpec {
             id: self.id.clone(),
+            version: Some(&self.manifest.version).filter(|version| **version != DEFAULT_VERSION).cloned(),
             component: self.component.clone(),
             subscriptions: self.manifest.subscribe.clone(),
             settings: self.resolved.settings.clone(),

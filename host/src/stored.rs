@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use glasshouse_model::Signal;
-use glasshouse_telemetry::{DataDir, DataDirError, Reader};
+use glasshouse_model::{Clock as _, Signal};
+use glasshouse_runtime::SystemClock;
+use glasshouse_telemetry::{DataDir, DataDirError, ErrorGroup, Reader};
 
 use crate::records::{Record, Records};
 
@@ -45,6 +46,11 @@ impl StoredExtension {
     /// lines.
     pub fn records<T: Record>(&self) -> Records<T> {
         Records::new(|signal| self.reader(signal), &self.id)
+    }
+
+    /// The groups of its errors that are the same bug, as of now; those with the latest errors first.
+    pub fn error_groups(&self) -> Vec<ErrorGroup> {
+        self.dir.error_groups(&self.id, SystemClock::new().now())
     }
 
     /// Reads one of its signals as it is stored.

@@ -268,3 +268,26 @@ fn hostile_clients_are_answered_or_dropped_and_others_are_served() {
         "{shown}"
     );
 }
+
+#[test]
+fn an_aspect_is_switched_off_and_on_while_the_extension_runs() {
+    let place = Place::with_plugins(&["aspects"]);
+    let (mut host, replies) = host(&place);
+    let requests = || {
+        let shown = glasshouse(&place, &["logs", "show", "--format", "json", "logger=glasshouse.request"]);
+        shown.expect_code(0).json_lines().len()
+    };
+    let mut tell = |stored: usize| {
+        let before = requests();
+        assert_eq!(call(&mut host, &replies, "aspects", "tell", &Value::Null)["ok"], true);
+        assert_eq!(requests() - before, stored);
+    };
+    tell(5);
+    let set = glasshouse(&place, &["debugging", "set", "aspects", "debugging.aspects.request=false"]).expect_code(0);
+    assert!(set.stdout.contains("aspects: debugging.aspects.request true -> false"), "{}", set.stdout);
+    tell(0);
+    glasshouse(&place, &["debugging", "set", "aspects", "debugging.aspects.request=true"]).expect_code(0);
+    tell(5);
+    let unknown = glasshouse(&place, &["debugging", "set", "aspects", "debugging.aspects.requests=false"]);
+    assert!(unknown.expect_code(2).stderr.contains("debugging.aspects.request"));
+}

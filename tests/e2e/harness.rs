@@ -100,7 +100,8 @@ impl House {
         // What the host tells of an extension's use is not to come amid what tests count.
         settings.debugging.metrics_interval = Duration::from_hours(1);
         let id = id.parse().expect("an extension id");
-        let mut spec = ExtensionSpec { id, component: component.to_owned(), subscriptions: Vec::new(), settings };
+        let component = component.to_owned();
+        let mut spec = ExtensionSpec { id, version: None, component, subscriptions: Vec::new(), settings };
         change(&mut spec);
         self.runtime.start(spec).expect("the id is free")
     }

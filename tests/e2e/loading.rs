@@ -84,6 +84,7 @@ async fn two_extensions_cannot_have_one_id() {
     house.ready("neighbour").await;
     let spec = ExtensionSpec {
         id: "neighbour".parse().expect("an id"),
+        version: None,
         component: guest("neighbour"),
         subscriptions: Vec::new(),
         settings: Settings::default(),

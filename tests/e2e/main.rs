@@ -3,6 +3,7 @@
 mod harness;
 mod hostile;
 
+mod aspects;
 mod batches;
 mod budgets;
 mod compiling;

@@ -4,9 +4,10 @@
 mod visit;
 
 use std::hint::black_box;
+use std::time::Duration;
 
 use glasshouse_sdk::batch::{self, LogTime};
-use glasshouse_sdk::{Meter, Severity, alert, counter, debug, extension, info, record_error, span};
+use glasshouse_sdk::{ApiRequest, Meter, Severity, alert, counter, debug, extension, info, record_error, span};
 use visit::{Visit, visit};
 
 /// The extension.
@@ -57,6 +58,25 @@ impl Bench {
     fn meter(&mut self, times: u32) {
         for index in 0..times {
             self.meter.record(black_box(index));
+        }
+    }
+
+    /// Records samples without a meter.
+    #[event]
+    fn sample(&mut self, times: u32) {
+        for index in 0..times {
+            counter(black_box("bench.samples")).label("route", black_box("/index")).record(black_box(index));
+        }
+    }
+
+    /// Tells of requests by the helper.
+    #[event]
+    fn request(&mut self, times: u32) {
+        for _ in 0..times {
+            ApiRequest::new(black_box("GET"), black_box("https://example.com/index.html"))
+                .status(black_box(200))
+                .elapsed(black_box(Duration::from_micros(900)))
+                .log();
         }
     }
 

@@ -1,9 +1,10 @@
 //! No host: what is recorded goes to the test that collects it on this thread, or nowhere.
 
-use glasshouse_wire::{Field, Instrument, Level};
+use glasshouse_wire::{Field, Instrument};
 
 use crate::context::Info;
 use crate::events::{CallError, PublishError};
+use crate::gate::Stored;
 use crate::testing::collector::{self, Scopes};
 use crate::{Payload, SpanKind};
 
@@ -14,9 +15,9 @@ pub(crate) fn emit(batch: &[u8]) {
 /// Nobody looks at it: a call that fails natively is a test that fails.
 pub(crate) fn share_batch(_committed: &[u64], _batch: &[u8]) {}
 
-/// Without a test that says otherwise, everything is logged, so that a test runs the code that does it.
-pub(crate) fn log_threshold() -> Level {
-    collector::with(|collector| collector.threshold()).unwrap_or(Level::Trace)
+/// Without a test that says otherwise, everything is stored, so that a test runs the code that makes it.
+pub(crate) fn stored() -> Stored {
+    collector::with(|collector| collector.stored()).unwrap_or(Stored::ALL)
 }
 
 #[derive(Debug)]

@@ -1,10 +1,11 @@
 //! The component's imports.
 
-use glasshouse_wire::{Field, Instrument, Level, Value};
+use glasshouse_wire::{Field, Instrument, Value};
 
 use crate::bindings::glasshouse::extension::{context, debugging, events, types};
 use crate::context::Info;
 use crate::events::{CallError, PublishError};
+use crate::gate::Stored;
 use crate::{Error, Payload, SpanKind};
 
 #[inline]
@@ -16,15 +17,8 @@ pub(crate) fn share_batch(committed: &[u64], batch: &[u8]) {
     debugging::share_batch(committed, batch);
 }
 
-pub(crate) fn log_threshold() -> Level {
-    match debugging::log_threshold() {
-        debugging::Level::Trace => Level::Trace,
-        debugging::Level::Debug => Level::Debug,
-        debugging::Level::Info => Level::Info,
-        debugging::Level::Warning => Level::Warning,
-        debugging::Level::Error => Level::Error,
-        debugging::Level::Critical => Level::Critical,
-    }
+pub(crate) fn stored() -> Stored {
+    Stored::from_bits(debugging::enabled().bits().into())
 }
 
 #[derive(Debug)]

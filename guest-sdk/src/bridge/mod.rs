@@ -12,10 +12,10 @@ pub(crate) fn install() {
     std::panic::set_hook(Box::new(report_panic));
 }
 
-/// Sends a panic before the abort. The host pairs it with the trap.
+/// Sends a panic before the abort, though errors be switched off: the host pairs it with the trap, and tells the caller.
 #[cfg(target_family = "wasm")]
 fn report_panic(panic: &std::panic::PanicHookInfo<'_>) {
     let source = panic.location().map(|place| glasshouse_wire::Source { file: place.file(), line: place.line() });
     let message = panic.payload_as_str().unwrap_or("the panic's payload is not text");
-    crate::ErrorReport::new("panic", message).unhandled().source(source).send();
+    crate::ErrorReport::new("panic", message).unhandled().source(source).send_anyway();
 }

@@ -47,12 +47,12 @@ fn with_open<T>(id: &Id, act: impl FnOnce(&mut Option<Open>) -> T) -> Option<T> 
 
 impl Subscriber for Bridge {
     fn register_callsite(&self, _: &'static Metadata<'static>) -> Interest {
-        // The threshold may change between invocations.
+        // What is stored may change between invocations.
         Interest::sometimes()
     }
 
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        crate::enabled(level(*metadata.level()))
+        crate::enabled(level(*metadata.level())) && (metadata.is_event() || crate::is_stored(crate::Kind::Spans))
     }
 
     fn new_span(&self, attributes: &Attributes<'_>) -> Id {

@@ -3,16 +3,17 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use glasshouse_wire::{Field, Instrument, Level, Record, Source, Value, decode, records};
+use glasshouse_wire::{Field, Instrument, Record, Source, Value, decode, records};
 
 use super::{Alert, Answer, Fields, Log, Recorded, Report, Sample, Span};
 use crate::context::Info;
 use crate::events::PublishError;
+use crate::gate::Stored;
 use crate::{Payload, SpanKind};
 
 /// What one `Host::run` collects.
 pub(crate) struct Collector {
-    threshold: Level,
+    stored: Stored,
     answer: Option<Answer>,
     refusal: Option<PublishError>,
     recorded: Recorded,
@@ -29,8 +30,8 @@ pub(crate) fn with<T>(act: impl FnOnce(&mut Collector) -> T) -> Option<T> {
 }
 
 /// Starts to collect; gives what collected before.
-pub(super) fn begin(threshold: Level, answer: Option<Answer>, refusal: Option<PublishError>) -> Option<Collector> {
-    COLLECTOR.replace(Some(Collector { threshold, answer, refusal, recorded: Recorded::default() }))
+pub(super) fn begin(stored: Stored, answer: Option<Answer>, refusal: Option<PublishError>) -> Option<Collector> {
+    COLLECTOR.replace(Some(Collector { stored, answer, refusal, recorded: Recorded::default() }))
 }
 
 /// Gives what was collected, and puts back what collected before.
@@ -62,8 +63,8 @@ fn source(source: Option<Source<'_>>) -> Option<(String, u32)> {
 }
 
 impl Collector {
-    pub(crate) fn threshold(&self) -> Level {
-        self.threshold
+    pub(crate) fn stored(&self) -> Stored {
+        self.stored
     }
 
     pub(crate) fn answer(&self) -> Option<Answer> {

@@ -33,7 +33,8 @@ use glasshouse_wire::{Instrument, Level, Severity};
 
 use crate::batch::{self, FlushAtEnd};
 use crate::events::{CallError, PublishError};
-use crate::{Check, Error, Extension, Payload, SpanKind, bridge, log};
+use crate::gate::{self, Stored};
+use crate::{Check, Error, Extension, Kind, Payload, SpanKind, bridge};
 
 pub(crate) mod collector;
 
@@ -153,32 +154,38 @@ type Answer = Rc<RefCell<dyn FnMut(&str, &str, &Payload) -> Result<Payload, Call
 
 /// Stands in for the host of one thread.
 pub struct Host {
-    threshold: Level,
+    stored: Stored,
     answer: Option<Answer>,
     refusal: Option<PublishError>,
 }
 
 impl Default for Host {
     fn default() -> Self {
-        Self { threshold: Level::Trace, answer: None, refusal: None }
+        Self { stored: Stored::ALL, answer: None, refusal: None }
     }
 }
 
 impl std::fmt::Debug for Host {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Host").field("threshold", &self.threshold).finish_non_exhaustive()
+        f.debug_struct("Host").field("stored", &self.stored).finish_non_exhaustive()
     }
 }
 
 impl Host {
-    /// A host that stores all logs, queues all events, and has no other extension.
+    /// A host that stores everything, queues all events, and has no other extension.
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Stores only logs of this level and above.
     pub fn threshold(mut self, level: Level) -> Self {
-        self.threshold = level;
+        self.stored = self.stored.at_least(level);
+        self
+    }
+
+    /// Stores no records of this kind.
+    pub fn without(mut self, kind: Kind) -> Self {
+        self.stored = self.stored.without(kind);
         self
     }
 
@@ -200,13 +207,13 @@ impl Host {
     /// Runs `work` and gives what it gave and what was recorded meanwhile on this thread.
     pub fn run<T>(self, work: impl FnOnce() -> T) -> (T, Recorded) {
         bridge::install();
-        log::forget_threshold();
+        gate::forget();
         batch::stop();
-        let before = collector::begin(self.threshold, self.answer, self.refusal);
+        let before = collector::begin(self.stored, self.answer, self.refusal);
         let result = work();
         batch::stop();
         let recorded = collector::end(before);
-        log::forget_threshold();
+        gate::forget();
         (result, recorded)
     }
 }
@@ -219,14 +226,14 @@ impl<E: Extension> Instance<E> {
     /// Starts it with its configuration, a JSON object.
     pub fn start(config: &str) -> Result<Self, String> {
         let _flush = FlushAtEnd;
-        log::forget_threshold();
+        gate::forget();
         E::init(config).map(Self)
     }
 
     /// Lets it handle an event.
     pub fn handle(&mut self, event: &str, payload: Payload) -> Result<Payload, Error> {
         let _flush = FlushAtEnd;
-        log::forget_threshold();
+        gate::forget();
         self.0.handle(event, payload)
     }
 

@@ -156,7 +156,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Verb::New(verb) => verb.run(cli.format),
         Verb::Build(verb) => verb.run(cli.format),
         Verb::Logs(verb) => verb.run(cli.format),
-        Verb::Errors(verb) => verb.run(cli.format),
+        Verb::Errors(verb) => verb.run(cli.format).await,
         Verb::Metrics(verb) => verb.run(cli.format),
         Verb::Traces(verb) => verb.run(cli.format),
         Verb::Alerts(verb) => verb.run(cli.format),

@@ -3,7 +3,7 @@
 use glasshouse_model::wire::Record;
 use glasshouse_model::{Blame, Failure, Signal};
 use glasshouse_runtime::SourceFrame;
-use glasshouse_telemetry::Body;
+use glasshouse_telemetry::{Body, group_of};
 use serde::Serialize;
 
 use super::sealed::FromStore;
@@ -18,6 +18,8 @@ pub struct ErrorRecord {
     pub head: Head,
     /// The error's type; of a failure one of [`glasshouse_model::FailureKind`].
     pub kind: String,
+    /// The group of errors that are the same: what [`crate::Extension::error_groups`] counts it in.
+    pub group: String,
     /// What happened.
     pub message: String,
     /// Whose fault it is.
@@ -107,10 +109,12 @@ impl FromStore for ErrorRecord {
     const SIGNAL: Signal = Signal::Error;
 
     fn from_store(head: Head, body: Body<'_>) -> Option<Self> {
+        let group = group_of(&body)?.to_string();
         match body {
             Body::Record(Record::Error(error, fields)) => Some(Self {
                 head,
                 kind: error.kind.to_owned(),
+                group,
                 message: error.message.to_owned(),
                 blame: Blame::Guest,
                 handled: error.handled,
@@ -127,6 +131,7 @@ impl FromStore for ErrorRecord {
                 Some(Self {
                     head,
                     kind: failure.kind.to_string(),
+                    group,
                     message: failure.message.clone(),
                     blame: failure.kind.blame(),
                     handled: false,

@@ -163,10 +163,122 @@ pub struct Released {
     pub from: Option<String>,
 }
 
+/// Errors of an extension that are the same bug. What it quotes is the extension's.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ErrorGroup {
+    /// The extension's id.
+    pub extension: String,
+    /// The group's: 12 hexadecimal digits.
+    pub group: String,
+    /// `new`, `ongoing`, `escalating`, `regressed` or `resolved`.
+    pub state: String,
+    /// What happened, from its first error.
+    pub title: String,
+    /// The kind of its errors.
+    pub kind: String,
+    /// `guest` or `host`.
+    pub blame: String,
+    /// `low`, `medium`, `high` or `critical`: that of the worst.
+    pub severity: String,
+    /// Its errors, those included that are not stored any more.
+    pub count: u64,
+    /// When the first one came.
+    pub first_seen: String,
+    /// When the last one came.
+    pub last_seen: String,
+    /// Errors an hour in the last day, or since the first.
+    pub rate_per_hour: f64,
+    /// `rising`, `steady` or `falling`.
+    pub trend: String,
+    /// Errors in each of the last 24 hours, the present one first.
+    pub hours: Vec<u32>,
+    /// Users on whose behalf the extension was at work: exact up to 31, then about.
+    pub users: u64,
+    /// Tenants, likewise.
+    pub tenants: u64,
+    /// The components that had it, the latest last.
+    pub components: Vec<Component>,
+    /// The sequence numbers of its latest errors, the latest last; they may be stored no longer.
+    pub samples: Vec<u64>,
+    /// When it came back, if it was resolved before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub regressed_at: Option<String>,
+    /// Who resolved it last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolution: Option<Resolution>,
+    /// Why its errors are a group.
+    pub fingerprint: Fingerprint,
+    /// What to do about it, where the kind of error tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suggestion: Option<Suggestion>,
+}
+
+/// A component of which errors came.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Component {
+    /// Its digest.
+    pub digest: String,
+    /// The version that its manifest names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
+/// That somebody says that an error is mended.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Resolution {
+    /// When it was said.
+    pub at: String,
+    /// By whom.
+    pub by: String,
+    /// What else they said.
+    pub notes: String,
+    /// The version in which it is mended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
+/// Why errors are a group.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Fingerprint {
+    /// The version of the rules.
+    pub version: String,
+    /// What they go by: `functions`, `call`, `guest stack`, `message` or `overflow`.
+    pub basis: String,
+    /// What the errors have in common.
+    pub parts: Vec<String>,
+}
+
+/// What to do about an error.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Suggestion {
+    /// In words.
+    pub text: String,
+    /// The setting to change.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub setting: Option<String>,
+    /// Its present value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<String>,
+}
+
+/// What is said of a group of errors that is mended.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resolve {
+    /// What there is to know.
+    #[serde(default)]
+    pub notes: String,
+    /// The version in which it is mended; the one that runs, if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
 /// The words that tell problems apart.
 pub mod code {
     /// The host runs no extension of that id.
     pub const UNKNOWN_EXTENSION: &str = "unknown-extension";
+    /// The extension has no group of errors of that id.
+    pub const UNKNOWN_GROUP: &str = "unknown-group";
     /// There is no such key, or it takes no such value.
     pub const INVALID_SETTING: &str = "invalid-setting";
     /// The key is read when the extension starts, and not later.

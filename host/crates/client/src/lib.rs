@@ -13,10 +13,11 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::header::{CONTENT_TYPE, HOST};
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
-use api::{Assignments, Budgets, Changes, Manager, Problem, ROOT, Released, SOCKET, Settings};
+use api::{Assignments, Budgets, Changes, ErrorGroup, Manager, Problem, ROOT, Released, Resolve, SOCKET, Settings};
 
 /// How long a host may take to answer: longer than it takes itself before it says that it takes too long.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -93,7 +94,7 @@ impl Client {
 
     /// Changes how an extension is watched, by keys of `debugging`.
     pub async fn set(&self, extension: &str, values: &Assignments) -> Result<Changes, ClientError> {
-        self.ask(Method::PATCH, &format!("managers/{}/settings", escape(extension)), Some(values)).await
+        self.ask(Method::PATCH, &format!("managers/{}/settings", escape(extension)), Some(json(values)?)).await
     }
 
     /// The budgets of all extensions.
@@ -108,7 +109,7 @@ impl Client {
 
     /// Changes budgets of an extension, by keys of `budget`.
     pub async fn set_budgets(&self, extension: &str, values: &Assignments) -> Result<Changes, ClientError> {
-        self.ask(Method::PATCH, &format!("budgets/{}", escape(extension)), Some(values)).await
+        self.ask(Method::PATCH, &format!("budgets/{}", escape(extension)), Some(json(values)?)).await
     }
 
     /// Ends the quarantine, throttling or warning of an extension.
@@ -116,13 +117,24 @@ impl Client {
         self.ask(Method::POST, &format!("budgets/{}/release", escape(extension)), None).await
     }
 
+    /// The groups of an extension's errors, those with the latest errors first.
+    pub async fn error_groups(&self, extension: &str) -> Result<Vec<ErrorGroup>, ClientError> {
+        self.ask(Method::GET, &format!("errors/{}/groups", escape(extension)), None).await
+    }
+
+    /// Notes that the error of a group is mended.
+    pub async fn resolve(&self, extension: &str, group: &str, said: &Resolve) -> Result<ErrorGroup, ClientError> {
+        let path = format!("errors/{}/{}/resolve", escape(extension), escape(group));
+        self.ask(Method::POST, &path, Some(json(said)?)).await
+    }
+
     async fn ask<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
-        values: Option<&Assignments>,
+        body: Option<Bytes>,
     ) -> Result<T, ClientError> {
-        match tokio::time::timeout(PATIENCE, self.exchange(method, path, values)).await {
+        match tokio::time::timeout(PATIENCE, self.exchange(method, path, body)).await {
             Ok(answer) => answer,
             Err(_) => Err(ClientError::Timeout),
         }
@@ -132,20 +144,18 @@ impl Client {
         &self,
         method: Method,
         path: &str,
-        values: Option<&Assignments>,
+        body: Option<Bytes>,
     ) -> Result<T, ClientError> {
         let stream = self.connect().await?;
         let not_http = |error: hyper::Error| ClientError::Answer(error.to_string());
         let (mut sender, connection) =
             hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(not_http)?;
-        let body =
-            values.map(serde_json::to_vec).transpose().map_err(|error| ClientError::Answer(error.to_string()))?;
         let request = Request::builder()
             .method(method)
             .uri(format!("{ROOT}/{path}"))
             .header(HOST, "localhost")
             .header(CONTENT_TYPE, "application/json")
-            .body(Full::new(Bytes::from(body.unwrap_or_default())))
+            .body(Full::new(body.unwrap_or_default()))
             .map_err(|error| ClientError::Answer(error.to_string()))?;
         let answer = async {
             let answer = sender.send_request(request).await.map_err(not_http)?;
@@ -174,6 +184,11 @@ impl Client {
             _ => ClientError::Socket { path, cause },
         })
     }
+}
+
+/// A request's body.
+fn json(body: &impl Serialize) -> Result<Bytes, ClientError> {
+    serde_json::to_vec(body).map(Bytes::from).map_err(|error| ClientError::Answer(error.to_string()))
 }
 
 /// Connects by the folder's descriptor, since its path is longer than a socket's address.

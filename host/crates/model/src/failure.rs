@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use glasshouse_wire::{Field, Fields, Malformed, Reader, put_fields, put_str, put_varint};
+use glasshouse_wire::{Field, Fields, Malformed, Reader, Severity, put_fields, put_str, put_varint};
 
 use crate::Digest;
 
@@ -64,6 +64,14 @@ impl FailureKind {
     /// Whose fault it is.
     pub fn blame(self) -> Blame {
         if self == Self::Internal { Blame::Host } else { Blame::Guest }
+    }
+
+    /// How serious it is: critical is what keeps the host, or the whole extension, from working.
+    pub fn severity(self) -> Severity {
+        match self {
+            Self::Internal | Self::LoadBreach | Self::LoadRefused | Self::InitRefused => Severity::Critical,
+            _ => Severity::High,
+        }
     }
 
     /// What to do about it, with the setting to change where there is one.

@@ -7,8 +7,8 @@ glasshouse_wire::byte_enum! {
         Emit = 0 "debugging.emit",
         /// A log by the typed call.
         Log = 1 "debugging.log",
-        /// The least level that is stored.
-        LogThreshold = 2 "debugging.log-threshold",
+        /// What of its records the host stores.
+        Enabled = 2 "debugging.enabled",
         /// A sample by the typed call.
         Metric = 3 "debugging.metric",
         /// A sample of a bound instrument.

@@ -111,6 +111,11 @@ hex_id! {
     Digest, 32
 }
 
+hex_id! {
+    /// A group of errors that are the same bug: 12 lower-case hexadecimal digits, from their fingerprint.
+    GroupId, 6
+}
+
 impl Digest {
     /// The first twelve digits: enough to tell versions apart on a screen.
     pub fn short(&self) -> String {

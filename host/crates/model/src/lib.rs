@@ -1,5 +1,6 @@
 //! The words that every floor of Glasshouse shares: ids, units, records, settings and the clock. No I/O, no async.
 
+mod aspect;
 pub mod clock;
 pub mod config;
 pub mod context;
@@ -18,14 +19,16 @@ pub mod standing;
 mod telemetry_budget;
 pub mod text;
 
+pub use aspect::Aspect;
 pub use clock::{Clock, UnixNanos};
 pub use context::Context;
 pub use failure::{Blame, Failure, FailureKind, Frame};
 pub use glasshouse_wire as wire;
 pub use glasshouse_wire::{Instrument, Level, Severity};
 pub use host_function::HostFunction;
-pub use id::{Digest, ExtensionId, HOST, SpanId, TraceId};
+pub use id::{Digest, ExtensionId, GroupId, HOST, SpanId, TraceId};
 pub use invocation::{Invocation, Outcome};
 pub use record::{Envelope, Origin};
+pub use semver::Version;
 pub use signal::Signal;
 pub use span::{Span, SpanCost, SpanKind, SpanStatus};

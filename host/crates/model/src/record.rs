@@ -11,6 +11,17 @@ pub const KIND_FAILURE: u8 = 66;
 /// The kind byte of what metric samples came to, which only the host writes, and in rings of its own.
 pub const KIND_ROLLUP: u8 = 67;
 
+/// The kind byte of a group of errors as it stands, in an extension's state.
+pub const KIND_STATE_GROUP: u8 = 96;
+/// The kind byte of a group of errors that is kept no longer, in an extension's state.
+pub const KIND_STATE_GROUP_GONE: u8 = 97;
+/// The kind byte of the number of the last error that all groups before it count, in an extension's state.
+pub const KIND_STATE_COUNTED: u8 = 98;
+/// The kind byte of the component whose errors come next, in an extension's state.
+pub const KIND_STATE_COMPONENT: u8 = 99;
+/// The kind byte of the end of a state that was written anew as a whole, in an extension's state.
+pub const KIND_STATE_WHOLE: u8 = 100;
+
 glasshouse_wire::byte_enum! {
     /// Who made a record. A guest cannot choose it.
     Origin {

@@ -6,9 +6,9 @@ use std::time::Duration;
 use ipnet::IpNet;
 use regex::{Regex, RegexBuilder};
 
-use crate::Level;
 pub use crate::retention::{Retention, SignalRetention};
 pub use crate::telemetry_budget::TelemetryBudget;
+use crate::{Aspect, Level};
 
 /// All settings of one extension.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -133,6 +133,8 @@ pub struct Debugging {
     pub log_level: Level,
     /// Other least levels for logs whose target starts so, such as `http=debug`; see [`Debugging::logger_level`].
     pub log_levels: Vec<String>,
+    /// Whether each aspect is watched, by index.
+    pub aspects: [bool; Aspect::COUNT],
     /// How often `collect` is called.
     pub metrics_interval: Duration,
     /// How often `check-health` is called.
@@ -191,6 +193,7 @@ impl Default for Debugging {
             tracing_enabled: false,
             log_level: Level::Debug,
             log_levels: Vec::new(),
+            aspects: [true; Aspect::COUNT],
             metrics_interval: Duration::from_secs(30),
             health_check_interval: Duration::from_mins(1),
             max_log_entries: 10_000,

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use glasshouse_model::wire::{Field, Value};
-use glasshouse_model::{Level, text};
+use glasshouse_model::{Aspect, Level, text};
+use glasshouse_telemetry::Recorder;
 
 /// Denied uses of one invocation that are told one by one. So many show what a guest is after; one that goes on trying would
 /// only push older records out, so that the rest is counted, and told in one record.
@@ -34,13 +35,21 @@ pub(crate) enum DeniedBy {
 }
 
 /// The denied uses of the present invocation. Cheap to clone: clones count together.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Denials(Arc<AtomicU64>);
+#[derive(Clone)]
+pub(crate) struct Denials {
+    uses: Arc<AtomicU64>,
+    recorder: Recorder,
+}
 
 impl Denials {
+    /// None so far, of an instance whose recorder knows whether security events are stored.
+    pub(crate) fn new(recorder: Recorder) -> Self {
+        Self { uses: Arc::default(), recorder }
+    }
+
     /// Tells of a denied use by `log`, which gets level, message and fields, or only counts it.
     pub(crate) fn tell(&self, denied: Denied<'_>, log: impl FnOnce(Level, &str, &[Field<'_>])) {
-        if self.0.fetch_add(1, Ordering::Relaxed) >= TOLD {
+        if !self.recorder.admit_aspect(Aspect::Security) || self.uses.fetch_add(1, Ordering::Relaxed) >= TOLD {
             return;
         }
         let message = match denied.by {
@@ -58,7 +67,7 @@ impl Denials {
 
     /// Ends the invocation: tells how many denied uses were not told one by one, and counts anew.
     pub(crate) fn end_invocation(&self, log: impl FnOnce(Level, &str, &[Field<'_>])) {
-        let Some(more @ 1..) = self.0.swap(0, Ordering::Relaxed).checked_sub(TOLD) else { return };
+        let Some(more @ 1..) = self.uses.swap(0, Ordering::Relaxed).checked_sub(TOLD) else { return };
         let fields = [
             Field { name: "event", value: Value::Text("permission.denied") },
             Field { name: "count", value: Value::Integer(more as i64) },
@@ -69,6 +78,9 @@ impl Denials {
 
 #[cfg(test)]
 mod tests {
+    use glasshouse_model::settings::Settings;
+    use glasshouse_telemetry::{Store, StoreSettings};
+
     use super::*;
 
     /// How many records a number of denied uses in one invocation gives, and what the last one counts.
@@ -89,10 +101,16 @@ mod tests {
 
     #[test]
     fn an_invocation_that_goes_on_trying_is_told_so_often_and_then_counted() {
-        let denials = Denials::default();
+        let store = Store::new(&StoreSettings::new(&Settings::default()), Arc::default());
+        let denials = Denials::new(store.recorder());
         check(&denials, TOLD, (TOLD, None));
         check(&denials, TOLD + 3, (TOLD, Some(3)));
         check(&denials, 0, (0, None));
         check(&denials, 1, (1, None));
+        let mut settings = Settings::default();
+        settings.debugging.aspects[Aspect::Security as usize] = false;
+        store.apply(&StoreSettings::new(&settings));
+        check(&denials, TOLD + 3, (0, None));
+        assert_eq!(store.usage().dropped, TOLD + 3, "what is switched off is counted");
     }
 }

@@ -8,8 +8,12 @@ use glasshouse_model::config::Change;
 use glasshouse_model::settings::Settings;
 use glasshouse_model::standing::{State as Stand, Uses};
 use glasshouse_model::wire::{Field, Value};
-use glasshouse_model::{Clock, Context, Digest, ExtensionId, Failure, Level, Signal, SpanId, TraceId, limits, text};
-use glasshouse_telemetry::{Drops, Overhead, Reader, Store, StoreSettings, Usage};
+use glasshouse_model::{
+    Clock, Context, Digest, ExtensionId, Failure, GroupId, Level, Signal, SpanId, TraceId, Version, limits, text,
+};
+use glasshouse_telemetry::{
+    Drops, ErrorGroup, Overhead, Reader, Resolution, ResolveError, Store, StoreSettings, Usage,
+};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::health::Check;
@@ -251,6 +255,7 @@ pub(crate) struct Shared {
     pub(crate) next_call_at: AtomicU64,
     pub(crate) orders: mpsc::Sender<Order>,
     pub(crate) component: std::sync::OnceLock<ComponentInfo>,
+    pub(crate) version: Option<Version>,
     pub(crate) path: std::path::PathBuf,
     pub(crate) health: std::sync::Mutex<Vec<Check>>,
     pub(crate) held: Arc<Held>,
@@ -317,6 +322,35 @@ impl Extension {
             // Where there is no room, the orders that wait make its supervisor settle.
             let _ = self.0.orders.try_send(Order::Settle);
         })
+    }
+
+    /// The groups of its errors as they stand now, those with the latest errors first.
+    pub fn error_groups(&self) -> Vec<ErrorGroup> {
+        self.0.store.error_groups(self.0.clock.now())
+    }
+
+    /// Notes that the error of a group is mended: in a version, or else in the one that runs. With a data directory it is
+    /// stored when this returns. It is a log of the extension, made by the host, in which `by` says who said so.
+    pub fn resolve_error(
+        &self,
+        group: GroupId,
+        version: Option<Version>,
+        notes: &str,
+        by: &str,
+    ) -> Result<ErrorGroup, ResolveError> {
+        let (by, notes) = (by.to_owned(), notes.to_owned());
+        let resolution = Resolution { at: self.0.clock.now(), by, notes, version, known: Vec::new() };
+        let group = self.0.store.resolve(group, resolution)?;
+        let id = group.id.to_string();
+        let resolution = group.resolution.as_ref();
+        let by = resolution.map_or("", |resolution| &resolution.by);
+        let version = resolution.and_then(|resolution| resolution.version.as_ref()).map(Version::to_string);
+        let fields = [("event", "errors.resolved"), ("by", by), ("group", &*id)];
+        let fields = fields.into_iter().chain(version.as_deref().map(|version| ("version", version)));
+        let fields: Vec<_> = fields.map(|(name, value)| Field { name, value: Value::Text(value) }).collect();
+        let message = format!("the errors of group {id} were resolved by {by}");
+        host_log(&self.0.store.recorder(), &*self.0.clock, &[], Level::Info, &message, &fields);
+        Ok(group)
     }
 
     /// How it is doing.

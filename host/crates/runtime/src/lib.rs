@@ -51,7 +51,7 @@ use std::time::Duration;
 
 use glasshouse_model::settings::Settings;
 use glasshouse_model::standing::Standing;
-use glasshouse_model::{Clock, Digest, ExtensionId, Failure};
+use glasshouse_model::{Clock, Digest, ExtensionId, Failure, Version};
 use glasshouse_telemetry::Depot;
 use tokio::sync::{mpsc, watch};
 use wasmtime::Engine;
@@ -136,6 +136,8 @@ impl Default for RuntimeSettings {
 pub struct ExtensionSpec {
     /// Its id.
     pub id: ExtensionId,
+    /// The version that its manifest names, if it does: what tells whether a resolved error may come back.
+    pub version: Option<Version>,
     /// Its component file.
     pub component: PathBuf,
     /// The topics whose events it gets; a trailing `*` stands for any ending.
@@ -268,6 +270,7 @@ impl Runtime {
             next_call_at: AtomicU64::new(0),
             orders,
             component: OnceLock::new(),
+            version: spec.version,
             path: spec.component,
             health: Mutex::default(),
             held: Arc::default(),

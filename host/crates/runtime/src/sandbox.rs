@@ -179,7 +179,7 @@ impl Blueprint {
         let mut settled = self.settings.clone();
         let settings = Arc::clone(settled.load());
         let permissions = &settings.permissions;
-        let denials = Denials::default();
+        let denials = Denials::new(self.recorder.clone());
         let pulse = Arc::new(Pulse::default());
         let stdio = Stdio::new(self.recorder.clone(), Arc::clone(&self.clock), Arc::clone(&pulse));
         let guest_clock = self.determinism.map(|_| GuestClock::default());

@@ -8,8 +8,8 @@ use std::time::Duration;
 use glasshouse_model::settings::Debugging;
 use glasshouse_model::standing::{End, Spent, Standing, State, Transition};
 use glasshouse_model::wire::{Field, Value};
-use glasshouse_model::{Blame, Clock, Failure, Level};
-use glasshouse_telemetry::{Drop, Recorder};
+use glasshouse_model::{Blame, Clock, Digest, Failure, Level};
+use glasshouse_telemetry::{Component, Drop, Recorder};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
@@ -133,6 +133,7 @@ impl Supervisor {
     async fn serve(&mut self, blueprint: Arc<Blueprint>, component: ComponentInfo) {
         // Set once, here.
         let _ = self.extension.shared().component.set(component);
+        self.note_component(component.digest);
         let sandbox = match blueprint.build(self.phase.clone()).await {
             Ok(sandbox) => sandbox,
             Err(BuildError::Cancelled) => return self.turn_away().await,
@@ -261,9 +262,16 @@ impl Supervisor {
     }
 
     /// Answers that the extension cannot be used, until the host stops.
+    /// Names the component whose errors come from now on.
+    fn note_component(&self, digest: Digest) {
+        let shared = self.extension.shared();
+        shared.store.run(Component { digest, version: shared.version.clone() });
+    }
+
     async fn refuse(&mut self, refused: NotStarted) {
         let NotStarted { cause, failure } = refused;
         if let Some(failure) = failure {
+            self.note_component(failure.component);
             record(&self.recorder, self.extension.shared().clock.now(), *failure);
         }
         let cause = self.recorder.redactor().redact_text(&cause).into_owned();

@@ -1,7 +1,7 @@
 //! What an extension uses, as metric samples of the host's: docs/metrics.md lists them.
 
 use glasshouse_model::wire::{self, Metric};
-use glasshouse_model::{Clock, Instrument, Origin, Signal};
+use glasshouse_model::{Aspect, Clock, Instrument, Origin, Signal};
 use glasshouse_telemetry::{Head, Recorder, Usage};
 
 /// Tells from time to time what was used since it last did.
@@ -19,13 +19,14 @@ impl UsageMetrics {
         Self { before: Usage::default(), at: clock.monotonic_nanos(), rested: false }
     }
 
-    /// Stores samples, if metrics are stored and the extension did anything since the last time or the one before.
+    /// Stores samples, if metrics are stored, resources are watched, and the extension did anything since the last time or the one before.
     pub(crate) fn tell(&mut self, recorder: &Recorder, usage: &Usage, clock: &dyn Clock) {
         let at = clock.monotonic_nanos();
         let (before, since) = (std::mem::replace(&mut self.before, *usage), std::mem::replace(&mut self.at, at));
         let rests = usage.elapsed_nanos == before.elapsed_nanos && usage.calls == before.calls;
         let rested = std::mem::replace(&mut self.rested, rests);
-        if (rests && rested) || !recorder.is_enabled(Signal::Metric) {
+        let is_told = recorder.is_enabled(Signal::Metric) && recorder.is_watched(Aspect::Resources);
+        if (rests && rested) || !is_told {
             return;
         }
         let time = clock.at(at);

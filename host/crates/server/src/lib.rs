@@ -9,7 +9,7 @@ use std::pin::Pin;
 pub use glasshouse_client::api;
 pub use socket::ControlSocket;
 
-use api::{Assignments, Budgets, Changes, Manager, Problem, Released, Settings};
+use api::{Assignments, Budgets, Changes, ErrorGroup, Manager, Problem, Released, Resolve, Settings};
 
 /// What comes of a command that waits for the extension.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, Problem>> + Send + 'a>>;
@@ -49,6 +49,10 @@ pub trait Control: Send + Sync + 'static {
     fn set(&self, extension: &str, keys: Keys, values: &Assignments, by: &str) -> Result<Changes, Problem>;
     /// Switches its debugging on or off.
     fn switch(&self, extension: &str, on: bool, by: &str) -> Result<Changes, Problem>;
+    /// The groups of its errors, those with the latest errors first.
+    fn error_groups(&self, extension: &str) -> Result<Vec<ErrorGroup>, Problem>;
+    /// Notes that the error of a group is mended.
+    fn resolve(&self, extension: &str, group: &str, said: &Resolve, by: &str) -> Result<ErrorGroup, Problem>;
     /// Ends its quarantine, throttling or warning.
     fn release<'a>(&'a self, extension: &'a str, by: &'a str) -> Pending<'a, Released>;
 }

@@ -13,7 +13,8 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use bytes::Bytes;
-use glasshouse_client::api::{Assignments, Problem, ROOT, code};
+use glasshouse_client::api::{Assignments, Problem, ROOT, Resolve, code};
+use serde::de::DeserializeOwned;
 
 use crate::{Control, Keys};
 
@@ -35,15 +36,30 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
-        Path::from_request_parts(parts, state).await.map(|Path(id)| Self(id)).map_err(|_| {
-            let detail = format!("the id in the path is not UTF-8; GET {ROOT}/managers lists the ids that there are");
-            Refusal(Problem::new(400, code::INVALID_PATH, "The path cannot be used", detail))
-        })
+        Path::from_request_parts(parts, state).await.map(|Path(id)| Self(id)).map_err(|_| Refusal::of_path())
+    }
+}
+
+/// The ids of an extension and of something of it in the path, whatever they are.
+struct Member(String, String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Member {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        Path::from_request_parts(parts, state).await.map(|Path((id, of))| Self(id, of)).map_err(|_| Refusal::of_path())
     }
 }
 
 /// A request that is not passed on.
 struct Refusal(Problem);
+
+impl Refusal {
+    fn of_path() -> Self {
+        let detail = format!("the id in the path is not UTF-8; GET {ROOT}/managers lists the ids that there are");
+        Self(Problem::new(400, code::INVALID_PATH, "The path cannot be used", detail))
+    }
+}
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
@@ -61,7 +77,9 @@ pub(crate) fn router(control: Arc<dyn Control>) -> Router {
         .route("/managers/{id}/settings", get(settings).patch(set))
         .route("/budgets", get(all_budgets))
         .route("/budgets/{id}", get(budgets).patch(set_budgets))
-        .route("/budgets/{id}/release", post(release));
+        .route("/budgets/{id}/release", post(release))
+        .route("/errors/{id}/groups", get(error_groups))
+        .route("/errors/{id}/{group}/resolve", post(resolve));
     Router::new()
         .nest(ROOT, paths)
         .fallback(not_found)
@@ -110,6 +128,23 @@ async fn release(State(control): Host, Id(id): Id, Extension(peer): Extension<Pe
     answer(control.release(&id, &peer.0).await)
 }
 
+async fn error_groups(State(control): Host, Id(id): Id) -> Response {
+    answer(control.error_groups(&id))
+}
+
+async fn resolve(
+    State(control): Host,
+    Member(id, group): Member,
+    Extension(peer): Extension<Peer>,
+    body: Body,
+) -> Response {
+    let said = match parse::<Resolve>(body, "{\"notes\": \"mended\", \"version\": \"1.3.0\"}").await {
+        Ok(said) => said,
+        Err(problem) => return refused(problem),
+    };
+    answer(control.resolve(&id, &group, &said, &peer.0))
+}
+
 async fn assign(
     State(control): Host,
     Id(id): Id,
@@ -117,19 +152,19 @@ async fn assign(
     keys: Keys,
     body: Body,
 ) -> Response {
-    let bytes = match read(body).await {
-        Ok(bytes) => bytes,
+    let values = match parse::<Assignments>(body, "{\"budget.deadline\": \"2s\"}").await {
+        Ok(values) => values,
         Err(problem) => return refused(problem),
     };
-    let values: Assignments = match serde_json::from_slice(&bytes) {
-        Ok(values) => values,
-        Err(error) => {
-            let detail =
-                format!("the body is no JSON object of keys and texts: {error}; send {{\"budget.deadline\": \"2s\"}}");
-            return refused(Problem::new(400, code::INVALID_BODY, "The body cannot be used", detail));
-        }
-    };
     answer(control.set(&id, keys, &values, &peer.0))
+}
+
+/// A body that is a JSON object of texts, such as the example.
+async fn parse<T: DeserializeOwned>(body: Body, example: &str) -> Result<T, Problem> {
+    serde_json::from_slice(&read(body).await?).map_err(|error| {
+        let detail = format!("the body is no JSON object of keys and texts: {error}; send {example}");
+        Problem::new(400, code::INVALID_BODY, "The body cannot be used", detail)
+    })
 }
 
 async fn read(body: Body) -> Result<Bytes, Problem> {
@@ -146,7 +181,8 @@ async fn read(body: Body) -> Result<Bytes, Problem> {
 
 async fn not_found(uri: Uri) -> Response {
     let path: String = uri.path().chars().take(100).collect();
-    let detail = format!("there is nothing at {path}; the paths start with {ROOT}/managers and {ROOT}/budgets");
+    let detail =
+        format!("there is nothing at {path}; the paths start with {ROOT}/managers, {ROOT}/budgets and {ROOT}/errors");
     refused(Problem::new(404, code::NOT_FOUND, "No such path", detail))
 }
 

@@ -31,6 +31,8 @@ const FORMAT: &str = "format";
 const FORMAT_NAME: &str = "glasshouse telemetry";
 /// The file that the host which writes to the directory holds locked.
 const LOCK: &str = "lock";
+/// What an extension's state may take: four times what it is written anew after.
+const STATE_BOUNDS: Bounds = Bounds { records: usize::MAX, bytes: 2 << 20, disk_bytes: 4 << 20, age: Duration::MAX };
 /// Folders that are looked through at once: as many requests as a disk is glad of.
 const OPENED_AT_ONCE: usize = 16;
 
@@ -186,7 +188,8 @@ impl Depot {
         let Some(disk) = &self.disk else { return };
         let homes_of = |extension: &'e str| {
             let signals = Signal::ALL.iter().map(|signal| Home::new(&disk.root, extension, *signal));
-            signals.chain(Tier::ALL.iter().map(|tier| Home::of_rollups(&disk.root, extension, *tier)))
+            let rollups = Tier::ALL.iter().map(|tier| Home::of_rollups(&disk.root, extension, *tier));
+            signals.chain(rollups).chain([Home::of_state(&disk.root, extension)])
         };
         let homes: Vec<_> = extensions.into_iter().flat_map(homes_of).collect();
         let next = AtomicUsize::new(0);
@@ -228,24 +231,29 @@ impl Depot {
         redactor: Arc<Redactor>,
     ) -> Result<Arc<Store>, DataDirError> {
         let allowed = Arc::new(Allowance::new(settings.disk_bytes));
-        let root = self.disk.as_ref().map(|disk| disk.root.as_path());
         let mut rollups = Vec::with_capacity(Tier::COUNT);
         for (tier, bounds) in Tier::ALL.iter().zip(&settings.rollups) {
-            let home = root.map(|root| Home::of_rollups(root, extension, *tier));
-            rollups.push(self.ring(home, *bounds, &allowed, 1)?);
+            let home = |disk: &Disk| Home::of_rollups(&disk.root, extension, *tier);
+            let ring = self.ring(home, *bounds, &allowed, 1)?;
+            rollups.push(ring.unwrap_or_else(|| Ring::in_memory(*bounds)));
         }
         let rolled_up_to =
             rollups.iter().map(|ring| rolled_up_to(&Reader::of_ring(Arc::clone(ring), Signal::Metric))).max();
         let mut rings = Vec::with_capacity(Signal::COUNT);
         for (signal, bounds) in Signal::ALL.iter().zip(&settings.bounds) {
-            let home = root.map(|root| Home::new(root, extension, *signal));
+            let home = |disk: &Disk| Home::new(&disk.root, extension, *signal);
             // Rollups of samples that were lost have taken their numbers.
             let least_next = rolled_up_to.filter(|_| *signal == Signal::Metric).unwrap_or(1);
-            rings.push(self.ring(home, *bounds, &allowed, least_next)?);
+            let ring = self.ring(home, *bounds, &allowed, least_next)?;
+            rings.push(ring.unwrap_or_else(|| Ring::in_memory(*bounds)));
         }
+        // Its telemetry leaves the extension's state room.
+        let home = |disk: &Disk| Home::of_state(&disk.root, extension);
+        let state = self.ring(home, STATE_BOUNDS, &Arc::new(Allowance::new(u64::MAX)), 1)?;
+        self.keeper.watch(state.iter());
         let Ok(rings) = <[Arc<Ring>; Signal::COUNT]>::try_from(rings) else { unreachable!("a ring for each signal") };
         let Ok(rollups) = <[Arc<Ring>; Tier::COUNT]>::try_from(rollups) else { unreachable!("a ring for each tier") };
-        let store = Store::with_rings(rings, rollups, settings, redactor);
+        let store = Store::with_rings(rings, rollups, state, settings, redactor);
         self.keeper.watch(store.rings());
         self.roller.follow(&store);
         Ok(store)
@@ -261,15 +269,16 @@ impl Depot {
         Ok(redactor)
     }
 
-    /// A ring with what is in its folder, if it has one; its sequence numbers go on there, or at `least_next`.
+    /// A ring in files, with what is in them; `None` without a data directory. Its sequence numbers go on at `least_next`, at least.
     fn ring(
         &self,
-        home: Option<Home>,
+        home: impl FnOnce(&Disk) -> Home,
         bounds: Bounds,
         allowed: &Arc<Allowance>,
         least_next: u64,
-    ) -> Result<Arc<Ring>, DataDirError> {
-        let Some((disk, home)) = self.disk.as_ref().zip(home) else { return Ok(Ring::in_memory(bounds)) };
+    ) -> Result<Option<Arc<Ring>>, DataDirError> {
+        let Some(disk) = &self.disk else { return Ok(None) };
+        let home = home(disk);
         let ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner).remove(&home.folder);
         let mut found = ahead.unwrap_or_else(|| home.open()).map_err(|cause| DataDirError::Io {
             path: home.folder.to_path_buf(),
@@ -278,8 +287,7 @@ impl Depot {
         })?;
         if found.damaged > 0 {
             tracing::warn!(
-                extension = home.extension,
-                signal = home.signal.as_str(),
+                folder = %home.folder.display(),
                 "stored telemetry is damaged in {} places; what is whole is kept",
                 found.damaged
             );
@@ -291,7 +299,8 @@ impl Depot {
             host: Arc::clone(&disk.allowance),
         };
         let (disk, errands) = (Arc::clone(disk), self.keeper.errands());
-        Ok(Ring::on_disk(bounds, DiskRing::new(home, disk, allowance, errands, Arc::clone(&self.clock)), found))
+        let disk = DiskRing::new(home, disk, allowance, errands, Arc::clone(&self.clock));
+        Ok(Some(Ring::on_disk(bounds, disk, found)))
     }
 
     /// Bytes on the disk that all stores take.

@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
 
 use glasshouse_model::wire::{self, Field, Metric, Record, Value};
-use glasshouse_model::{Clock, Level, Origin, Signal, UnixNanos, limits, text};
+use glasshouse_model::{Aspect, Clock, Level, Origin, Signal, UnixNanos, limits, text};
 
 use crate::loggers::{self, Loggers};
 use crate::overhead::OverheadMeter;
@@ -24,8 +24,8 @@ pub(crate) struct Gates {
     /// One bit for each signal.
     enabled: AtomicU8,
     /// The least level that any logger stores.
-    log_level: AtomicU8,
-    loggers: Loggers,
+    pub(crate) log_level: AtomicU8,
+    pub(crate) loggers: Loggers,
     rates: Rates,
     series: Series,
     pub(crate) sampling: Sampling,
@@ -165,18 +165,21 @@ impl Recorder {
     }
 
     /// Whether a guest's log of this level is to be stored, if it has that target, in that encoded context; a drop is counted.
-    /// The target is asked for only where some logger has a level of its own.
+    /// The target is asked for only where some logger has a level of its own, an aspect is off, or the log's trace is left out:
+    /// security events are kept all the same.
     #[inline]
-    pub fn admit_log<'t>(&self, level: Level, target: impl FnOnce() -> &'t str, context: &[u8]) -> bool {
+    pub fn admit_log<'t>(&self, level: Level, target: impl Fn() -> &'t str, context: &[u8]) -> bool {
         if !self.is_on(Signal::Log) {
             return false;
         }
         let gates = self.gates();
-        if (level as u8) < gates.log_level.load(Ordering::Relaxed) || !gates.loggers.stores(level, target) {
-            self.dropped(Drop::BelowLevel);
+        let below = (level as u8) < gates.log_level.load(Ordering::Relaxed);
+        let refusal = if below { Some(Drop::BelowLevel) } else { gates.loggers.refusal(level, &target) };
+        if let Some(cause) = refusal {
+            self.dropped(cause);
             return false;
         }
-        gates.sampling.keeps_log(level, context) || self.sampled_out(context)
+        gates.sampling.keeps_log(level, context) || Aspect::Security.has_logger(target()) || self.sampled_out(context)
     }
 
     /// Whether a span that ended well is to be stored in that encoded context; what sampling leaves out is counted.
@@ -287,16 +290,6 @@ impl Recorder {
     pub fn is_enabled(&self, signal: Signal) -> bool {
         self.gates().enabled.load(Ordering::Relaxed) & (1 << signal as u8) != 0
     }
-
-    /// The least level of logs that is stored; with logging off, nothing but critical ones need be sent, to be counted.
-    pub fn log_threshold(&self) -> Level {
-        if !self.is_enabled(Signal::Log) {
-            return Level::Critical;
-        }
-        let gates = self.gates();
-        let level = Level::from_byte(gates.log_level.load(Ordering::Relaxed)).unwrap_or(Level::Info);
-        level.max(gates.sampling.least_level())
-    }
 }
 
 #[cfg(test)]
@@ -326,17 +319,18 @@ mod tests {
 
     #[test]
     fn a_log_that_is_not_stored_is_counted_by_the_first_cause() {
-        let check = |change: fn(&mut Settings), expect: Option<Drop>| {
+        let check_of = |target: &str, change: fn(&mut Settings), expect: Option<Drop>| {
             let mut settings = Settings::default();
             settings.debugging.log_level = Level::Warning;
             settings.debugging.log_levels = vec!["shop=trace".into()];
             settings.debugging.sampling_rate = 0.0;
             change(&mut settings);
             let store = Store::new(&StoreSettings::new(&settings), Arc::new(Redactor::default()));
-            let admitted = store.recorder().admit_log(Level::Debug, || "shop.till", &[1; 64]);
+            let admitted = store.recorder().admit_log(Level::Debug, || target, &[1; 64]);
             let dropped: Vec<_> = store.drops().into_iter().filter(|(_, count)| *count > 0).collect();
             assert_eq!((admitted, dropped), (expect.is_none(), expect.map(|cause| (cause, 1)).into_iter().collect()));
         };
+        let check = |change, expect| check_of("shop.till", change, expect);
         check(|settings| settings.debugging.sampling_rate = 1.0, None);
         check(|_| {}, Some(Drop::Sampled));
         check(|settings| settings.debugging.log_levels.clear(), Some(Drop::BelowLevel));
@@ -348,5 +342,13 @@ mod tests {
             },
             Some(Drop::Off),
         );
+        let of_all_levels = |settings: &mut Settings| settings.debugging.log_level = Level::Trace;
+        check_of("glasshouse.request", of_all_levels, Some(Drop::Sampled));
+        check_of("glasshouse.security", of_all_levels, None);
+        let without_security = |settings: &mut Settings| {
+            settings.debugging.log_level = Level::Trace;
+            settings.debugging.aspects[Aspect::Security as usize] = false;
+        };
+        check_of("glasshouse.security", without_security, Some(Drop::Off));
     }
 }

@@ -22,6 +22,8 @@ use crate::segment::{OnDisk, Segment, SegmentFile};
 const ROLLUPS: &str = "rollups";
 /// The ending of a file that a segment is mapped to.
 const OPEN: &str = "open";
+/// The folder of an extension's state, beside those of its signals.
+const STATE: &str = "state";
 /// The ending of a sealed segment's file that is being written.
 const PART: &str = "part";
 
@@ -114,6 +116,13 @@ impl Home {
     pub(crate) fn of_rollups(root: &Path, extension: &str, tier: Tier) -> Self {
         let folder = root.join(EXTENSIONS).join(extension).join(ROLLUPS).join(tier.as_str()).into();
         Self { folder, extension: extension.to_owned(), signal: Signal::Metric }
+    }
+
+    /// The folder of what else is known of an extension: its state, such as the groups of its errors. Its files are like those
+    /// of errors.
+    pub(crate) fn of_state(root: &Path, extension: &str) -> Self {
+        let folder = root.join(EXTENSIONS).join(extension).join(STATE).into();
+        Self { folder, extension: extension.to_owned(), signal: Signal::Error }
     }
 
     /// Names of all files. A folder that is not there is empty.

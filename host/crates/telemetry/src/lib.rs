@@ -14,6 +14,7 @@ mod frame;
 pub mod fuzzing;
 mod gates;
 mod governor;
+mod groups;
 mod header;
 mod home;
 mod keeper;
@@ -34,6 +35,7 @@ mod series;
 mod store;
 mod stored;
 mod view;
+mod wanted;
 
 #[cfg(test)]
 mod tests;
@@ -41,6 +43,10 @@ mod tests;
 pub use cursor::{Cursor, InvalidCursor};
 pub use depot::{DataDirError, Depot, DepotSettings, StoreError};
 pub use governor::{Detail, Load};
+pub use groups::{
+    Basis, Component, ErrorGroup, FINGERPRINT_VERSION, GROUPS, GroupState, HOURS, OVERFLOW, Resolution, ResolveError,
+    Trend, group_of,
+};
 pub use ledger::{Ledger, Usage};
 #[doc(hidden)]
 pub use metrics::Follower;
@@ -54,3 +60,4 @@ pub use ring::Bounds;
 pub use series::Place;
 pub use store::{Drop, Drops, Head, Recorder, Store, StoreSettings};
 pub use stored::DataDir;
+pub use wanted::Wanted;

@@ -163,6 +163,18 @@ impl Reader {
         self.page(1, usize::MAX).entries
     }
 
+    /// The newest records back to the first that is said to be enough, oldest of them first.
+    pub(crate) fn back_to(&self, mut is_enough: impl FnMut(&Entry) -> bool) -> Vec<Entry> {
+        let mut entries = Vec::new();
+        self.visit(self.view(), 1..u64::MAX, Order::NewestFirst, &Needs::nothing(), &mut |entry| {
+            let enough = is_enough(&entry);
+            entries.push(entry);
+            if enough { ControlFlow::Break(Stop::Enough) } else { ControlFlow::Continue(()) }
+        });
+        entries.reverse();
+        entries
+    }
+
     /// A record and up to so many before and after it, oldest first; empty if it is not there any more.
     pub fn around(&self, sequence: u64, before: usize, after: usize) -> Vec<Entry> {
         let from = sequence.saturating_sub(before as u64).max(1);
@@ -291,6 +303,16 @@ impl Entry {
     /// What it says.
     pub fn body(&self) -> Result<Body<'_>, Malformed> {
         body(&self.frame, self.chunk.bytes())
+    }
+
+    /// Its kind and its body, as they are stored.
+    pub(crate) fn raw(&self) -> (u8, &[u8]) {
+        (self.frame.kind, self.frame.body(self.chunk.bytes()))
+    }
+
+    /// Its context, as it is stored.
+    pub(crate) fn context(&self) -> &[u8] {
+        self.frame.context(self.chunk.bytes())
     }
 
     /// Who made it.

@@ -7,10 +7,11 @@ use std::time::Duration;
 use glasshouse_model::record::KIND_INVOCATION;
 use glasshouse_model::settings::{Debugging, Settings, TelemetryBudget};
 use glasshouse_model::wire::LogSummary;
-use glasshouse_model::{Level, Origin, Signal, UnixNanos, wire};
+use glasshouse_model::{Aspect, GroupId, Level, Origin, Signal, UnixNanos, wire};
 
 use crate::frame::{FrameParts, MAX_CONTEXT_BYTES};
 use crate::gates::Gates;
+use crate::groups::{Component, ErrorGroup, Groups, Resolution, ResolveError};
 use crate::metrics::Tier;
 use crate::overhead::Overhead;
 use crate::reader::Reader;
@@ -29,7 +30,7 @@ pub(crate) fn origin_of(flags: u8) -> Origin {
 glasshouse_model::wire::byte_enum! {
     /// Why a record was not stored.
     Drop {
-        /// The signal is switched off.
+        /// The signal, or the aspect, is switched off.
         Off = 0 "off",
         /// A log below the level that is stored.
         BelowLevel = 1 "below level",
@@ -70,6 +71,8 @@ pub struct StoreSettings {
     pub log_level: Level,
     /// Other least levels, for logs whose target starts so.
     pub log_levels: Vec<(String, Level)>,
+    /// Whether each aspect is watched, by index.
+    pub aspects: [bool; Aspect::COUNT],
     /// Bytes on the disk that all signals may have together.
     pub disk_bytes: u64,
     /// What may be recorded.
@@ -138,6 +141,7 @@ impl StoreSettings {
                 .filter_map(|text| Debugging::logger_level(text).ok())
                 .map(|(start, level)| (start.to_owned(), level))
                 .collect(),
+            aspects: debugging.aspects,
             disk_bytes: retention.bytes,
             budget: settings.budget.telemetry.clone(),
             sampling_rate: debugging.sampling_rate,
@@ -155,6 +159,7 @@ pub struct Store {
     drops: [AtomicU64; Drop::ALL.len()],
     ledger: Ledger,
     redactor: Arc<Redactor>,
+    groups: Groups,
 }
 
 impl Store {
@@ -162,16 +167,18 @@ impl Store {
     /// another [`Depot`](crate::Depot) looks after it.
     pub fn new(settings: &StoreSettings, redactor: Arc<Redactor>) -> Arc<Self> {
         let rollups = settings.rollups.map(Ring::in_memory);
-        Self::with_rings(settings.bounds.map(Ring::in_memory), rollups, settings, redactor)
+        Self::with_rings(settings.bounds.map(Ring::in_memory), rollups, None, settings, redactor)
     }
 
     pub(crate) fn with_rings(
         rings: [Arc<Ring>; Signal::COUNT],
         rollups: [Arc<Ring>; Tier::COUNT],
+        state: Option<Arc<Ring>>,
         settings: &StoreSettings,
         redactor: Arc<Redactor>,
     ) -> Arc<Self> {
         Arc::new(Self {
+            groups: Groups::new(Arc::clone(&rings[Signal::Error as usize]), state),
             rings,
             rollups,
             gates: Gates::new(settings),
@@ -204,6 +211,22 @@ impl Store {
         } else {
             reader
         }
+    }
+
+    /// Names the component whose errors come from now on.
+    pub fn run(&self, component: Component) {
+        self.groups.run(component);
+    }
+
+    /// The groups of its errors as of a time, those with the latest errors first.
+    pub fn error_groups(&self, now: UnixNanos) -> Vec<ErrorGroup> {
+        self.groups.all(now)
+    }
+
+    /// Notes that somebody says that the error of a group is mended: in a version, or else in the one that runs. With a data
+    /// directory that is stored when this returns.
+    pub fn resolve(&self, group: GroupId, resolution: Resolution) -> Result<ErrorGroup, ResolveError> {
+        self.groups.resolve(group, resolution)
     }
 
     /// What the extension has used so far.
@@ -305,7 +328,7 @@ impl Recorder {
         let flags =
             head.origin as u8 | if head.cut { FLAG_CUT } else { 0 } | if head.batched { FLAG_BATCHED } else { 0 };
         let parts = FrameParts { sequence: 0, time: head.time.0, kind, flags, context: head.context, body };
-        let sequence = if is_suspect { self.append_redacted(signal, parts) } else { self.0.ring(signal).append(parts) };
+        let sequence = if is_suspect { self.append_redacted(signal, parts) } else { self.append_as_is(signal, parts) };
         if sequence == 0 {
             self.dropped(Drop::NoMemory);
         }
@@ -315,7 +338,13 @@ impl Recorder {
     #[cold]
     fn append_redacted(&self, signal: Signal, parts: FrameParts<'_>) -> u64 {
         let redacted = self.0.redactor.redact_record(parts.kind, parts.body);
-        self.0.ring(signal).append(FrameParts { body: redacted.as_deref().unwrap_or(parts.body), ..parts })
+        self.append_as_is(signal, FrameParts { body: redacted.as_deref().unwrap_or(parts.body), ..parts })
+    }
+
+    /// Appends what may be stored; an error is counted by its group, too.
+    #[inline]
+    fn append_as_is(&self, signal: Signal, parts: FrameParts<'_>) -> u64 {
+        if signal == Signal::Error { self.0.groups.append(parts) } else { self.0.ring(signal).append(parts) }
     }
 
     #[inline]

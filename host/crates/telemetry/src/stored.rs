@@ -7,10 +7,11 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use glasshouse_model::{ExtensionId, HOST, Signal};
+use glasshouse_model::{ExtensionId, HOST, Signal, UnixNanos};
 
 use crate::depot::{DataDirError, EXTENSIONS, check_format};
 use crate::frame::{Frame, Scan};
+use crate::groups::{self, ErrorGroup};
 use crate::header::{BadHeader, HEADER_BYTES, Header, Incarnation};
 use crate::home::{Home, Listing, OpenFile};
 use crate::metrics::Tier;
@@ -44,6 +45,13 @@ impl DataDir {
         names.retain(|name| has_telemetry(name));
         names.sort();
         Ok(names)
+    }
+
+    /// The groups of an extension's errors as of a time, those with the latest errors first. Errors that the host has stored
+    /// meanwhile are in them.
+    pub fn error_groups(&self, extension: &str, now: UnixNanos) -> Vec<ErrorGroup> {
+        let home = has_telemetry(extension).then(|| Home::of_state(&self.root, extension));
+        groups::read(&reader_of(home, Signal::Error), &self.reader(extension, Signal::Error), now)
     }
 
     /// Reads a signal of an extension; nothing is there of one that is unknown.

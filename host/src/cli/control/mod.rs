@@ -36,7 +36,8 @@ Examples:
 The extension itself runs on; its calls are still metered, and what the host says of it is still stored.";
 
 /// Problems that whoever typed the command can mend by another command line.
-const MISTAKES: [&str; 3] = [code::UNKNOWN_EXTENSION, code::INVALID_SETTING, code::NOT_LIVE];
+const MISTAKES: [&str; 5] =
+    [code::UNKNOWN_EXTENSION, code::UNKNOWN_GROUP, code::INVALID_SETTING, code::INVALID_BODY, code::NOT_LIVE];
 
 /// Show what a running host's extensions use of their budgets, change budgets, end a quarantine
 #[derive(Args, Debug)]
@@ -235,7 +236,7 @@ fn client(place: &Place) -> Result<Client> {
 }
 
 /// Tells a mistake in the command line from what keeps the host from doing it.
-fn told<T>(result: Result<T, ClientError>) -> Result<T> {
+pub(super) fn told<T>(result: Result<T, ClientError>) -> Result<T> {
     result.map_err(|error| match error {
         ClientError::Refused(problem) if MISTAKES.contains(&problem.code.as_str()) => UsageError(problem.detail).into(),
         other => other.into(),

@@ -50,6 +50,7 @@ impl Shown for ErrorRecord {
         for (name, value) in &self.fields.0 {
             let _ = write!(line, " {}", field_text(name, value));
         }
+        let _ = write!(line, " {}", paint.dim(&format!("group {}", self.group)));
         for frame in self.stack.iter().take(12) {
             let place = frame.source.as_ref().map(|source| format!(" {}:{}", visible(&source.file, 120), source.line));
             let _ = write!(line, "\n    at {}{}", visible(&frame.function, 160), place.unwrap_or_default());

@@ -2,6 +2,7 @@
 //! runs, has stopped or was killed.
 
 mod digest;
+mod errors;
 mod follow;
 mod lines;
 mod metrics;
@@ -12,10 +13,11 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use glasshouse::records::{AlertRecord, ErrorRecord, InvocationRecord, LogRecord, SpanRecord};
+use glasshouse::records::{AlertRecord, InvocationRecord, LogRecord, SpanRecord};
 use glasshouse::{Cursor, Level, Severity};
 
 use super::{Exit, Format};
+pub(super) use errors::Errors;
 pub(crate) use metrics::Metrics;
 pub(super) use select::Place;
 use select::{Conditions, Selection};
@@ -205,12 +207,6 @@ macro_rules! shown {
         }
     };
 }
-
-shown!(
-    /// Show and follow errors: those that extensions reported, and their failures
-    Errors, ErrorsVerb, ErrorsShow, ErrorRecord,
-    "  glasshouse errors show --data-dir data\n  glasshouse errors show --data-dir data 'blame=guest and kind~\"^breach\" since 1d'",
-);
 
 shown!(
     /// Show and follow the spans of traces

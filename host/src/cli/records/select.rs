@@ -47,13 +47,13 @@ impl Place {
 #[derive(Args, Debug)]
 pub(super) struct Selection {
     #[command(flatten)]
-    place: Place,
+    pub(super) place: Place,
     /// Only those of this extension; may be given several times
     #[arg(long = "extension-id", value_name = "ID")]
     extensions: Vec<String>,
     /// At most so many
     #[arg(long, value_name = "N")]
-    limit: Option<usize>,
+    pub(super) limit: Option<usize>,
 }
 
 /// What records must be, as options and as a query.
@@ -104,6 +104,18 @@ pub(super) struct Chosen {
 impl Selection {
     pub(super) fn chosen(self, conditions: &Conditions) -> Result<Chosen> {
         let query = conditions.query()?;
+        let stored = self.open()?;
+        let limit = self.limit.into_iter().chain(query.limit()).min().unwrap_or(LIMIT);
+        Ok(Chosen { stored, named: self.extensions, query, limit })
+    }
+
+    /// The extensions that are meant and there.
+    pub(super) fn extensions(&self) -> Result<Vec<StoredExtension>> {
+        named(&self.open()?, &self.extensions)
+    }
+
+    /// The data directory, in which all extensions that are named are.
+    fn open(&self) -> Result<Stored> {
         let stored = self.place.open()?;
         if !self.extensions.is_empty() {
             let known = stored.extensions()?;
@@ -114,18 +126,22 @@ impl Selection {
                 return Err(UsageError(format!("nothing is stored of an extension \"{unknown}\"; {known}")).into());
             }
         }
-        let limit = self.limit.into_iter().chain(query.limit()).min().unwrap_or(LIMIT);
-        Ok(Chosen { stored, named: self.extensions, query, limit })
+        Ok(stored)
     }
+}
+
+/// The extensions with these ids; all that there are, if there are no ids.
+fn named(stored: &Stored, ids: &[String]) -> Result<Vec<StoredExtension>> {
+    if ids.is_empty() {
+        return Ok(stored.extensions()?);
+    }
+    Ok(ids.iter().map(|id| stored.extension(id)).collect())
 }
 
 impl Chosen {
     /// The extensions that are meant and there.
     pub(super) fn extensions(&self) -> Result<Vec<StoredExtension>> {
-        if self.named.is_empty() {
-            return Ok(self.stored.extensions()?);
-        }
-        Ok(self.named.iter().map(|id| self.stored.extension(id)).collect())
+        named(&self.stored, &self.named)
     }
 }
 

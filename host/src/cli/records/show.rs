@@ -17,6 +17,15 @@ pub(super) struct Found {
 
 /// Shows what was chosen, in the order of the query, or else with the newest last, as a terminal is read.
 pub(super) fn show<T: Record + Shown>(chosen: &Chosen, format: Format) -> Result<()> {
+    show_those::<T>(chosen, format, |_, _| true)
+}
+
+/// The same, but only those of an extension that pass.
+pub(super) fn show_those<T: Record + Shown>(
+    chosen: &Chosen,
+    format: Format,
+    passes: impl Fn(&str, &T) -> bool,
+) -> Result<()> {
     let extensions = chosen.extensions()?;
     let (mut found, missing) = find::<T>(chosen, &chosen.query)?;
     if chosen.query.given_order().is_none() {
@@ -27,7 +36,7 @@ pub(super) fn show<T: Record + Shown>(chosen: &Chosen, format: Format) -> Result
     let records: Vec<_> = extensions.iter().map(StoredExtension::records::<T>).collect();
     for Found { extension, entry } in &found {
         let (extension, records) = (&extensions[*extension], &records[*extension]);
-        if let Some(record) = record::<T>(entry) {
+        if let Some(record) = record::<T>(entry).filter(|record| passes(extension.id(), record)) {
             printer.print(extension.id(), || records.cursor(entry.sequence()), &record)?;
         }
     }

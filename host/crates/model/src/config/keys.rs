@@ -7,7 +7,8 @@ use super::key::key;
 pub(super) use super::key::{Cap, Slot, Target};
 pub use super::key::{Key, Scope};
 use super::value::Kind;
-use crate::limits;
+use crate::settings::Settings;
+use crate::{Aspect, limits};
 
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,11 @@ const INTERVAL: Kind = duration(1_000, 86_400);
 const KEPT_BYTES: Kind = Kind::Size { least: 256 << 10, most: 1 << 50 };
 const KEPT_AGE: Kind = duration(1_000, 3650 * 86_400);
 const NONE: &str = "[]";
+
+/// Where it is kept whether an aspect is watched.
+fn aspect(all: &mut Settings, aspect: Aspect) -> Target<'_> {
+    Target::Switch(&mut all.debugging.aspects[aspect as usize])
+}
 
 const fn duration(least_millis: u64, most_seconds: u64) -> Kind {
     Kind::Duration { least: Duration::from_millis(least_millis), most: Duration::from_secs(most_seconds) }
@@ -282,6 +288,43 @@ pub(super) static KEYS: &[Key] = &[
         "Other least levels for logs whose target starts so, such as [\"http=debug\", \"db.pool=warning\"]; the longest start holds.",
     )
     .setting(Cap::Free, |all| Target::Texts(&mut all.debugging.log_levels)),
+    key(
+        "debugging.aspects.function",
+        SWITCH,
+        "true",
+        "Whether logs of functions and plugins that were run (glasshouse.function) are stored.",
+    )
+    .setting(Cap::Free, |all| aspect(all, Aspect::Function)),
+    key(
+        "debugging.aspects.request",
+        SWITCH,
+        "true",
+        "Whether logs of requests to other services (glasshouse.request) are stored.",
+    )
+    .setting(Cap::Free, |all| aspect(all, Aspect::Request)),
+    key(
+        "debugging.aspects.database",
+        SWITCH,
+        "true",
+        "Whether logs of queries of databases (glasshouse.database) are stored.",
+    )
+    .setting(Cap::Free, |all| aspect(all, Aspect::Database)),
+    key("debugging.aspects.cache", SWITCH, "true", "Whether logs of uses of caches (glasshouse.cache) are stored.")
+        .setting(Cap::Free, |all| aspect(all, Aspect::Cache)),
+    key(
+        "debugging.aspects.security",
+        SWITCH,
+        "true",
+        "Whether security events are stored: logs of the extension (glasshouse.security), and what the host tells of denied uses.",
+    )
+    .setting_of_operator(|all| aspect(all, Aspect::Security)),
+    key(
+        "debugging.aspects.resources",
+        SWITCH,
+        "true",
+        "Whether what the extension uses is stored as samples of the host's, each metrics_interval.",
+    )
+    .setting_of_operator(|all| aspect(all, Aspect::Resources)),
     key("debugging.metrics_interval", INTERVAL, "30s", "How often the extension's collector is called, and what debugging costs it is stored.")
         .setting(Cap::Free, |all| Target::Duration(&mut all.debugging.metrics_interval)),
     key("debugging.health_check_interval", INTERVAL, "60s", "How often the extension's health is asked for.")

@@ -4,8 +4,8 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use glasshouse_model::wire::{self, Error, Field, Instrument, Level, Log, Metric, Severity, Value};
-use glasshouse_model::{HostFunction, limits};
-use glasshouse_telemetry::{Drop, Load};
+use glasshouse_model::{Aspect, HostFunction, limits};
+use glasshouse_telemetry::{Drop, Load, Wanted};
 use wasmtime::StoreContextMut;
 use wasmtime::component::{Linker, Resource, WasmList};
 
@@ -104,6 +104,29 @@ fn instrument(instrument: wit::Instrument) -> Instrument {
     }
 }
 
+/// What is wanted, as a guest is told.
+fn enabled_set(wanted: &Wanted) -> wit::EnabledSet {
+    use wit::EnabledSet as Set;
+    let levels = [Set::LOG_TRACE, Set::LOG_DEBUG, Set::LOG_INFO, Set::LOG_WARNING, Set::LOG_ERROR, Set::LOG_CRITICAL];
+    let logs = levels.into_iter().skip(wanted.logs.map_or(Level::ALL.len(), |least| least as usize));
+    let signals = [
+        (wanted.metrics, Set::METRICS),
+        (wanted.errors, Set::ERRORS),
+        (wanted.spans, Set::SPANS),
+        (wanted.alerts, Set::ALERTS),
+    ];
+    let aspects = [
+        (Aspect::Function, Set::FUNCTION),
+        (Aspect::Request, Set::REQUEST),
+        (Aspect::Database, Set::DATABASE),
+        (Aspect::Cache, Set::CACHE),
+        (Aspect::Security, Set::SECURITY),
+    ];
+    let aspects = aspects.map(|(aspect, flag)| (wanted.aspects[aspect as usize], flag));
+    let on = signals.into_iter().chain(aspects).filter_map(|(wanted, flag)| wanted.then_some(flag));
+    logs.chain(on).fold(Set::empty(), |set, flag| set | flag)
+}
+
 /// Is ready at once. A box of it takes no memory, so that a record costs no allocation.
 struct Done;
 
@@ -144,18 +167,11 @@ impl wit::Host for State {
         yield_if(self.intake.is_yield_due()).await
     }
 
-    fn log_threshold(&mut self) -> wasmtime::Result<wit::Level> {
-        let entered = self.imports.enter_light(HostFunction::LogThreshold)?;
-        let threshold = match self.intake.recorder().log_threshold() {
-            Level::Trace => wit::Level::Trace,
-            Level::Debug => wit::Level::Debug,
-            Level::Info => wit::Level::Info,
-            Level::Warning => wit::Level::Warning,
-            Level::Error => wit::Level::Error,
-            Level::Critical => wit::Level::Critical,
-        };
+    fn enabled(&mut self) -> wasmtime::Result<wit::EnabledSet> {
+        let entered = self.imports.enter_light(HostFunction::Enabled)?;
+        let enabled = enabled_set(&self.intake.recorder().wanted());
         self.imports.leave(entered);
-        Ok(threshold)
+        Ok(enabled)
     }
 
     async fn metric(

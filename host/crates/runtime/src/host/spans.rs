@@ -257,7 +257,7 @@ impl OpenSpan {
         self.event_count += 1;
     }
 
-    /// Stores the span, with what it and its inner spans cost, if it failed or spans are stored. Its context is the intake's.
+    /// Stores the span, with what it and its inner spans cost, if it is to be: all spans are, or failed ones. Its context is the intake's.
     fn store(self, intake: &Intake, end: &Reading, (total, children): (SpanCost, SpanCost), left_open: bool) {
         let status = match (&self.failure, left_open) {
             (Some(_), _) => SpanStatus::Failed,
@@ -265,7 +265,12 @@ impl OpenSpan {
             (None, false) => SpanStatus::Ok,
         };
         let failed = status == SpanStatus::Failed;
-        if !failed && !intake.recorder().admit_span(intake.context_bytes()) {
+        let admitted = if failed {
+            intake.recorder().admit_failed_span()
+        } else {
+            intake.recorder().admit_span(intake.context_bytes())
+        };
+        if !admitted {
             return;
         }
         let span = Span {

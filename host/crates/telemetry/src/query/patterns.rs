@@ -19,8 +19,23 @@ const SIZES: [&str; 9] = ["B", "kB", "KB", "MB", "GB", "KiB", "MiB", "GiB", "TiB
 /// double quotes) stand for what changes. Of long messages only the first 512 bytes count.
 pub fn pattern(message: &str) -> Cow<'_, str> {
     let mut collapsed = String::new();
-    collapse(text::cut(message, PATTERN_BYTES), &mut collapsed);
+    collapse(text::cut(message, PATTERN_BYTES), Quotes::Double, &mut collapsed);
     if collapsed == message { Cow::Borrowed(message) } else { Cow::Owned(collapsed) }
+}
+
+/// Appends the pattern of an error's message, in which all that an input could have put there is left out: beside what
+/// [`pattern`] leaves out, what is in single or back quotes, and `<path>` for paths of files and addresses of the web.
+pub(crate) fn parameterise(message: &str, out: &mut String) {
+    collapse(text::cut(message, PATTERN_BYTES), Quotes::AllAndPaths, out);
+}
+
+/// What is left out of a message beside numbers, ids, times and addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Quotes {
+    /// What is in double quotes.
+    Double,
+    /// What is in any quotes, and paths.
+    AllAndPaths,
 }
 
 /// Counts messages by level and pattern, up to a number of patterns; the rest is counted as one.
@@ -85,7 +100,7 @@ impl Collapser {
     /// Counts a message.
     pub fn add(&mut self, level: Option<Level>, message: &str, place: Place) {
         self.buffer.clear();
-        collapse(text::cut(message, PATTERN_BYTES), &mut self.buffer);
+        collapse(text::cut(message, PATTERN_BYTES), Quotes::Double, &mut self.buffer);
         let groups = &mut self.groups[level.map_or(0, |level| 1 + level as usize)];
         if let Some(group) = groups.get_mut(self.buffer.as_str()) {
             group.count += 1;
@@ -122,13 +137,15 @@ impl Collapser {
     }
 }
 
-fn collapse(message: &str, out: &mut String) {
+fn collapse(message: &str, quotes: Quotes, out: &mut String) {
     let mut rest = message;
     let mut before = ' ';
     while let Some(first) = rest.chars().next() {
         let is_start = !before.is_alphanumeric();
         let found = if first == '"' && is_start {
             quoted(rest).map(|length| ("<text>", length))
+        } else if let (Quotes::AllAndPaths, true, Some(found)) = (quotes, is_start, quote_or_path(rest)) {
+            Some(found)
         } else if is_start && (first.is_ascii_hexdigit() || first == ':') {
             time(rest).or_else(|| address(rest)).or_else(|| uuid(rest))
         } else {
@@ -158,6 +175,26 @@ fn digits(text: &str) -> usize {
 
 fn quoted(text: &str) -> Option<usize> {
     text[1..].find('"').map(|end| end + 2)
+}
+
+/// A text in single or back quotes, or a path.
+fn quote_or_path(text: &str) -> Option<(&'static str, usize)> {
+    let first = text.chars().next()?;
+    if first == '\'' || first == '`' {
+        let ends = text[1..].match_indices(first).map(|(at, _)| at + 2);
+        // The quote in `it's` ends nothing.
+        return ends.into_iter().find(|end| ends_word(&text[*end..])).map(|end| ("<text>", end));
+    }
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || b"._-+@~%/\\".contains(&byte) || !byte.is_ascii();
+    let drive = usize::from(first.is_ascii_alphabetic() && text[1..].starts_with(":\\")) * 2;
+    let length = drive + run(&text[drive..], is_part);
+    let path = text[..length].trim_end_matches('.');
+    let separators = path.bytes().filter(|byte| matches!(byte, b'/' | b'\\')).count();
+    let (_, name) = path.rsplit_once(['/', '\\'])?;
+    // `and/or` is none.
+    let starts_as_path = drive > 0 || path.starts_with(['/', '~']) || path.starts_with("./") || path.starts_with("../");
+    let is_path = path.len() > 1 && (starts_as_path || separators > 1 || name.trim_start_matches('.').contains('.'));
+    is_path.then_some(("<path>", path.len()))
 }
 
 /// Whether the text has this form, where `9` is a decimal and `f` a hexadecimal digit.
@@ -299,6 +336,27 @@ mod tests {
     }
 
     #[test]
+    fn what_an_input_put_into_an_errors_message_becomes_a_placeholder() {
+        for (message, expect) in [
+            ("unknown field `colour`, expected `color`", "unknown field <text>, expected <text>"),
+            ("no user 'ada': it's gone", "no user <text>: it's gone"),
+            ("cannot open /var/data/7/in.csv: not found", "cannot open <path>: not found"),
+            ("cannot open C:\\data\\in.csv.", "cannot open <path>."),
+            ("at src/main.rs:17:4", "at <path>:<num>:<num>"),
+            ("GET https://example.com/a/b?x=1", "GET https:<path>?x=<num>"),
+            ("read and/or write", "read and/or write"),
+            ("a / b is 1/2", "a / b is <num>/<num>"),
+            ("of \"x\" at 0x1f after 3ms", "of <text> at <id> after <duration>"),
+            ("'", "'"),
+            ("/", "/"),
+        ] {
+            let mut found = String::new();
+            parameterise(message, &mut found);
+            assert_eq!(found, expect, "{message}");
+        }
+    }
+
+    #[test]
     fn patterns_are_counted_by_level_and_their_number_is_bounded() {
         let place = |number: u64| Place { sequence: number, time: UnixNanos(number as i64) };
         let mut collapser = Collapser::new(2);
@@ -323,9 +381,11 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_text_has_a_pattern(message in "\\PC*", like in "[0-9a-f:.\"T \\-]{0,60}") {
+        fn any_text_has_a_pattern(message in "\\PC*", like in "[0-9a-f:.\"'`/~é\\\\T \\-]{0,60}") {
             pattern(&message);
             pattern(&like);
+            parameterise(&message, &mut String::new());
+            parameterise(&like, &mut String::new());
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Stores as a whole: in memory, on disk, damaged, full, and read by others.
 
+mod corpus;
 mod damage;
 mod disk;
+mod groups;
 mod model;
 pub(crate) mod support;

@@ -252,3 +252,14 @@ fn the_hosts_settings_have_their_layers_too() {
     assert_eq!(host.settings.compile_threads, 3);
     assert_eq!(OperatorConfig::default(), file(""));
 }
+
+#[test]
+fn a_manifest_may_switch_off_aspects_but_those_by_which_the_operator_watches_it() {
+    let off = |aspect: &str| format!("debugging.aspects.{aspect} = false");
+    check(&off("request"), &Layers::default(), "debugging.aspects.request", "false; manifest line 2");
+    let defaults = layers("[defaults.debugging.aspects]\nsecurity = false\n", &[], &[]);
+    check("", &defaults, "debugging.aspects.security", "false; glasshouse.toml line 2 (defaults)");
+    for aspect in ["security", "resources"] {
+        manifest(&format!("id = \"relay\"\n{}", off(aspect))).expect_err(aspect);
+    }
+}

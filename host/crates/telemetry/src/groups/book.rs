@@ -1,0 +1,232 @@
+//! All groups of an extension's errors, in bounded number.
+
+use std::collections::{HashMap, VecDeque};
+
+use glasshouse_model::record::KIND_FAILURE;
+use glasshouse_model::wire::{self, Record};
+use glasshouse_model::{Blame, Context, Failure, GroupId, Severity, UnixNanos, limits, text};
+
+use super::distinct::Distinct;
+use super::fingerprint::{Basis, FINGERPRINT_VERSION, Fingerprint};
+use super::group::{Component, Group, Noted, Occurrence, Resolution, Verdict};
+use super::hours::Hours;
+
+/// Groups of an extension. Few programs have as many bugs at a time; each takes up to about three kilobytes, so that a guest
+/// that makes a new group with each error takes less than half a megabyte.
+pub const GROUPS: usize = 128;
+/// How long a group of which nobody said anything is kept, after its last error, when there is no room for a new one.
+const KEPT_NANOS: i64 = 24 * 3_600_000_000_000;
+/// Characters of a title.
+const TITLE_BYTES: usize = 160;
+/// Bytes of the notes on a resolution, and of who wrote them.
+const NOTES_BYTES: usize = 1024;
+const BY_BYTES: usize = 128;
+
+/// The group of all errors for whose own group there was no room.
+pub const OVERFLOW: GroupId = GroupId([0; 6]);
+
+/// An error as it is stored.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StoredError<'a> {
+    pub(crate) sequence: u64,
+    pub(crate) time: UnixNanos,
+    pub(crate) kind: u8,
+    pub(crate) context: &'a [u8],
+    pub(crate) body: &'a [u8],
+}
+
+/// Why a group was not resolved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ResolveError {
+    /// There is none of that id.
+    #[error("there is no such group")]
+    Unknown,
+    /// It is not the group of one bug.
+    #[error("the errors of the overflow group are of many kinds, so that it cannot be resolved")]
+    Overflow,
+    /// The system has no memory or no room for the record of it.
+    #[error("there is no room to store that it is resolved")]
+    NotStored,
+}
+
+/// Groups by their ids.
+#[derive(Debug, Default)]
+pub(crate) struct Book {
+    groups: HashMap<GroupId, Group>,
+    /// The component that runs.
+    pub(crate) component: Option<Component>,
+    fingerprint: Fingerprint,
+}
+
+/// What an error did to its book.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Entered {
+    pub(crate) group: GroupId,
+    pub(crate) noted: Noted,
+    /// The group that went to make room for a new one.
+    pub(crate) replaced: Option<GroupId>,
+}
+
+impl Book {
+    /// Counts an error; `None` if it is none. One that its group counts already, as may be where what was counted is
+    /// read again, is left out.
+    pub(crate) fn enter(&mut self, error: &StoredError<'_>, again: bool) -> Option<Entered> {
+        let failure;
+        let report;
+        let (id, severity, told) = if error.kind == KIND_FAILURE {
+            failure = Failure::decode(error.body).ok()?;
+            (self.fingerprint.of_failure(&failure), failure.kind.severity(), Told::Failure(&failure))
+        } else if let Ok(Record::Error(reported, _)) = wire::decode(error.kind, error.body) {
+            report = reported;
+            let severity = if report.handled { Severity::Low } else { Severity::Medium };
+            (self.fingerprint.of_report(&report), severity, Told::Report(&report))
+        } else {
+            return None;
+        };
+        let mut replaced = None;
+        let mut group = id;
+        if !self.groups.contains_key(&id) {
+            let has_room = self.own_groups() < GROUPS || {
+                replaced = self.make_room(error.time);
+                replaced.is_some()
+            };
+            if !has_room {
+                group = OVERFLOW;
+            }
+        }
+        let context = Context::decode(error.context).ok();
+        let component = told.component(self.component.as_ref());
+        let occurrence = Occurrence {
+            sequence: error.sequence,
+            time: error.time,
+            severity,
+            user: context.as_ref().and_then(|context| context.user.as_deref()),
+            tenant: context.as_ref().and_then(|context| context.tenant.as_deref()),
+            component: component.as_ref().or(self.component.as_ref()),
+        };
+        let fingerprint = &self.fingerprint;
+        let entry = self
+            .groups
+            .entry(group)
+            .or_insert_with(|| if group == OVERFLOW { overflow() } else { told.group(id, fingerprint, severity) });
+        if again && entry.samples.back().is_some_and(|last| *last >= error.sequence) {
+            return None;
+        }
+        let noted = entry.add(&occurrence);
+        Some(Entered { group, noted, replaced })
+    }
+
+    fn own_groups(&self) -> usize {
+        self.groups.len() - usize::from(self.groups.contains_key(&OVERFLOW))
+    }
+
+    /// Drops the group whose last error is longest ago, if nobody said anything of it and it has been quiet for a day.
+    fn make_room(&mut self, now: UnixNanos) -> Option<GroupId> {
+        let may_go = |group: &&Group| {
+            group.verdict == Verdict::None
+                && group.id != OVERFLOW
+                && now.0.saturating_sub(group.last_seen.0) > KEPT_NANOS
+        };
+        let quietest = self.groups.values().filter(may_go).min_by_key(|group| (group.last_seen, group.id))?.id;
+        self.groups.remove(&quietest);
+        Some(quietest)
+    }
+
+    /// Notes that somebody says that a group's error is mended, in a version or else in the one that runs.
+    pub(crate) fn resolve(&mut self, id: GroupId, resolution: Resolution) -> Result<&Group, ResolveError> {
+        if id == OVERFLOW {
+            return Err(ResolveError::Overflow);
+        }
+        let group = self.groups.get_mut(&id).ok_or(ResolveError::Unknown)?;
+        let by = text::cut(&resolution.by, BY_BYTES).to_owned();
+        let notes = text::cut(&resolution.notes, NOTES_BYTES).to_owned();
+        let version = resolution.version.or_else(|| self.component.as_ref()?.version.clone());
+        let known = group.components.iter().map(|component| component.digest).collect();
+        group.verdict = Verdict::Resolved(Resolution { by, notes, version, known, ..resolution });
+        Ok(group)
+    }
+
+    pub(crate) fn get(&self, id: GroupId) -> Option<&Group> {
+        self.groups.get(&id)
+    }
+
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Group> {
+        self.groups.values()
+    }
+
+    /// Takes a group as it was stored; a damaged store has no more of them either.
+    pub(crate) fn put(&mut self, group: Group) {
+        if self.groups.contains_key(&group.id) || group.id == OVERFLOW || self.own_groups() < GROUPS {
+            self.groups.insert(group.id, group);
+        }
+    }
+
+    pub(crate) fn remove(&mut self, id: GroupId) {
+        self.groups.remove(&id);
+    }
+
+    /// Forgets which errors from a sequence number on were counted: other errors have those numbers now.
+    pub(crate) fn forget_from(&mut self, sequence: u64) {
+        for group in self.groups.values_mut() {
+            group.samples.retain(|sample| *sample < sequence);
+        }
+    }
+}
+
+/// What an error says of itself.
+enum Told<'a> {
+    Failure(&'a Failure),
+    Report(&'a wire::Error<'a>),
+}
+
+impl Told<'_> {
+    /// The component that failed, where it says so; its version is known if it is the one that runs.
+    fn component(&self, running: Option<&Component>) -> Option<Component> {
+        match self {
+            Self::Failure(failure) if running.is_none_or(|running| running.digest != failure.component) => {
+                Some(Component { digest: failure.component, version: None })
+            }
+            _ => None,
+        }
+    }
+
+    /// A group of errors like it, with none counted yet.
+    fn group(&self, id: GroupId, fingerprint: &Fingerprint, severity: Severity) -> Group {
+        let (kind, message, blame) = match self {
+            Self::Failure(failure) => (failure.kind.as_str(), &*failure.message, failure.kind.blame()),
+            Self::Report(report) => (report.kind, report.message, Blame::Guest),
+        };
+        let title = match message.lines().next().unwrap_or_default() {
+            "" => kind.to_owned(),
+            line => text::cut(line, TITLE_BYTES).to_owned(),
+        };
+        let kind = text::cut(kind, limits::NAME_BYTES).to_owned();
+        empty(id, fingerprint.text().to_owned(), kind, title, blame, severity)
+    }
+}
+
+fn overflow() -> Group {
+    let text = format!("{FINGERPRINT_VERSION}\n{}\noverflow", Basis::Overflow);
+    let title = "errors of further kinds, for which there were no groups left".to_owned();
+    empty(OVERFLOW, text, "overflow".to_owned(), title, Blame::Guest, Severity::Low)
+}
+
+fn empty(id: GroupId, fingerprint: String, kind: String, title: String, blame: Blame, severity: Severity) -> Group {
+    Group {
+        id,
+        fingerprint,
+        kind,
+        title,
+        blame,
+        severity,
+        count: 0,
+        first_seen: UnixNanos::default(),
+        last_seen: UnixNanos::default(),
+        hours: Hours::default(),
+        users: Distinct::default(),
+        tenants: Distinct::default(),
+        components: Vec::new(),
+        samples: VecDeque::new(),
+        verdict: Verdict::None,
+    }
+}

@@ -1,0 +1,190 @@
+//! `glasshouse errors`: errors one by one, their groups, what is known of a group, and that it is mended.
+
+mod shown;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use glasshouse::records::ErrorRecord;
+use glasshouse::{StoredExtension, group_answer};
+use glasshouse_client::api::{ErrorGroup, Resolve};
+use glasshouse_client::{Client, ClientError};
+
+use super::select::{Conditions, Selection};
+use super::{Follow, follow, show};
+use crate::cli::control::told;
+use crate::cli::{Exit, Format, UsageError};
+use crate::output;
+
+const ERRORS: &str = "\
+Examples:
+  glasshouse errors show --data-dir data 'blame=guest and kind~\"^breach\" since 1d'
+  glasshouse errors groups --data-dir data --unresolved
+  glasshouse errors explain 3f09a1c2b7de --data-dir data
+  glasshouse errors resolve 3f09a1c2b7de --notes 'checks the length' --fixed-in 1.3.0 --data-dir data
+
+docs/errors.md says how errors are grouped.";
+
+/// Show and follow errors, their groups, and say that one is mended
+#[derive(Args, Debug)]
+#[command(after_help = ERRORS)]
+pub(crate) struct Errors {
+    #[command(subcommand)]
+    what: ErrorsVerb,
+}
+
+#[derive(Debug, Subcommand)]
+enum ErrorsVerb {
+    /// The newest ones
+    Show(ShowErrors),
+    /// The newest ones, and then each new one
+    Follow(Follow),
+    /// Errors that are the same bug, counted
+    #[command(visible_alias = "patterns")]
+    Groups(ListGroups),
+    /// All that is known of a group: why its errors are one, what to do, and its latest error with what led to it
+    Explain(Named),
+    /// Say that a group's error is mended; a running host takes it
+    Resolve(ResolveGroup),
+}
+
+#[derive(Args, Debug)]
+struct ShowErrors {
+    #[command(flatten)]
+    selection: Selection,
+    /// Only those whose group is not resolved
+    #[arg(long)]
+    unresolved: bool,
+    /// Only what this query asks for
+    #[arg(value_name = "QUERY")]
+    query: Vec<String>,
+}
+
+#[derive(Args, Debug)]
+struct ListGroups {
+    #[command(flatten)]
+    selection: Selection,
+    /// Only those that are not resolved
+    #[arg(long)]
+    unresolved: bool,
+}
+
+#[derive(Args, Debug)]
+struct Named {
+    /// The group, as `errors groups` shows it; its first digits are enough
+    #[arg(value_name = "GROUP")]
+    group: String,
+    #[command(flatten)]
+    selection: Selection,
+}
+
+#[derive(Args, Debug)]
+struct ResolveGroup {
+    #[command(flatten)]
+    named: Named,
+    /// What others should know of it
+    #[arg(long, value_name = "TEXT", default_value = "")]
+    notes: String,
+    /// The version of the extension in which it is mended; the one that runs if left out
+    #[arg(long, value_name = "VERSION")]
+    fixed_in: Option<String>,
+}
+
+impl Errors {
+    pub(crate) async fn run(self, format: Format) -> Result<Exit> {
+        match self.what {
+            ErrorsVerb::Show(ShowErrors { selection, unresolved, query }) => {
+                let chosen = selection.chosen(&Conditions::new(&query))?;
+                if unresolved {
+                    let resolved = resolved_in(&chosen.extensions()?);
+                    show::show_those::<ErrorRecord>(&chosen, format, |extension, error| {
+                        !resolved.iter().any(|(id, group)| id == extension && *group == error.group)
+                    })?;
+                } else {
+                    show::show::<ErrorRecord>(&chosen, format)?;
+                }
+            }
+            ErrorsVerb::Follow(Follow { selection, after, query }) => {
+                follow::follow::<ErrorRecord>(&selection.chosen(&Conditions::new(&query))?, after.as_ref(), format)?;
+            }
+            ErrorsVerb::Groups(ListGroups { selection, unresolved }) => {
+                let mut groups = all(&selection).await?;
+                groups.retain(|group| !unresolved || group.state != "resolved");
+                groups.truncate(selection.limit.unwrap_or(usize::MAX));
+                match format {
+                    Format::Json => groups.iter().try_for_each(output::json)?,
+                    Format::Table => shown::groups(&groups)?,
+                }
+            }
+            ErrorsVerb::Explain(named) => {
+                let group = named.find().await?;
+                let extension = named.selection.place.open()?.extension(&group.extension);
+                let context = shown::Context::of(&extension, &group);
+                match format {
+                    Format::Json => output::json(&context.with(&group))?,
+                    Format::Table => shown::explain(&group, &context)?,
+                }
+            }
+            ErrorsVerb::Resolve(ResolveGroup { named, notes, fixed_in }) => {
+                let group = named.find().await?;
+                let client = Client::new(named.selection.place.folder()?);
+                let said = Resolve { notes, version: fixed_in };
+                let resolved = told(client.resolve(&group.extension, &group.group, &said).await)?;
+                match format {
+                    Format::Json => output::json(&resolved)?,
+                    Format::Table => shown::resolved(&resolved)?,
+                }
+            }
+        }
+        Ok(Exit::Ok)
+    }
+}
+
+/// The resolved groups of extensions: of which, and their ids.
+fn resolved_in(extensions: &[StoredExtension]) -> Vec<(String, String)> {
+    let resolved = |extension: &StoredExtension| {
+        let groups = extension.error_groups();
+        let resolved = groups.into_iter().filter(|group| group.state == glasshouse::GroupState::Resolved);
+        resolved.map(|group| (extension.id().to_owned(), group.id.to_string())).collect::<Vec<_>>()
+    };
+    extensions.iter().flat_map(resolved).collect()
+}
+
+/// The groups of all extensions that are meant, those with the latest errors first: as their host tells them, or as its data
+/// directory does where none runs.
+async fn all(selection: &Selection) -> Result<Vec<ErrorGroup>> {
+    let client = Client::new(selection.place.folder()?);
+    let mut groups = Vec::new();
+    let mut runs = true;
+    for extension in selection.extensions()? {
+        let told = if runs { client.error_groups(extension.id()).await } else { Ok(Vec::new()) };
+        runs &= !matches!(told, Err(ClientError::NoHost(_)));
+        match told {
+            Ok(told) if runs => groups.extend(told),
+            _ => {
+                let stored = extension.error_groups();
+                groups.extend(stored.iter().map(|group| group_answer(extension.id(), group, None)));
+            }
+        }
+    }
+    // Times of one form and length are in the order of their texts.
+    groups.sort_by(|a, b| b.last_seen.cmp(&a.last_seen));
+    Ok(groups)
+}
+
+impl Named {
+    /// The group that is meant.
+    async fn find(&self) -> Result<ErrorGroup> {
+        let mut found = all(&self.selection).await?;
+        found.retain(|group| !self.group.is_empty() && group.group.starts_with(&self.group));
+        let group = glasshouse::text::visible(&self.group, 40);
+        match found.len() {
+            1 => Ok(found.remove(0)),
+            0 => Err(UsageError(format!("there is no group {group}; `glasshouse errors groups` lists them")).into()),
+            _ => {
+                let which = found.iter().map(|group| format!("{} of {}", group.group, group.extension));
+                let which = which.collect::<Vec<_>>().join(", ");
+                Err(UsageError(format!("{group} could be {which}: write more of it, or add --extension-id")).into())
+            }
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Groups of errors as they are told to people and programs, with what to do about them.
+
+use glasshouse_model::FailureKind;
+use glasshouse_model::config::Setting;
+use glasshouse_server::api;
+use glasshouse_telemetry::{Component, ErrorGroup};
+
+/// What to do about errors of a kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Suggestion {
+    /// In words.
+    pub text: &'static str,
+    /// The setting that is the limit, where it is one.
+    pub setting: Option<&'static str>,
+}
+
+impl Suggestion {
+    /// What to do about errors of a kind that the host knows, or that says of itself what it is.
+    pub fn of(kind: &str, title: &str) -> Option<Self> {
+        if let Ok(kind) = kind.parse::<FailureKind>() {
+            return Some(Self { text: kind.advice(), setting: limit(kind) });
+        }
+        let says = |word: &str| contains(kind, word) || contains(title, word);
+        if says("denied") || says("not permitted") || says("not-permitted") {
+            let text = "grant it under [extensions.ID.permissions] if the extension may have it; what was denied: \
+                        glasshouse logs search 'field.event=\"permission.denied\"'";
+            return Some(Self { text, setting: None });
+        }
+        if says("invalid payload") || says("invalid-payload") {
+            let text = "look at who sends it: the payload is not what the event takes; \
+                        glasshouse errors explain shows the latest ones with their correlation ids";
+            return Some(Self { text, setting: None });
+        }
+        None
+    }
+}
+
+/// Whether a text has a word in it, in letters of either case.
+fn contains(text: &str, word: &str) -> bool {
+    text.as_bytes().windows(word.len()).any(|part| part.eq_ignore_ascii_case(word.as_bytes()))
+}
+
+/// The setting that is the limit which a kind of failure is over.
+fn limit(kind: FailureKind) -> Option<&'static str> {
+    match kind {
+        FailureKind::FuelBreach => Some("budget.fuel_per_call"),
+        FailureKind::DeadlineBreach => Some("budget.deadline"),
+        FailureKind::MemoryBreach => Some("budget.memory"),
+        FailureKind::HostDataBreach => Some("budget.host_data_per_call"),
+        FailureKind::HostCallBreach => Some("budget.host_calls_per_call"),
+        _ => None,
+    }
+}
+
+/// A group as the API and the command tell it, with the value of the setting to change where settings are known.
+pub fn group_answer(extension: &str, group: &ErrorGroup, settings: Option<&[Setting]>) -> api::ErrorGroup {
+    let component = |component: &Component| api::Component {
+        digest: component.digest.to_string(),
+        version: component.version.as_ref().map(ToString::to_string),
+    };
+    let suggestion = Suggestion::of(&group.kind, &group.title).map(|suggestion| {
+        let known = settings.into_iter().flatten().find(|setting| Some(setting.key.as_str()) == suggestion.setting);
+        api::Suggestion {
+            text: suggestion.text.to_owned(),
+            setting: suggestion.setting.map(str::to_owned),
+            value: known.map(|setting| setting.value.clone()),
+        }
+    });
+    let mut parts = group.fingerprint.iter().cloned();
+    let (version, basis) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    api::ErrorGroup {
+        extension: extension.to_owned(),
+        group: group.id.to_string(),
+        state: group.state.to_string(),
+        title: group.title.clone(),
+        kind: group.kind.clone(),
+        blame: group.blame.to_string(),
+        severity: group.severity.to_string(),
+        count: group.count,
+        first_seen: group.first_seen.to_string(),
+        last_seen: group.last_seen.to_string(),
+        rate_per_hour: group.rate_per_hour,
+        trend: group.trend.to_string(),
+        hours: group.hours.to_vec(),
+        users: group.users,
+        tenants: group.tenants,
+        components: group.components.iter().map(component).collect(),
+        samples: group.samples.clone(),
+        regressed_at: group.regressed_at.map(|at| at.to_string()),
+        resolution: group.resolution.as_ref().map(|resolution| api::Resolution {
+            at: resolution.at.to_string(),
+            by: resolution.by.clone(),
+            notes: resolution.notes.clone(),
+            version: resolution.version.as_ref().map(ToString::to_string),
+        }),
+        fingerprint: api::Fingerprint { version, basis, parts: parts.skip(1).collect() },
+        suggestion,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use glasshouse_model::config::values;
+    use glasshouse_model::settings::Settings;
+
+    #[test]
+    fn each_kind_of_failure_has_a_suggestion_and_its_setting_is_a_key() {
+        let settings = values(&Settings::default());
+        for kind in FailureKind::ALL {
+            let suggestion = Suggestion::of(kind.as_str(), "").expect("the host knows it");
+            if let Some(key) = suggestion.setting {
+                assert!(settings.iter().any(|(known, _)| *known == key), "{key}");
+                assert!(suggestion.text.contains(key), "{}", suggestion.text);
+            }
+        }
+    }
+
+    #[test]
+    fn reports_that_say_what_they_are_have_one_too() {
+        for (kind, title, expect) in [
+            ("io::Error", "Permission denied (os error 2)", Some("grant it")),
+            ("invalid-payload", "no markdown", Some("look at who sends it")),
+            ("parse", "line 3 is none", None),
+        ] {
+            let found = Suggestion::of(kind, title).map(|suggestion| suggestion.text);
+            assert!(
+                found.is_some() == expect.is_some() && found.unwrap_or("").starts_with(expect.unwrap_or("")),
+                "{found:?}"
+            );
+        }
+    }
+}
