@@ -119,6 +119,8 @@ pub(crate) enum OwnMeter {
     None,
     /// Fuel, with a yield as often as the runtime has one.
     Fuel,
+    /// Fuel, and no yield: nobody else runs, and no deadline is looked at.
+    FuelAlone,
     /// Epochs, with a yield at each.
     Epochs,
 }
@@ -146,6 +148,7 @@ fn metered_store(engine: &Engine, meter: OwnMeter) -> Result<Store<State>> {
             store.set_fuel(budget.fuel_per_call)?;
             store.fuel_async_yield_interval(Some(YIELD_FUEL))?;
         }
+        OwnMeter::FuelAlone => store.set_fuel(budget.fuel_per_call)?,
         OwnMeter::Epochs => {
             store.set_epoch_deadline(1);
             store.epoch_deadline_async_yield_and_update(1);
@@ -216,7 +219,7 @@ impl EmptyGuest {
     pub(crate) async fn handle(&mut self, event: glasshouse_runtime::Event) -> Result<()> {
         match self.meter {
             OwnMeter::None => {}
-            OwnMeter::Fuel => self.store.set_fuel(Budget::default().fuel_per_call)?,
+            OwnMeter::Fuel | OwnMeter::FuelAlone => self.store.set_fuel(Budget::default().fuel_per_call)?,
             OwnMeter::Epochs => self.store.set_epoch_deadline(1),
         }
         let event = Event { name: event.name, content_type: event.content_type, payload: event.payload };

@@ -48,7 +48,7 @@ pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
 fn engine(meter: OwnMeter) -> Result<Engine> {
     let mut config = Config::new();
     config
-        .consume_fuel(meter == OwnMeter::Fuel)
+        .consume_fuel(matches!(meter, OwnMeter::Fuel | OwnMeter::FuelAlone))
         .epoch_interruption(meter == OwnMeter::Epochs)
         .concurrency_support(false)
         .parallel_compilation(false);
@@ -66,16 +66,25 @@ fn measure_beside(house: &House, plan: &Plan, engines: [&Engine; 3]) -> Result<V
             let mut guest = house.instance_with(GUEST, |settings| settings.budget.metering = metering)?;
             Ok(Box::new(move || cpu(count, || house.tokio.block_on(handle(&mut guest, times(event, count))))))
         };
-        let [none, fuel, epochs, our_fuel, our_cpu] = plan.run([
+        let [none, fuel, fuel_alone, epochs, our_fuel, our_cpu] = plan.run([
             bare(engines[0], OwnMeter::None)?,
             bare(engines[1], OwnMeter::Fuel)?,
+            bare(engines[1], OwnMeter::FuelAlone)?,
             bare(engines[2], OwnMeter::Epochs)?,
             ours(Metering::Fuel)?,
             ours(Metering::Cpu)?,
         ])?;
         let unmetered = "bare wasmtime without any meter";
+        let alone = "bare wasmtime, its own fuel, never yielding";
+        rows.push(our_fuel.against(
+            &fuel_alone,
+            "metering",
+            &format!("{what}, mode fuel, yields and all"),
+            alone,
+            None,
+        ));
         for (mode, ours, own, own_name) in [
-            ("fuel", our_fuel, fuel, "bare wasmtime, its own fuel, yielding as often"),
+            ("fuel", our_fuel, fuel, "bare wasmtime, its own fuel, stopping as often"),
             ("cpu", our_cpu, epochs, "bare wasmtime, its own epochs, ticking as often"),
         ] {
             rows.push(ours.against(&own, "metering", &format!("{what}, mode {mode}"), own_name, Some(TARGET)));
