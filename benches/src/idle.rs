@@ -44,6 +44,8 @@ pub(crate) fn child(folder: &Path) -> Result<Vec<f64>> {
         let invocation = Invocation {
             outcome: Outcome::Ok,
             name: "init",
+            parent: None,
+            cause: None,
             cost: Cost::default(),
             host: HostUses::default(),
             input_bytes: 0,

@@ -17,6 +17,14 @@ pub struct Info {
     pub span_id: String,
 }
 
+impl Info {
+    /// The trace and the innermost span in the form in which programs pass them on, as the header `traceparent`
+    /// (<https://www.w3.org/TR/trace-context/>).
+    pub fn traceparent(&self) -> String {
+        format!("00-{}-{}-01", self.trace_id, self.span_id)
+    }
+}
+
 /// The context in force.
 pub fn current() -> Info {
     backend::current()

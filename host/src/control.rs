@@ -312,6 +312,9 @@ impl Control for Controlled {
         let unknown = |why: &str| refused(404, code::UNKNOWN_GROUP, "No such group", why);
         let unusable = |why: &str| refused(422, code::INVALID_BODY, "The body cannot be used", why);
         let parsed = group.parse().map_err(|_| unknown("a group is 12 lower-case hexadecimal digits"))?;
+        if said.version.as_ref().is_some_and(|version| version.len() > glasshouse_model::limits::VERSION_BYTES) {
+            return Err(unusable("the version is longer than any; write one such as 1.3.0"));
+        }
         let version = said.version.as_deref().map(str::parse).transpose();
         let version =
             version.map_err(|error| unusable(&format!("the version is none: {error}; write one such as 1.3.0")))?;

@@ -12,6 +12,7 @@ use crate::extension::Extension;
 use crate::plan::{EffectiveConfig, Plan, Planned};
 use crate::records::{MetricRecord, Records};
 use crate::resources::{Monitor, Resources};
+use crate::traces::Traces;
 use crate::{HostBuilder, HostError};
 
 /// A running host. Dropping it gives up all calls; [`Host::shutdown`] ends it in order.
@@ -63,6 +64,11 @@ impl Host {
     /// All extensions, by id; failed ones too.
     pub fn extensions(&self) -> impl ExactSizeIterator<Item = &Extension> {
         self.extensions.values()
+    }
+
+    /// Finds requests that several extensions may have had a part in.
+    pub fn traces(&self) -> Traces {
+        Traces::running(self.extensions.values())
     }
 
     /// The extensions that the operator has switched off.

@@ -38,6 +38,7 @@ mod plan;
 pub mod records;
 mod resources;
 mod stored;
+pub mod traces;
 mod trial;
 
 pub use builder::HostBuilder;
@@ -55,8 +56,9 @@ pub use glasshouse_model::config::{self, ConfigError, Grant, Manifest, Setting};
 pub use glasshouse_model::settings::{Budget, Debugging, Metering, Permissions, Redaction, Retention, Settings};
 pub use glasshouse_model::standing;
 pub use glasshouse_model::{
-    Blame, Clock, Context, Digest, ExtensionId, Failure, FailureKind, GroupId, HOST, Instrument, Level, Outcome,
-    Severity, Signal, SpanId, SpanKind, SpanStatus, TraceId, UnixNanos, Version, limits, text,
+    Blame, Clock, Context, Digest, ExtensionId, Failure, FailureKind, GroupId, HOST, Instrument, InvalidTraceParent,
+    Level, Outcome, Severity, Signal, SpanId, SpanKind, SpanStatus, TraceId, TraceParent, UnixNanos, Version, limits,
+    text,
 };
 pub use glasshouse_runtime::{
     ApplyError, CallError, Check, CompileCost, CompileLimit, CompileSettings, ComponentInfo, Containment,

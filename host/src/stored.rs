@@ -7,6 +7,7 @@ use glasshouse_runtime::SystemClock;
 use glasshouse_telemetry::{DataDir, DataDirError, ErrorGroup, Reader};
 
 use crate::records::{Record, Records};
+use crate::traces::Traces;
 
 /// The telemetry in a data directory. Reading it does not disturb a host that writes to it.
 #[derive(Clone, Debug)]
@@ -28,6 +29,11 @@ impl Stored {
     /// The extensions that something is stored of, by id.
     pub fn extensions(&self) -> Result<Vec<StoredExtension>, DataDirError> {
         Ok(self.0.extensions()?.into_iter().map(|id| self.extension(&id)).collect())
+    }
+
+    /// Finds requests that several extensions may have had a part in.
+    pub fn traces(&self) -> Result<Traces, DataDirError> {
+        Ok(Traces::of(&self.extensions()?))
     }
 
     /// One extension; nothing is stored of one that is unknown.

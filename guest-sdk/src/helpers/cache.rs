@@ -1,15 +1,14 @@
 //! Uses of caches.
 
-use std::time::Duration;
-
 use glasshouse_wire::{Level, Source, Value};
 
-use super::{Known, Outcome, caller};
+use super::{Known, Outcome, caller, outcome_methods};
 use crate::{Kind, enabled, is_stored};
 
 const LOGGER: &str = "glasshouse.cache";
 
-/// A use of a cache; [`log`](CacheAccess::log) tells of it: as an error if it [failed](CacheAccess::failed), otherwise at debug.
+/// A use of a cache; [`log`](CacheAccess::log) tells of it: as an error if it [failed](CacheAccess::failed), as a warning if it
+/// was slow, otherwise at debug.
 ///
 /// ```
 /// use glasshouse_sdk::CacheAccess;
@@ -39,17 +38,7 @@ impl<'a> CacheAccess<'a> {
         self
     }
 
-    /// How long it took.
-    pub fn elapsed(mut self, elapsed: Duration) -> Self {
-        self.outcome.elapsed = Some(elapsed);
-        self
-    }
-
-    /// That it failed, by a short word for the cause.
-    pub fn failed(mut self, cause: &'a str) -> Self {
-        self.outcome.failure = Some(cause);
-        self
-    }
+    outcome_methods!();
 
     /// Tells of it.
     pub fn log(&self) {

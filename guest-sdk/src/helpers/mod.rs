@@ -90,6 +90,30 @@ impl Outcome<'_> {
     }
 }
 
+/// How what a helper tells of ended, as its caller says it; the helper has an [`Outcome`].
+macro_rules! outcome_methods {
+    () => {
+        /// How long it took.
+        pub fn elapsed(mut self, elapsed: std::time::Duration) -> Self {
+            self.outcome.elapsed = Some(elapsed);
+            self
+        }
+
+        /// What takes longer than that is slow, and told as a warning.
+        pub fn slow_after(mut self, limit: std::time::Duration) -> Self {
+            self.outcome.slow_after = Some(limit);
+            self
+        }
+
+        /// That it failed, by a short word for the cause, such as `timeout`.
+        pub fn failed(mut self, cause: &'a str) -> Self {
+            self.outcome.failure = Some(cause);
+            self
+        }
+    };
+}
+use outcome_methods;
+
 /// Where the caller of a `#[track_caller]` function stands.
 #[track_caller]
 fn caller() -> Source<'static> {

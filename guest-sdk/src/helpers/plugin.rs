@@ -1,10 +1,8 @@
 //! Plugins that an extension ran.
 
-use std::time::Duration;
-
 use glasshouse_wire::{Level, Source, Value};
 
-use super::{Known, Outcome, caller};
+use super::{Known, Outcome, caller, outcome_methods};
 use crate::{Kind, enabled, is_stored};
 
 const LOGGER: &str = "glasshouse.function";
@@ -35,23 +33,7 @@ impl<'a> PluginExecution<'a> {
         Self { plugin, operation, outcome: Outcome::default(), source: caller() }
     }
 
-    /// How long it took.
-    pub fn elapsed(mut self, elapsed: Duration) -> Self {
-        self.outcome.elapsed = Some(elapsed);
-        self
-    }
-
-    /// What takes longer than that is slow.
-    pub fn slow_after(mut self, limit: Duration) -> Self {
-        self.outcome.slow_after = Some(limit);
-        self
-    }
-
-    /// That it failed, by a short word for the cause.
-    pub fn failed(mut self, cause: &'a str) -> Self {
-        self.outcome.failure = Some(cause);
-        self
-    }
+    outcome_methods!();
 
     /// Tells of it.
     pub fn log(&self) {

@@ -1,10 +1,8 @@
 //! Requests to other services.
 
-use std::time::Duration;
-
 use glasshouse_wire::{Level, Source, Value};
 
-use super::{Known, Outcome, caller};
+use super::{Known, Outcome, caller, outcome_methods};
 use crate::{Kind, enabled, is_stored};
 
 const LOGGER: &str = "glasshouse.request";
@@ -47,23 +45,7 @@ impl<'a> ApiRequest<'a> {
         self
     }
 
-    /// How long it took.
-    pub fn elapsed(mut self, elapsed: Duration) -> Self {
-        self.outcome.elapsed = Some(elapsed);
-        self
-    }
-
-    /// What takes longer than that is slow.
-    pub fn slow_after(mut self, limit: Duration) -> Self {
-        self.outcome.slow_after = Some(limit);
-        self
-    }
-
-    /// That there was no answer, or none of use, by a short word for the cause: `timeout`, `dns`.
-    pub fn failed(mut self, cause: &'a str) -> Self {
-        self.outcome.failure = Some(cause);
-        self
-    }
+    outcome_methods!();
 
     fn level(&self) -> Level {
         let by_status = match self.status {

@@ -29,32 +29,42 @@ pub fn set_log_time(body: &mut [u8], time: i64) {
     }
 }
 
-/// Looks at the parts of a log while they are validated, in their order, and may know some of them already.
+/// Looks at the parts of a log while they are validated, in their order, and may know some of them already: such bytes were
+/// found valid before, in the same place of a log.
 pub trait LogWatch {
-    /// Whether the texts from target to message were found valid before in these very bytes, which hold their lengths, too,
-    /// and the source's file and line if the log has one.
+    /// Whether a log goes on with the texts from target to message that are most likely to come now, which are known; gives how
+    /// many bytes they have, with their lengths, and the source's file and line if the log has one.
+    fn expects_start(&mut self, has_source: bool, rest: &[u8]) -> Option<usize>;
+
+    /// Whether the texts from target to message, which were not expected, are known.
     fn knows_start(&mut self, has_source: bool, start: &[u8]) -> bool;
 
-    /// The same of a field's name, with its length.
-    fn knows_name(&mut self, name: &[u8]) -> bool;
+    /// Whether a log goes on with a field's name that is known; gives how many bytes it has, with its length.
+    fn knows_name(&mut self, rest: &[u8]) -> Option<usize>;
 
-    /// Shows the text of a field.
-    fn see_text(&mut self, text: &[u8]);
+    /// Shows the text of a field. Whether it was seen to be ASCII alone, and is valid for that.
+    fn see_text(&mut self, text: &[u8]) -> bool;
 }
 
 /// Knows nothing, and has seen nothing.
 struct Unwatched;
 
 impl LogWatch for Unwatched {
+    fn expects_start(&mut self, _has_source: bool, _rest: &[u8]) -> Option<usize> {
+        None
+    }
+
     fn knows_start(&mut self, _has_source: bool, _start: &[u8]) -> bool {
         false
     }
 
-    fn knows_name(&mut self, _name: &[u8]) -> bool {
-        false
+    fn knows_name(&mut self, _rest: &[u8]) -> Option<usize> {
+        None
     }
 
-    fn see_text(&mut self, _text: &[u8]) {}
+    fn see_text(&mut self, _text: &[u8]) -> bool {
+        false
+    }
 }
 
 /// Validates a log's body, and accepts exactly what [`decode`] accepts.
@@ -86,29 +96,35 @@ fn check(body: &[u8], watch: &mut impl LogWatch) -> Result<LogSummary, Malformed
     let time = if flags & FLAG_TIME == 0 { None } else { Some(reader.integer()?) };
     let at = |reader: &Reader<'_>| body.len() - reader.rest().len();
     let texts_at = at(&reader);
-    let target = bytes(&mut reader)?;
     let has_source = flags & FLAG_SOURCE != 0;
-    let file = if has_source { bytes(&mut reader)? } else { &[] };
-    if has_source {
-        reader.varint()?;
+    if let Some(expected) = watch.expects_start(has_source, reader.rest()) {
+        reader.take(expected)?;
+    } else {
+        let target = bytes(&mut reader)?;
+        let file = if has_source { bytes(&mut reader)? } else { &[] };
+        if has_source {
+            reader.varint()?;
+        }
+        let message = bytes(&mut reader)?;
+        if !watch.knows_start(has_source, &body[texts_at..at(&reader)]) {
+            [target, file, message].into_iter().try_for_each(text)?;
+        }
     }
-    let message = bytes(&mut reader)?;
     let fields_at = at(&reader);
-    if !watch.knows_start(has_source, &body[texts_at..fields_at]) {
-        [target, file, message].into_iter().try_for_each(text)?;
-    }
     let fields = reader.varint()?;
     for _ in 0..fields {
-        let name_at = at(&reader);
-        let name = bytes(&mut reader)?;
-        if !watch.knows_name(&body[name_at..at(&reader)]) {
-            text(name)?;
+        match watch.knows_name(reader.rest()) {
+            Some(known) => {
+                reader.take(known)?;
+            }
+            None => text(bytes(&mut reader)?)?,
         }
         match reader.byte()? {
             0 => {
                 let value = bytes(&mut reader)?;
-                text(value)?;
-                watch.see_text(value);
+                if !watch.see_text(value) {
+                    text(value)?;
+                }
             }
             1 | 2 => {
                 reader.take(8)?;

@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use glasshouse::records::{FieldList, FieldValue, InvocationRecord, LogRecord, SourceLine, StackFrame};
 use glasshouse::text::{self, visible};
-use glasshouse::{CallError, Event, Extension, Failure, Level, Reply, Trigger, limits};
+use glasshouse::{CallError, Event, Extension, Failure, Level, Reply, TraceParent, Trigger, limits};
 use serde::Serialize;
 
 use super::payload::{JSON, Shown, ShownError};
@@ -59,6 +59,9 @@ pub(crate) struct Call {
     /// What the call's records are found by: 1 to 128 visible ASCII characters
     #[arg(long, value_name = "ID")]
     correlation_id: Option<String>,
+    /// The trace to continue, as W3C Trace Context has it: 00-TRACE-SPAN-FLAGS
+    #[arg(long, value_name = "TEXT")]
+    traceparent: Option<TraceParent>,
     #[command(flatten)]
     operator: Operator,
 }
@@ -97,7 +100,7 @@ impl Call {
         let Some(extension) = host.extensions().next() else {
             anyhow::bail!("the extension is switched off by its configuration (enabled = false)");
         };
-        let mut trigger = Trigger::default();
+        let mut trigger = self.traceparent.map_or_else(Trigger::default, Trigger::from);
         trigger.correlation_id.clone_from(&self.correlation_id);
         trigger.user.clone_from(&self.user);
         trigger.tenant.clone_from(&self.tenant);

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use glasshouse::text::visible;
-use glasshouse::{Event, Redactor, Trigger, limits};
+use glasshouse::{Event, InvalidTraceParent, Redactor, TraceParent, Trigger, limits};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, BufReader};
@@ -48,6 +48,7 @@ struct Written<'a> {
     correlation_id: Option<String>,
     user: Option<String>,
     tenant: Option<String>,
+    traceparent: Option<String>,
 }
 
 impl Feed {
@@ -111,7 +112,12 @@ fn parse(text: &[u8]) -> Result<Work, String> {
     })?;
     let payload = written.payload.map_or("null", RawValue::get);
     let event = Event { name: written.event, content_type: JSON.to_owned(), payload: payload.as_bytes().to_vec() };
-    let mut trigger = Trigger::default();
+    let parent: Option<TraceParent> = written
+        .traceparent
+        .map(|text| text.parse())
+        .transpose()
+        .map_err(|error: InvalidTraceParent| format!("its traceparent cannot be used: {error}"))?;
+    let mut trigger = parent.map_or_else(Trigger::default, Trigger::from);
     (trigger.correlation_id, trigger.user, trigger.tenant) = (written.correlation_id, written.user, written.tenant);
     Ok(Work { extension: written.extension, event, trigger })
 }
@@ -155,6 +161,20 @@ mod tests {
         assert!(error(1).contains("unknown field `evnt`"), "{}", error(1));
         assert!(lines[2].work.is_err());
         assert!(lines[3].work.is_ok());
+    }
+
+    #[tokio::test]
+    async fn a_trace_is_continued_where_it_comes_from() {
+        let lines = lines(
+            b"{\"extension\":\"a\",\"event\":\"e\",\"traceparent\":\"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\"}\n\
+              {\"extension\":\"a\",\"event\":\"e\",\"traceparent\":\"00-4bf92f35\"}",
+        )
+        .await;
+        let trigger = &lines[0].work.as_ref().expect("it is valid").trigger;
+        assert_eq!(trigger.trace_id.map(|id| id.to_string()).as_deref(), Some("4bf92f3577b34da6a3ce929d0e0e4736"));
+        assert_eq!(trigger.parent.map(|id| id.to_string()).as_deref(), Some("00f067aa0ba902b7"));
+        let error = lines[1].work.as_ref().expect_err("it is cut");
+        assert!(error.starts_with("its traceparent cannot be used: a traceparent is 00-"), "{error}");
     }
 
     #[tokio::test]

@@ -1,12 +1,12 @@
 //! Invocations.
 
 use glasshouse_model::invocation::{HostUse, Transfer};
-use glasshouse_model::{HostFunction, Outcome, Signal};
+use glasshouse_model::{HostFunction, Outcome, Signal, SpanId};
 use glasshouse_telemetry::Body;
 use serde::Serialize;
 
 use super::sealed::FromStore;
-use super::{Head, shown};
+use super::{Head, shown, shown_if_any};
 
 /// A call of an export: what it cost and how it ended.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -16,6 +16,12 @@ pub struct InvocationRecord {
     pub head: Head,
     /// The export, and for `handle` the event: `handle:render`.
     pub name: String,
+    /// The span that caused it: of another extension, or from outside of the host.
+    #[serde(serialize_with = "shown_if_any", skip_serializing_if = "Option::is_none")]
+    pub parent: Option<SpanId>,
+    /// The call of another extension that caused it, by its own span.
+    #[serde(serialize_with = "shown_if_any", skip_serializing_if = "Option::is_none")]
+    pub cause: Option<SpanId>,
     /// How it ended.
     #[serde(serialize_with = "shown")]
     pub outcome: Outcome,
@@ -115,6 +121,8 @@ impl FromStore for InvocationRecord {
         Some(Self {
             head,
             name: invocation.name.to_owned(),
+            parent: invocation.parent,
+            cause: invocation.cause,
             outcome: invocation.outcome,
             fuel: cost.fuel,
             guest_cpu_ns: cost.guest_cpu_nanos(),

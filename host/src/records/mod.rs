@@ -44,11 +44,16 @@ pub(crate) mod sealed {
 }
 
 /// Reads one kind of record of one extension.
-#[derive(Clone)]
 pub struct Records<T> {
     reader: Reader,
     extension: String,
     kind: PhantomData<fn() -> T>,
+}
+
+impl<T> Clone for Records<T> {
+    fn clone(&self) -> Self {
+        Self { reader: self.reader.clone(), extension: self.extension.clone(), kind: PhantomData }
+    }
 }
 
 /// Records in the order of their sequence numbers.
@@ -254,6 +259,15 @@ impl From<wire::Source<'_>> for SourceLine {
 /// Serialises what has a text form as that.
 pub(crate) fn shown<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
+}
+
+/// The same for what need not be there.
+#[expect(clippy::ref_option, reason = "serde passes fields in this form")]
+pub(crate) fn shown_if_any<T: Display, S: Serializer>(value: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => shown(value, serializer),
+        None => serializer.serialize_none(),
+    }
 }
 
 #[cfg(test)]

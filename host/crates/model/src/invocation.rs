@@ -2,8 +2,8 @@
 
 use glasshouse_wire::{Malformed, Reader, put_str};
 
-use crate::HostFunction;
 use crate::numbers::{numbers, put_numbers};
+use crate::{HostFunction, SpanId};
 
 glasshouse_wire::byte_enum! {
     /// How an invocation ended.
@@ -35,6 +35,10 @@ pub struct Invocation<'a> {
     pub outcome: Outcome,
     /// The export, and for `handle` the event: `handle:render`.
     pub name: &'a str,
+    /// The span that caused it: of another extension's call, or from outside of the host.
+    pub parent: Option<SpanId>,
+    /// The call of another extension that caused it, by its own span. It is stored in any case, which `parent` need not be.
+    pub cause: Option<SpanId>,
     /// What it cost.
     pub cost: Cost,
     /// What it asked of the host.
@@ -214,6 +218,10 @@ fn host_use(reader: &mut Reader<'_>) -> Result<HostUse, Malformed> {
 
 /// That the CPU time is an estimate.
 const FLAG_CPU_ESTIMATED: u8 = 1;
+/// That the id of a parent follows the numbers.
+const FLAG_PARENT: u8 = 2;
+/// That the id of a cause follows, after the parent's.
+const FLAG_CAUSE: u8 = 4;
 
 impl Invocation<'_> {
     /// Appends the invocation as it stands in a stored record.
@@ -221,7 +229,12 @@ impl Invocation<'_> {
         let Cost { transfer, .. } = self.cost;
         let cost = &self.cost;
         buffer.push(self.outcome as u8);
-        buffer.push(if cost.cpu_estimated { FLAG_CPU_ESTIMATED } else { 0 });
+        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+        buffer.push(
+            flag(cost.cpu_estimated, FLAG_CPU_ESTIMATED)
+                | flag(self.parent.is_some(), FLAG_PARENT)
+                | flag(self.cause.is_some(), FLAG_CAUSE),
+        );
         put_numbers(
             buffer,
             [
@@ -245,6 +258,9 @@ impl Invocation<'_> {
                 self.output_bytes,
             ],
         );
+        for id in [self.parent, self.cause].into_iter().flatten() {
+            buffer.extend_from_slice(&id.0);
+        }
         put_str(buffer, self.name);
         buffer.extend_from_slice(self.host.0);
     }
@@ -254,7 +270,7 @@ impl Invocation<'_> {
         let mut reader = Reader::new(body);
         let outcome = Outcome::from_byte(reader.byte()?).ok_or(Malformed("unknown outcome"))?;
         let flags = reader.byte()?;
-        if flags & !FLAG_CPU_ESTIMATED != 0 {
+        if flags & !(FLAG_CPU_ESTIMATED | FLAG_PARENT | FLAG_CAUSE) != 0 {
             return Err(Malformed("unknown flag of an invocation"));
         }
         let [
@@ -293,9 +309,11 @@ impl Invocation<'_> {
             memory_peak_bytes,
             transfer: Transfer { read_bytes, written_bytes, sent_bytes, received_bytes },
         };
+        let mut id = |flag| if flags & flag == 0 { Ok(None) } else { reader.array().map(|id| Some(SpanId(id))) };
+        let (parent, cause) = (id(FLAG_PARENT)?, id(FLAG_CAUSE)?);
         let name = reader.str()?;
         let host = HostUses::decode(reader.rest())?;
-        Ok(Invocation { outcome, name, cost, host, input_bytes, output_bytes })
+        Ok(Invocation { outcome, name, parent, cause, cost, host, input_bytes, output_bytes })
     }
 }
 
@@ -347,14 +365,17 @@ mod tests {
         }
 
         #[test]
-        fn an_invocation_comes_back_as_it_was(cost in cost(), calls in prop::collection::vec(any::<u64>(), 0..4)) {
+        fn an_invocation_comes_back_as_it_was(
+            cost in cost(), calls in prop::collection::vec(any::<u64>(), 0..4), ids in any::<[Option<[u8; 8]>; 2]>(),
+        ) {
             let uses = calls.iter().zip(HostFunction::ALL).map(|(calls, function)| HostUse {
                 function: *function, calls: *calls, nanos: calls / 2, waited_nanos: calls / 3,
             });
             let (mut encoded, mut body) = (Vec::new(), Vec::new());
             let host = HostUses::encode(&mut encoded, uses.clone());
             let call = Invocation {
-                outcome: Outcome::Answered, name: "handle:x", cost, host, input_bytes: 3, output_bytes: 0,
+                outcome: Outcome::Answered, name: "handle:x", parent: ids[0].map(SpanId), cause: ids[1].map(SpanId),
+                cost, host, input_bytes: 3, output_bytes: 0,
             };
             call.encode(&mut body);
             let decoded = Invocation::decode(&body).expect("it was just encoded");

@@ -18,6 +18,7 @@ pub mod span;
 pub mod standing;
 mod telemetry_budget;
 pub mod text;
+mod trace_parent;
 
 pub use aspect::Aspect;
 pub use clock::{Clock, UnixNanos};
@@ -32,3 +33,4 @@ pub use record::{Envelope, Origin};
 pub use semver::Version;
 pub use signal::Signal;
 pub use span::{Span, SpanCost, SpanKind, SpanStatus};
+pub use trace_parent::{InvalidTraceParent, TraceParent};

@@ -22,5 +22,7 @@ pub const NESTING: usize = 128;
 pub const FRAMES: usize = 64;
 /// Bytes of an event's payload or a reply that pass from one side to the other.
 pub const PAYLOAD_BYTES: usize = 16 * 1024 * 1024;
+/// Bytes of an extension's version that is compared with others, and kept with groups of errors: longer ones are nobody's.
+pub const VERSION_BYTES: usize = 64;
 /// Depth of extensions that call extensions.
 pub const CALL_DEPTH: usize = 8;

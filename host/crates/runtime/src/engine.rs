@@ -14,12 +14,12 @@ use crate::flavour::Flavour;
 use crate::host::{batch, counted, debugging, files, light, names, random, sockets, streams};
 use crate::state::State;
 
-/// Fuel between two yields of a guest to its neighbours: some 50 µs of work. With 100,000 a spinner hardly changes its
-/// neighbours' latency; longer slices do, and a yield costs about 1 µs.
+/// Fuel after which a guest stops for a look at its deadline and its turn: some 50 µs of work. With 100,000 a spinner hardly
+/// changes its neighbours' latency; with more it does.
 pub(crate) const YIELD_FUEL: u64 = 100_000;
 
 /// For the tokio runtime that serves extensions, see `tokio::runtime::Builder::event_interval`: tasks that a thread polls before it
-/// looks at timers and sockets. While guests keep all threads busy each poll is a slice, and with tokio's 61 a timer would be late by
+/// looks at timers and sockets. While guests keep all threads busy each poll is a turn, and with tokio's 61 a timer would be late by
 /// as many; to look costs about a microsecond.
 pub const EVENT_INTERVAL: u32 = 7;
 

@@ -9,7 +9,8 @@ use glasshouse_model::settings::Settings;
 use glasshouse_model::standing::{State as Stand, Uses};
 use glasshouse_model::wire::{Field, Value};
 use glasshouse_model::{
-    Clock, Context, Digest, ExtensionId, Failure, GroupId, Level, Signal, SpanId, TraceId, Version, limits, text,
+    Clock, Context, Digest, ExtensionId, Failure, GroupId, Level, Signal, SpanId, TraceId, TraceParent, Version,
+    limits, text,
 };
 use glasshouse_telemetry::{
     Drops, ErrorGroup, Overhead, Reader, Resolution, ResolveError, Store, StoreSettings, Usage,
@@ -123,26 +124,35 @@ pub struct Chain {
     waiting: Vec<ExtensionId>,
     /// Calls and events that led to it.
     hops: usize,
+    /// The own span of the call that made it.
+    cause: Option<SpanId>,
+}
+
+impl From<TraceParent> for Trigger {
+    fn from(parent: TraceParent) -> Self {
+        Self { trace_id: Some(parent.trace_id), parent: Some(parent.span_id), ..Self::default() }
+    }
 }
 
 impl Trigger {
     /// The trigger of a call that `caller` makes while it serves this one, and waits for.
-    pub(crate) fn called_by(&self, caller: &ExtensionId, context: &Context) -> Self {
-        let mut next = self.published(context);
+    pub(crate) fn called_by(&self, caller: &ExtensionId, context: &Context, cause: SpanId) -> Self {
+        let mut next = self.published(context, cause);
         next.chain.waiting.clone_from(&self.chain.waiting);
         next.chain.waiting.push(caller.clone());
         next
     }
 
-    /// The trigger of an event that is published while this one is served, and that nobody waits for.
-    pub(crate) fn published(&self, context: &Context) -> Self {
+    /// The trigger of an event that is published while this one is served, and that nobody waits for. `cause` is the own span
+    /// of the call that serves this one.
+    pub(crate) fn published(&self, context: &Context, cause: SpanId) -> Self {
         Self {
             correlation_id: context.correlation_id.clone(),
             user: context.user.clone(),
             tenant: context.tenant.clone(),
             trace_id: Some(context.trace_id),
             parent: Some(context.span_id),
-            chain: Chain { waiting: Vec::new(), hops: self.chain.hops + 1 },
+            chain: Chain { waiting: Vec::new(), hops: self.chain.hops + 1, cause: Some(cause) },
         }
     }
 
@@ -154,6 +164,11 @@ impl Trigger {
     /// Whether too many calls and events led to it: extensions that answer events with events would go on for ever.
     pub(crate) fn is_too_deep(&self) -> bool {
         self.chain.hops >= limits::CALL_DEPTH
+    }
+
+    /// The own span of the call of another extension that made it.
+    pub(crate) fn cause(&self) -> Option<SpanId> {
+        self.chain.cause
     }
 
     /// Whether it comes from outside of the host.

@@ -398,11 +398,13 @@ impl Sandbox {
             store_failure(intake.recorder(), head, failure, &mut self.scratch);
         }
         self.store.data_mut().leave_scopes();
-        let State { intake, imports, .. } = self.store.data();
+        let State { intake, imports, trigger, .. } = self.store.data();
         let output_bytes = if let Answer::Reply(reply) = answer { reply.payload.len() as u64 } else { 0 };
         self.scratch.clear();
         let host = HostUses::encode(&mut self.host_uses, imports.uses());
-        Invocation { outcome, name: &self.name, cost, host, input_bytes, output_bytes }.encode(&mut self.scratch);
+        let (parent, cause) = (trigger.parent, trigger.cause());
+        Invocation { outcome, name: &self.name, parent, cause, cost, host, input_bytes, output_bytes }
+            .encode(&mut self.scratch);
         let head = head(intake, intake.clock().at(ended_at), false);
         intake.recorder().append_invocation(head, &self.scratch, &self.name, &mut self.clean_names);
     }

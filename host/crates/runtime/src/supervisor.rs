@@ -373,7 +373,11 @@ impl Supervisor {
     #[inline]
     fn note(&mut self, serving: &mut Serving, ending: &Ending) {
         let Some(sandbox) = &serving.sandbox else { return };
-        let spent = *sandbox.spent();
+        let (spent, is_alive) = (*sandbox.spent(), sandbox.is_alive());
+        if !is_alive {
+            // What a failed instance holds is given back now, and not when the next call has another one made.
+            serving.sandbox = None;
+        }
         self.judge(serving, &spent, ending);
     }
 

@@ -135,8 +135,8 @@ pub(crate) struct Governor {
     patience: u64,
     /// Intervals since detail came back, if it did since it was last left out.
     since_return: Option<u64>,
-    /// What debugging cost when the last return turned out to be too much, just before that return, in percent.
-    before_failed_return: f64,
+    /// What debugging cost at each detail when it was first calm there since detail was last left out, in percent.
+    calm_percents: [Option<f64>; Detail::ALL.len()],
     is_stuck: bool,
 }
 
@@ -148,7 +148,7 @@ impl Default for Governor {
             over: 0,
             patience: PATIENCE,
             since_return: None,
-            before_failed_return: 0.0,
+            calm_percents: Default::default(),
             is_stuck: false,
         }
     }
@@ -179,7 +179,8 @@ impl Governor {
             self.calm = 0;
             return Decision::Stay;
         }
-        if percent < self.before_failed_return / 2.0 {
+        // Compared with the same detail only: with less of it, all loads cost less.
+        if percent < *self.calm_percents[self.detail as usize].get_or_insert(percent) / 2.0 {
             // What it has to do has changed.
             self.patience = PATIENCE;
         }
@@ -187,7 +188,7 @@ impl Governor {
         if self.calm < self.patience {
             return Decision::Stay;
         }
-        self.bring_back(percent)
+        self.bring_back()
     }
 
     /// Takes the first step by which the cost should come under the limit; at least as many as there were intervals over it.
@@ -196,9 +197,8 @@ impl Governor {
         self.over += 1;
         if self.since_return.take().is_some_and(|since| since <= PATIENCE) {
             self.patience = (self.patience * 2).min(MOST_PATIENCE);
-        } else {
-            self.before_failed_return = 0.0;
         }
+        self.calm_percents = Default::default();
         let allowed = limit / 100.0 * measured.cpu_nanos as f64;
         let mut best = (self.detail, measured.cost_nanos() as f64);
         let mut helpful = 0;
@@ -233,13 +233,12 @@ impl Governor {
         loads.iter().map(|load| measured.costs[*load as usize] as f64 * left(*load)).sum()
     }
 
-    fn bring_back(&mut self, percent: f64) -> Decision {
+    fn bring_back(&mut self) -> Decision {
         let from = self.detail;
         let to = Detail::ALL[from as usize - 1];
         self.detail = to;
         self.calm = 0;
         self.since_return = Some(0);
-        self.before_failed_return = percent;
         Decision::Step { from, to }
     }
 
@@ -372,6 +371,15 @@ mod tests {
         run(&mut governor, &load, LIMIT, 300);
         let steps = run(&mut governor, &load, LIMIT, 320).iter().filter(|one| **one != Decision::Stay).count();
         assert!(steps <= 22, "{steps} steps in 320 intervals: two for each 32");
+    }
+
+    #[test]
+    fn returns_become_rare_also_where_less_detail_costs_far_less() {
+        let info = Extension { demand: [0.0, 426e6, 0.0, 13e6], work: 374e6, stays: [0.0, 0.0, 0.0, 1.0] };
+        let mut governor = Governor::default();
+        run(&mut governor, &info, 31.0, 300);
+        let steps = run(&mut governor, &info, 31.0, 320).iter().filter(|one| **one != Decision::Stay).count();
+        assert!(steps <= 22, "{steps} steps in 320 intervals");
     }
 
     proptest! {

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use glasshouse::records::{
-    AlertRecord, ErrorRecord, HostFunctionUse, InvocationRecord, LogRecord, MetricRecord, SpanCostRecord, SpanRecord,
-    TransferRecord,
+    AlertRecord, ErrorRecord, Head, HostFunctionUse, InvocationRecord, LogRecord, MetricRecord, SpanCostRecord,
+    SpanRecord, TransferRecord,
 };
 use glasshouse::text::{bytes, count, duration, fuel, visible};
 use glasshouse::{Severity, UnixNanos};
@@ -22,8 +22,13 @@ pub(super) trait Shown: Serialize {
     /// The line, which may have further ones that are indented.
     fn line(&self, paint: Paint) -> String;
 
+    /// Its place and time.
+    fn head(&self) -> &Head;
+
     /// When it was recorded.
-    fn time(&self) -> UnixNanos;
+    fn time(&self) -> UnixNanos {
+        self.head().time
+    }
 }
 
 impl Shown for LogRecord {
@@ -31,8 +36,8 @@ impl Shown for LogRecord {
         log_line(self, paint)
     }
 
-    fn time(&self) -> UnixNanos {
-        self.head.time
+    fn head(&self) -> &Head {
+        &self.head
     }
 }
 
@@ -61,8 +66,8 @@ impl Shown for ErrorRecord {
         line
     }
 
-    fn time(&self) -> UnixNanos {
-        self.head.time
+    fn head(&self) -> &Head {
+        &self.head
     }
 }
 
@@ -82,8 +87,8 @@ impl Shown for MetricRecord {
         line
     }
 
-    fn time(&self) -> UnixNanos {
-        self.head.time
+    fn head(&self) -> &Head {
+        &self.head
     }
 }
 
@@ -116,8 +121,8 @@ impl Shown for SpanRecord {
         line
     }
 
-    fn time(&self) -> UnixNanos {
-        self.head.time
+    fn head(&self) -> &Head {
+        &self.head
     }
 }
 
@@ -144,8 +149,8 @@ impl Shown for AlertRecord {
         line
     }
 
-    fn time(&self) -> UnixNanos {
-        self.head.time
+    fn head(&self) -> &Head {
+        &self.head
     }
 }
 
@@ -168,8 +173,8 @@ impl Shown for InvocationRecord {
         line
     }
 
-    fn time(&self) -> UnixNanos {
-        self.head.time
+    fn head(&self) -> &Head {
+        &self.head
     }
 }
 

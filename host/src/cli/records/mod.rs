@@ -1,6 +1,7 @@
 //! `glasshouse logs`, `errors`, `metrics`, `traces`, `alerts`, `invocations`: what is in a data directory, whether its host
 //! runs, has stopped or was killed.
 
+mod activity;
 mod digest;
 mod errors;
 mod follow;
@@ -8,19 +9,22 @@ mod lines;
 mod metrics;
 mod select;
 mod show;
+mod traces;
 
 use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use glasshouse::records::{AlertRecord, InvocationRecord, LogRecord, SpanRecord};
+use glasshouse::records::{AlertRecord, InvocationRecord, LogRecord};
 use glasshouse::{Cursor, Level, Severity};
 
 use super::{Exit, Format};
+pub(super) use activity::Activity;
 pub(super) use errors::Errors;
 pub(crate) use metrics::Metrics;
 pub(super) use select::Place;
 use select::{Conditions, Selection};
+pub(super) use traces::{TraceVerb, Traces};
 
 const QUERIES: &str = "\
 Filters, and what `search` takes, are one language (docs/query.md):
@@ -207,12 +211,6 @@ macro_rules! shown {
         }
     };
 }
-
-shown!(
-    /// Show and follow the spans of traces
-    Traces, TracesVerb, TracesShow, SpanRecord,
-    "  glasshouse traces show --data-dir data 'duration>100ms since 1h'",
-);
 
 shown!(
     /// Show and follow alerts

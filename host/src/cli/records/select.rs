@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::Args;
+use glasshouse::traces::Traces;
 use glasshouse::{Level, Query, Severity, Stored, StoredExtension, SystemClock};
 
 use super::super::{Operator, UsageError};
@@ -103,9 +104,14 @@ pub(super) struct Chosen {
 
 impl Selection {
     pub(super) fn chosen(self, conditions: &Conditions) -> Result<Chosen> {
+        self.chosen_of(LIMIT, conditions)
+    }
+
+    /// The same, where another number is shown if nobody says otherwise.
+    pub(super) fn chosen_of(self, limit: usize, conditions: &Conditions) -> Result<Chosen> {
         let query = conditions.query()?;
         let stored = self.open()?;
-        let limit = self.limit.into_iter().chain(query.limit()).min().unwrap_or(LIMIT);
+        let limit = self.limit.into_iter().chain(query.limit()).min().unwrap_or(limit);
         Ok(Chosen { stored, named: self.extensions, query, limit })
     }
 
@@ -139,6 +145,11 @@ fn named(stored: &Stored, ids: &[String]) -> Result<Vec<StoredExtension>> {
 }
 
 impl Chosen {
+    /// Finds requests in what is stored of the extensions that are meant.
+    pub(super) fn traces(&self) -> Result<Traces> {
+        Ok(Traces::of(&self.extensions()?))
+    }
+
     /// The extensions that are meant and there.
     pub(super) fn extensions(&self) -> Result<Vec<StoredExtension>> {
         named(&self.stored, &self.named)

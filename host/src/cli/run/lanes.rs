@@ -110,8 +110,7 @@ impl Lanes {
     async fn pass_on(&self, line: u64, work: Work) {
         self.counts.events.fetch_add(1, Ordering::Relaxed);
         let Work { extension, event, mut trigger } = work;
-        let trace_id = TraceId(fastrand::u128(1..).to_be_bytes());
-        trigger.trace_id = Some(trace_id);
+        let trace_id = *trigger.trace_id.get_or_insert_with(|| TraceId(fastrand::u128(1..).to_be_bytes()));
         let correlation_id = trigger.correlation_id.clone().unwrap_or_else(|| trace_id.to_string());
         if let Some(lane) = self.ways.get(&extension) {
             let bytes = u32::try_from(event.payload.len().min(BYTES_IN_FLIGHT)).unwrap_or(u32::MAX);

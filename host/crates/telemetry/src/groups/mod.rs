@@ -17,7 +17,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use glasshouse_model::wire::Record;
-use glasshouse_model::{GroupId, Origin, Signal, UnixNanos};
+use glasshouse_model::{GroupId, Origin, Signal, UnixNanos, limits};
 
 pub use book::{GROUPS, OVERFLOW, ResolveError};
 pub use fingerprint::{Basis, FINGERPRINT_VERSION};
@@ -38,8 +38,6 @@ pub(crate) const UNSAVED: u32 = 256;
 const READ_AGAIN: u64 = 1024;
 /// Bytes of state after which all of it is written anew, so that what is old may go.
 const WHOLE_EVERY: usize = 1 << 20;
-/// Bytes of a version that a manifest may name to have it compared.
-const VERSION_BYTES: usize = 64;
 
 /// The groups of an extension's errors. Its lock is taken by whoever stores an error, so that errors are counted in the order
 /// of their sequence numbers, and by whoever asks.
@@ -95,7 +93,7 @@ impl Groups {
 
     /// Names the component whose errors come from now on.
     pub(crate) fn run(&self, mut component: Component) {
-        let is_short = |version: &glasshouse_model::Version| version.to_string().len() <= VERSION_BYTES;
+        let is_short = |version: &glasshouse_model::Version| version.to_string().len() <= limits::VERSION_BYTES;
         component.version = component.version.filter(is_short);
         self.inner.lock().unwrap_or_else(PoisonError::into_inner).running = Some(component);
     }

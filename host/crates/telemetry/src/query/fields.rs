@@ -133,7 +133,7 @@ names! {
     Name "name": Kind::Text, &[Signal::Metric, Signal::Span, Signal::Invocation];
     Status "status": Kind::Word(STATUS_WORDS), SPAN;
     Failure "failure": Kind::Text, SPAN;
-    Parent "parent": Kind::Text, SPAN;
+    Parent "parent": Kind::Text, TIMED;
     Start "start": Kind::Time, SPAN;
     Duration "duration" or "elapsed" | "elapsed_ns": Kind::Duration, TIMED;
     Fuel "fuel": Kind::Number, TIMED;

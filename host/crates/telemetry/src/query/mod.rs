@@ -106,6 +106,16 @@ impl Query {
         parse::parse(text, now).map(Self::new)
     }
 
+    /// The query for records of which a field is this text.
+    ///
+    /// # Errors
+    ///
+    /// There is no such field, it holds no text, or the text is too long for a query.
+    pub fn equal(field: &str, text: &str) -> Result<Self, QueryError> {
+        let text = text.replace('\\', "\\\\").replace('"', "\\\"");
+        Self::parse(&format!("{field}=\"{text}\""), UnixNanos(0))
+    }
+
     /// The query that matches every record.
     pub fn all() -> Self {
         Self::new(Ast { condition: Condition::All, since: None, until: None, limit: None, order: None })

@@ -120,6 +120,7 @@ impl<'a> View<'a> {
             Body::Invocation(invocation) => match name {
                 Known::Name => Operand::Text(invocation.name),
                 Known::Outcome => Operand::Text(invocation.outcome.as_str()),
+                Known::Parent => Operand::Hex(Hex::new(&invocation.parent?.0)),
                 Known::Fuel => integer(invocation.cost.fuel?),
                 Known::Cpu => integer(invocation.cost.cpu_nanos),
                 Known::Duration => integer(invocation.cost.elapsed_nanos),

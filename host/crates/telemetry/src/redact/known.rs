@@ -1,9 +1,11 @@
 //! What logs of one place in a guest's source have in common, and was found clean before: it is searched once.
 
+use std::cell::Cell;
+
 use glasshouse_model::wire::{LogSummary, LogWatch, Malformed, Reader};
 
 use super::Redactor;
-use super::plain::is_plain;
+use super::plain::look;
 
 /// Places in the source that are remembered; a power of two. Few extensions log from more places in turn; for each, an extension
 /// may hold the host's memory of a whole log.
@@ -12,7 +14,11 @@ const SLOTS: usize = 64;
 /// Parts of logs that hold nothing to redact by the rules of one [`Redactor`]: those that are the same for each log of one place
 /// in the source. It takes memory with the first one: at most 64 times the length of a log.
 #[derive(Debug, Default)]
-pub struct CleanStarts(Vec<Place>);
+pub struct CleanStarts {
+    places: Vec<Place>,
+    /// The place of the log before.
+    latest: Cell<usize>,
+}
 
 /// Names that hold nothing to redact by the rules of one [`Redactor`]. They were never read as a log, so that no log is taken
 /// for known by them. It takes memory with the first one: at most 64 times the length of a name.
@@ -27,15 +33,19 @@ struct Place {
     start: Vec<u8>,
     /// The names of the fields, each after its length.
     names: Vec<u8>,
+    /// The bytes of each name, its length included.
+    name_bytes: Vec<u32>,
+    /// The place of the log that came after one of this place: another such log is likely to come after the next, too.
+    next: Cell<usize>,
 }
 
 /// Looks at a log while it is validated: whether its parts are known, or so plain that they need not be searched.
 #[derive(Debug)]
 pub struct LogSearch<'k> {
     known: &'k CleanStarts,
-    place: Option<&'k Place>,
-    /// Bytes of the place's names that were seen.
-    names_seen: usize,
+    /// The names, and the bytes of each, that the place's logs go on with.
+    names: &'k [u8],
+    name_bytes: &'k [u32],
     seen: SeenLog,
     /// Whether plain texts are told from others.
     tells_plain: bool,
@@ -58,27 +68,57 @@ impl LogSearch<'_> {
     }
 }
 
+impl<'k> LogSearch<'k> {
+    #[inline]
+    fn note_start(&mut self, has_source: bool, place: Option<&'k Place>) {
+        self.seen.has_source = has_source;
+        self.seen.knows_start = place.is_some();
+        self.names = place.map_or(&[], |place| &place.names);
+        self.name_bytes = place.map_or(&[], |place| &place.name_bytes);
+    }
+}
+
 impl LogWatch for LogSearch<'_> {
     #[inline]
+    fn expects_start(&mut self, has_source: bool, rest: &[u8]) -> Option<usize> {
+        let place = self.known.expected(has_source, rest)?;
+        self.note_start(has_source, Some(place));
+        Some(place.start.len())
+    }
+
     fn knows_start(&mut self, has_source: bool, start: &[u8]) -> bool {
-        self.place = self.known.find(has_source, start);
-        self.seen.has_source = has_source;
-        self.seen.knows_start = self.place.is_some();
-        self.seen.knows_start
+        let place = self.known.find(has_source, start);
+        if place.is_some() {
+            self.known.note(slot(start));
+        }
+        self.note_start(has_source, place);
+        place.is_some()
     }
 
     #[inline]
-    fn knows_name(&mut self, name: &[u8]) -> bool {
-        let known = self.place.and_then(|place| place.names.get(self.names_seen..self.names_seen + name.len()));
-        let knows = known.is_some_and(|known| same(known, name));
-        self.names_seen += if knows { name.len() } else { 0 };
-        self.seen.knows_names &= knows;
-        knows
+    fn knows_name(&mut self, rest: &[u8]) -> Option<usize> {
+        if let Some((bytes, others)) = self.name_bytes.split_first()
+            && let Some((name, names)) = self.names.split_at_checked(*bytes as usize)
+            && rest.get(..name.len()).is_some_and(|rest| same(rest, name))
+        {
+            (self.names, self.name_bytes) = (names, others);
+            return Some(name.len());
+        }
+        // None after it is looked for: the log is searched whole.
+        self.seen.knows_names = false;
+        self.name_bytes = &[];
+        None
     }
 
     #[inline]
-    fn see_text(&mut self, text: &[u8]) {
-        self.seen.is_plain = self.seen.is_plain && (self.tells_plain && is_plain(text));
+    fn see_text(&mut self, text: &[u8]) -> bool {
+        if !(self.seen.is_plain && self.tells_plain) {
+            self.seen.is_plain = false;
+            return false;
+        }
+        let look = look(text);
+        self.seen.is_plain = look.is_plain;
+        look.is_ascii
     }
 }
 
@@ -87,7 +127,7 @@ impl Redactor {
     #[inline]
     pub fn watch<'k>(&self, known: &'k CleanStarts) -> LogSearch<'k> {
         let seen = SeenLog { has_source: false, knows_start: false, knows_names: true, is_plain: true };
-        LogSearch { known, place: None, names_seen: 0, seen, tells_plain: self.plain_is_clean }
+        LogSearch { known, names: &[], name_bytes: &[], seen, tells_plain: self.plain_is_clean }
     }
 
     /// As [`Redactor::is_suspect`], of a log's body that was found valid while [`Redactor::watch`] looked at it. Nothing that
@@ -128,42 +168,69 @@ impl Redactor {
 impl CleanStarts {
     #[inline]
     fn find(&self, has_source: bool, start: &[u8]) -> Option<&Place> {
-        self.0.get(slot(start)).filter(|place| place.has_source == has_source && place.start == start)
+        self.places.get(slot(start)).filter(|place| place.has_source == has_source && place.start == start)
+    }
+
+    /// The place that is most likely to come now, if a log goes on with its start. A start holds the lengths of its texts, so
+    /// that bytes which begin with it are parted as it is.
+    #[inline]
+    fn expected(&self, has_source: bool, rest: &[u8]) -> Option<&Place> {
+        let slot = self.places.get(self.latest.get())?.next.get();
+        let place = self.places.get(slot)?;
+        let comes = !place.start.is_empty() && place.has_source == has_source && rest.starts_with(&place.start);
+        if comes {
+            self.latest.set(slot);
+        }
+        comes.then_some(place)
+    }
+
+    /// Notes that a log of a place came.
+    fn note(&self, slot: usize) {
+        if let Some(latest) = self.places.get(self.latest.replace(slot)) {
+            latest.next.set(slot);
+        }
     }
 
     fn remember(&mut self, has_source: bool, start: &[u8], fields: &[u8]) {
-        if self.0.is_empty() {
-            self.0.resize_with(SLOTS, Place::default);
+        if self.places.is_empty() {
+            self.places.resize_with(SLOTS, Place::default);
         }
-        let place = &mut self.0[slot(start)];
+        let slot = slot(start);
+        let place = &mut self.places[slot];
         place.has_source = has_source;
         place.start.clear();
         place.start.extend_from_slice(start);
         place.names.clear();
+        place.name_bytes.clear();
         // They were validated.
-        let _ = add_names(&mut place.names, fields);
+        let _ = place.add_names(fields);
+        self.note(slot);
     }
 }
 
-/// Adds the names of a log's fields, each after its length.
-fn add_names(names: &mut Vec<u8>, fields: &[u8]) -> Result<(), Malformed> {
-    let mut reader = Reader::new(fields);
-    if fields.is_empty() {
-        return Ok(());
+impl Place {
+    /// Adds the names of a log's fields.
+    fn add_names(&mut self, fields: &[u8]) -> Result<(), Malformed> {
+        let mut reader = Reader::new(fields);
+        if fields.is_empty() {
+            return Ok(());
+        }
+        for _ in 0..reader.varint()? {
+            let from = reader.rest();
+            let length = reader.varint()?;
+            reader.take(length as usize)?;
+            let name = &from[..from.len() - reader.rest().len()];
+            self.names.extend_from_slice(name);
+            self.name_bytes.push(name.len() as u32);
+            let bytes = match reader.byte()? {
+                0 => reader.varint()?,
+                1 | 2 => 8,
+                _ => 0,
+            };
+            reader.take(bytes as usize)?;
+        }
+        Ok(())
     }
-    for _ in 0..reader.varint()? {
-        let from = reader.rest();
-        let length = reader.varint()?;
-        reader.take(length as usize)?;
-        names.extend_from_slice(&from[..from.len() - reader.rest().len()]);
-        let bytes = match reader.byte()? {
-            0 => reader.varint()?,
-            1 | 2 => 8,
-            _ => 0,
-        };
-        reader.take(bytes as usize)?;
-    }
-    Ok(())
 }
 
 /// Where a start is remembered: its last bytes are the message's.
@@ -285,7 +352,43 @@ mod tests {
         assert!(redactor.is_suspect_again(b"handle:token=abc", &mut known));
     }
 
+    #[test]
+    fn logs_of_places_that_take_turns_are_expected_and_others_are_not() {
+        let (redactor, mut known) = (Redactor::default(), CleanStarts::default());
+        let bodies = ["sold a book", "lent a book", "lost a pen"].map(|message| body(message, "to ada"));
+        let is_expected = |known: &CleanStarts, body: &[u8]| known.expected(false, &body[10..]).is_some();
+        for body in bodies.iter().chain(&bodies) {
+            is_suspect(&redactor, body, &mut known);
+        }
+        for body in bodies.iter().chain(&bodies) {
+            assert!(is_expected(&known, body));
+        }
+        assert!(!is_expected(&known, &bodies[2]), "it was the one before");
+        assert!(!is_expected(&known, &bodies[0][..20]), "it ends too early");
+        assert!(known.expected(true, &bodies[0][10..]).is_none());
+        assert!(CleanStarts::default().expected(false, &bodies[0][10..]).is_none());
+    }
+
     proptest! {
+        #[test]
+        fn what_is_known_changes_nothing_in_what_is_valid(
+            at in any::<prop::sample::Index>(),
+            byte in any::<u8>(),
+            length in any::<prop::sample::Index>(),
+            is_cut in any::<bool>(),
+        ) {
+            let (redactor, mut known) = (Redactor::default(), CleanStarts::default());
+            let mut log = body("sold a book", "to-grace-and-to-ada");
+            for _ in 0..2 {
+                is_suspect(&redactor, &log, &mut known);
+            }
+            let at = at.index(log.len());
+            log[at] = byte;
+            log.truncate(if is_cut { length.index(log.len()) } else { log.len() });
+            let unwatched = glasshouse_model::wire::check_log(&log);
+            prop_assert_eq!(check_log_with(&log, &mut redactor.watch(&known)), unwatched);
+        }
+
         #[test]
         fn what_is_remembered_or_plain_hides_nothing(
             logs in prop::collection::vec(

@@ -6,27 +6,70 @@ use super::gate::has_run;
 /// Characters of the shortest card number, and thus of any secret that no sign and no long run gives away.
 const SHORT: usize = 13;
 
-/// Whether a text by itself holds nothing that the built-in rules replace. A value that belongs to a name inside of the text is
-/// set apart from it by a sign (see `value.rs`: `=`, `:`, `%3d`, quotes, brackets, or a space before a quote or after `--name`);
-/// so is what follows `Bearer`, `://` or `IDENTIFIED BY`, and the words of a PEM header. Tokens are long runs.
-#[inline]
-pub(super) fn is_plain(text: &[u8]) -> bool {
-    !has_sign(text) && (text.len() < SHORT || !has_run(text) && !card::could_hold(text))
+/// What one look at a text tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Look {
+    /// Whether the text by itself holds nothing that the built-in rules replace. A value that belongs to a name inside of the text
+    /// is set apart from it by a sign (see `value.rs`: `=`, `:`, `%3d`, quotes, brackets, or a space before a quote or after
+    /// `--name`); so is what follows `Bearer`, `://` or `IDENTIFIED BY`, and the words of a PEM header. Tokens are long runs.
+    pub(super) is_plain: bool,
+    pub(super) is_ascii: bool,
 }
 
-/// Whether there is a byte below `,` (spaces, quotes, `%`, `(` and others), or one from `:` to `>`.
+/// Looks at a text.
 #[inline]
-fn has_sign(text: &[u8]) -> bool {
-    let found = if let Some(last) = text.last_chunk::<8>() {
-        let (words, _) = text.as_chunks::<8>();
-        words.iter().fold(signs(u64::from_le_bytes(*last)), |found, word| found | signs(u64::from_le_bytes(*word)))
-    } else if let (Some(first), Some(last)) = (text.first_chunk::<4>(), text.last_chunk::<4>()) {
-        signs(u64::from(u32::from_le_bytes(*first)) | (u64::from(u32::from_le_bytes(*last)) << 32))
-    } else {
-        text.iter().fold(0, |found, byte| found | signs(ONES * u64::from(*byte)))
-    };
-    found != 0
+pub(super) fn look(text: &[u8]) -> Look {
+    let Seen { any, signs } = see(text);
+    let is_plain = signs == 0 && (text.len() < SHORT || !has_run(text) && !card::could_hold(text));
+    Look { is_plain, is_ascii: any & HIGH_BITS == 0 }
 }
+
+/// What was seen in the words of a text: all their bits, and the highest bit of each byte that is a sign, which is one below
+/// `,` (spaces, quotes, `%`, `(` and others), or one from `:` to `>`.
+#[derive(Clone, Copy)]
+struct Seen {
+    any: u64,
+    signs: u64,
+}
+
+impl Seen {
+    #[inline]
+    fn of(word: u64) -> Self {
+        Self { any: word, signs: signs(word) }
+    }
+
+    #[inline]
+    fn and(self, word: u64) -> Self {
+        Self { any: self.any | word, signs: self.signs | signs(word) }
+    }
+}
+
+/// Sees all bytes of a text, some of them twice: words overlap where that needs no loop.
+#[inline]
+fn see(text: &[u8]) -> Seen {
+    if let (Some(first), Some(last)) = (text.first_chunk::<8>(), text.last_chunk::<8>()) {
+        let ends = Seen::of(u64::from_le_bytes(*first)).and(u64::from_le_bytes(*last));
+        if text.len() <= 16 {
+            return ends;
+        }
+        let (words, _) = text[8..text.len() - 8].as_chunks::<8>();
+        let ends = ends.and(text[..text.len() - 8].last_chunk().map_or(0, |word| u64::from_le_bytes(*word)));
+        words.iter().fold(ends, |seen, word| seen.and(u64::from_le_bytes(*word)))
+    } else if let (Some(first), Some(last)) = (text.first_chunk::<4>(), text.last_chunk::<4>()) {
+        Seen::of(u64::from(u32::from_le_bytes(*first)) | (u64::from(u32::from_le_bytes(*last)) << 32))
+    } else if let [first, .., last] = text {
+        // Two bytes or three.
+        let middle = text[text.len() / 2];
+        Seen::of(u64::from_le_bytes([*first, middle, *last, *last, *first, middle, *last, *last]))
+    } else {
+        Seen::of(text.first().map_or(PLAIN_WORD, |byte| ONES * u64::from(*byte)))
+    }
+}
+
+/// Stands for no bytes at all.
+const PLAIN_WORD: u64 = ONES * b'x' as u64;
+/// The highest bit of each byte.
+const HIGH_BITS: u64 = ONES * 0x80;
 
 /// A one in each byte.
 const ONES: u64 = u64::MAX / 0xff;
@@ -53,7 +96,12 @@ mod tests {
                 for byte in 0..=u8::MAX {
                     let mut text = vec![b'x'; length];
                     text[at] = byte;
-                    assert_eq!(has_sign(&text), byte < b',' || (b':'..=b'>').contains(&byte), "{byte:#x} at {at}");
+                    assert_eq!(
+                        see(&text).signs != 0,
+                        byte < b',' || (b':'..=b'>').contains(&byte),
+                        "{byte:#x} at {at}"
+                    );
+                    assert_eq!(look(&text).is_ascii, byte.is_ascii(), "{byte:#x} at {at}");
                 }
             }
         }
@@ -63,10 +111,10 @@ mod tests {
     fn usual_values_are_plain() {
         for text in ["", "a", "GET", "ada", "/index.html", "/static/css/main-2.css", "10.0.0.1", "2024-05-01", "größe"]
         {
-            assert!(is_plain(text.as_bytes()), "{text}");
+            assert!(look(text.as_bytes()).is_plain, "{text}");
         }
         for text in ["pin=1", "a b", "4111111111111111", "ghp_R4nd0mCh4r4ctersR4nd0m", "http://", "\"x\""] {
-            assert!(!is_plain(text.as_bytes()), "{text}");
+            assert!(!look(text.as_bytes()).is_plain, "{text}");
         }
     }
 
@@ -75,7 +123,7 @@ mod tests {
 
         #[test]
         fn what_is_plain_is_never_changed(text in text()) {
-            if is_plain(text.as_bytes()) {
+            if look(text.as_bytes()).is_plain {
                 prop_assert_eq!(redactor().redact_text(&text), text.as_str());
             }
         }
@@ -84,7 +132,7 @@ mod tests {
         fn what_is_plain_is_never_changed_without_signs(
             text in "[-_./,;?@\\[\\]A-Za-z0-9]{0,12}(pass|token|KEY|sid|eyJ|AKIA|ghp_|sk-|4111)?[-_./,;@|`\\\\~^{}A-Za-z0-9]{0,24}",
         ) {
-            if is_plain(text.as_bytes()) {
+            if look(text.as_bytes()).is_plain {
                 prop_assert_eq!(redactor().redact_text(&text), text.as_str());
             }
         }

@@ -56,9 +56,9 @@ impl Context {
         logs.drain(..logs.len().saturating_sub(LOGS));
         let mut spans = extension.records::<SpanRecord>().search(&query, SPANS);
         spans.reverse();
-        // The call ends after the error in it, and is the first that does.
+        // A call that fails ends a moment before its failure is stored, one that reports an error after that.
         let calls = extension.records::<InvocationRecord>().search(&query, usize::MAX);
-        let invocation = calls.into_iter().filter(|call| call.head.time >= time).min_by_key(|call| call.head.time);
+        let invocation = calls.into_iter().min_by_key(|call| call.head.time.0.abs_diff(time.0));
         Self { latest: Some(error), logs, spans, invocation }
     }
 

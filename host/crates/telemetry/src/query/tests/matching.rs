@@ -138,6 +138,8 @@ fn other_signals_match_by_their_own_fields() {
     let invocation = Invocation {
         outcome: Outcome::Trapped,
         name: "handle:render",
+        parent: Some(SpanId([0xab; 8])),
+        cause: None,
         cost,
         host: HostUses::default(),
         input_bytes: 10,
@@ -146,6 +148,7 @@ fn other_signals_match_by_their_own_fields() {
     let invocation = stored(Signal::Invocation, KIND_INVOCATION, |buffer| invocation.encode(buffer));
     check(&invocation, "outcome=trap cpu>1ms elapsed_ns<1s memory=1MiB input<1kB name:render fuel=5000", true);
     check(&invocation, "in_guest=8ms in_host=1ms wall=11ms guest_cpu_ns=2ms host_cpu=1ms sent_bytes=512 idle=0s", true);
+    check(&invocation, "parent=abababababababab", true);
 
     let alert = Alert {
         severity: Severity::High,

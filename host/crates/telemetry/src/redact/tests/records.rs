@@ -108,9 +108,12 @@ fn all_texts_of_the_hosts_records_lose_their_secrets() {
 
     body.clear();
     let cost = glasshouse_model::invocation::Cost::default();
-    Invocation { outcome: Outcome::Ok, name: &text, cost, host: HostUses::default(), input_bytes: 1, output_bytes: 2 }
+    let (parent, cause, host) = (Some(SpanId([8; 8])), Some(SpanId([9; 8])), HostUses::default());
+    Invocation { outcome: Outcome::Ok, name: &text, parent, cause, cost, host, input_bytes: 1, output_bytes: 2 }
         .encode(&mut body);
-    assert!(Invocation::decode(&check(KIND_INVOCATION, &body)).is_ok());
+    let clean = check(KIND_INVOCATION, &body);
+    let call = Invocation::decode(&clean).expect("an invocation");
+    assert_eq!((call.parent, call.cause), (parent, cause));
 
     body.clear();
     let failure = Failure {

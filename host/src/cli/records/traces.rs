@@ -1,0 +1,377 @@
+//! `glasshouse trace` and `traces`: one request across extensions as a tree, many of them as a list, and what took the longest.
+
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::{Args, Subcommand};
+use glasshouse::records::SpanRecord;
+use glasshouse::text::{count, duration, fuel, visible};
+use glasshouse::traces::{Note, NoteRecord, Step, Trace, Work};
+use glasshouse::{Context, TraceId, UnixNanos};
+
+use super::select::{Conditions, Place, Selection};
+use super::{Follow, follow, show};
+use crate::cli::call::field_text;
+use crate::cli::{Exit, Format, UsageError};
+use crate::output::{self, Align, Paint, Table};
+
+/// Steps that a step is shown in, at most: what lies deeper is shown as deep.
+const DEPTH: usize = 40;
+/// Operations that are shown where nobody says otherwise.
+const OPERATIONS: usize = 20;
+/// A call that waited longer than this in the mailbox says so.
+const QUEUED_NANOS: u64 = 1_000_000;
+
+const EXAMPLES: &str = "\
+Examples:
+  glasshouse trace order-4711 --data-dir data
+  glasshouse trace 4bf92f3577b34da6a3ce929d0e0e4736 --data-dir data --format json";
+
+/// Show all that happened for one request in all extensions, cause to effect
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct TraceVerb {
+    #[command(flatten)]
+    place: Place,
+    /// The trace id, or the correlation id that the request came with
+    id: String,
+}
+
+impl TraceVerb {
+    pub(crate) fn run(self, format: Format) -> Result<Exit> {
+        Context::check("correlation id", &self.id).map_err(|error| UsageError(error.to_string()))?;
+        let traces = self.place.open()?.traces()?.find(&self.id)?;
+        if traces.is_empty() {
+            let what = if self.id.parse::<TraceId>().is_ok() { "trace" } else { "correlation id" };
+            output::note(format_args!(
+                "nothing is stored of the {what} {}; `glasshouse traces list` shows the newest traces",
+                visible(&self.id, 128)
+            ));
+        }
+        for (number, trace) in traces.iter().enumerate() {
+            match format {
+                Format::Json => output::json(trace)?,
+                Format::Table => {
+                    if number > 0 {
+                        output::line("")?;
+                    }
+                    print(trace, Paint::stdout())?;
+                }
+            }
+        }
+        Ok(Exit::Ok)
+    }
+}
+
+const LIST: &str = "\
+Examples:
+  glasshouse traces list --data-dir data 'outcome!=ok since 1h'
+  glasshouse traces slowest --data-dir data
+  glasshouse traces show --data-dir data 'duration>100ms since 1h'";
+
+/// Show traces and the spans in them, and what took the longest
+#[derive(Args, Debug)]
+#[command(after_help = LIST)]
+pub(crate) struct Traces {
+    #[command(subcommand)]
+    what: TracesVerb,
+}
+
+#[derive(Debug, Subcommand)]
+enum TracesVerb {
+    /// The newest spans
+    Show(Asked),
+    /// The newest spans, and then each new one
+    Follow(Follow),
+    /// The newest traces that have calls which a query asks for, a line each
+    List(Asked),
+    /// Calls and spans by name, those that took the longest in all first
+    Slowest(Asked),
+}
+
+#[derive(Args, Debug)]
+struct Asked {
+    #[command(flatten)]
+    selection: Selection,
+    /// Only what this query asks for
+    #[arg(value_name = "QUERY")]
+    query: Vec<String>,
+}
+
+impl Traces {
+    pub(crate) fn run(self, format: Format) -> Result<Exit> {
+        match self.what {
+            TracesVerb::Show(Asked { selection, query }) => {
+                show::show::<SpanRecord>(&selection.chosen(&Conditions::new(&query))?, format)
+            }
+            TracesVerb::Follow(Follow { selection, after, query }) => {
+                follow::follow::<SpanRecord>(&selection.chosen(&Conditions::new(&query))?, after.as_ref(), format)
+            }
+            TracesVerb::List(asked) => list(asked, format),
+            TracesVerb::Slowest(asked) => slowest(asked, format),
+        }
+        .map(|()| Exit::Ok)
+    }
+}
+
+fn list(Asked { selection, query }: Asked, format: Format) -> Result<()> {
+    let chosen = selection.chosen(&Conditions::new(&query))?;
+    let traces = chosen.traces()?.newest(&chosen.query, chosen.limit)?;
+    let mut table = Table::new(&[
+        ("started", Align::Left),
+        ("took", Align::Right),
+        ("fuel", Align::Right),
+        ("calls", Align::Right),
+        ("spans", Align::Right),
+        ("failed", Align::Right),
+        ("trace", Align::Left),
+        ("began with", Align::Left),
+    ]);
+    for trace in &traces {
+        let Some(first) = trace.steps.first() else { continue };
+        let calls = trace.calls().count();
+        let failed = trace.steps.iter().filter(|step| step.work.failed()).count();
+        match format {
+            Format::Json => output::json(&serde_json::json!({
+                "trace_id": trace.trace_id.to_string(), "start": trace.start.to_string(), "elapsed_ns": trace.elapsed_ns,
+                "fuel": trace.fuel, "calls": calls, "spans": trace.steps.len() - calls, "failed": failed,
+                "extension": first.extension, "name": first.work.name(), "partial": trace.partial,
+            }))?,
+            Format::Table => table.row([
+                trace.start.to_string(),
+                nanos(trace.elapsed_ns),
+                fuel(trace.fuel),
+                count(calls as u64),
+                some(trace.steps.len() - calls),
+                some(failed),
+                trace.trace_id.to_string(),
+                format!("{} {}", first.extension, first.work.name()),
+            ]),
+        }
+    }
+    ended(&table, traces.is_empty(), format)
+}
+
+fn slowest(Asked { selection, query }: Asked, format: Format) -> Result<()> {
+    let chosen = selection.chosen_of(OPERATIONS, &Conditions::new(&query))?;
+    let operations = chosen.traces()?.operations(&chosen.query);
+    let mut table = Table::new(&[
+        ("in all", Align::Right),
+        ("count", Align::Right),
+        ("failed", Align::Right),
+        ("p50", Align::Right),
+        ("p95", Align::Right),
+        ("max", Align::Right),
+        ("fuel", Align::Right),
+        ("what", Align::Left),
+    ]);
+    for one in operations.iter().take(chosen.limit) {
+        match format {
+            Format::Json => output::json(one)?,
+            Format::Table => table.row([
+                nanos(one.total_ns),
+                count(one.count),
+                some(one.failed as usize),
+                nanos(one.p50_ns),
+                nanos(one.p95_ns),
+                nanos(one.max_ns),
+                fuel(one.fuel),
+                format!("{} {}{}", one.extension, if one.is_span { "span " } else { "" }, one.name),
+            ]),
+        }
+    }
+    ended(&table, operations.is_empty(), format)
+}
+
+fn ended(table: &Table, is_empty: bool, format: Format) -> Result<()> {
+    if is_empty {
+        output::note("nothing is stored that fits");
+    } else if format == Format::Table {
+        output::line(table.plain(Paint::stdout()))?;
+    }
+    Ok(())
+}
+
+/// Shows a trace as a tree.
+fn print(trace: &Trace, paint: Paint) -> std::io::Result<()> {
+    output::line(paint.bold(&title(trace)))?;
+    let mut table = Table::new(&[
+        ("at", Align::Right),
+        ("took", Align::Right),
+        ("itself", Align::Right),
+        ("path", Align::Right),
+        ("fuel", Align::Right),
+        ("what", Align::Left),
+    ]);
+    let whole = trace.steps.first().map_or(0, |first| first.elapsed_ns);
+    for item in items(trace) {
+        let since = |time: UnixNanos| nanos(time.0.saturating_sub(trace.start.0).unsigned_abs());
+        let indent = "  ".repeat(item.depth().min(DEPTH));
+        match item {
+            Item::Step(_, step) => {
+                let path = step.critical_ns as f64 / whole.max(1) as f64 * 100.0;
+                table.row([
+                    since(step.start),
+                    nanos(step.elapsed_ns),
+                    if step.self_ns == step.elapsed_ns { String::new() } else { nanos(step.self_ns) },
+                    if path >= 1.0 { format!("{path:.0} %") } else { String::new() },
+                    fuel(step.self_fuel),
+                    format!("{indent}{}", step_text(step)),
+                ]);
+            }
+            Item::Note(note, _) => {
+                let mut cells = vec![since(note.record.head().time)];
+                cells.extend(std::iter::repeat_n(String::new(), 4));
+                cells.push(format!("{indent}{}", note_text(note)));
+                table.row(cells);
+            }
+        }
+    }
+    output::line(table.plain(paint))?;
+    let named = trace.bottlenecks();
+    if let [(first, part), ..] = named[..]
+        && trace.steps.len() > 1
+    {
+        let more =
+            named[1..].iter().map(|(step, part)| format!(", {} {} {:.0} %", step.extension, name(step), part * 100.0));
+        let text = format!(
+            "Most of the time went to {} {}, {:.0} % by itself{}",
+            first.extension,
+            name(first),
+            part * 100.0,
+            more.collect::<String>()
+        );
+        output::line(text)?;
+    }
+    Ok(())
+}
+
+fn title(trace: &Trace) -> String {
+    let calls = trace.calls().count();
+    let mut extensions: Vec<_> = trace.steps.iter().map(|step| step.extension.as_str()).collect();
+    extensions.sort_unstable();
+    extensions.dedup();
+    let several = |number: usize, one: &str| format!("{number} {one}{}", if number == 1 { "" } else { "s" });
+    let mut title = format!(
+        "trace {}, {}, {}, {} in {}, {} fuel, started {}",
+        trace.trace_id,
+        several(calls, "call"),
+        several(trace.steps.len() - calls, "span"),
+        nanos(trace.elapsed_ns),
+        several(extensions.len(), "extension"),
+        fuel(trace.fuel),
+        trace.start
+    );
+    if let Some(context) = trace.steps.first().and_then(|first| first.work.head().context.as_ref()) {
+        for (what, text) in [("user", &context.user), ("tenant", &context.tenant)] {
+            if let Some(text) = text {
+                let _ = write!(title, ", {what} {}", visible(text, 128));
+            }
+        }
+    }
+    if trace.partial {
+        title.push_str(", parts of it are missing");
+    }
+    title
+}
+
+/// A line of the tree.
+enum Item<'a> {
+    /// With its place among the steps.
+    Step(usize, &'a Step),
+    /// With how many steps it lies in.
+    Note(&'a Note, usize),
+}
+
+impl Item<'_> {
+    fn depth(&self) -> usize {
+        match self {
+            Self::Step(_, step) => step.depth,
+            Self::Note(_, depth) => *depth,
+        }
+    }
+
+    fn time(&self) -> UnixNanos {
+        match self {
+            Self::Step(_, step) => step.start,
+            Self::Note(note, _) => note.record.head().time,
+        }
+    }
+}
+
+/// The steps and notes of a trace, each step before what happened in it, by time.
+fn items(trace: &Trace) -> Vec<Item<'_>> {
+    let mut children = vec![Vec::new(); trace.steps.len()];
+    let mut first = Vec::new();
+    for (index, step) in trace.steps.iter().enumerate() {
+        step.parent.map_or(&mut first, |parent| &mut children[parent]).push(index);
+    }
+    let mut open = inside(trace, &first, &trace.notes, 0);
+    let mut items = Vec::new();
+    while let Some(item) = open.pop() {
+        if let Item::Step(index, step) = item {
+            open.extend(inside(trace, &children[index], &step.notes, step.depth + 1));
+        }
+        items.push(item);
+    }
+    items
+}
+
+/// Steps and notes at one depth, the latest first, so that the next one is at the end.
+fn inside<'a>(trace: &'a Trace, steps: &[usize], notes: &'a [Note], depth: usize) -> Vec<Item<'a>> {
+    let steps = steps.iter().map(|index| Item::Step(*index, &trace.steps[*index]));
+    let mut items: Vec<_> = steps.chain(notes.iter().map(|note| Item::Note(note, depth))).collect();
+    items.sort_by_key(|item| std::cmp::Reverse(item.time()));
+    items
+}
+
+/// What a step is, its fields, and how it ended.
+fn step_text(step: &Step) -> String {
+    let mut text = format!("{} {}", step.extension, name(step));
+    match &step.work {
+        Work::Call(call) => {
+            if step.work.failed() {
+                let _ = write!(text, " {}", call.outcome);
+            }
+            if call.queued_ns >= QUEUED_NANOS {
+                let _ = write!(text, ", waited {} in the mailbox", nanos(call.queued_ns));
+            }
+        }
+        Work::Span(span) => {
+            for (name, value) in &span.fields.0 {
+                let _ = write!(text, " {}", field_text(name, value));
+            }
+            if step.work.failed() {
+                let _ = write!(text, " failed: {}", visible(&span.failure, 200));
+            }
+        }
+    }
+    text
+}
+
+fn name(step: &Step) -> std::borrow::Cow<'_, str> {
+    visible(step.work.name(), 80)
+}
+
+fn note_text(note: &Note) -> String {
+    let (what, message, fields) = match &note.record {
+        NoteRecord::Log(log) => (log.level.as_str(), &log.message, Some(&log.fields)),
+        NoteRecord::Error(error) => (error.kind.as_str(), &error.message, Some(&error.fields)),
+        NoteRecord::Alert(alert) => ("alert", &alert.title, None),
+    };
+    let mut text = format!("{}: {}", visible(what, 80), visible(message, 200));
+    for (name, value) in fields.into_iter().flat_map(|fields| &fields.0) {
+        let _ = write!(text, " {}", field_text(name, value));
+    }
+    text
+}
+
+/// A number, or nothing for none.
+fn some(number: usize) -> String {
+    if number == 0 { String::new() } else { count(number as u64) }
+}
+
+fn nanos(nanos: u64) -> String {
+    duration(Duration::from_nanos(nanos))
+}

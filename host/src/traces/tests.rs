@@ -1,0 +1,129 @@
+//! Trees of made-up calls and spans.
+
+use glasshouse_model::invocation::{Cost, HostUses};
+use glasshouse_model::record::Envelope;
+use glasshouse_model::wire::Fields;
+use glasshouse_model::{
+    Context, Invocation, Origin, Outcome, Span, SpanCost, SpanId, SpanKind, SpanStatus, TraceId, UnixNanos,
+};
+use glasshouse_telemetry::Body;
+use proptest::prelude::*;
+
+use super::tree::grow;
+use super::{Trace, Work};
+use crate::records::sealed::FromStore as _;
+use crate::records::{Head, InvocationRecord, SpanRecord};
+
+fn head(id: u8, sequence: u64, end: i64) -> Head {
+    let context = Context { span_id: SpanId([id; 8]), ..Context::default() };
+    let (cut, batched) = (false, false);
+    Envelope { sequence, time: UnixNanos(end), origin: Origin::Host, cut, batched, context: Some(context) }.into()
+}
+
+fn call(id: u8, cause: Option<u8>, start: i64, nanos: u64) -> Work {
+    let cost =
+        Cost { elapsed_nanos: nanos - nanos / 4, queued_nanos: nanos / 4, fuel: Some(nanos * 10), ..Cost::default() };
+    let invocation = Invocation {
+        outcome: Outcome::Ok,
+        name: "handle:x",
+        parent: None,
+        cause: cause.map(|id| SpanId([id; 8])),
+        cost,
+        host: HostUses::default(),
+        input_bytes: 0,
+        output_bytes: 0,
+    };
+    let record = InvocationRecord::from_store(head(id, id.into(), start + nanos as i64), Body::Invocation(invocation));
+    Work::Call(record.expect("it is one"))
+}
+
+fn span(id: u8, parent: u8, start: i64, nanos: u64) -> Work {
+    let span = Span {
+        parent: SpanId([parent; 8]),
+        kind: SpanKind::Internal,
+        status: SpanStatus::Ok,
+        name: "work",
+        failure: "",
+        start: UnixNanos(start),
+        total: SpanCost { elapsed_nanos: nanos, fuel: Some(nanos * 10), ..SpanCost::default() },
+        children: SpanCost::default(),
+        fields: Fields::EMPTY,
+        events: Vec::new(),
+    };
+    // Inner spans end, and so are stored, first.
+    let sequence = 1000 - u64::from(id);
+    let record = SpanRecord::from_store(head(id, sequence, start + nanos as i64), Body::Span(span));
+    Work::Span(record.expect("it is one"))
+}
+
+fn trace(works: impl IntoIterator<Item = (&'static str, Work)>) -> Trace {
+    let works = works.into_iter().map(|(extension, work)| (extension.to_owned(), work)).collect();
+    grow(TraceId([1; 16]), works, Vec::new(), false)
+}
+
+/// Of each step: whose it is, how deep it lies, what it took by itself, its part of the critical path and its own fuel.
+fn told(trace: &Trace) -> Vec<(&str, usize, u64, u64, u64)> {
+    let told = trace.steps.iter().map(|step| {
+        (step.extension.as_str(), step.depth, step.self_ns, step.critical_ns, step.self_fuel.unwrap_or_default())
+    });
+    told.collect()
+}
+
+#[test]
+fn calls_and_spans_are_a_tree_with_a_critical_path() {
+    // a: 100..200, with a span 110..190, in which b is called 120..170 while c, which nobody waits for, runs 130..300.
+    let works = [
+        ("a", call(1, None, 100, 100)),
+        ("a", span(2, 1, 110, 80)),
+        ("b", call(3, Some(2), 120, 50)),
+        ("c", call(4, Some(1), 130, 170)),
+    ];
+    let trace = trace(works);
+    assert_eq!(
+        told(&trace),
+        [("a", 0, 10, 20, 200), ("a", 1, 30, 30, 800), ("b", 2, 50, 50, 500), ("c", 1, 170, 0, 1700)]
+    );
+    assert_eq!((trace.start, trace.elapsed_ns, trace.fuel), (UnixNanos(100), 200, Some(3200)));
+    let named: Vec<_> = trace.bottlenecks().iter().map(|(step, part)| (step.extension.as_str(), *part)).collect();
+    assert_eq!(named, [("b", 0.5), ("a", 0.3), ("a", 0.2)]);
+    assert!(!trace.partial);
+}
+
+#[test]
+fn what_is_caused_by_something_that_is_not_stored_finds_its_place() {
+    // The span that the inner one lies in was not stored; nor was the call that made b.
+    let works = [("a", call(1, None, 0, 100)), ("a", span(3, 2, 40, 10)), ("b", call(5, Some(4), 60, 10))];
+    let trace = trace(works);
+    let parents: Vec<_> = trace.steps.iter().map(|step| (step.extension.as_str(), step.parent)).collect();
+    assert_eq!(parents, [("a", None), ("a", Some(0)), ("b", None)]);
+    assert!(trace.partial, "a cause is missing");
+}
+
+#[test]
+fn spans_that_start_and_end_together_keep_their_order() {
+    let trace = trace([("a", span(3, 2, 0, 10)), ("a", span(2, 1, 0, 10)), ("a", call(1, None, 0, 10))]);
+    let depths: Vec<_> = trace.steps.iter().map(|step| (step.work.head().sequence, step.depth)).collect();
+    assert_eq!(depths, [(1, 0), (998, 1), (997, 2)]);
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_stored_is_a_tree_in_which_the_critical_path_is_the_first_steps_time(
+        works in prop::collection::vec((any::<bool>(), 0..9_u8, 0..9_u8, 0..40_i64, 0..40_u64), 0..12)
+    ) {
+        let works: Vec<_> = works.into_iter().map(|(is_span, id, cause, start, nanos)| {
+            ("a", if is_span { span(id, cause, start, nanos) } else { call(id, Some(cause), start, nanos) })
+        }).collect();
+        let count = works.len();
+        let trace = trace(works);
+        prop_assert_eq!(trace.steps.len(), count);
+        for (index, step) in trace.steps.iter().enumerate() {
+            prop_assert!(step.parent.is_none_or(|parent| parent < index && trace.steps[parent].depth + 1 == step.depth));
+            prop_assert!(step.self_ns <= step.elapsed_ns);
+        }
+        if let Some(first) = trace.steps.first() {
+            let critical: u64 = trace.steps.iter().map(|step| step.critical_ns).sum();
+            prop_assert_eq!(critical, first.elapsed_ns);
+        }
+    }
+}
