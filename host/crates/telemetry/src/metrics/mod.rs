@@ -4,10 +4,10 @@
 //! [`Reader::summary`](crate::Reader::summary) puts together what a window asks for.
 
 mod aggregate;
-mod cover;
 mod distribution;
 mod follower;
 mod gather;
+mod holes;
 mod roller;
 mod rollup;
 mod summary;

@@ -20,6 +20,8 @@ use super::Aggregate;
 use super::varint::{put_varint, varint};
 
 const VERSION: u8 = 1;
+/// More samples than any host stores: numbers of samples go on after those that a run says it is of.
+const MAX_SAMPLES: u64 = 1 << 62;
 /// Bytes before the number of samples that are missing.
 const HEAD_BYTES: usize = 17;
 /// About how many bytes a series takes beside its labels and its distribution.
@@ -194,8 +196,8 @@ impl<'a> StoredRun<'a> {
         let (from, to) = number(1).zip(number(9)).ok_or(Malformed("a rollup ends in its head"))?;
         bytes.take(HEAD_BYTES - 1)?;
         let missed = varint(&mut bytes)?;
-        if from >= to || missed >= from {
-            return Err(Malformed("a rollup of no samples"));
+        if from >= to || missed >= from || to > MAX_SAMPLES {
+            return Err(Malformed("a rollup of samples that there cannot be"));
         }
         Ok(Self { start, from, to, missed, series: bytes.rest() })
     }

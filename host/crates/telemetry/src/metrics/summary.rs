@@ -6,11 +6,12 @@ use std::time::Duration;
 use glasshouse_model::{Instrument, Origin, UnixNanos};
 
 use super::Aggregate;
-use super::cover::{Cover, Hole};
 use super::gather::Gathered;
+use super::holes::{Hole, Left};
 use super::rollup::{StoredRun, Tier};
 use crate::query::{Needs, Order, Query};
 use crate::reader::Reader;
+use crate::view::Stop;
 
 /// Names and values, in order.
 pub type Labels = Vec<(String, String)>;
@@ -169,17 +170,16 @@ impl Reader {
     fn summary_from(&self, extension: &str, query: &Query, kept: Range<u64>) -> Summary {
         let mut gathered = Gathered::new(extension, query);
         let mut summary = Summary::default();
-        let mut holes = vec![Hole { sequences: 1..u64::MAX, times: i64::MIN..i64::MAX }];
+        let window = Window::of(query);
+        let mut holes = vec![Hole { sequences: 1..u64::MAX, times: window.since..window.until }];
         let rollups = Tier::ALL.iter().map(|tier| self.rollups(*tier)).collect::<Option<Vec<_>>>();
         if let Some(Ok(rollups)) = rollups.filter(|_| query.is_of_series()).map(<[&Self; Tier::COUNT]>::try_from) {
-            let sources = Sources { rollups, window: Window::of(query), kept };
-            let mut cover = Cover::default();
+            let sources = Sources { rollups, window, kept };
             for tier in Tier::ALL.iter().rev() {
-                for hole in cover.holes() {
-                    sources.add_runs(*tier, &hole, &mut cover, &mut gathered, &mut summary);
-                }
+                let edges = sources.edges(*tier);
+                let fill = |hole: &Hole| sources.fill(*tier, hole, &edges, &mut gathered, &mut summary);
+                holes = holes.iter().flat_map(fill).collect();
             }
-            holes = cover.holes();
         }
         let needs = Needs { since: query.since(), until: query.until(), ..Needs::nothing() };
         for hole in holes {
@@ -198,20 +198,28 @@ impl Reader {
 }
 
 impl Sources<'_> {
-    /// Adds what the runs of a tier tell of a hole.
-    fn add_runs(&self, tier: Tier, hole: &Hole, cover: &mut Cover, gathered: &mut Gathered<'_>, summary: &mut Summary) {
+    /// Adds what the runs of a tier tell of a hole, and returns what is left of it. Runs that an edge of the window lies in are left to
+    /// finer ones or to samples, where these are there.
+    fn fill(
+        &self,
+        tier: Tier,
+        hole: &Hole,
+        edges: &[Range<u64>],
+        gathered: &mut Gathered<'_>,
+        summary: &mut Summary,
+    ) -> Vec<Hole> {
         let Window { since, until } = self.window;
-        let times = hole.times.start.max(since)..hole.times.end.min(until);
-        self.runs(tier, &Hole { times, ..hole.clone() }, &mut |run| {
+        let mut left = Left::of(hole.clone());
+        self.runs(tier, hole, &mut |run| {
             let end = run.start.saturating_add(tier.nanos());
             // What was missed before it is nowhere else.
             let told = run.from - run.missed..run.to;
             let is_inside = run.start >= since && end <= until;
             let is_outside = end <= since || run.start >= until;
-            if !is_inside && !is_outside && self.has_more_of(tier, run, end) {
-                return;
+            if !is_inside && !is_outside && are_told(run, edges) {
+                return left.pass_over(told, run.start..end);
             }
-            if !cover.add(told, run.start..end) || is_outside || !self.window.holds(run.start) {
+            if !left.tell(told) || is_outside || !self.window.holds(run.start) {
                 return;
             }
             // At an edge that nothing finer tells of, a run counts where it starts, so that windows side by side add up.
@@ -222,43 +230,85 @@ impl Sources<'_> {
             summary.rollups[tier as usize] += 1;
             gathered.add_run(run);
         });
+        left.finish()
     }
 
-    /// Visits the runs of a tier of samples in a hole, by its times or shortly before and after: those around a window tell where it is.
+    /// Visits the runs of a tier that have samples of a hole, in order.
     fn runs(&self, tier: Tier, hole: &Hole, visit: &mut dyn FnMut(&StoredRun<'_>)) {
-        let around = 2 * tier.nanos();
-        let from = hole.times.start.saturating_sub(around);
-        let to = hole.times.end.saturating_add(around);
-        if from >= to {
-            return;
+        let Range { start: from, end: to } = hole.sequences;
+        let mut first = Some(1);
+        if from > 1 {
+            // Mostly it is the end of the ring that is looked at.
+            first = None;
+            self.visit(tier, 1, Order::NewestFirst, &hole.times, &mut |at, run| {
+                if run.to <= from {
+                    return ControlFlow::Break(Stop::Enough);
+                }
+                first = Some(at);
+                ControlFlow::Continue(())
+            });
         }
-        let needs = Needs { since: Some(UnixNanos(from)), until: Some(UnixNanos(to)), ..Needs::nothing() };
-        let rollups = self.rollups[tier as usize];
-        rollups.visit(rollups.view(), 1..u64::MAX, Order::OldestFirst, &needs, &mut |entry| {
-            let run = StoredRun::decode(entry.frame.body(entry.chunk.bytes()), entry.frame.time);
-            // What is damaged is told of by finer ones, or by the samples.
-            if let Ok(run) = run
-                && hole.sequences.contains(&run.from)
-                && run.to <= hole.sequences.end
-            {
-                visit(&run);
+        let Some(first) = first else { return };
+        self.visit(tier, first, Order::OldestFirst, &hole.times, &mut |_, run| {
+            if run.from >= to {
+                return ControlFlow::Break(Stop::Enough);
+            }
+            if run.to > from {
+                visit(run);
             }
             ControlFlow::Continue(())
         });
     }
 
-    /// Whether the samples of a run are there, or all of their runs of a finer tier.
-    fn has_more_of(&self, tier: Tier, run: &StoredRun<'_>, end: i64) -> bool {
-        let hole = Hole { sequences: run.from..run.to, times: run.start..end };
-        (self.kept.start <= run.from && run.to <= self.kept.end)
-            || Tier::ALL.iter().take_while(|finer| **finer < tier).any(|finer| {
-                let mut told = run.from;
-                self.runs(*finer, &hole, &mut |finer| {
-                    if finer.from == told {
-                        told = finer.to;
+    /// Visits the runs of a tier that are of these times, or shortly before and after, with their numbers in their ring.
+    fn visit(
+        &self,
+        tier: Tier,
+        first: u64,
+        order: Order,
+        times: &Range<i64>,
+        visit: &mut dyn FnMut(u64, &StoredRun<'_>) -> ControlFlow<Stop>,
+    ) {
+        // The edges may lie in runs, and those outside tell where the samples of the window are.
+        let around = 2 * tier.nanos();
+        let since = UnixNanos(times.start.saturating_sub(around));
+        let until = UnixNanos(times.end.saturating_add(around));
+        let needs = Needs { since: Some(since), until: Some(until), ..Needs::nothing() };
+        let rollups = self.rollups[tier as usize];
+        rollups.visit(rollups.view(), first..u64::MAX, order, &needs, &mut |entry| {
+            let run = StoredRun::decode(entry.frame.body(entry.chunk.bytes()), entry.frame.time);
+            // What is damaged is told of by finer ones, or by the samples.
+            run.map_or(ControlFlow::Continue(()), |run| visit(entry.sequence(), &run))
+        });
+    }
+
+    /// Samples that something finer tells of where an edge of the window can lie in a run of a tier: in a row each, and each from one
+    /// source, the samples themselves or the rollups of a finer tier.
+    fn edges(&self, tier: Tier) -> Vec<Range<u64>> {
+        let mut told = vec![self.kept.clone()];
+        let Window { since, until } = self.window;
+        // What starts at an edge does not lie on both sides of it, nor does anything of a window without one.
+        let is_in_a_run = |edge: &i64| *edge != i64::MAX && tier.start(*edge) != *edge;
+        for edge in [since, until].into_iter().filter(is_in_a_run) {
+            let start = tier.start(edge);
+            let all = Hole { sequences: 1..u64::MAX, times: start..start.saturating_add(tier.nanos()) };
+            for finer in Tier::ALL.iter().take_while(|finer| **finer < tier) {
+                let mut row = 0..0;
+                self.runs(*finer, &all, &mut |run| {
+                    if run.from == row.end {
+                        row.end = run.to;
+                    } else {
+                        told.push(std::mem::replace(&mut row, run.from..run.to));
                     }
                 });
-                told == run.to
-            })
+                told.push(row);
+            }
+        }
+        told
     }
+}
+
+/// Whether all samples of a run are in one of these rows.
+fn are_told(run: &StoredRun<'_>, rows: &[Range<u64>]) -> bool {
+    rows.iter().any(|row| row.start <= run.from && run.to <= row.end)
 }
