@@ -20,7 +20,7 @@ use std::cell::RefCell;
 use std::mem;
 use std::time::{Duration, Instant};
 
-use crate::{counter, histogram};
+use crate::{Kind, counter, histogram, is_stored};
 
 /// How long requests took: a histogram in milliseconds, with the label `operation`.
 pub const RESPONSE_TIME: &str = "response_time";
@@ -54,12 +54,18 @@ impl Collectors {
 ///
 /// The host measures an extension's calls by itself, also under this name; its samples are told apart by their origin.
 pub fn record_request_time(operation: &str, elapsed: Duration) {
+    if !is_stored(Kind::Metrics) {
+        return;
+    }
     let millis = elapsed.as_secs_f64() * 1000.0;
     histogram(RESPONSE_TIME).unit("ms").label("operation", operation).record(millis);
 }
 
-/// Does some work, and records how long it took as [`record_request_time`] does.
+/// Does some work, and records how long it took as [`record_request_time`] does. With metrics off no clock is read.
 pub fn time_request<T>(operation: &str, work: impl FnOnce() -> T) -> T {
+    if !is_stored(Kind::Metrics) {
+        return work();
+    }
     let began = Instant::now();
     let done = work();
     record_request_time(operation, began.elapsed());
@@ -68,11 +74,14 @@ pub fn time_request<T>(operation: &str, work: impl FnOnce() -> T) -> T {
 
 /// Counts an error under [`ERRORS`]. What happened is told by [`record_error`](crate::record_error), which stores the error itself.
 pub fn record_error(kind: &str) {
+    if !is_stored(Kind::Metrics) {
+        return;
+    }
     counter(ERRORS).unit("{error}").label("kind", kind).record(1);
 }
 
-/// Has a closure run every metrics interval, before the extension's own `collect`: it records what it has to say. One of the
-/// same name is replaced. It lives as long as the instance.
+/// Has a closure run every metrics interval, before the extension's own `collect`: it records what it has to say. With metrics off
+/// it is not run. One of the same name is replaced. It lives as long as the instance.
 pub fn register_collector(name: impl Into<String>, collector: impl FnMut() + 'static) {
     COLLECTORS.with_borrow_mut(|collectors| collectors.set(name.into(), Some(Box::new(collector))));
 }
@@ -82,8 +91,11 @@ pub fn unregister_collector(name: &str) {
     COLLECTORS.with_borrow_mut(|collectors| collectors.set(name.to_owned(), None));
 }
 
-/// Runs all collectors, in the order in which they were registered.
+/// Runs all collectors, in the order in which they were registered, if metrics are stored.
 pub(crate) fn collect() {
+    if !is_stored(Kind::Metrics) {
+        return;
+    }
     let mut all = COLLECTORS.with_borrow_mut(|collectors| {
         collectors.running = true;
         mem::take(&mut collectors.all)

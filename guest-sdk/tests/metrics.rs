@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use glasshouse_sdk::testing::{Host, Instance, Recorded};
-use glasshouse_sdk::{Instrument, extension, gauge, metrics};
+use glasshouse_sdk::{Instrument, Kind, extension, gauge, metrics};
 
 thread_local! {
     static LENGTH: Cell<u32> = const { Cell::new(0) };
@@ -95,4 +95,23 @@ fn requests_and_errors_have_their_usual_names_units_and_labels() {
     assert_eq!((timeout.instrument, timeout.labels["kind"].as_str()), (Instrument::Counter, "timeout"));
     assert_eq!((index.name.as_str(), index.labels["operation"].as_str()), (metrics::RESPONSE_TIME, "index"));
     assert!(index.value >= 0.0);
+}
+
+#[test]
+fn with_metrics_off_nothing_is_collected_and_work_is_done_all_the_same() {
+    let (queue, _) = Host::new().run(|| Instance::<Queue>::start("{}"));
+    let mut queue = queue.expect("it starts");
+    let polled = Rc::new(Cell::new(0));
+    let polls = Rc::clone(&polled);
+    let (answer, recorded) = Host::new().without(Kind::Metrics).run(|| {
+        metrics::register_collector("polls", move || polls.set(polls.get() + 1));
+        queue.collect();
+        metrics::record_error("timeout");
+        metrics::record_request_time("search", Duration::from_secs(1));
+        metrics::time_request("index", || 42)
+    });
+    assert_eq!((answer, polled.get()), (42, 0));
+    assert_eq!(samples(&recorded), []);
+    Host::new().run(|| queue.collect());
+    assert_eq!(polled.get(), 1, "it is registered all the same");
 }
