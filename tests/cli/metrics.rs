@@ -59,6 +59,10 @@ fn figures_are_told_with_their_units_and_with_what_they_are_made_of() {
     let chosen = chosen.expect_code(0).stdout;
     let head = chosen.lines().next().unwrap_or_default();
     assert!(head.split_whitespace().eq(["metric", "count", "p99.9"]), "{chosen}");
+    let both = metrics(&place, &["summary", "--extension-id", "neighbour", "--stat", "count"]).expect_code(0).stdout;
+    let rows: Vec<Vec<_>> = both.lines().map(|line| line.split_whitespace().collect()).collect();
+    assert!(rows[0] == ["origin", "metric", "count"] && rows.contains(&vec!["guest", "echoes", "5"]), "{both}");
+    assert!(rows.contains(&vec!["host", "memory_mb", "1"]), "what the host measured is told from it: {both}");
     let wrong = metrics(&place, &["summary", "--stat", "p42"]).expect_code(2);
     assert!(wrong.stderr.contains("p99.9"), "{wrong:?}");
     metrics(&place, &["summary", "--since", "yesterday"]).expect_code(2);

@@ -69,7 +69,14 @@ pub fn duration(duration: Duration) -> String {
 
 /// A number in four digits, with its unit in words if it is one that people know (a UCUM code): `1.23 ms`, `4.5 MiB`, `12 %`.
 pub fn quantity(value: f64, unit: &str) -> String {
-    let nanos = |per_unit: f64| signed(value, |value| duration(Duration::from_nanos((value * per_unit) as u64)));
+    let nanos = |per_unit: f64| {
+        // Longer than half a millennium is no time that was measured.
+        if value.abs() * per_unit < u64::MAX as f64 {
+            signed(value, |value| duration(Duration::from_nanos((value * per_unit) as u64)))
+        } else {
+            format!("{} {unit}", number(value))
+        }
+    };
     let decimal =
         |factor: f64| signed(value, |value| scaled(value * factor, 1000.0, &[" B", " kB", " MB", " GB", " TB", " PB"]));
     match unit {
@@ -163,7 +170,7 @@ mod tests {
             (12.0, "MBy", "12.0 MB"),
             (0.0123, "s", "12.3 ms"),
             (-2.5, "s", "-2.50 s"),
-            (1e300, "s", "18446744073.71 s"),
+            (-1e300, "s", "-1.000e300 s"),
             (1e300, "\u{7}", "1.000e300 \\u{7}"),
             (1e-9, "", "1.000e-9"),
         ] {

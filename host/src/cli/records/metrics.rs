@@ -160,18 +160,13 @@ fn summarise(chosen: &Chosen, together: bool, stats: &[Stat], format: Format) ->
         told(&summary, chosen);
         return Ok(());
     }
-    let several = extensions_of(&summary) > 1;
-    let mut columns = Vec::new();
-    if several {
-        columns.push(("extension", Align::Left));
-    }
-    columns.push(("metric", Align::Left));
+    let told_by = ToldBy::of(&summary);
+    let mut columns = told_by.columns();
     columns.extend(stats.iter().map(|stat| (stat.name(), Align::Right)));
     let mut table = Table::new(&columns);
     for series in summary.series.iter().take(chosen.limit) {
-        let extension = series.extension.clone().filter(|_| several);
         let cells = stats.iter().map(|stat| stat.shown(&summary, series));
-        table.row(extension.into_iter().chain([title(series)]).chain(cells));
+        table.row(told_by.cells(series).into_iter().chain(cells));
     }
     if !summary.series.is_empty() {
         output::line(table.plain(Paint::stdout()))?;
@@ -191,12 +186,9 @@ fn current(chosen: &Chosen, format: Format) -> Result<()> {
     }
     let (recent, mut minute) = (summary(chosen, &since(RECENT)?)?, summary(chosen, &since(MINUTE)?)?);
     minute.until = Some(now);
-    let several = extensions_of(&recent) > 1;
-    let mut columns = Vec::new();
-    if several {
-        columns.push(("extension", Align::Left));
-    }
-    columns.extend([("metric", Align::Left), ("last", Align::Right), ("ago", Align::Right)]);
+    let told_by = ToldBy::of(&recent);
+    let mut columns = told_by.columns();
+    columns.extend([("last", Align::Right), ("ago", Align::Right)]);
     columns.extend(["count in 1m", "rate", "mean", "p95"].map(|name| (name, Align::Right)));
     let mut table = Table::new(&columns);
     for series in recent.series.iter().take(chosen.limit) {
@@ -210,8 +202,8 @@ fn current(chosen: &Chosen, format: Format) -> Result<()> {
         let ago = Duration::from_nanos(now.0.saturating_sub(series.aggregate.last_at.0).max(0) as u64);
         let of_minute = [Stat::Count, Stat::Rate, Stat::Mean, Stat::P95]
             .map(|stat| in_minute.map(|series| stat.shown(&minute, series)).unwrap_or_default());
-        let row = [title(series), Stat::Last.shown(&recent, series), duration(ago)].into_iter().chain(of_minute);
-        table.row(series.extension.clone().filter(|_| several).into_iter().chain(row));
+        let row = [Stat::Last.shown(&recent, series), duration(ago)].into_iter().chain(of_minute);
+        table.row(told_by.cells(series).into_iter().chain(row));
     }
     if format == Format::Table && !recent.series.is_empty() {
         output::line(table.plain(Paint::stdout()))?;
@@ -254,13 +246,37 @@ fn rolled(summary: &Summary) -> impl Iterator<Item = (Tier, u64)> {
     Tier::ALL.iter().copied().zip(summary.rollups).rev().filter(|(_, runs)| *runs > 0)
 }
 
-fn extensions_of(summary: &Summary) -> usize {
-    let mut extensions: Vec<_> = summary.series.iter().map(|series| &series.extension).collect();
-    extensions.dedup();
-    extensions.len()
+/// What the series of a table are told apart by: their names and labels, and what else they differ in.
+struct ToldBy {
+    extension: bool,
+    /// What the host measures of an extension can have the same name as the extension's own.
+    origin: bool,
 }
 
-/// A series' name and labels; what the host recorded is told from what an extension did.
+impl ToldBy {
+    fn of(summary: &Summary) -> Self {
+        let differ = |same: fn(&SeriesSummary, &SeriesSummary) -> bool| {
+            summary.series.windows(2).any(|pair| !same(&pair[0], &pair[1]))
+        };
+        Self {
+            extension: differ(|one, other| one.extension == other.extension),
+            origin: differ(|one, other| one.origin == other.origin),
+        }
+    }
+
+    fn columns(&self) -> Vec<(&'static str, Align)> {
+        let all = [self.extension.then_some("extension"), self.origin.then_some("origin"), Some("metric")];
+        all.into_iter().flatten().map(|name| (name, Align::Left)).collect()
+    }
+
+    fn cells(&self, series: &SeriesSummary) -> Vec<String> {
+        let extension = self.extension.then(|| series.extension.clone().unwrap_or_default());
+        let origin = self.origin.then(|| series.origin.to_string());
+        extension.into_iter().chain(origin).chain([title(series)]).collect()
+    }
+}
+
+/// A series' name and labels.
 fn title(series: &SeriesSummary) -> String {
     let mut title = visible(&series.name, 80).into_owned();
     if !series.labels.is_empty() {
