@@ -227,16 +227,18 @@ fn told(summary: &Summary, chosen: &Chosen) {
 
 /// What a summary is made of, in words.
 fn sources(summary: &Summary) -> String {
-    let mut from: Vec<_> = rolled(summary).map(|(tier, runs)| format!("{} rollups of {tier}", count(runs))).collect();
+    let several = |number, what| format!("{} {what}{}", count(number), if number == 1 { "" } else { "s" });
+    let mut from: Vec<_> =
+        rolled(summary).map(|(tier, runs)| format!("{} of {tier}", several(runs, "rollup"))).collect();
     if summary.samples > 0 || from.is_empty() {
-        from.push(format!("{} samples", count(summary.samples)));
+        from.push(several(summary.samples, "sample"));
     }
     let mut text = format!("from {}", from.join(", "));
     if let Some(tier) = summary.edge {
         let _ = write!(text, "; its edges are good to {tier}, since what is finer is not there any more");
     }
     if summary.missed > 0 {
-        let _ = write!(text, "; {} samples came too fast to be counted", count(summary.missed));
+        let _ = write!(text, "; {} came too fast to be counted", several(summary.missed, "sample"));
     }
     text
 }

@@ -19,7 +19,8 @@ pub type Labels = Vec<(String, String)>;
 /// What samples come to over a window of time.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Summary {
-    /// The start of the window, included: as the query has it, or else the time of the first sample; `None` if there is neither.
+    /// The start of the window, included: as the query has it, or else the time of the first sample or the start of the rollup that has
+    /// it; `None` if there is neither.
     pub since: Option<UnixNanos>,
     /// The end of the window, not included but for the last sample's own time, if the query gives none.
     pub until: Option<UnixNanos>,

@@ -178,6 +178,23 @@ fn long_windows_are_answered_by_long_rollups_and_edges_by_samples() {
 }
 
 #[test]
+fn a_rollup_at_an_edge_is_found_though_the_clock_was_set_back_after_it() {
+    let store = in_memory(1);
+    let mut follower = Follower::new(&store);
+    let start = Tier::Minute.start(START);
+    for second in [0, 90, 30, 200] {
+        record(&store, start + second * SECOND, 0, 1.0);
+        follower.follow(UnixNanos(start + second * SECOND));
+    }
+    follower.follow(UnixNanos(start + 1000 * SECOND));
+    let of = |since: i64, until: i64| {
+        let summary = metrics(&store).summary("markdown", &window(start + since * SECOND, start + until * SECOND));
+        totals(&summary).0
+    };
+    assert_eq!((of(0, 100), of(80, 100), of(100, 1000), of(0, 1000)), (3, 1, 1, 4));
+}
+
+#[test]
 fn what_is_not_asked_for_is_left_out() {
     let store = in_memory(1000);
     let mut follower = Follower::new(&store);
