@@ -22,6 +22,7 @@ mod neighbours;
 mod overhead;
 mod ready;
 mod records;
+mod rollup;
 mod seal;
 mod search;
 mod span;
@@ -45,7 +46,7 @@ use house::House;
 #[command(name = "cargo xtask bench", about = "Measures Glasshouse side by side with its peers")]
 struct Arguments {
     /// Measure only the groups whose names contain this: ready, log, call, costs, metering, neighbours, span, metric,
-    /// overhead, extism, deadlines, append, group, delay, search, follow, seal, idle, start
+    /// overhead, extism, deadlines, append, group, delay, search, follow, rollup, seal, idle, start
     filter: Option<String>,
     /// How to print the rows
     #[arg(long, value_enum, default_value_t = Format::Table)]
@@ -105,6 +106,7 @@ const GROUPS: &[(&str, Group)] = &[
     ("delay", Group::Store(delay::measure)),
     ("search", Group::Store(search::measure)),
     ("follow", Group::Store(follow::measure)),
+    ("rollup", Group::Store(rollup::measure)),
     ("seal", Group::Store(seal::measure)),
     ("idle", Group::Store(idle::measure)),
     ("start", Group::Store(start::measure)),

@@ -26,7 +26,7 @@
 //! - Logs: [`trace!`], [`debug!`], [`info!`], [`warning!`], [`error!`], [`critical!`].
 //! - Logs of one shape each: [`ApiRequest`], [`DatabaseQuery`], [`PluginExecution`], [`CacheAccess`], [`SecurityEvent`],
 //!   [`Recovery`].
-//! - Metrics: [`counter`], [`gauge`], [`histogram`]. Spans: [`span!`], [`in_span`], [`Span`]. Alerts: [`alert`].
+//! - Metrics: [`counter`], [`gauge`], [`histogram`]; [`metrics`]: usual ones, and collectors. Spans: [`span!`], [`in_span`], [`Span`]. Alerts: [`alert`].
 //!   Errors: [`record_error`], [`record_exception`], [`ErrorReport`].
 //! - [`enabled`], [`is_stored`]: whether the host stores what is dear to find out.
 //! - [`batch`]: logs gathered, for an extension that writes very many. [`context`]: whose work this is. [`events`]: work passed on to other extensions.
@@ -52,6 +52,7 @@ mod helpers;
 mod lifecycle;
 mod log;
 mod metric;
+pub mod metrics;
 mod span;
 #[cfg(not(target_family = "wasm"))]
 pub mod testing;

@@ -160,7 +160,11 @@ mod exports {
 
     impl<E: Extension> collector::Guest for Exports<E> {
         fn collect() {
-            if let Err(reason) = invoke::<E, _>(Extension::collect) {
+            let collect = |extension: &mut E| {
+                crate::metrics::collect();
+                extension.collect();
+            };
+            if let Err(reason) = invoke::<E, _>(collect) {
                 crate::record_error("init", &reason);
             }
         }

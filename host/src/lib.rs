@@ -68,7 +68,7 @@ pub use glasshouse_runtime::{
 };
 pub use glasshouse_server::ControlSocket;
 pub use glasshouse_telemetry::{
-    Basis, Component, Cursor, DataDirError, Detail, Drop as DropCause, Drops, Entry, ErrorGroup, Gap, GapCause,
-    GroupState, InvalidCursor, Order, Overhead, Page, Query, QueryError, Reader, Redactor, Resolution, ResolveError,
-    Trend, Usage, query,
+    Aggregate, Basis, Component, Cursor, DataDirError, Detail, Distribution, Drop as DropCause, Drops, Entry,
+    ErrorGroup, Gap, GapCause, GroupState, InvalidCursor, Labels, Order, Overhead, Page, Query, QueryError, Reader,
+    Redactor, Resolution, ResolveError, SeriesSummary, Summary, Tier, Trend, Usage, query,
 };

@@ -2,7 +2,8 @@
 
 use std::process::Command;
 
-use glasshouse::{Signal, Stored};
+use glasshouse::records::MetricRecord;
+use glasshouse::{Query, Signal, Stored};
 use rustix::process::{Pid, Resource, Rlimit};
 use serde_json::{Value, json};
 
@@ -39,6 +40,13 @@ fn echoes(place: &Place, signal: Signal) -> Vec<u64> {
     page.entries.iter().filter_map(|entry| number(entry.envelope().context?.correlation())).collect()
 }
 
+/// What the counter of all calls came to.
+fn counted(place: &Place) -> u64 {
+    let stored = Stored::open(&place.path("data")).expect("it is a data directory");
+    let summary = stored.extension("neighbour").records::<MetricRecord>().summary(&Query::all());
+    summary.series.iter().filter(|series| series.name == "echoes").map(|series| series.aggregate.count).sum()
+}
+
 #[test]
 fn a_full_disk_stops_no_call_and_all_records_are_there_once_it_has_room_again() {
     const CALLS: u64 = 4000;
@@ -66,6 +74,7 @@ fn a_full_disk_stops_no_call_and_all_records_are_there_once_it_has_room_again() 
     for signal in [Signal::Log, Signal::Metric, Signal::Invocation] {
         assert_eq!(echoes(&place, signal), (1..=CALLS + 10).collect::<Vec<_>>(), "{signal}");
     }
+    assert_eq!(counted(&place), CALLS + 10);
 }
 
 #[test]
@@ -84,6 +93,9 @@ fn a_disk_that_stays_full_leaves_the_logs_in_the_summary() {
     assert_eq!(before.json_lines().len(), 100);
     let later = place.glasshouse(&[&arguments[..6], &["--exit-when-done"]].concat()).expect_code(0);
     assert!(!later.stderr.contains("damaged"), "{}", later.stderr);
+    // Of samples that were lost, the rollups that were not are what there is.
+    let samples = echoes(&place, Signal::Metric).len() as u64;
+    assert!((samples..=2 * 4000).contains(&counted(&place)), "{} of {samples}", counted(&place));
 }
 
 #[test]
@@ -118,6 +130,7 @@ fn a_format_that_is_not_known_is_refused_by_hosts_and_readers() {
             &["logs", "follow", "--data-dir", "data"],
             &["logs", "patterns", "--data-dir", "data"],
             &["errors", "show", "--data-dir", "data"],
+            &["metrics", "summary", "--data-dir", "data"],
             &["invocations", "show", "--data-dir", "data"],
         ] {
             let refused = place.glasshouse(arguments).expect_code(3);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use glasshouse::records::{AlertRecord, ErrorRecord, InvocationRecord, LogRecord, MetricRecord, record};
 use glasshouse::records::{FieldList, FieldValue, Head};
-use glasshouse::{Cursor, Entry, Signal, Stored};
+use glasshouse::{Cursor, Entry, Query, Signal, Stored};
 use serde_json::json;
 
 use crate::harness::{Place, json_lines, wait_for};
@@ -174,6 +174,33 @@ impl Kills {
             let oldest = last.keys().next().copied().unwrap_or(u64::MAX);
             let expected = known.runs.iter().filter(|(run, last)| *run >= oldest && *last > 0).copied();
             assert_eq!(last, expected.collect(), "{extension} {signal}");
+        }
+        self.check_rollups(&stored);
+    }
+
+    /// What is told of the samples, by rollups that were being made when the host was killed, is what they are.
+    fn check_rollups(&self, stored: &Stored) {
+        for (extension, _) in self.known.keys().filter(|(_, signal)| *signal == Signal::Metric) {
+            let samples = stored.extension(extension).records::<MetricRecord>();
+            let page = samples.page(1, usize::MAX);
+            let summary = samples.summary(&Query::all());
+            let count: u64 = summary.series.iter().map(|series| series.aggregate.count).sum();
+            assert_eq!((count, summary.missed), (page.records.len() as u64, 0), "{extension}");
+            let sum = |kept: &dyn Fn(&MetricRecord) -> bool| -> f64 {
+                page.records.iter().filter(|sample| kept(sample)).map(|sample| sample.value).sum()
+            };
+            for series in summary.series.iter().filter(|series| ["echoes", "tally"].contains(&series.name.as_str())) {
+                let is_of = |sample: &MetricRecord| {
+                    let labels: Vec<_> = sample.labels.0.iter().map(|(name, _)| name).collect();
+                    sample.name == series.name
+                        && labels.len() == series.labels.len()
+                        && series
+                            .labels
+                            .iter()
+                            .all(|(name, value)| sample.labels.get(name) == Some(&FieldValue::Text(value.clone())))
+                };
+                assert_eq!(Some(series.aggregate.sum), Some(sum(&is_of)), "{extension} {}", series.name);
+            }
         }
     }
 }

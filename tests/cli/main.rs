@@ -12,6 +12,7 @@ mod doctor;
 mod errors;
 mod follow;
 mod kill;
+mod metrics;
 mod operator;
 mod records;
 mod redaction;

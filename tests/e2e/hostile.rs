@@ -7,6 +7,7 @@ use std::time::Duration;
 use glasshouse_model::settings::{FileAccess, Metering};
 use glasshouse_model::{Blame, FailureKind, Outcome, Signal};
 use glasshouse_runtime::{Extension, ExtensionSpec, HostMemory, Status, SystemClock};
+use glasshouse_telemetry::Query;
 use wasm_encoder::{
     Component, ConstExpr, CustomSection, DataSection, ExportKind, ExportSection, ImportSection, InstanceSection,
     MemorySection, MemoryType, Module, ModuleArg, ModuleSection,
@@ -304,6 +305,17 @@ async fn an_explosion_of_labels_takes_no_more_memory_than_its_records() {
     assert!(samples(&extension).len() <= 1_000);
     let usage = extension.usage();
     assert_eq!(usage.stored[Signal::Metric as usize] + usage.dropped, SERIES, "none is unaccounted for");
+    // What they come to has all that was stored but what went too fast, and that is told.
+    let told = || {
+        let summary = extension.reader(Signal::Metric).summary("label-explosion", &Query::all());
+        summary.missed + summary.series.iter().map(|series| series.aggregate.count).sum::<u64>()
+    };
+    let rolled_up = async {
+        while told() != usage.stored[Signal::Metric as usize] {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(LONG, rolled_up).await.expect("it adds up");
     assert!(resident_bytes().saturating_sub(before) < KEPT_BYTES);
 }
 

@@ -15,6 +15,7 @@ mod life_cycle;
 mod live;
 mod loading;
 mod metering;
+mod metrics;
 mod neighbours;
 mod permissions;
 mod standing;

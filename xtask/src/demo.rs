@@ -121,6 +121,7 @@ fn next(workspace: &Workspace, stage: &Stage) {
     eprintln!("  {host} logs search --data-dir {data} 'level>=warning'");
     eprintln!("  {host} invocations show --data-dir {data} --extension-id snippets --limit 5");
     eprintln!("  {host} traces slowest --data-dir {data}");
+    eprintln!("  {host} metrics summary --data-dir {data} --extension-id access-log");
     eprintln!("  {host} list {plugins} --config {config}");
     eprintln!("  {host} inspect {plugins}/relay");
     eprintln!("  {host} call {plugins}/markdown --event render --payload '{{\"markdown\": \"# Hello\"}}'");

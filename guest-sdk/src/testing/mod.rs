@@ -240,6 +240,7 @@ impl<E: Extension> Instance<E> {
     /// Lets it record its metrics.
     pub fn collect(&mut self) {
         let _flush = FlushAtEnd;
+        crate::metrics::collect();
         self.0.collect();
     }
 

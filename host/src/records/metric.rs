@@ -2,11 +2,11 @@
 
 use glasshouse_model::wire::Record;
 use glasshouse_model::{Instrument, Signal};
-use glasshouse_telemetry::Body;
+use glasshouse_telemetry::{Body, Query, Summary};
 use serde::Serialize;
 
 use super::sealed::FromStore;
-use super::{FieldList, Head, shown};
+use super::{FieldList, Head, Records, shown};
 
 /// A metric sample.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -40,5 +40,13 @@ impl FromStore for MetricRecord {
             value: metric.value,
             labels: labels.into(),
         })
+    }
+}
+
+impl Records<MetricRecord> {
+    /// What the samples come to that a query asks for, by series: count, sum, rate, extremes, quantiles. Summaries of several
+    /// extensions and windows can be merged.
+    pub fn summary(&self, query: &Query) -> Summary {
+        self.reader.summary(&self.extension, query)
     }
 }

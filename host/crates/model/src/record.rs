@@ -8,6 +8,8 @@ pub const KIND_SPAN: u8 = 64;
 pub const KIND_INVOCATION: u8 = 65;
 /// The kind byte of a failed call's error, which only the host writes.
 pub const KIND_FAILURE: u8 = 66;
+/// The kind byte of what metric samples came to, which only the host writes, and in rings of its own.
+pub const KIND_ROLLUP: u8 = 67;
 
 /// The kind byte of a group of errors as it stands, in an extension's state.
 pub const KIND_STATE_GROUP: u8 = 96;

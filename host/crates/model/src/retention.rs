@@ -12,6 +12,8 @@ pub struct Retention {
     pub bytes: u64,
     /// What is kept of each signal, by its index.
     pub signals: [SignalRetention; Signal::COUNT],
+    /// What is kept of the rollups of metrics: those of a second, of ten seconds, of a minute.
+    pub rollups: [SignalRetention; 3],
 }
 
 /// How much of one signal is kept; the oldest goes first, a segment at a time.
@@ -39,6 +41,7 @@ impl Default for Retention {
                 kept(32, days(30)),
                 kept(64, days(7)),
             ],
+            rollups: [kept(16, days(1)), kept(8, days(7)), kept(8, days(30))],
         }
     }
 }
@@ -50,7 +53,7 @@ mod tests {
     #[test]
     fn each_signal_can_have_all_that_it_may() {
         let retention = Retention::default();
-        let sum: u64 = retention.signals.iter().map(|signal| signal.bytes).sum();
+        let sum: u64 = retention.signals.iter().chain(&retention.rollups).map(|signal| signal.bytes).sum();
         assert!(sum <= retention.bytes);
     }
 }

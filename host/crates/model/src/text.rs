@@ -67,6 +67,56 @@ pub fn duration(duration: Duration) -> String {
     if nanos < 1e9 { scaled(nanos, 1000.0, &[" ns", " µs", " ms"]) } else { format!("{:.2} s", nanos / 1e9) }
 }
 
+/// A number in four digits, with its unit in words if it is one that people know (a UCUM code): `1.23 ms`, `4.5 MiB`, `12 %`.
+pub fn quantity(value: f64, unit: &str) -> String {
+    let nanos = |per_unit: f64| {
+        // Longer than half a millennium is no time that was measured.
+        if value.abs() * per_unit < u64::MAX as f64 {
+            signed(value, |value| duration(Duration::from_nanos((value * per_unit) as u64)))
+        } else {
+            format!("{} {unit}", number(value))
+        }
+    };
+    let decimal =
+        |factor: f64| signed(value, |value| scaled(value * factor, 1000.0, &[" B", " kB", " MB", " GB", " TB", " PB"]));
+    match unit {
+        "" | "1" => number(value),
+        "By" => signed(value, |value| scaled(value, 1024.0, &[" B", " KiB", " MiB", " GiB", " TiB", " PiB"])),
+        "kBy" => decimal(1e3),
+        "MBy" => decimal(1e6),
+        "GBy" => decimal(1e9),
+        "ns" => nanos(1.0),
+        "us" => nanos(1e3),
+        "ms" => nanos(1e6),
+        "s" => nanos(1e9),
+        // What stands in braces is a remark.
+        _ if unit.starts_with('{') && unit.ends_with('}') => number(value),
+        _ => format!("{} {}", number(value), visible(unit, 20)),
+    }
+}
+
+fn signed(value: f64, shown: impl FnOnce(f64) -> String) -> String {
+    let text = shown(value.abs());
+    if value < 0.0 { format!("-{text}") } else { text }
+}
+
+/// A number in four digits; a whole one below a million in all of its digits.
+fn number(value: f64) -> String {
+    signed(value, |value| {
+        if value == 0.0 || (value.fract() == 0.0 && value < 1e6) {
+            format!("{value:.0}")
+        } else if !(1e-3..1e15).contains(&value) {
+            format!("{value:.3e}")
+        } else if value >= 1e4 {
+            scaled(value, 1000.0, &["", " k", " M", " G", " T"])
+        } else {
+            let digits = (3 - value.log10().floor() as i32).clamp(0, 6) as usize;
+            let text = format!("{value:.digits$}");
+            if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.').to_owned() } else { text }
+        }
+    })
+}
+
 fn scaled(number: f64, base: f64, units: &[&str]) -> String {
     let mut value = number;
     let mut unit = 0;
@@ -104,5 +154,27 @@ mod tests {
         assert_eq!(duration(Duration::from_nanos(12_300)), "12.3 µs");
         assert_eq!(duration(Duration::from_millis(2500)), "2.50 s");
         assert_eq!(cut("aé", 2), "a");
+    }
+
+    #[test]
+    fn quantities_are_written_as_people_write_them() {
+        for (value, unit, expect) in [
+            (0.0, "", "0"),
+            (-12.0, "1", "-12"),
+            (12_345.0, "{request}", "12345"),
+            (2_500_000.0, "", "2.50 M"),
+            (12.345_678, "", "12.35"),
+            (0.5, "%", "0.5 %"),
+            (-2212.0, "m", "-2212 m"),
+            (1536.0, "By", "1.50 KiB"),
+            (12.0, "MBy", "12.0 MB"),
+            (0.0123, "s", "12.3 ms"),
+            (-2.5, "s", "-2.50 s"),
+            (-1e300, "s", "-1.000e300 s"),
+            (1e300, "\u{7}", "1.000e300 \\u{7}"),
+            (1e-9, "", "1.000e-9"),
+        ] {
+            assert_eq!(quantity(value, unit), expect, "{value} {unit}");
+        }
     }
 }

@@ -18,6 +18,8 @@ use crate::allowance::{Allowance, RingAllowance};
 use crate::header::FORMAT_VERSION;
 use crate::home::{Found, Home};
 use crate::keeper::Keeper;
+use crate::metrics::{Roller, Tier, rolled_up_to};
+use crate::reader::Reader;
 use crate::redact::{RedactionError, Redactor};
 use crate::ring::{Bounds, DiskRing, Ring};
 use crate::store::{Store, StoreSettings};
@@ -103,6 +105,8 @@ pub enum StoreError {
 /// Keeps stores, and what has to be done for them in the background.
 pub struct Depot {
     disk: Option<Arc<Disk>>,
+    /// It ends before the keeper, which has to look after what it stores.
+    roller: Roller,
     keeper: Keeper,
     clock: Arc<dyn Clock>,
     /// Shared by the extensions that have the same rules.
@@ -160,7 +164,8 @@ impl Depot {
     /// Keeps stores in memory only.
     pub fn in_memory(clock: Arc<dyn Clock>) -> Self {
         let keeper = Keeper::start(None, &DepotSettings::default(), Arc::clone(&clock));
-        Self { disk: None, keeper, clock, redactors: Mutex::default(), ahead: Mutex::default() }
+        let roller = Roller::start(Arc::clone(&clock));
+        Self { disk: None, roller, keeper, clock, redactors: Mutex::default(), ahead: Mutex::default() }
     }
 
     /// Opens the data directory, or makes it, if there is to be one.
@@ -168,7 +173,8 @@ impl Depot {
         let disk =
             settings.data_dir.as_deref().map(|root| Disk::open(root, settings.data_limit)).transpose()?.map(Arc::new);
         let keeper = Keeper::start(disk.clone(), settings, Arc::clone(&clock));
-        Ok(Self { disk, keeper, clock, redactors: Mutex::default(), ahead: Mutex::default() })
+        let roller = Roller::start(Arc::clone(&clock));
+        Ok(Self { disk, roller, keeper, clock, redactors: Mutex::default(), ahead: Mutex::default() })
     }
 
     /// The data directory, if there is one.
@@ -182,7 +188,8 @@ impl Depot {
         let Some(disk) = &self.disk else { return };
         let homes_of = |extension: &'e str| {
             let signals = Signal::ALL.iter().map(|signal| Home::new(&disk.root, extension, *signal));
-            signals.chain([Home::of_state(&disk.root, extension)])
+            let rollups = Tier::ALL.iter().map(|tier| Home::of_rollups(&disk.root, extension, *tier));
+            signals.chain(rollups).chain([Home::of_state(&disk.root, extension)])
         };
         let homes: Vec<_> = extensions.into_iter().flat_map(homes_of).collect();
         let next = AtomicUsize::new(0);
@@ -213,6 +220,7 @@ impl Depot {
         let settings = StoreSettings::new(settings);
         let store = Store::new(&settings, Arc::default());
         self.keeper.watch(store.rings());
+        self.roller.follow(&store);
         store
     }
 
@@ -223,20 +231,32 @@ impl Depot {
         redactor: Arc<Redactor>,
     ) -> Result<Arc<Store>, DataDirError> {
         let allowed = Arc::new(Allowance::new(settings.disk_bytes));
+        let mut rollups = Vec::with_capacity(Tier::COUNT);
+        for (tier, bounds) in Tier::ALL.iter().zip(&settings.rollups) {
+            let home = |disk: &Disk| Home::of_rollups(&disk.root, extension, *tier);
+            let ring = self.ring(home, *bounds, &allowed, 1)?;
+            rollups.push(ring.unwrap_or_else(|| Ring::in_memory(*bounds)));
+        }
+        let rolled_up_to =
+            rollups.iter().map(|ring| rolled_up_to(&Reader::of_ring(Arc::clone(ring), Signal::Metric))).max();
         let mut rings = Vec::with_capacity(Signal::COUNT);
         for (signal, bounds) in Signal::ALL.iter().zip(&settings.bounds) {
             let home = |disk: &Disk| Home::new(&disk.root, extension, *signal);
-            rings.push(self.ring(home, *bounds, &allowed)?.unwrap_or_else(|| Ring::in_memory(*bounds)));
+            // Rollups of samples that were lost have taken their numbers.
+            let least_next = rolled_up_to.filter(|_| *signal == Signal::Metric).unwrap_or(1);
+            let ring = self.ring(home, *bounds, &allowed, least_next)?;
+            rings.push(ring.unwrap_or_else(|| Ring::in_memory(*bounds)));
         }
         // Its telemetry leaves the extension's state room.
         let home = |disk: &Disk| Home::of_state(&disk.root, extension);
-        let state = self.ring(home, STATE_BOUNDS, &Arc::new(Allowance::new(u64::MAX)))?;
-        if let Some(state) = &state {
-            self.keeper.watch(std::slice::from_ref(state));
-        }
+        let state = self.ring(home, STATE_BOUNDS, &Arc::new(Allowance::new(u64::MAX)), 1)?;
+        self.keeper.watch(state.iter());
         let Ok(rings) = <[Arc<Ring>; Signal::COUNT]>::try_from(rings) else { unreachable!("a ring for each signal") };
-        self.keeper.watch(&rings);
-        Ok(Store::with_rings(rings, state, settings, redactor))
+        let Ok(rollups) = <[Arc<Ring>; Tier::COUNT]>::try_from(rollups) else { unreachable!("a ring for each tier") };
+        let store = Store::with_rings(rings, rollups, state, settings, redactor);
+        self.keeper.watch(store.rings());
+        self.roller.follow(&store);
+        Ok(store)
     }
 
     fn redactor(&self, rules: &Redaction) -> Result<Arc<Redactor>, RedactionError> {
@@ -249,17 +269,18 @@ impl Depot {
         Ok(redactor)
     }
 
-    /// A ring in files, with what is in them; `None` without a data directory.
+    /// A ring in files, with what is in them; `None` without a data directory. Its sequence numbers go on at `least_next`, at least.
     fn ring(
         &self,
         home: impl FnOnce(&Disk) -> Home,
         bounds: Bounds,
         allowed: &Arc<Allowance>,
+        least_next: u64,
     ) -> Result<Option<Arc<Ring>>, DataDirError> {
         let Some(disk) = &self.disk else { return Ok(None) };
         let home = home(disk);
         let ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner).remove(&home.folder);
-        let found = ahead.unwrap_or_else(|| home.open()).map_err(|cause| DataDirError::Io {
+        let mut found = ahead.unwrap_or_else(|| home.open()).map_err(|cause| DataDirError::Io {
             path: home.folder.to_path_buf(),
             doing: "read what is stored",
             cause,
@@ -271,6 +292,7 @@ impl Depot {
                 found.damaged
             );
         }
+        found.next_sequence = found.next_sequence.max(least_next);
         let allowance = RingAllowance {
             ring: Allowance::new(bounds.disk_bytes),
             extension: Arc::clone(allowed),
@@ -294,6 +316,7 @@ impl Depot {
 
     /// Waits until all that is full is sealed and what is to go has gone, and all is safe against the loss of power.
     pub fn settle(&self) {
+        self.roller.settle();
         self.keeper.settle();
     }
 }

@@ -14,9 +14,12 @@ use crate::boot;
 use crate::depot::EXTENSIONS;
 use crate::frame::{Scan, guess_key};
 use crate::header::{BadHeader, FLAG_CONTINUED_IN_MEMORY, HEADER_BYTES, Header, Incarnation};
+use crate::metrics::Tier;
 use crate::sealed::{SEALED, SealedFile, read_whole};
 use crate::segment::{OnDisk, Segment, SegmentFile};
 
+/// The folder of an extension's rollups.
+const ROLLUPS: &str = "rollups";
 /// The ending of a file that a segment is mapped to.
 const OPEN: &str = "open";
 /// The folder of an extension's state, beside those of its signals.
@@ -107,6 +110,12 @@ impl Home {
     pub(crate) fn new(root: &Path, extension: &str, signal: Signal) -> Self {
         let folder = root.join(EXTENSIONS).join(extension).join(signal.as_str()).into();
         Self { folder, extension: extension.to_owned(), signal }
+    }
+
+    /// The folder of an extension's rollups of a length.
+    pub(crate) fn of_rollups(root: &Path, extension: &str, tier: Tier) -> Self {
+        let folder = root.join(EXTENSIONS).join(extension).join(ROLLUPS).join(tier.as_str()).into();
+        Self { folder, extension: extension.to_owned(), signal: Signal::Metric }
     }
 
     /// The folder of what else is known of an extension: its state, such as the groups of its errors. Its files are like those

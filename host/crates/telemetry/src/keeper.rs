@@ -16,8 +16,8 @@ use crate::ring::Ring;
 const SEALED_PER_SECOND: f64 = 64.0 * 1024.0 * 1024.0;
 /// How often a disk that failed is tried again.
 const TRY_DISK_AGAIN: Duration = Duration::from_secs(1);
-/// How much lower than the guests' the keeper's priority is.
-const NICENESS: i32 = 5;
+/// How much lower than the guests' the priority of what is done in the background is.
+pub(crate) const NICENESS: i32 = 5;
 
 /// What the keeper is asked for.
 enum Errand {
@@ -96,9 +96,9 @@ impl Keeper {
     }
 
     /// Looks after these rings until they are dropped.
-    pub(crate) fn watch(&self, rings: &[Arc<Ring>]) {
+    pub(crate) fn watch<'r>(&self, rings: impl Iterator<Item = &'r Arc<Ring>>) {
         let mut watched = self.rings.lock().unwrap_or_else(PoisonError::into_inner);
-        watched.extend(rings.iter().map(Arc::downgrade));
+        watched.extend(rings.map(Arc::downgrade));
     }
 
     /// Waits until all that was asked for is done.

@@ -20,6 +20,7 @@ mod home;
 mod keeper;
 mod ledger;
 mod loggers;
+mod metrics;
 mod overhead;
 mod pack;
 pub mod query;
@@ -47,6 +48,9 @@ pub use groups::{
     Trend, group_of,
 };
 pub use ledger::{Ledger, Usage};
+#[doc(hidden)]
+pub use metrics::Follower;
+pub use metrics::{Aggregate, Distribution, Labels, SeriesSummary, Summary, Tier};
 pub use overhead::{Overhead, TIMED_IN};
 pub use query::{Needs, Order, Query, QueryError};
 pub use rate::Worth;

@@ -9,6 +9,7 @@ use glasshouse_model::{Context, Envelope, Failure, Invocation, Origin, Signal, S
 
 use crate::cursor::Cursor;
 use crate::frame::Frame;
+use crate::metrics::Tier;
 use crate::query::{Needs, Order, Query};
 use crate::ring::Ring;
 use crate::store::{FLAG_BATCHED, FLAG_CUT, origin_of};
@@ -20,6 +21,8 @@ use crate::view::{Chunk, Sequences, Stop, View, Visit};
 pub struct Reader {
     source: Source,
     signal: Signal,
+    /// The rollups of what it reads, by length, if that is metric samples.
+    rollups: Arc<[Reader]>,
 }
 
 #[derive(Clone)]
@@ -86,11 +89,21 @@ pub enum Body<'a> {
 
 impl Reader {
     pub(crate) fn of_ring(ring: Arc<Ring>, signal: Signal) -> Self {
-        Self { source: Source::Ring(ring), signal }
+        Self { source: Source::Ring(ring), signal, rollups: Arc::default() }
     }
 
     pub(crate) fn of_stored(ring: Arc<StoredRing>, signal: Signal) -> Self {
-        Self { source: Source::Stored(ring), signal }
+        Self { source: Source::Stored(ring), signal, rollups: Arc::default() }
+    }
+
+    /// The same, with the rollups of what it reads, by length.
+    pub(crate) fn with_rollups(self, rollups: impl Iterator<Item = Self>) -> Self {
+        Self { rollups: rollups.collect(), ..self }
+    }
+
+    /// Reads the rollups of what it reads; `None` if it reads no metric samples.
+    pub(crate) fn rollups(&self, tier: Tier) -> Option<&Self> {
+        self.rollups.get(tier as usize)
     }
 
     /// The signal that it reads.
@@ -98,7 +111,7 @@ impl Reader {
         self.signal
     }
 
-    fn view(&self) -> View {
+    pub(crate) fn view(&self) -> View {
         match &self.source {
             Source::Ring(ring) => {
                 // In this order: all records below the number are on the shelf that is looked at then, and what has come since
@@ -197,7 +210,14 @@ impl Reader {
     }
 
     /// Visits what a view has; where a file of it has gone meanwhile, what there is by then. Returns the last view.
-    fn visit(&self, mut view: View, mut sequences: Sequences, order: Order, needs: &Needs, visit: Visit<'_>) -> View {
+    pub(crate) fn visit(
+        &self,
+        mut view: View,
+        mut sequences: Sequences,
+        order: Order,
+        needs: &Needs,
+        visit: Visit<'_>,
+    ) -> View {
         while let ControlFlow::Break(Stop::Gone(file)) = view.visit(sequences.clone(), order, needs, visit) {
             // All that comes before it was visited.
             match order {

@@ -12,6 +12,7 @@ use glasshouse_model::{Aspect, GroupId, Level, Origin, Signal, UnixNanos, wire};
 use crate::frame::{FrameParts, MAX_CONTEXT_BYTES};
 use crate::gates::Gates;
 use crate::groups::{Component, ErrorGroup, Groups, Resolution, ResolveError};
+use crate::metrics::Tier;
 use crate::overhead::Overhead;
 use crate::reader::Reader;
 use crate::redact::{CleanNames, CleanStarts, Redactor, SeenLog};
@@ -62,6 +63,8 @@ pub type Drops = [(Drop, u64); Drop::ALL.len()];
 pub struct StoreSettings {
     /// What each signal's ring may hold.
     pub bounds: [Bounds; Signal::COUNT],
+    /// What the rings of rollups of metrics may hold, by length.
+    pub rollups: [Bounds; Tier::COUNT],
     /// Which signals are stored, by index.
     pub enabled: [bool; Signal::COUNT],
     /// The least level of logs that is stored.
@@ -87,6 +90,10 @@ impl StoreSettings {
     const BYTES_PER_RECORD: usize = 2 * 1024;
     /// Bytes of a ring, whatever its count of records allows.
     const RING_BYTES: usize = 128 * 1024 * 1024;
+    /// Rollups of a length that are kept in memory: an hour of seconds.
+    const ROLLUPS: usize = 3600;
+    /// Bytes of them: that hour has some ten series at a time.
+    const ROLLUP_BYTES: usize = 4 * 1024 * 1024;
     /// Spans and invocations that a trace has on average.
     const SPANS_PER_TRACE: usize = 16;
 
@@ -110,8 +117,15 @@ impl StoreSettings {
             disk_bytes: retention.signals[index].bytes,
             age: retention.signals[index].age,
         });
+        let rollups = std::array::from_fn(|index| Bounds {
+            records: Self::ROLLUPS,
+            bytes: Self::ROLLUP_BYTES,
+            disk_bytes: retention.rollups[index].bytes,
+            age: retention.rollups[index].age,
+        });
         Self {
             bounds,
+            rollups,
             enabled: [
                 debugging.logging_enabled,
                 debugging.metrics_enabled,
@@ -140,6 +154,7 @@ impl StoreSettings {
 /// All telemetry of one extension.
 pub struct Store {
     rings: [Arc<Ring>; Signal::COUNT],
+    rollups: [Arc<Ring>; Tier::COUNT],
     gates: Gates,
     drops: [AtomicU64; Drop::ALL.len()],
     ledger: Ledger,
@@ -151,11 +166,13 @@ impl Store {
     /// An empty store in memory. Memory for records is taken when the first one comes; what is over its age goes only when
     /// another [`Depot`](crate::Depot) looks after it.
     pub fn new(settings: &StoreSettings, redactor: Arc<Redactor>) -> Arc<Self> {
-        Self::with_rings(settings.bounds.map(Ring::in_memory), None, settings, redactor)
+        let rollups = settings.rollups.map(Ring::in_memory);
+        Self::with_rings(settings.bounds.map(Ring::in_memory), rollups, None, settings, redactor)
     }
 
     pub(crate) fn with_rings(
         rings: [Arc<Ring>; Signal::COUNT],
+        rollups: [Arc<Ring>; Tier::COUNT],
         state: Option<Arc<Ring>>,
         settings: &StoreSettings,
         redactor: Arc<Redactor>,
@@ -163,6 +180,7 @@ impl Store {
         Arc::new(Self {
             groups: Groups::new(Arc::clone(&rings[Signal::Error as usize]), state),
             rings,
+            rollups,
             gates: Gates::new(settings),
             drops: Default::default(),
             ledger: Ledger::default(),
@@ -187,7 +205,12 @@ impl Store {
 
     /// Reads a signal of the store.
     pub fn reader(self: &Arc<Self>, signal: Signal) -> Reader {
-        Reader::of_ring(Arc::clone(&self.rings[signal as usize]), signal)
+        let reader = Reader::of_ring(Arc::clone(&self.rings[signal as usize]), signal);
+        if signal == Signal::Metric {
+            reader.with_rollups(Tier::ALL.iter().map(|tier| self.rollups(*tier)))
+        } else {
+            reader
+        }
     }
 
     /// Names the component whose errors come from now on.
@@ -226,8 +249,18 @@ impl Store {
         drops
     }
 
-    pub(crate) fn rings(&self) -> &[Arc<Ring>] {
-        &self.rings
+    /// All rings, those of rollups included.
+    pub(crate) fn rings(&self) -> impl Iterator<Item = &Arc<Ring>> {
+        self.rings.iter().chain(&self.rollups)
+    }
+
+    pub(crate) fn rollup_ring(&self, tier: Tier) -> &Arc<Ring> {
+        &self.rollups[tier as usize]
+    }
+
+    /// Reads its rollups of a length.
+    pub(crate) fn rollups(&self, tier: Tier) -> Reader {
+        Reader::of_ring(Arc::clone(self.rollup_ring(tier)), Signal::Metric)
     }
 
     pub(crate) fn ring(&self, signal: Signal) -> &Ring {

@@ -14,6 +14,7 @@ use crate::frame::{Frame, Scan};
 use crate::groups::{self, ErrorGroup};
 use crate::header::{BadHeader, HEADER_BYTES, Header, Incarnation};
 use crate::home::{Home, Listing, OpenFile};
+use crate::metrics::Tier;
 use crate::reader::Reader;
 use crate::segment::{Segment, SegmentWriter};
 use crate::view::View;
@@ -56,7 +57,13 @@ impl DataDir {
     /// Reads a signal of an extension; nothing is there of one that is unknown.
     pub fn reader(&self, extension: &str, signal: Signal) -> Reader {
         // What is no id is nobody's, and leads nowhere.
-        reader_of(has_telemetry(extension).then(|| Home::new(&self.root, extension, signal)), signal)
+        let is_known = has_telemetry(extension);
+        let reader = reader_of(is_known.then(|| Home::new(&self.root, extension, signal)), signal);
+        if signal != Signal::Metric {
+            return reader;
+        }
+        let home = |tier: Tier| is_known.then(|| Home::of_rollups(&self.root, extension, tier));
+        reader.with_rollups(Tier::ALL.iter().map(|tier| reader_of(home(*tier), signal)))
     }
 }
 

@@ -6,6 +6,7 @@ mod digest;
 mod errors;
 mod follow;
 mod lines;
+mod metrics;
 mod select;
 mod show;
 mod traces;
@@ -14,12 +15,13 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use glasshouse::records::{AlertRecord, InvocationRecord, LogRecord, MetricRecord};
+use glasshouse::records::{AlertRecord, InvocationRecord, LogRecord};
 use glasshouse::{Cursor, Level, Severity};
 
 use super::{Exit, Format};
 pub(super) use activity::Activity;
 pub(super) use errors::Errors;
+pub(crate) use metrics::Metrics;
 pub(super) use select::Place;
 use select::{Conditions, Selection};
 pub(super) use traces::{TraceVerb, Traces};
@@ -209,15 +211,6 @@ macro_rules! shown {
         }
     };
 }
-
-shown!(
-    /// Show and follow metric samples
-    Metrics, MetricsVerb, MetricsShow, MetricRecord,
-    "  glasshouse metrics show --data-dir data --hours 2 'name=requests and field.status=500'",
-    /// Those of the last so many hours
-    #[arg(long, value_name = "N")]
-    hours: u32
-);
 
 shown!(
     /// Show and follow alerts

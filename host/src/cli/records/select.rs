@@ -64,6 +64,9 @@ pub(super) struct Conditions {
     pub(super) level: Option<Level>,
     pub(super) severity: Option<Severity>,
     pub(super) hours: Option<u32>,
+    /// Times as a query has them.
+    pub(super) since: Option<String>,
+    pub(super) until: Option<String>,
 }
 
 impl Conditions {
@@ -80,6 +83,8 @@ impl Conditions {
             self.level.map(|level| format!("level>={level}")),
             self.severity.map(|severity| format!("severity>={severity}")),
             self.hours.map(|hours| format!("since {hours}h")),
+            self.since.as_ref().map(|since| format!("since {since}")),
+            self.until.as_ref().map(|until| format!("until {until}")),
         ];
         for option in options.into_iter().flatten() {
             query = query.and(&parse(&option)?);

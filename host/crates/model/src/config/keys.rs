@@ -381,6 +381,18 @@ pub(super) static KEYS: &[Key] = &[
         .setting(Cap::AtMost, |all| Target::Size(&mut all.retention.signals[5].bytes)),
     key("retention.invocations_age", KEPT_AGE, "7d", "How long its invocations are kept, about.")
         .setting(Cap::AtMost, |all| Target::Duration(&mut all.retention.signals[5].age)),
+    key("retention.rollups_1s_bytes", KEPT_BYTES, "16MiB", "Bytes of what its metrics came to in each second, in the data directory.")
+        .setting(Cap::AtMost, |all| Target::Size(&mut all.retention.rollups[0].bytes)),
+    key("retention.rollups_1s_age", KEPT_AGE, "1d", "How long that is kept, about.")
+        .setting(Cap::AtMost, |all| Target::Duration(&mut all.retention.rollups[0].age)),
+    key("retention.rollups_10s_bytes", KEPT_BYTES, "8MiB", "Bytes of what its metrics came to in each ten seconds, in the data directory.")
+        .setting(Cap::AtMost, |all| Target::Size(&mut all.retention.rollups[1].bytes)),
+    key("retention.rollups_10s_age", KEPT_AGE, "7d", "How long that is kept, about.")
+        .setting(Cap::AtMost, |all| Target::Duration(&mut all.retention.rollups[1].age)),
+    key("retention.rollups_1m_bytes", KEPT_BYTES, "8MiB", "Bytes of what its metrics came to in each minute, in the data directory.")
+        .setting(Cap::AtMost, |all| Target::Size(&mut all.retention.rollups[2].bytes)),
+    key("retention.rollups_1m_age", KEPT_AGE, "30d", "How long that is kept, about.")
+        .setting(Cap::AtMost, |all| Target::Duration(&mut all.retention.rollups[2].age)),
     key(
         "redaction.enabled",
         SWITCH,

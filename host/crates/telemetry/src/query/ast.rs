@@ -96,6 +96,16 @@ pub(super) struct Ast {
 }
 
 impl Condition {
+    /// The fields that it speaks of.
+    pub(super) fn fields(&self) -> Box<dyn Iterator<Item = &Field> + '_> {
+        match self {
+            Self::All | Self::Words(_) => Box::new(std::iter::empty()),
+            Self::And(parts) | Self::Or(parts) => Box::new(parts.iter().flat_map(Self::fields)),
+            Self::Not(inner) => inner.fields(),
+            Self::Has(field) | Self::Compare(field, ..) | Self::In(field, _) => Box::new(std::iter::once(field)),
+        }
+    }
+
     /// All of the conditions, of which there is at least one.
     pub(super) fn and(conditions: Vec<Self>) -> Self {
         Self::join(conditions, Self::And, |condition| match condition {

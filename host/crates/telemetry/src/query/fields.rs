@@ -180,6 +180,15 @@ impl Field {
         text == PREFIX
     }
 
+    /// Whether all samples of a series have the same value of it.
+    pub(super) fn is_of_series(&self) -> bool {
+        use Known::{Extension, Instrument, Name, Origin, Signal, Unit};
+        match self {
+            Self::Known(name) => matches!(name, Extension | Instrument | Name | Origin | Signal | Unit),
+            Self::Named(_) => true,
+        }
+    }
+
     pub(super) fn kind(&self) -> Kind {
         match self {
             Self::Known(name) => name.kind(),

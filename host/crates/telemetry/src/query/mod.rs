@@ -64,6 +64,7 @@ pub use needs::{Clauses, LevelSet, Needs, SignalSet};
 use crate::Body;
 use ast::{Ast, Condition};
 use eval::Matcher;
+use fields::Field;
 use record::View;
 
 /// Bytes of a query's text: ten screens of it, and too little to be a burden.
@@ -133,6 +134,27 @@ impl Query {
             && ast.since.is_none_or(|since| envelope.time >= since)
             && ast.until.is_none_or(|until| envelope.time < until)
             && matcher.matches(View { signal, extension, envelope, body })
+    }
+
+    /// Whether the record meets the condition, whatever its time.
+    pub(crate) fn holds(&self, signal: Signal, extension: &str, envelope: &Envelope, body: &Body<'_>) -> bool {
+        let Parts { ast: _, matcher, needs } = &*self.0;
+        needs.signals.contains(signal) && matcher.matches(View { signal, extension, envelope, body })
+    }
+
+    /// Whether one sample of a series tells of all that they meet the condition: it asks for nothing but what they have in common.
+    pub(crate) fn is_of_series(&self) -> bool {
+        self.0.ast.condition.fields().all(Field::is_of_series)
+    }
+
+    /// The earliest time that records are wanted of.
+    pub fn since(&self) -> Option<UnixNanos> {
+        self.0.ast.since
+    }
+
+    /// The time from which on none are wanted.
+    pub fn until(&self) -> Option<UnixNanos> {
+        self.0.ast.until
     }
 
     /// What a run of records must have for any of them to match.

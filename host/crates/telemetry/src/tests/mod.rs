@@ -5,4 +5,4 @@ mod damage;
 mod disk;
 mod groups;
 mod model;
-mod support;
+pub(crate) mod support;

@@ -12,7 +12,7 @@ use glasshouse_model::{Clock, Level, Origin, Signal, UnixNanos};
 use crate::{DataDir, Depot, DepotSettings, Entry, Head, Reader, Store, StoreSettings};
 
 /// A clock that stands still until it is set.
-pub(super) struct Hand(pub(super) AtomicI64);
+pub(crate) struct Hand(pub(crate) AtomicI64);
 
 impl Clock for Hand {
     fn now(&self) -> UnixNanos {
@@ -25,27 +25,27 @@ impl Clock for Hand {
 }
 
 /// The time that tests start at.
-pub(super) const START: i64 = 1_800_000_000_000_000_000;
+pub(crate) const START: i64 = 1_800_000_000_000_000_000;
 const LONG: Duration = Duration::from_hours(1);
 
-pub(super) fn hand() -> Arc<Hand> {
+pub(crate) fn hand() -> Arc<Hand> {
     Arc::new(Hand(AtomicI64::new(START)))
 }
 
 /// A depot whose keeper does nothing by itself but seal.
-pub(super) fn depot(folder: &Path, clock: Arc<Hand>) -> Depot {
+pub(crate) fn depot(folder: &Path, clock: Arc<Hand>) -> Depot {
     depot_of(&DepotSettings { data_dir: Some(folder.to_owned()), ..quiet() }, clock)
 }
 
-pub(super) fn quiet() -> DepotSettings {
+pub(crate) fn quiet() -> DepotSettings {
     DepotSettings { cleanup_interval: LONG, sync_interval: LONG, ..DepotSettings::default() }
 }
 
-pub(super) fn depot_of(settings: &DepotSettings, clock: Arc<Hand>) -> Depot {
+pub(crate) fn depot_of(settings: &DepotSettings, clock: Arc<Hand>) -> Depot {
     Depot::open(settings, clock).expect("a depot")
 }
 
-pub(super) fn store(depot: &Depot, change: impl FnOnce(&mut StoreSettings)) -> Arc<Store> {
+pub(crate) fn store(depot: &Depot, change: impl FnOnce(&mut StoreSettings)) -> Arc<Store> {
     let mut settings = StoreSettings::new(&Settings::default());
     // A file that a test has written anew has the present time, and not that of the test's clock.
     settings.bounds.iter_mut().for_each(|bounds| bounds.age = Duration::MAX);
@@ -54,7 +54,7 @@ pub(super) fn store(depot: &Depot, change: impl FnOnce(&mut StoreSettings)) -> A
 }
 
 /// Stores a log; returns its sequence number.
-pub(super) fn log(store: &Arc<Store>, time: i64, message: &str) -> u64 {
+pub(crate) fn log(store: &Arc<Store>, time: i64, message: &str) -> u64 {
     let mut body = Vec::new();
     let log = Log { level: Level::Info, target: "test", message, source: None, time: None };
     wire::write_log(&mut body, &log, format_args!("{message}"), &[]);
@@ -63,47 +63,47 @@ pub(super) fn log(store: &Arc<Store>, time: i64, message: &str) -> u64 {
 }
 
 /// Stores logs `from..to`, each with its number as its message and, so that they take some room, some more.
-pub(super) fn logs(store: &Arc<Store>, numbers: std::ops::Range<u64>) {
+pub(crate) fn logs(store: &Arc<Store>, numbers: std::ops::Range<u64>) {
     for number in numbers {
         log(store, START + number as i64, &message(number));
     }
 }
 
-pub(super) fn message(number: u64) -> String {
+pub(crate) fn message(number: u64) -> String {
     format!("{number} {:x} some text that goes on for a while, as logs do", number.wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
 
-pub(super) fn message_of(entry: &Entry) -> String {
+pub(crate) fn message_of(entry: &Entry) -> String {
     match entry.body() {
         Ok(crate::Body::Record(wire::Record::Log(log, _))) => log.message.to_owned(),
         other => panic!("a log, and not {other:?}"),
     }
 }
 
-pub(super) fn messages(reader: &Reader) -> Vec<String> {
+pub(crate) fn messages(reader: &Reader) -> Vec<String> {
     reader.all().iter().map(message_of).collect()
 }
 
 /// Where two lists of messages differ first: what is found there, and what is expected.
-pub(super) fn difference(found: &[String], expect: &[String]) -> Option<(usize, Option<String>, Option<String>)> {
+pub(crate) fn difference(found: &[String], expect: &[String]) -> Option<(usize, Option<String>, Option<String>)> {
     let shown = |text: Option<&String>| text.map(|text| text.chars().take(40).collect());
     let at = (0..found.len().max(expect.len())).find(|at| found.get(*at) != expect.get(*at))?;
     Some((at, shown(found.get(at)), shown(expect.get(at))))
 }
 
 /// What another process would read.
-pub(super) fn stored(folder: &Path) -> Reader {
+pub(crate) fn stored(folder: &Path) -> Reader {
     DataDir::open(folder).expect("a data directory").reader("markdown", Signal::Log)
 }
 
 /// The files of the logs, by name.
-pub(super) fn files(folder: &Path) -> Vec<std::path::PathBuf> {
+pub(crate) fn files(folder: &Path) -> Vec<std::path::PathBuf> {
     let entries = std::fs::read_dir(folder.join("extensions/markdown/logs")).expect("the folder of logs");
     let mut files: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
     files.sort();
     files
 }
 
-pub(super) fn sequences(entries: &[Entry]) -> Vec<u64> {
+pub(crate) fn sequences(entries: &[Entry]) -> Vec<u64> {
     entries.iter().map(Entry::sequence).collect()
 }
