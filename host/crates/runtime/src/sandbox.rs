@@ -398,6 +398,10 @@ impl Sandbox {
             cpu_nanos: cost.cpu_nanos,
             memory_bytes: cost.memory_bytes,
         };
+        self.store.data_mut().decide_on_spans(|| {
+            let is_slow = Duration::from_nanos(elapsed_nanos) >= settings.debugging.slow_call;
+            is_slow || !matches!(answer.outcome(), Outcome::Ok | Outcome::Cancelled)
+        });
         self.record(&answer, cut, cost, input_bytes, counts, ended_at);
         self.blueprint.recorder.govern(&*self.blueprint.clock, ended_at, 0);
         answer

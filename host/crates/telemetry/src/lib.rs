@@ -42,6 +42,7 @@ mod tests;
 
 pub use cursor::{Cursor, InvalidCursor};
 pub use depot::{DataDirError, Depot, DepotSettings, StoreError};
+pub use gates::Verdict;
 pub use governor::{Detail, Load};
 pub use groups::{
     Basis, Component, ErrorGroup, FINGERPRINT_VERSION, GROUPS, GroupState, HOURS, OVERFLOW, Resolution, ResolveError,
