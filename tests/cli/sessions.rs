@@ -2,6 +2,7 @@
 //! that runs, ends or is killed.
 
 use std::path::Path;
+use std::slice;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -71,12 +72,17 @@ impl House {
         self.host.extension(GUEST).expect("it is there")
     }
 
+    async fn call(&self, event: &str, payload: &str) {
+        let (content_type, payload) = ("application/json".to_owned(), payload.as_bytes().to_vec());
+        let event = Event { name: event.to_owned(), content_type, payload };
+        self.guest().call(event, Trigger::default()).await.expect("it replies");
+    }
+
     /// Has the guest work, and gives the messages of what it logged and the names of its spans.
     async fn work(&self) -> (Vec<String>, Vec<String>) {
         let guest = self.guest();
         let (logs, spans) = (guest.logs().stored(), guest.spans().stored());
-        let event = Event { name: "work".into(), content_type: "application/json".into(), payload: b"null".to_vec() };
-        guest.call(event, Trigger::default()).await.expect("it replies");
+        self.call("work", "null").await;
         let logs = guest.logs().page(logs + 1, 100).records.into_iter().map(|log| log.message).collect();
         let spans = guest.spans().page(spans + 1, 100).records.into_iter().map(|span| span.name).collect();
         (logs, spans)
@@ -143,6 +149,11 @@ async fn what_a_session_asks_for_is_stored_while_it_lasts_and_is_found_by_it() {
     assert!(told[1].ends_with("has ended: time over"), "{told:?}");
     // Whoever reads the directory is told the same.
     let stored = Stored::open(&house.place.path("data")).expect("it is a data directory");
+    assert_eq!(stored.extension(GUEST).debug_sessions(), slice::from_ref(&ended));
+    // Nor can the extension make sessions up, or hide them among such.
+    house.call("impersonate", "2000").await;
+    let forged = Query::parse("logger=glasshouse origin=guest field.event=\"debug.started\"", UnixNanos(0));
+    assert_eq!(guest.logs().search(&forged.expect("a query"), 10_000).len(), 2000);
     assert_eq!(stored.extension(GUEST).debug_sessions(), [ended]);
 }
 
@@ -203,8 +214,18 @@ async fn of_two_sessions_the_later_counts_and_each_leaves_what_there_would_be_wi
         guest.stop_debug_session(last, "ada").expect("it is active");
         assert_eq!(level(), Level::Info);
     }
-    // There are so many at once, and so many that are remembered.
-    for round in 0..20 {
+    // There are so many at once, and so many that are remembered: those that ended last.
+    let long = start(guest, &[("log_level", "trace")], 1000).expect("it starts");
+    for _ in 0..20 {
+        let short = start(guest, &[("log_level", "debug")], 10).expect("it starts");
+        house.clock.advance(MINUTE);
+        guest.stop_debug_session(short.id, "ada").expect("it is active");
+    }
+    house.clock.advance(MINUTE);
+    let ended = guest.stop_debug_session(long.id, "ada").expect("it is active");
+    let remembered = guest.debug_sessions();
+    assert!(remembered.len() == 12 && remembered.contains(&ended), "{remembered:?}");
+    for round in 0..4 {
         let all: Vec<_> =
             (0..LAYERS).map(|_| start(guest, &[("log_level", "debug")], 10).expect("there is room")).collect();
         let error = start(guest, &[("log_level", "debug")], 10).expect_err("there is no room");

@@ -208,9 +208,7 @@ impl Extension {
         if let Some(end) = found.session.ended.clone() {
             return Err(SessionError::Ended { id, end });
         }
-        self.end(&mut steered, id, EndCause::Stopped, Some(by));
-        let ended = steered.sessions.iter().find(|kept| kept.session.id == id).ok_or(SessionError::Unknown(id))?;
-        Ok(ended.session.clone())
+        self.end(&mut steered, id, EndCause::Stopped, Some(by)).ok_or(SessionError::Unknown(id))
     }
 
     /// Its debug sessions under this host: those that are active, and the latest that have ended; those that were started last first.
@@ -277,9 +275,9 @@ impl Extension {
         }
     }
 
-    /// Ends a session that is active.
-    fn end(&self, steered: &mut Steered, id: SessionId, why: EndCause, by: Option<&str>) {
-        let Some(index) = steered.sessions.iter().position(|kept| kept.session.id == id) else { return };
+    /// Ends a session that is active, and tells how it is then; `None` if there is no such session.
+    fn end(&self, steered: &mut Steered, id: SessionId, why: EndCause, by: Option<&str>) -> Option<DebugSession> {
+        let index = steered.sessions.iter().position(|kept| kept.session.id == id)?;
         // What the end itself makes of records is none of the session's.
         let mut session = self.up_to_now(steered, &steered.sessions[index]);
         session.left = None;
@@ -290,12 +288,15 @@ impl Extension {
             tracing::error!(extension = %self.id(), "the settings beneath debug session {id} cannot be put back: {error}");
         }
         recorded::tell_end(self, &session);
-        steered.sessions[index].session = session;
-        let ended = steered.sessions.iter().filter(|kept| kept.session.ended.is_some()).count();
-        if ended > ENDED {
-            let oldest = steered.sessions.iter().position(|kept| kept.session.ended.is_some());
-            oldest.map(|oldest| steered.sessions.remove(oldest));
+        steered.sessions[index].session = session.clone();
+        let sessions = steered.sessions.iter().enumerate();
+        let ended: Vec<_> =
+            sessions.filter_map(|(index, kept)| Some((kept.session.ended.as_ref()?.at, index))).collect();
+        if let Some((_, first)) = ended.iter().min().filter(|_| ended.len() > ENDED) {
+            // The one that ended first, which may have been started last.
+            steered.sessions.remove(*first);
         }
+        Some(session)
     }
 }
 

@@ -148,16 +148,15 @@ impl StoredExtension {
             }
             _ => None,
         });
+        let count = |name: &str| number(name).and_then(|number| u64::try_from(number).ok());
         let collected = |signal: Signal| {
-            let start = number(&from(signal)).and_then(|from| u64::try_from(from).ok()).unwrap_or(1);
-            // The record of the start is none of the session's.
-            let start = if signal == Signal::Log { start.max(log.head.sequence + 1) } else { start };
-            start..self.reader(signal).next_sequence().max(start)
-        };
-        let stored = |signal: Signal| {
-            let start = number(&from(signal)).and_then(|from| u64::try_from(from).ok()).unwrap_or(1);
-            let records = number(signal.as_str()).and_then(|records| u64::try_from(records).ok()).unwrap_or(0);
-            start..start.saturating_add(records)
+            let first = count(&from(signal)).unwrap_or(1);
+            match (&ended, signal) {
+                (Some(_), _) => first..first.saturating_add(count(signal.as_str()).unwrap_or(0)),
+                // The record of the start is none of the session's.
+                (None, Signal::Log) => log.head.sequence + 1..self.next(signal).max(log.head.sequence + 1),
+                (None, _) => first..self.next(signal).max(first),
+            }
         };
         Some(DebugSession {
             id: text("session")?.parse().ok()?,
@@ -166,12 +165,14 @@ impl StoredExtension {
             until: UnixNanos(number("until_ns")?),
             left: None,
             overrides: overrides.collect(),
-            collected: std::array::from_fn(|index| match ended {
-                Some(_) => stored(Signal::ALL[index]),
-                None => collected(Signal::ALL[index]),
-            }),
+            collected: std::array::from_fn(|index| collected(Signal::ALL[index])),
             left_out: text("left_out").unwrap_or_default().to_owned(),
             ended,
         })
+    }
+
+    /// The sequence number that comes next.
+    fn next(&self, signal: Signal) -> u64 {
+        self.reader(signal).next_sequence()
     }
 }
