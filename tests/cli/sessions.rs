@@ -276,6 +276,19 @@ async fn sessions_end_with_their_host_and_say_so() {
     assert_eq!(logs.end - logs.start, 3);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_end_with_a_host_that_is_dropped() {
+    let House { host, place, .. } = House::new().await;
+    let guest = host.extension(GUEST).expect("it is there").clone();
+    let session = start(&guest, &[("log_level", "debug")], 10).expect("it starts");
+    drop(host);
+    assert_eq!(guest.settings().debugging.log_level, Level::Info);
+    assert!(matches!(start(&guest, &[("log_level", "debug")], 10), Err(SessionError::Unavailable(_))));
+    let stored = Stored::open(&place.path("data")).expect("it is a data directory");
+    let recorded = stored.extension(GUEST).debug_sessions().remove(0);
+    assert_eq!((recorded.id, recorded.ended.map(|end| end.why)), (session.id, Some(EndCause::HostEnd)));
+}
+
 const RUN: [&str; 8] = ["run", "plugins", "--data-dir", "data", "--feed", "-", "--set", QUIET[0]];
 
 /// A host that takes commands.
