@@ -3,21 +3,24 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use glasshouse_model::ExtensionId;
-use glasshouse_model::config::{AssignError, Change, Origin, Setting, assign, nearest};
+use glasshouse_model::config::{AssignError, Change, Origin, Overlay, Setting, assign, changes, nearest};
 use glasshouse_model::settings::{Debugging, Settings};
 use glasshouse_model::standing::{self, CallBudget, Rate};
+use glasshouse_model::wire::{Field, Value};
 use glasshouse_runtime::{ApplyError, CallError};
-use glasshouse_server::api::{self, Assignments, Problem, Released, Resolve, code};
+use glasshouse_server::api::{self, Assignments, Problem, Released, Resolve, StartSession, code};
 use glasshouse_server::{Control, ControlSocket, Keys, Pending};
 use glasshouse_telemetry::{ErrorGroup, ResolveError};
+use tokio::sync::Notify;
 
 use crate::extension::Extension;
 use crate::groups::group_answer;
 use crate::host::Host;
+use crate::sessions::{DebugSession, Kept, refusal, session_answer};
 
 /// Why settings were not changed; none was.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -55,15 +58,38 @@ pub struct BudgetUse {
 }
 
 /// What was changed since an extension was planned.
-#[derive(Debug, Default)]
-pub(crate) struct Steering(Mutex<Steered>);
+#[derive(Debug)]
+pub(crate) struct Steering {
+    steered: Mutex<Steered>,
+    /// Notified when a debug session was started.
+    pub(crate) wake: Arc<Notify>,
+}
 
-#[derive(Debug, Default)]
-struct Steered {
-    /// Who set a key, and what else is to be said of it.
+#[derive(Debug)]
+pub(crate) struct Steered {
+    /// The settings, and what debug sessions lay over them.
+    pub(crate) overlay: Overlay,
+    /// The debug sessions, in the order in which they were started.
+    pub(crate) sessions: Vec<Kept>,
+    /// Whether the host has ended, so that nobody would end a session.
+    pub(crate) is_over: bool,
+    /// Who set a key beneath the sessions, and what else is to be said of it.
     changed: BTreeMap<&'static str, (String, Option<String>)>,
     /// How the extension was watched when its debugging was switched off.
     stopped: Option<Debugging>,
+}
+
+impl Steering {
+    pub(crate) fn new(settings: Settings, wake: Arc<Notify>) -> Self {
+        let steered = Steered {
+            overlay: Overlay::new(settings),
+            sessions: Vec::new(),
+            is_over: false,
+            changed: BTreeMap::new(),
+            stopped: None,
+        };
+        Self { steered: Mutex::new(steered), wake }
+    }
 }
 
 /// Extensions that are named to somebody who asks for one that is not there: what a person reads.
@@ -82,44 +108,94 @@ const SWITCHES: [(&str, Switch); 6] = [
     ("tracing_enabled", |debugging| &mut debugging.tracing_enabled),
 ];
 
+/// Whether a key is one of the switches.
+fn is_switch(key: &str) -> bool {
+    key.strip_prefix(Keys::Debugging.section()).is_some_and(|key| SWITCHES.iter().any(|(switch, _)| *switch == key))
+}
+
 impl Extension {
     /// Sets values while it runs, such as `("budget.deadline", "2s")`, and says what is different. Budgets hold from the next call on,
-    /// what is stored changes at once. They hold until the host ends. Each change is a record of the extension that says by
-    /// whom. Either all values are set or none.
+    /// what is stored changes at once. They hold until the host ends, also where a debug session has overridden them. Each change is
+    /// a record of the extension that says by whom. Either all values are set or none.
     pub fn set<'a>(
         &self,
         values: impl IntoIterator<Item = (&'a str, &'a str)>,
         by: &str,
     ) -> Result<Changed, ControlError> {
-        let mut steered = self.steering.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let assigned = assign(&self.about().manifest, &self.settings(), values, by)?;
-        let changes = self.change(&mut steered, assigned.settings, by)?;
-        for setting in &assigned.set {
+        let mut steered = self.steer();
+        let mut assigned = assign(&self.about().manifest, steered.overlay.beneath(), values, by)?;
+        let overridden: Vec<_> = assigned.set.iter().map(|setting| steered.overlay.holder(&setting.key)).collect();
+        let named = |key: &str| assigned.set.iter().any(|setting| setting.key == key);
+        let changes = self.change(&mut steered, assigned.settings, named, by)?;
+        for (setting, session) in assigned.set.iter_mut().zip(overridden) {
             if let Some((_, note)) = steered.changed.get_mut(setting.key.as_str()) {
                 note.clone_from(&setting.note);
+            }
+            if let Some(session) = session {
+                let told = format!("debug session {session} no longer overrides it");
+                setting.note =
+                    Some(setting.note.as_ref().map_or_else(|| told.clone(), |note| format!("{note}; {told}")));
             }
         }
         Ok(Changed { changes, set: assigned.set, lines: assigned.lines })
     }
 
-    /// Replaces its settings while it runs, and says what is different; otherwise as [`Extension::set`].
+    /// Replaces its settings while it runs, and says what is different; otherwise as [`Extension::set`]. Keys that differ from
+    /// [`Extension::settings`] are those that this sets.
     pub fn apply(&self, settings: Settings, by: &str) -> Result<Vec<Change>, ControlError> {
-        let mut steered = self.steering.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(self.change(&mut steered, settings, by)?)
+        let mut steered = self.steer();
+        let (beneath, named) = steered.overlay.asked_for(settings);
+        Ok(self.change(&mut steered, beneath, |key| named.contains(&key), by)?)
     }
 
-    fn change(&self, steered: &mut Steered, settings: Settings, by: &str) -> Result<Vec<Change>, ApplyError> {
-        let changes = self.handle().apply(settings, by)?;
-        for change in &changes {
+    /// What was changed so far. Debug sessions whose time is over have ended.
+    pub(crate) fn steer(&self) -> MutexGuard<'_, Steered> {
+        let mut steered = self.steering.steered.lock().unwrap_or_else(PoisonError::into_inner);
+        self.end_overdue(&mut steered);
+        steered
+    }
+
+    /// Puts other settings beneath the debug sessions; the keys that were named are overridden no longer.
+    fn change(
+        &self,
+        steered: &mut Steered,
+        beneath: Settings,
+        is_named: impl Fn(&str) -> bool,
+        by: &str,
+    ) -> Result<Vec<Change>, ApplyError> {
+        let mut overlay = steered.overlay.clone();
+        overlay.settle(beneath, is_named);
+        let told = self.handle().apply(overlay.in_force(), by)?;
+        for change in changes(steered.overlay.beneath(), overlay.beneath()) {
+            if told.iter().all(|told| told.key != change.key) {
+                self.note_beneath(&change, by);
+            }
             steered.changed.insert(change.key, (by.to_owned(), None));
         }
-        Ok(changes)
+        steered.overlay = overlay;
+        Ok(told)
     }
 
-    /// Switches its debugging off: nothing of it is stored but invocations and what the host says of it. It runs on.
+    /// Stores that a key was set to the value that a session has given it already, so that it will be kept.
+    fn note_beneath(&self, change: &Change, by: &str) {
+        let fields = [
+            ("event", "settings.changed"),
+            ("by", by),
+            ("key", change.key),
+            ("from", &change.from),
+            ("to", &change.to),
+        ];
+        let fields = fields.map(|(name, value)| Field { name, value: Value::Text(value) });
+        let message =
+            format!("{} changed from {} to {} by {by}, as a debug session has it", change.key, change.from, change.to);
+        self.handle().note(&message, &fields);
+    }
+
+    /// Switches its debugging off: nothing of it is stored but invocations and what the host says of it. It runs on. Debug sessions
+    /// override no switch any more.
     pub fn stop_debugging(&self, by: &str) -> Result<Vec<Change>, ControlError> {
-        let mut steered = self.steering.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut settings = (*self.settings()).clone();
+        let mut steered = self.steer();
+        let mut settings = steered.overlay.beneath().clone();
         let mut before = settings.debugging.clone();
         for (_, switch) in SWITCHES {
             *switch(&mut settings.debugging) = false;
@@ -128,8 +204,9 @@ impl Extension {
                 *switch(&mut before) |= *switch(earlier);
             }
         }
-        let changes = self.change(&mut steered, settings, by)?;
-        if !changes.is_empty() {
+        let differs = settings != *steered.overlay.beneath();
+        let changes = self.change(&mut steered, settings, is_switch, by)?;
+        if differs {
             steered.stopped = Some(before);
         }
         Ok(changes)
@@ -137,14 +214,19 @@ impl Extension {
 
     /// Switches on again what [`Extension::stop_debugging`] switched off since debugging was started last.
     pub fn start_debugging(&self, by: &str) -> Result<Vec<Change>, ControlError> {
-        let mut steered = self.steering.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut steered = self.steer();
         let Some(mut before) = steered.stopped.clone() else { return Ok(Vec::new()) };
-        let mut settings = (*self.settings()).clone();
-        for (_, switch) in SWITCHES {
+        let mut settings = steered.overlay.beneath().clone();
+        let mut named = Vec::new();
+        for (key, switch) in SWITCHES {
             // What was switched on in between stays on.
-            *switch(&mut settings.debugging) |= *switch(&mut before);
+            if *switch(&mut before) {
+                *switch(&mut settings.debugging) = true;
+                named.push(key);
+            }
         }
-        let changes = self.change(&mut steered, settings, by)?;
+        let is_named = |key: &str| key.strip_prefix(Keys::Debugging.section()).is_some_and(|key| named.contains(&key));
+        let changes = self.change(&mut steered, settings, is_named, by)?;
         steered.stopped = None;
         Ok(changes)
     }
@@ -164,12 +246,15 @@ impl Extension {
 
     /// The values in effect now, each with where it comes from.
     pub fn present_config(&self) -> Vec<Setting> {
-        let steered = self.steering.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let steered = self.steer();
         let mut settings = self.about().resolved.origins.clone();
         let values = glasshouse_model::config::values(&self.settings());
         for (key, value) in values {
             let Some(setting) = settings.iter_mut().find(|setting| setting.key == key) else { continue };
-            if setting.value != value {
+            if let Some(session) = steered.overlay.holder(key) {
+                let (origin, key) = (Origin::Running { by: format!("debug session {session}") }, key.to_owned());
+                *setting = Setting { key, value, origin, note: None };
+            } else if setting.value != value {
                 let (by, note) = steered.changed.get(key).cloned().unwrap_or_default();
                 *setting = Setting { key: key.to_owned(), value, origin: Origin::Running { by }, note };
             }
@@ -326,6 +411,34 @@ impl Control for Controlled {
         Ok(group_answer(id, &resolved, Some(&extension.present_config())))
     }
 
+    fn all_sessions(&self) -> Vec<api::Session> {
+        let mut sessions: Vec<_> = self.extensions.values().flat_map(sessions).collect();
+        // Times of one form and length are in the order of their texts.
+        sessions.sort_by(|a, b| b.started.cmp(&a.started));
+        sessions
+    }
+
+    fn sessions(&self, extension: &str) -> Result<Vec<api::Session>, Problem> {
+        self.find(extension).map(sessions)
+    }
+
+    fn start_session(&self, extension: &str, wanted: &StartSession, by: &str) -> Result<api::Session, Problem> {
+        let extension = self.find(extension)?;
+        let values = wanted.set.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+        let started = extension.start_debug_session(values, wanted.for_ms.map(Duration::from_millis), by);
+        started.map(|session| session_of(extension, &session)).map_err(|error| refusal(extension, &error))
+    }
+
+    fn stop_session(&self, extension: &str, session: &str, by: &str) -> Result<api::Session, Problem> {
+        let extension = self.find(extension)?;
+        let id = session.parse().map_err(|error| {
+            let detail = format!("\"{}\" is no debug session: {error}", glasshouse_model::text::visible(session, 40));
+            Problem::new(404, code::UNKNOWN_SESSION, "No such session", detail)
+        })?;
+        let stopped = extension.stop_debug_session(id, by);
+        stopped.map(|session| session_of(extension, &session)).map_err(|error| refusal(extension, &error))
+    }
+
     fn release<'a>(&'a self, extension: &'a str, by: &'a str) -> Pending<'a, Released> {
         Box::pin(async move {
             let extension = self.find(extension)?;
@@ -336,6 +449,14 @@ impl Control for Controlled {
             Ok(Released { extension: extension.id().to_string(), from: from.map(str::to_owned) })
         })
     }
+}
+
+fn sessions(extension: &Extension) -> Vec<api::Session> {
+    extension.debug_sessions().iter().map(|session| session_of(extension, session)).collect()
+}
+
+fn session_of(extension: &Extension, session: &DebugSession) -> api::Session {
+    session_answer(extension.id().as_str(), session)
 }
 
 fn problem(error: &ControlError) -> Problem {

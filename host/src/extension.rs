@@ -14,7 +14,7 @@ use glasshouse_runtime::{
     Trigger,
 };
 use glasshouse_telemetry::{Drops, ErrorGroup, Overhead, Reader, ResolveError, Usage};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use crate::control::Steering;
 use crate::plan::Planned;
@@ -30,8 +30,15 @@ pub struct Extension {
 }
 
 impl Extension {
-    pub(crate) fn new(handle: glasshouse_runtime::Extension, planned: Arc<Planned>, runtime: Weak<Runtime>) -> Self {
-        Self { handle, planned, runtime, steering: Arc::default() }
+    /// `wake` is notified when a debug session was started.
+    pub(crate) fn new(
+        handle: glasshouse_runtime::Extension,
+        planned: Arc<Planned>,
+        runtime: Weak<Runtime>,
+        wake: Arc<Notify>,
+    ) -> Self {
+        let steering = Arc::new(Steering::new((*handle.settings()).clone(), wake));
+        Self { handle, planned, runtime, steering }
     }
 
     pub(crate) fn handle(&self) -> &glasshouse_runtime::Extension {

@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use glasshouse_model::ExtensionId;
 use glasshouse_runtime::Runtime;
+use tokio::sync::Notify;
 
 use crate::extension::Extension;
 use crate::plan::{EffectiveConfig, Plan, Planned};
 use crate::records::{MetricRecord, Records};
 use crate::resources::{Monitor, Resources};
+use crate::sessions::Expiry;
 use crate::traces::Traces;
 use crate::{HostBuilder, HostError};
 
@@ -21,6 +23,7 @@ pub struct Host {
     plan: Plan,
     extensions: BTreeMap<ExtensionId, Extension>,
     monitor: Monitor,
+    sessions: Expiry,
 }
 
 impl Host {
@@ -41,6 +44,7 @@ impl Host {
         let runtime = Arc::new(Runtime::new(settings)?);
         let enabled = || plan.extensions.iter().filter(|planned| planned.resolved.enabled);
         runtime.depot().open_ahead(enabled().map(|planned| planned.id.as_str()));
+        let wake = Arc::new(Notify::new());
         let mut extensions = BTreeMap::new();
         for planned in enabled() {
             planned.warn_of_denied();
@@ -49,11 +53,13 @@ impl Host {
                 None => runtime.start(spec)?,
                 Some(problem) => runtime.start_failed(spec, problem.clone())?,
             };
-            let extension = Extension::new(handle, Arc::new(planned.clone()), Arc::downgrade(&runtime));
+            let planned_for = Arc::new(planned.clone());
+            let extension = Extension::new(handle, planned_for, Arc::downgrade(&runtime), Arc::clone(&wake));
             extensions.insert(planned.id.clone(), extension);
         }
         let monitor = Monitor::start(runtime.depot(), clock, plan.host.settings.metrics_interval);
-        Ok(Self { runtime, plan, extensions, monitor })
+        let sessions = Expiry::start(extensions.values().cloned().collect(), wake);
+        Ok(Self { runtime, plan, extensions, monitor, sessions })
     }
 
     /// The extension with this id; one that the operator has switched off is not there.
@@ -116,9 +122,10 @@ impl Host {
     }
 
     /// Ends all extensions: no new calls are taken, those in the mailboxes are finished, what is not done after `limit`
-    /// is given up, and each instance's `shutdown` runs. Cancelling this leaves the host draining.
+    /// is given up, and each instance's `shutdown` runs; then debug sessions end. Cancelling this leaves the host draining.
     pub async fn shutdown(&self, limit: Duration) {
         self.runtime.shutdown(limit).await;
+        self.sessions.finish();
         self.monitor.finish().await;
     }
 

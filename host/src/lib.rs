@@ -37,6 +37,7 @@ mod host;
 mod plan;
 pub mod records;
 mod resources;
+mod sessions;
 mod stored;
 pub mod traces;
 mod trial;
@@ -49,6 +50,7 @@ pub use groups::{Suggestion, group_answer};
 pub use host::Host;
 pub use plan::{EffectiveConfig, Plan, Planned};
 pub use resources::Resources;
+pub use sessions::{DebugSession, EndCause, SessionEnd, SessionError, SessionOverride, session_answer};
 pub use stored::{Stored, StoredExtension};
 pub use trial::Trial;
 
@@ -57,8 +59,8 @@ pub use glasshouse_model::settings::{Budget, Debugging, Metering, Permissions, R
 pub use glasshouse_model::standing;
 pub use glasshouse_model::{
     Blame, Clock, Context, Digest, ExtensionId, Failure, FailureKind, GroupId, HOST, Instrument, InvalidTraceParent,
-    Level, Outcome, Severity, Signal, SpanId, SpanKind, SpanStatus, TraceId, TraceParent, UnixNanos, Version, limits,
-    text,
+    Level, Outcome, SessionId, Severity, Signal, SpanId, SpanKind, SpanStatus, TraceId, TraceParent, UnixNanos,
+    Version, limits, text,
 };
 pub use glasshouse_runtime::{
     ApplyError, CallError, Check, CompileCost, CompileLimit, CompileSettings, ComponentInfo, Containment,

@@ -232,6 +232,17 @@ fn hostile_clients_are_answered_or_dropped_and_others_are_served() {
     check(&request("GET", "managers/%2e%2e%2f%00/status", ""), &unknown);
     check(&request("PATCH", "budgets/neighbour", "[1, 2"), &["400", "\"code\":\"invalid-body\""]);
     check(&request("PATCH", "budgets/neighbour", "{\"a\\u001b[2J\": \"1\"}"), &["422", "\"code\":\"invalid-setting\""]);
+    let no_session = ["HTTP/1.1 404", "\"code\":\"unknown-session\""];
+    check(&request("POST", "sessions/neighbour/%1b%5b2J/stop", ""), &no_session);
+    check(&request("POST", "sessions/neighbour/0123456789ab/stop", ""), &no_session);
+    check(&request("POST", "sessions/neighbour/start", "{\"set\": {}}"), &["422", "nothing is overridden"]);
+    check(
+        &request("POST", "sessions/neighbour/start", "{\"set\": {}, \"ever\": 1}"),
+        &["400", "\"code\":\"invalid-body\""],
+    );
+    let for_ever = "{\"set\": {\"log_level\": \"trace\"}, \"for_ms\": 18446744073709551615}";
+    check(&request("POST", "sessions/neighbour/start", for_ever), &["422", "\"code\":\"invalid-setting\""]);
+    check(&request("GET", "sessions/nobody", ""), &unknown);
     let nested = "[".repeat(60_000);
     check(&request("PATCH", "budgets/neighbour", &nested), &["400", "\"code\":\"invalid-body\""]);
     let huge = format!("{{\"budget.deadline\": \"{}\"}}", "9".repeat(1 << 20));

@@ -18,5 +18,6 @@ mod records;
 mod redaction;
 mod resources;
 mod run;
+mod sessions;
 mod stop;
 mod traces;

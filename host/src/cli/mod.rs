@@ -81,6 +81,8 @@ enum Verb {
     Status(control::Status),
     Budgets(control::Budgets),
     Debugging(control::Debugging),
+    #[command(visible_alias = "sessions")]
+    Debug(records::Debug),
     Start(control::Start),
     Stop(control::Stop),
 }
@@ -168,6 +170,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Verb::Status(verb) => verb.run(cli.format).await,
         Verb::Budgets(verb) => verb.run(cli.format).await,
         Verb::Debugging(verb) => verb.run(cli.format).await,
+        Verb::Debug(verb) => verb.run(cli.format).await,
         Verb::Start(verb) => verb.run(cli.format).await,
         Verb::Stop(verb) => verb.run(cli.format).await,
     }

@@ -124,6 +124,21 @@ impl TelemetryFlood {
             emit(&[1, kind, 1, 0, 0, 0, 0]);
         }
     }
+    /// Logs so many times what looks like the host's record of a debug session.
+    #[event]
+    fn impersonate(&mut self, logs: u64) {
+        for _ in 0..logs {
+            warning!(
+                target: "glasshouse",
+                "a debug session",
+                event = "debug.started",
+                session = "0123456789ab",
+                started_by = "nobody",
+                started_ns = 1,
+                until_ns = 2
+            );
+        }
+    }
 }
 
 #[cfg(target_family = "wasm")]

@@ -273,12 +273,95 @@ pub struct Resolve {
     pub version: Option<String>,
 }
 
+/// A time in which an extension is watched otherwise, and what was stored of it meanwhile.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Session {
+    /// The extension's id.
+    pub extension: String,
+    /// The session's: 12 hexadecimal digits.
+    pub session: String,
+    /// `active`, `ended`, or `cut off` if its host is gone and has not said that it ended.
+    pub state: String,
+    /// Who started it.
+    pub by: String,
+    /// When.
+    pub started: String,
+    /// When it ends by itself, or would have.
+    pub until: String,
+    /// How long it goes on, in milliseconds; of an active one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_ms: Option<u64>,
+    /// What it overrides.
+    pub overrides: Vec<Override>,
+    /// When and why it ended, if it is known to have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<SessionEnd>,
+    /// What was stored of the extension meanwhile, by signal.
+    pub collected: Vec<Collected>,
+    /// What was not stored of it meanwhile, and why: `3 sampled out, 12 shed`. Empty if there was nothing.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub left_out: String,
+}
+
+/// A value that a session puts in the place of a key's.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Override {
+    /// The key, such as `debugging.log_level`.
+    pub key: String,
+    /// The value, as text.
+    pub value: String,
+    /// What else to know, such as that the key was set since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// How a session ended.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SessionEnd {
+    /// When.
+    pub at: String,
+    /// `stopped`, `time over` or `end of the host`.
+    pub why: String,
+    /// Who stopped it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+}
+
+/// Records of a signal.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Collected {
+    /// The signal, such as `logs`.
+    pub signal: String,
+    /// The sequence number of the first one.
+    pub from: u64,
+    /// How many were stored; unknown of a session that was cut off. Some may be evicted since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub records: Option<u64>,
+}
+
+/// What a session is to be.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StartSession {
+    /// What it overrides: `{"log_level": "trace"}`, keys of `debugging`, with or without that before them.
+    pub set: Assignments,
+    /// For how long, in milliseconds; 15 minutes if left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub for_ms: Option<u64>,
+}
+
 /// The words that tell problems apart.
 pub mod code {
     /// The host runs no extension of that id.
     pub const UNKNOWN_EXTENSION: &str = "unknown-extension";
     /// The extension has no group of errors of that id.
     pub const UNKNOWN_GROUP: &str = "unknown-group";
+    /// The extension has no debug session of that id, as far as its host knows.
+    pub const UNKNOWN_SESSION: &str = "unknown-session";
+    /// The debug session has ended already.
+    pub const SESSION_ENDED: &str = "session-ended";
+    /// The extension has as many debug sessions as it may.
+    pub const TOO_MANY_SESSIONS: &str = "too-many-sessions";
     /// There is no such key, or it takes no such value.
     pub const INVALID_SETTING: &str = "invalid-setting";
     /// The key is read when the extension starts, and not later.

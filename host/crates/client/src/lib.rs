@@ -17,7 +17,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
-use api::{Assignments, Budgets, Changes, ErrorGroup, Manager, Problem, ROOT, Released, Resolve, SOCKET, Settings};
+use api::{
+    Assignments, Budgets, Changes, ErrorGroup, Manager, Problem, ROOT, Released, Resolve, SOCKET, Session, Settings,
+    StartSession,
+};
 
 /// How long a host may take to answer: longer than it takes itself before it says that it takes too long.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -126,6 +129,27 @@ impl Client {
     pub async fn resolve(&self, extension: &str, group: &str, said: &Resolve) -> Result<ErrorGroup, ClientError> {
         let path = format!("errors/{}/{}/resolve", escape(extension), escape(group));
         self.ask(Method::POST, &path, Some(json(said)?)).await
+    }
+
+    /// The debug sessions of all extensions: those that are active, and the latest that ended under this host; those that were started
+    /// last first.
+    pub async fn all_sessions(&self) -> Result<Vec<Session>, ClientError> {
+        self.ask(Method::GET, "sessions", None).await
+    }
+
+    /// The debug sessions of an extension.
+    pub async fn sessions(&self, extension: &str) -> Result<Vec<Session>, ClientError> {
+        self.ask(Method::GET, &format!("sessions/{}", escape(extension)), None).await
+    }
+
+    /// Starts a debug session.
+    pub async fn start_session(&self, extension: &str, wanted: &StartSession) -> Result<Session, ClientError> {
+        self.ask(Method::POST, &format!("sessions/{}/start", escape(extension)), Some(json(wanted)?)).await
+    }
+
+    /// Ends a debug session.
+    pub async fn stop_session(&self, extension: &str, session: &str) -> Result<Session, ClientError> {
+        self.ask(Method::POST, &format!("sessions/{}/{}/stop", escape(extension), escape(session)), None).await
     }
 
     async fn ask<T: DeserializeOwned>(

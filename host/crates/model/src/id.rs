@@ -116,6 +116,11 @@ hex_id! {
     GroupId, 6
 }
 
+hex_id! {
+    /// A debug session: 12 lower-case hexadecimal digits, drawn by lot.
+    SessionId, 6
+}
+
 impl Digest {
     /// The first twelve digits: enough to tell versions apart on a screen.
     pub fn short(&self) -> String {

@@ -9,8 +9,8 @@ use glasshouse_model::settings::Settings;
 use glasshouse_model::standing::{State as Stand, Uses};
 use glasshouse_model::wire::{Field, Value};
 use glasshouse_model::{
-    Clock, Context, Digest, ExtensionId, Failure, GroupId, Level, Signal, SpanId, TraceId, TraceParent, Version,
-    limits, text,
+    Clock, Context, Digest, ExtensionId, Failure, GroupId, Level, Signal, SpanId, TraceId, TraceParent, UnixNanos,
+    Version, limits, text,
 };
 use glasshouse_telemetry::{
     Drops, ErrorGroup, Overhead, Reader, Resolution, ResolveError, Store, StoreSettings, Usage,
@@ -340,6 +340,16 @@ impl Extension {
             // Where there is no room, the orders that wait make its supervisor settle.
             let _ = self.0.orders.try_send(Order::Settle);
         })
+    }
+
+    /// Stores a log that the host makes about it, whatever its level of logging.
+    pub fn note(&self, message: &str, fields: &[Field<'_>]) {
+        host_log(&self.0.store.recorder(), &*self.0.clock, &[], Level::Info, message, fields);
+    }
+
+    /// The time by the host's clock.
+    pub fn now(&self) -> UnixNanos {
+        self.0.clock.now()
     }
 
     /// The groups of its errors as they stand now, those with the latest errors first.

@@ -9,7 +9,9 @@ use std::pin::Pin;
 pub use glasshouse_client::api;
 pub use socket::ControlSocket;
 
-use api::{Assignments, Budgets, Changes, ErrorGroup, Manager, Problem, Released, Resolve, Settings};
+use api::{
+    Assignments, Budgets, Changes, ErrorGroup, Manager, Problem, Released, Resolve, Session, Settings, StartSession,
+};
 
 /// What comes of a command that waits for the extension.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, Problem>> + Send + 'a>>;
@@ -53,6 +55,14 @@ pub trait Control: Send + Sync + 'static {
     fn error_groups(&self, extension: &str) -> Result<Vec<ErrorGroup>, Problem>;
     /// Notes that the error of a group is mended.
     fn resolve(&self, extension: &str, group: &str, said: &Resolve, by: &str) -> Result<ErrorGroup, Problem>;
+    /// The debug sessions of all extensions, those that were started last first.
+    fn all_sessions(&self) -> Vec<Session>;
+    /// The debug sessions of one.
+    fn sessions(&self, extension: &str) -> Result<Vec<Session>, Problem>;
+    /// Starts a debug session.
+    fn start_session(&self, extension: &str, wanted: &StartSession, by: &str) -> Result<Session, Problem>;
+    /// Ends a debug session.
+    fn stop_session(&self, extension: &str, session: &str, by: &str) -> Result<Session, Problem>;
     /// Ends its quarantine, throttling or warning.
     fn release<'a>(&'a self, extension: &'a str, by: &'a str) -> Pending<'a, Released>;
 }

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use bytes::Bytes;
-use glasshouse_client::api::{Assignments, Problem, ROOT, Resolve, code};
+use glasshouse_client::api::{Assignments, Problem, ROOT, Resolve, StartSession, code};
 use serde::de::DeserializeOwned;
 
 use crate::{Control, Keys};
@@ -79,7 +79,11 @@ pub(crate) fn router(control: Arc<dyn Control>) -> Router {
         .route("/budgets/{id}", get(budgets).patch(set_budgets))
         .route("/budgets/{id}/release", post(release))
         .route("/errors/{id}/groups", get(error_groups))
-        .route("/errors/{id}/{group}/resolve", post(resolve));
+        .route("/errors/{id}/{group}/resolve", post(resolve))
+        .route("/sessions", get(all_sessions))
+        .route("/sessions/{id}", get(sessions))
+        .route("/sessions/{id}/start", post(start_session))
+        .route("/sessions/{id}/{session}/stop", post(stop_session));
     Router::new()
         .nest(ROOT, paths)
         .fallback(not_found)
@@ -145,6 +149,26 @@ async fn resolve(
     answer(control.resolve(&id, &group, &said, &peer.0))
 }
 
+async fn all_sessions(State(control): Host) -> Response {
+    json(&control.all_sessions())
+}
+
+async fn sessions(State(control): Host, Id(id): Id) -> Response {
+    answer(control.sessions(&id))
+}
+
+async fn start_session(State(control): Host, Id(id): Id, Extension(peer): Extension<Peer>, body: Body) -> Response {
+    let wanted = match parse::<StartSession>(body, "{\"set\": {\"log_level\": \"trace\"}, \"for_ms\": 600000}").await {
+        Ok(wanted) => wanted,
+        Err(problem) => return refused(problem),
+    };
+    answer(control.start_session(&id, &wanted, &peer.0))
+}
+
+async fn stop_session(State(control): Host, Member(id, session): Member, Extension(peer): Extension<Peer>) -> Response {
+    answer(control.stop_session(&id, &session, &peer.0))
+}
+
 async fn assign(
     State(control): Host,
     Id(id): Id,
@@ -159,10 +183,10 @@ async fn assign(
     answer(control.set(&id, keys, &values, &peer.0))
 }
 
-/// A body that is a JSON object of texts, such as the example.
+/// A body that is a JSON object, such as the example.
 async fn parse<T: DeserializeOwned>(body: Body, example: &str) -> Result<T, Problem> {
     serde_json::from_slice(&read(body).await?).map_err(|error| {
-        let detail = format!("the body is no JSON object of keys and texts: {error}; send {example}");
+        let detail = format!("the body is no JSON object of what is asked for: {error}; send {example}");
         Problem::new(400, code::INVALID_BODY, "The body cannot be used", detail)
     })
 }
@@ -181,8 +205,9 @@ async fn read(body: Body) -> Result<Bytes, Problem> {
 
 async fn not_found(uri: Uri) -> Response {
     let path: String = uri.path().chars().take(100).collect();
-    let detail =
-        format!("there is nothing at {path}; the paths start with {ROOT}/managers, {ROOT}/budgets and {ROOT}/errors");
+    let detail = format!(
+        "there is nothing at {path}; the paths start with {ROOT}/managers, {ROOT}/budgets, {ROOT}/errors and {ROOT}/sessions"
+    );
     refused(Problem::new(404, code::NOT_FOUND, "No such path", detail))
 }
 

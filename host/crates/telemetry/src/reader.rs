@@ -1,6 +1,6 @@
 //! Reading a signal of an extension: pages by sequence number, searches, and following, while the extension goes on writing.
 
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 use glasshouse_model::record::{KIND_FAILURE, KIND_INVOCATION, KIND_SPAN};
@@ -185,8 +185,13 @@ impl Reader {
 
     /// The records that a query asks for, in its order and up to its limit, or else to this one.
     pub fn search(&self, extension: &str, query: &Query, limit: usize) -> Vec<Entry> {
+        self.search_among(1..u64::MAX, extension, query, limit)
+    }
+
+    /// The same, but only of those with these sequence numbers.
+    pub fn search_among(&self, sequences: Range<u64>, extension: &str, query: &Query, limit: usize) -> Vec<Entry> {
         let limit = query.limit().unwrap_or(limit);
-        self.matching(1..u64::MAX, query.order(), query.needs(), limit, |entry| {
+        self.matching(sequences, query.order(), query.needs(), limit, |entry| {
             entry.body().is_ok_and(|body| query.matches(self.signal, extension, &entry.envelope(), &body))
         })
     }

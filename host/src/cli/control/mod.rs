@@ -5,6 +5,7 @@ mod shown;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
+use glasshouse::text::visible;
 use glasshouse_client::api::{Assignments, Changes, code};
 use glasshouse_client::{Client, ClientError};
 
@@ -35,9 +36,20 @@ Examples:
 
 The extension itself runs on; its calls are still metered, and what the host says of it is still stored.";
 
+/// What a value is set by.
+const EXAMPLE: &str = "budget.deadline=2s";
+
 /// Problems that whoever typed the command can mend by another command line.
-const MISTAKES: [&str; 5] =
-    [code::UNKNOWN_EXTENSION, code::UNKNOWN_GROUP, code::INVALID_SETTING, code::INVALID_BODY, code::NOT_LIVE];
+const MISTAKES: [&str; 8] = [
+    code::UNKNOWN_EXTENSION,
+    code::UNKNOWN_GROUP,
+    code::UNKNOWN_SESSION,
+    code::SESSION_ENDED,
+    code::TOO_MANY_SESSIONS,
+    code::INVALID_SETTING,
+    code::INVALID_BODY,
+    code::NOT_LIVE,
+];
 
 /// Show what a running host's extensions use of their budgets, change budgets, end a quarantine
 #[derive(Args, Debug)]
@@ -154,7 +166,7 @@ impl Budgets {
                 }
             }
             BudgetsVerb::Set(Set { extension, values, place }) => {
-                let values = assignments(&values)?;
+                let values = assignments(&values, EXAMPLE)?;
                 change(&told(client(&place)?.set_budgets(&extension, &values).await)?, format)?;
             }
             BudgetsVerb::Release(Release { extension, place }) => {
@@ -188,7 +200,7 @@ impl Debugging {
                 }
             }
             DebuggingVerb::Set(Set { extension, values, place }) => {
-                let values = assignments(&values)?;
+                let values = assignments(&values, EXAMPLE)?;
                 change(&told(client(&place)?.set(&extension, &values).await)?, format)?;
             }
         }
@@ -243,13 +255,13 @@ pub(super) fn told<T>(result: Result<T, ClientError>) -> Result<T> {
     })
 }
 
-fn assignments(values: &[String]) -> Result<Assignments> {
+/// Keys and values as they were typed; `example` is one.
+pub(super) fn assignments(values: &[String], example: &str) -> Result<Assignments> {
     let mut assignments = Assignments::new();
     for text in values {
         let Some((key, value)) = text.split_once('=') else {
-            return Err(
-                UsageError(format!("{text}: a value is missing; write key=value, such as budget.deadline=2s")).into()
-            );
+            let text = visible(text, 80);
+            return Err(UsageError(format!("{text}: a value is missing; write key=value, such as {example}")).into());
         };
         assignments.insert(key.trim().to_owned(), value.to_owned());
     }

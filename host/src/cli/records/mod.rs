@@ -1,4 +1,4 @@
-//! `glasshouse logs`, `errors`, `metrics`, `traces`, `alerts`, `invocations`: what is in a data directory, whether its host
+//! `glasshouse logs`, `errors`, `metrics`, `traces`, `alerts`, `invocations`, `debug`: what is in a data directory, whether its host
 //! runs, has stopped or was killed.
 
 mod activity;
@@ -8,6 +8,7 @@ mod follow;
 mod lines;
 mod metrics;
 mod select;
+mod sessions;
 mod show;
 mod traces;
 
@@ -24,6 +25,7 @@ pub(super) use errors::Errors;
 pub(crate) use metrics::Metrics;
 pub(super) use select::Place;
 use select::{Conditions, Selection};
+pub(crate) use sessions::Debug;
 pub(super) use traces::{TraceVerb, Traces};
 
 const QUERIES: &str = "\

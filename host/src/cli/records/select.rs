@@ -74,7 +74,7 @@ impl Conditions {
         Self { query: query.join(" "), ..Self::default() }
     }
 
-    fn query(&self) -> Result<Query> {
+    pub(super) fn query(&self) -> Result<Query> {
         use glasshouse::Clock as _;
         let now = SystemClock::new().now();
         let parse = |text: &str| Query::parse(text, now).map_err(|error| UsageError(error.to_string()));

@@ -1,5 +1,7 @@
 //! The newest records of all extensions that were chosen, by time.
 
+use std::ops::Range;
+
 use anyhow::{Result, bail};
 use glasshouse::records::{Record, record};
 use glasshouse::{Clock as _, Cursor, Entry, Order, Query, Stored, StoredExtension, SystemClock};
@@ -69,6 +71,40 @@ pub(super) fn find<T: Record>(chosen: &Chosen, query: &Query) -> Result<(Vec<Fou
     }
     found.truncate(chosen.limit);
     Ok((found, missing))
+}
+
+/// Records of an extension with certain sequence numbers.
+pub(super) struct Among<'a> {
+    pub(super) extension: &'a StoredExtension,
+    pub(super) sequences: Range<u64>,
+    pub(super) query: &'a Query,
+    pub(super) limit: usize,
+}
+
+/// Shows the newest of them that the query asks for, in its order, or else with the newest last, below a head that gets their number;
+/// nothing at all if there are none.
+pub(super) fn show_among<T: Record + Shown>(
+    among: &Among<'_>,
+    head: impl FnOnce(usize) -> std::io::Result<()>,
+    format: Format,
+) -> Result<()> {
+    let Among { extension, sequences, query, limit } = among;
+    let records = extension.records::<T>();
+    let mut found = records.reader().search_among(sequences.clone(), extension.id(), query, *limit);
+    if query.given_order().is_none() {
+        found.reverse();
+    }
+    if found.is_empty() {
+        return Ok(());
+    }
+    head(found.len())?;
+    let printer = Printer::new(format, &[]);
+    for entry in &found {
+        if let Some(record) = record::<T>(entry) {
+            printer.print(extension.id(), || records.cursor(entry.sequence()), &record)?;
+        }
+    }
+    Ok(())
 }
 
 /// Shows a record with those before and after it.

@@ -32,6 +32,7 @@ mod manifest;
 mod nearest;
 mod network;
 mod operator;
+mod overlay;
 mod overrides;
 mod read;
 mod reference;
@@ -51,6 +52,7 @@ pub use manifest::{DEFAULT_VERSION, Manifest};
 pub use nearest::nearest;
 pub use network::InvalidNetworkAccess;
 pub use operator::OperatorConfig;
+pub use overlay::{Holding, LAYERS, Overlay, Override, OverrideError, TooManyLayers, read_overrides};
 pub use reference::{reference, reference_markdown};
 pub use resolve::{Layers, Resolved, ResolvedHost, Setting};
 

@@ -205,6 +205,7 @@ fn sum(own: &[String], added: &[String], operator: &Entry, manifest: &Entry) -> 
 fn order(a: &Value, b: &Value) -> std::cmp::Ordering {
     match (a, b) {
         (Value::Integer(a), Value::Integer(b)) | (Value::Size(a), Value::Size(b)) => a.cmp(b),
+        (Value::Number(a), Value::Number(b)) => a.total_cmp(b),
         (Value::Duration(a), Value::Duration(b)) => a.cmp(b),
         (Value::Switch(a), Value::Switch(b)) => a.cmp(b),
         (Value::Metering(a), Value::Metering(b)) => a.cmp(b),

@@ -83,6 +83,11 @@ fn a_manifest_may_lower_a_budget_and_never_raise_it() {
     );
     check(&asks("4s"), &layers(DEFAULTS, &[], &[]), key, "4s; glasshouse.toml line 2 (defaults)");
     assert_eq!(resolve(&asks("10s"), &layers(DEFAULTS, &[], &[])).settings.budget.deadline.as_secs(), 4);
+
+    let key = "debugging.profiling_overhead_limit";
+    check(&format!("{key} = 2.5"), &Layers::default(), key, "2.5; manifest line 2");
+    let more = "5.0; built-in; manifest asked 7.5, capped by the built-in limit";
+    check(&format!("{key} = 7.5"), &Layers::default(), key, more);
 }
 
 #[test]

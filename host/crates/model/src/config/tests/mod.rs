@@ -2,6 +2,7 @@
 
 mod grants;
 mod layers;
+mod overlay;
 mod overrides;
 mod parsing;
 
