@@ -20,3 +20,4 @@ mod neighbours;
 mod permissions;
 mod standing;
 mod telemetry;
+mod tracing_code;
