@@ -19,9 +19,20 @@ struct Options {
     skipped: Vec<Ident>,
     skips_all: Option<()>,
     fields: Option<TokenStream>,
-    /// Whether the result is recorded, and in which form where that is said.
-    result: Option<Option<Form>>,
-    error: Option<Option<Form>>,
+    result: Option<Asked>,
+    error: Option<Asked>,
+}
+
+/// That a result or an error is recorded, and in which form where that is said.
+#[derive(Clone, Copy)]
+struct Asked {
+    form: Option<Form>,
+}
+
+impl Asked {
+    fn parse(option: &Ident, input: ParseStream<'_>) -> Result<Self> {
+        Ok(Self { form: Form::parse(option, input)? })
+    }
 }
 
 impl Parse for Options {
@@ -63,8 +74,8 @@ impl Options {
                 syn::parenthesized!(inside in input);
                 once(&mut self.fields, &option, inside.parse()?)
             }
-            "ret" => once(&mut self.result, &option, Form::parse(&option, input)?),
-            "err" => once(&mut self.error, &option, Form::parse(&option, input)?),
+            "ret" => once(&mut self.result, &option, Asked::parse(&option, input)?),
+            "err" => once(&mut self.error, &option, Asked::parse(&option, input)?),
             _ => Err(Error::new(option.span(), NO_OPTION)),
         }
     }
@@ -86,18 +97,18 @@ pub(crate) fn instrument(
     arguments: TokenStream,
     item: TokenStream,
 ) -> std::result::Result<TokenStream, (TokenStream, Error)> {
-    let expanded = function(item.clone())
+    let expanded = function(&item)
         .and_then(|function| Ok((syn::parse2::<Options>(arguments)?, function)))
         .and_then(|(options, function)| expand(&options, function));
     expanded.map_err(|error| (item, error))
 }
 
-fn function(item: TokenStream) -> Result<ItemFn> {
+fn function(item: &TokenStream) -> Result<ItemFn> {
     syn::parse2(item.clone()).map_err(|error| {
         // A syntax error inside of a function is told as it is.
         let is_other = syn::parse2::<Item>(item.clone()).is_ok() || syn::parse2::<TraitItemFn>(item.clone()).is_ok();
         let message = "#[instrument] stands on a function or a method with a body";
-        if is_other { Error::new_spanned(&item, message) } else { error }
+        if is_other { Error::new_spanned(item, message) } else { error }
     })
 }
 
@@ -117,10 +128,8 @@ fn expand(options: &Options, mut function: ItemFn) -> Result<TokenStream> {
     let arguments = arguments(options, &function)?;
     let user = options.fields.iter();
     let fields = quote! { #(#arguments,)* #(#user)* };
-    let level = match &options.level {
-        Some(level) => quote! { ::core::option::Option::Some(#level) },
-        None => quote! { ::core::option::Option::None },
-    };
+    let level = options.level.as_ref().map(|level| quote! { ::core::option::Option::Some(#level) });
+    let level = level.unwrap_or_else(|| quote! { ::core::option::Option::None });
     let kind = options.kind.clone().unwrap_or_else(|| quote! { ::glasshouse_sdk::SpanKind::Internal });
     let named = || LitStr::new(&signature.ident.unraw().to_string(), signature.ident.span());
     let name = options.name.clone().unwrap_or_else(named);
@@ -171,58 +180,40 @@ fn arguments(options: &Options, function: &ItemFn) -> Result<Vec<TokenStream>> {
 fn rest(options: &Options, function: &ItemFn, span: &Ident) -> Result<TokenStream> {
     let statements = &function.block.stmts;
     let (result, error) = (options.result, options.error);
-    let asked = match (result, error) {
-        (None, None) => return Ok(quote! { #(#statements)* }),
-        (_, Some(_)) => "err",
-        (Some(_), None) => "ret",
-    };
+    if result.is_none() && error.is_none() {
+        return Ok(quote! { #(#statements)* });
+    }
     let ReturnType::Type(_, output) = &function.sig.output else {
-        let message = format!(
-            "`{asked}` needs a function that returns {}",
-            if asked == "err" { "a `Result`" } else { "something" }
-        );
+        let message = match error {
+            Some(_) => "`err` needs a function that returns a `Result`",
+            None => "`ret` needs a function that returns something",
+        };
         return Err(Error::new_spanned(&function.sig.ident, message));
     };
     // `impl Trait` cannot be written of a closure; what it gives is found out without.
-    let written = if mentions_impl(output.to_token_stream()) {
-        TokenStream::new()
-    } else {
-        quote! { -> #output }
-    };
-    let (given, good, bad) = (
-        Ident::new("given", Span::mixed_site()),
-        Ident::new("good", Span::mixed_site()),
-        Ident::new("bad", Span::mixed_site()),
-    );
+    let written = (!mentions_impl(output.to_token_stream())).then(|| quote! { -> #output });
+    let [given, good, bad] = ["given", "good", "bad"].map(|name| Ident::new(name, Span::mixed_site()));
     let called = quote_spanned! { at(function.block.span()) =>
         let #given = ::glasshouse_sdk::__private::call(move || #written { #(#statements)* });
     };
-    let record = |form: Option<Form>, ty: Option<&Type>, place: &Ident| {
-        let form = form.unwrap_or_else(|| ty.map_or(Form::Debug, Form::of));
-        let place = quote! { #place };
-        let value = form.value(at(output.span()), &place);
+    let record = |asked: Asked, ty: Option<&Type>, place: &Ident| {
+        let form = asked.form.unwrap_or_else(|| ty.map_or(Form::Debug, Form::of));
+        let value = form.value(at(output.span()), &quote! { #place });
         quote_spanned! { at(output.span()) => #span.set("return", #value); }
     };
-    let told = if let Some(form) = error {
-        let message = if form == Some(Form::Debug) {
-            quote! { "{:?}" }
-        } else {
-            quote! { "{}" }
-        };
-        let good_arm = result.map(|form| record(form, options::ok_type(output), &good));
-        let unused = if good_arm.is_some() {
-            quote! { #good }
-        } else {
-            quote! { _ }
-        };
-        quote_spanned! { at(output.span()) =>
-            match &#given {
-                ::core::result::Result::Ok(#unused) => { #good_arm }
-                ::core::result::Result::Err(#bad) => #span.fail(#bad, &::std::format!(#message, #bad)),
+    let told = match (error, result) {
+        (Some(error), result) => {
+            let message = if error.form == Some(Form::Debug) { "{:?}" } else { "{}" };
+            let told = result.map(|asked| record(asked, options::ok_type(output), &good));
+            quote_spanned! { at(output.span()) =>
+                match &#given {
+                    ::core::result::Result::Ok(#good) => { let _ = #good; #told }
+                    ::core::result::Result::Err(#bad) => #span.fail(#bad, &::std::format!(#message, #bad)),
+                }
             }
         }
-    } else {
-        record(result.flatten(), Some(&**output), &given)
+        (None, Some(asked)) => record(asked, Some(&**output), &given),
+        (None, None) => TokenStream::new(),
     };
     Ok(quote! {
         #called

@@ -1,7 +1,7 @@
 //! The derive macro `Tracked`: setters that tell of changes, and what the guard compares.
 
 use proc_macro2::{Span, TokenStream};
-use quote::{format_ident, quote};
+use quote::{format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::parse::ParseStream;
 use syn::spanned::Spanned;
@@ -44,7 +44,8 @@ pub(crate) fn tracked(item: TokenStream) -> Result<TokenStream> {
         quote! { ::glasshouse_sdk::__private::TrackedField { message: #message, old: #old, new: #new } }
     });
     let each = fields.iter().map(|Field { ident, form, .. }| {
-        let value = form.value(at(ident.span()), &quote! { self.#ident });
+        // What is wrong with the type of a field is told of the field.
+        let value = form.value(at(ident.span()), &quote_spanned! { ident.span() => self.#ident });
         quote! { each(#value); }
     });
     let setters = fields.iter().enumerate().map(|(index, field)| setter(&level, index, field));
