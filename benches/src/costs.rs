@@ -56,6 +56,8 @@ const COSTS: &[Cost] = &[
     ("span", "span with 2 fields", Failed, 8.0),
     ("span", "span with 2 fields", Stored, 12.0),
     ("span", "span with 2 fields", OnDisk, 13.0),
+    ("instrument", "instrumented function of 2 arguments", Off, 0.2),
+    ("instrument", "instrumented function of 2 arguments", BelowLevel, 0.2),
     ("error", "handled error", Off, 0.3),
     ("error", "handled error, put into its group", Stored, 20.0),
     ("error", "handled error, put into its group", OnDisk, 26.0),

@@ -90,11 +90,22 @@ pub fn is_stored(kind: Kind) -> bool {
     has(kind as u32)
 }
 
+/// Whether the host stores records of this kind, and, if a level is given, logs of that level.
+#[inline]
+pub(crate) fn are_stored(kind: Kind, level: Option<Level>) -> bool {
+    has_all(1 << kind as u32 | level.map_or(0, |level| 1 << level as u32))
+}
+
 #[inline]
 fn has(bit: u32) -> bool {
+    has_all(1 << bit)
+}
+
+#[inline]
+fn has_all(bits: u32) -> bool {
     let stored = STORED.get();
     let stored = if stored == Stored::UNKNOWN { ask() } else { stored };
-    stored.0 & (1 << bit) != 0
+    stored.0 & bits == bits
 }
 
 #[cold]

@@ -28,6 +28,7 @@
 //!   [`Recovery`].
 //! - Metrics: [`counter`], [`gauge`], [`histogram`]; [`metrics`]: usual ones, and collectors. Spans: [`span!`], [`in_span`], [`Span`]. Alerts: [`alert`].
 //!   Errors: [`record_error`], [`record_exception`], [`ErrorReport`].
+//! - Tracing of code: [`instrument`] for functions, [`watch!`] for blocks, [`Tracked`] for structs, [`ReportProgress`] for iterators.
 //! - [`enabled`], [`is_stored`]: whether the host stores what is dear to find out.
 //! - [`batch`]: logs gathered, for an extension that writes very many. [`context`]: whose work this is. [`events`]: work passed on to other extensions.
 //! - `testing`, on native targets: run an extension in a unit test and look at what it recorded.
@@ -42,6 +43,7 @@ mod alert;
 mod backend;
 pub mod batch;
 mod bridge;
+mod code;
 pub mod context;
 mod error;
 pub mod events;
@@ -59,8 +61,11 @@ pub mod testing;
 mod value;
 
 pub use alert::{Alert, alert};
+pub use code::{Progress, ReportProgress, Tracked, Tracking};
 pub use error::{ErrorReport, record_error, record_exception};
 pub use gate::{Kind, enabled, is_stored};
+#[doc(hidden)]
+pub use glasshouse_sdk_macros::Tracked;
 /// Makes an inherent `impl` block into the extension of its crate.
 ///
 /// It stands before `impl Type { … }`, once in a crate. In the block,
@@ -117,6 +122,45 @@ pub use gate::{Kind, enabled, is_stored};
 /// }
 /// ```
 pub use glasshouse_sdk_macros::extension;
+/// Makes each call of a function or a method a span of its name, with its arguments as fields.
+///
+/// Numbers, booleans, `str` and `String` are recorded as they are, other arguments by their `Debug` form; not recorded are `self`,
+/// arguments whose name starts with an underscore, and patterns. Beside them the span has `call.depth` (1 for a function that
+/// no other instrumented one has called), `code.file.path` and `code.line.number`, and, as every span, its time and cost. What may follow in parentheses, in
+/// any order:
+///
+/// - `"name"` or `name = "name"`: the span's name.
+/// - `skip(argument, …)`, `skip_all`: arguments that are not recorded.
+/// - `fields(key = value, …)`: further fields, in the syntax of [`span!`], of the arguments and of what is in scope where the function stands.
+/// - `ret`: what the function returns, as the field `return`: as it is, by its `Debug` form, or as `ret(?)` and `ret(%)` say.
+/// - `err`: if the function returns an `Err`, the span is marked as failed, with the error's `Display` form (`err(?)`: its `Debug`
+///   form) as the reason and its type as the field `error.type`; `ret` then records what is in an `Ok`.
+/// - `kind = Client`: a [`SpanKind`].
+/// - `level = Trace`: that there is a span only where logs of that [`Level`] are stored, too.
+///
+/// Where there is no span, a call costs a look at a flag: no argument is formatted, and nothing is sent. If the function traps
+/// or panics, the host ends its span as unfinished, below the one in which it lies.
+///
+/// Secrets are replaced by the names of fields, as everywhere: an argument `password` does not come out. What a function returns has no such name:
+/// do not ask for `ret` of one that gives secrets.
+///
+/// ```
+/// use glasshouse_sdk::instrument;
+///
+/// #[instrument(skip(password), fields(len = password.len()), err)]
+/// fn log_in(user: &str, password: &str) -> Result<u64, std::num::ParseIntError> {
+///     user.parse()
+/// }
+/// # assert!(log_in("ada", "hunter2").is_err());
+/// ```
+///
+/// Async functions are refused:
+///
+/// ```compile_fail
+/// #[glasshouse_sdk::instrument]
+/// async fn fetch() {}
+/// ```
+pub use glasshouse_sdk_macros::instrument;
 pub use glasshouse_wire::{Field, Instrument, Level, Severity, Value};
 pub use handler::{Error, FromPayload, IntoPayload, Payload};
 pub use health::{Check, Status};
@@ -133,6 +177,7 @@ pub mod __private {
     pub use crate::bindings;
     #[cfg(target_family = "wasm")]
     pub use crate::bindings::export_extension;
+    pub use crate::code::{CodeSpan, TrackedField, TrackedPlan, call, depth, is_traced, tell_change};
     pub use crate::handler::{argument, outcome, reply};
     #[cfg(target_family = "wasm")]
     pub use crate::lifecycle::Exports;

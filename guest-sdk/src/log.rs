@@ -132,6 +132,13 @@ macro_rules! __fields {
     (@collect $then:tt [$($fields:tt)*] % $key:ident $(, $($rest:tt)*)?) => {
         $crate::__fields!(@collect $then [$($fields)* (stringify!($key), $crate::Value::Text(&::std::format!("{}", $key))),] $($($rest)*)?)
     };
+    // Where there is no message, a name alone is a field.
+    (@collect (code $($then:tt)*) [$($fields:tt)*] $key:ident $(, $($rest:tt)*)?) => {
+        $crate::__fields!(@collect (code $($then)*) [$($fields)* (stringify!($key), $crate::ToValue::to_value(&$key)),] $($($rest)*)?)
+    };
+    (@collect (code $($then:tt)*) $fields:tt $($other:tt)*) => {
+        ::std::compile_error!("what is recorded is written as name, ?debug, %display, key = value, key = ?debug or key = %display")
+    };
     // What is no field is an argument of the message; only logs have one.
     (@collect (log $level:ident $target:tt [$($message:tt)*]) [$($fields:tt)*] $argument:expr $(, $($rest:tt)*)?) => {
         $crate::__fields!(@collect (log $level $target [$($message)*, $argument]) [$($fields)*] $($($rest)*)?)
@@ -163,6 +170,28 @@ macro_rules! __fields {
             $crate::__private::no_span()
         }
     };
+    (@then (code start ($level:expr) $kind:expr, $name:expr) [$(($key:expr, $value:expr),)*]) => {
+        if $crate::__private::is_traced($level) {
+            $crate::__private::CodeSpan::start($name, $kind, &[
+                $($crate::Field { name: $key, value: $value },)*
+                $crate::Field { name: "call.depth", value: $crate::__private::depth() },
+                $crate::Field { name: "code.file.path", value: $crate::Value::Text(::std::file!()) },
+                $crate::Field { name: "code.line.number", value: $crate::Value::Integer(::std::line!() as i64) },
+            ])
+        } else {
+            $crate::__private::CodeSpan::off()
+        }
+    };
+    (@then (code watch ($level:expr) $name:expr, $block:block) [$(($key:expr, $value:expr),)*]) => {{
+        let span = $crate::__fields!(
+            @then (code start ($level) $crate::SpanKind::Internal, $name) [$((::std::concat!("before.", $key), $value),)*]
+        );
+        let given = $block;
+        if span.is_on() {
+            $(span.set(::std::concat!("after.", $key), $value);)*
+        }
+        given
+    }};
 }
 
 #[doc(hidden)]

@@ -21,3 +21,4 @@ mod permissions;
 mod sampling;
 mod standing;
 mod telemetry;
+mod tracing_code;

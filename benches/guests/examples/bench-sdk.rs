@@ -7,7 +7,9 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use glasshouse_sdk::batch::{self, LogTime};
-use glasshouse_sdk::{ApiRequest, Meter, Severity, alert, counter, debug, extension, info, record_error, span};
+use glasshouse_sdk::{
+    ApiRequest, Meter, Severity, alert, counter, debug, extension, info, instrument, record_error, span,
+};
 use visit::{Visit, visit};
 
 /// The extension.
@@ -50,6 +52,14 @@ impl Bench {
     fn span(&mut self, times: u32) {
         for index in 0..times {
             let _span = span!("work", path = black_box("/index.html"), index = black_box(index));
+        }
+    }
+
+    /// Calls a function that is traced at debug.
+    #[event]
+    fn instrument(&mut self, times: u32) {
+        for index in 0..times {
+            black_box(serve(black_box("/index.html"), black_box(index)));
         }
     }
 
@@ -136,6 +146,13 @@ impl Bench {
     /// Does nothing.
     #[event]
     fn empty(&mut self) {}
+}
+
+/// Does next to nothing, so that it is the tracing that counts.
+#[inline(never)]
+#[instrument(level = Debug)]
+fn serve(path: &str, index: u32) -> usize {
+    path.len() + index as usize
 }
 
 /// Work that no compiler sees through.

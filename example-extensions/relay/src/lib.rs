@@ -5,7 +5,9 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use glasshouse_sdk::events::{self, CallError, PublishError};
-use glasshouse_sdk::{Error, Payload, SpanKind, counter, debug, extension, info, record_exception, span, warning};
+use glasshouse_sdk::{
+    Error, Payload, SpanKind, counter, debug, extension, info, instrument, record_exception, span, warning,
+};
 use serde::{Deserialize, Serialize};
 
 /// The longest wait for a busy renderer, whatever it hints at.
@@ -160,8 +162,8 @@ fn answer(renderer: &str, error: CallError) -> Error {
 }
 
 /// Publishes an announcement. The page is rendered all the same where that fails, so it is reported and left at that.
+#[instrument(kind = Producer, skip(announcement))]
 fn publish(topic: &str, announcement: &Announcement) -> Option<String> {
-    let _span = span!(kind: SpanKind::Producer, "publish", topic = topic);
     match events::publish(topic, announcement) {
         Ok(id) => Some(id),
         Err(PublishError::Full(subscribers)) => {

@@ -1,9 +1,12 @@
-//! The `#[extension]` attribute of `glasshouse-sdk`, which documents it.
+//! The macros of `glasshouse-sdk` that are written in Rust, which documents them.
 
 mod expand;
+mod instrument;
+mod options;
 mod parse;
 #[cfg(test)]
 mod tests;
+mod tracked;
 
 use proc_macro::TokenStream;
 
@@ -17,4 +20,22 @@ pub fn extension(arguments: TokenStream, item: TokenStream) -> TokenStream {
             block.into()
         }
     }
+}
+
+/// Makes each call of a function a span; see `glasshouse_sdk::instrument`.
+#[proc_macro_attribute]
+pub fn instrument(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    match instrument::instrument(arguments.into(), item.into()) {
+        Ok(expanded) => expanded.into(),
+        Err((mut function, error)) => {
+            function.extend(error.into_compile_error());
+            function.into()
+        }
+    }
+}
+
+/// Tells of changes of a struct's fields; see `glasshouse_sdk::Tracked`.
+#[proc_macro_derive(Tracked, attributes(tracked))]
+pub fn tracked(item: TokenStream) -> TokenStream {
+    tracked::tracked(item.into()).unwrap_or_else(syn::Error::into_compile_error).into()
 }

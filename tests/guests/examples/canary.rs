@@ -5,8 +5,9 @@ use std::io::Write as _;
 
 use glasshouse_sdk::batch::{self, LogTime};
 use glasshouse_sdk::{
-    Check, Error, ErrorReport, Field, Payload, Severity, Span, SpanKind, Value, alert, context, counter, events,
-    extension, gauge, histogram, info, record_error, record_exception, span, warning,
+    Check, Error, ErrorReport, Field, Payload, ReportProgress, Severity, Span, SpanKind, Tracked, Value, alert,
+    context, counter, events, extension, gauge, histogram, info, instrument, record_error, record_exception, span,
+    warning, watch,
 };
 use serde::Deserialize;
 
@@ -63,6 +64,7 @@ impl Canary {
                 Some(("metric", _)) => in_metrics(&seed.place, text),
                 Some(("error" | "alert", _)) => in_reports(&seed.place, text),
                 Some(("span", _)) => in_spans(&seed.place, text),
+                Some(("code", _)) => in_code(&seed.place, text),
                 Some(("scope", _)) => in_scopes(&seed.place, text),
                 Some(("wire", _)) => on_the_wire(&seed.place, text),
                 _ => self.elsewhere(&seed.place, text),
@@ -220,6 +222,51 @@ fn in_spans(place: &str, text: &str) -> bool {
         _ => return false,
     }
     true
+}
+
+/// Has code that traces itself deal with a text.
+fn in_code(place: &str, text: &str) -> bool {
+    let mut traced = Traced { note: String::new(), token: String::new() };
+    match place {
+        "code-argument" => drop(tell(text, Some(text), "")),
+        "code-secret-argument" => drop(tell("", None, text)),
+        "code-result" => drop(give(text)),
+        "code-error" => drop(refuse(text)),
+        "code-state" => watch!("block", [text, debug = ?text], {}),
+        "code-secret-state" => watch!("block", [password = text], {}),
+        "code-change" => {
+            traced.set_note(text.to_owned());
+            traced.track().note.clear();
+        }
+        "code-secret-change" => {
+            traced.set_token(text.to_owned());
+            traced.track().token.clear();
+        }
+        "code-progress" => std::iter::once(()).progress(text).for_each(drop),
+        _ => return false,
+    }
+    true
+}
+
+#[derive(Tracked)]
+struct Traced {
+    note: String,
+    token: String,
+}
+
+#[instrument(fields(display = %note))]
+fn tell(note: &str, debug: Option<&str>, password: &str) -> usize {
+    note.len() + debug.map_or(0, str::len) + password.len()
+}
+
+#[instrument(skip_all, ret)]
+fn give(text: &str) -> String {
+    text.to_owned()
+}
+
+#[instrument(skip_all, err)]
+fn refuse(text: &str) -> Result<(), String> {
+    Err(text.to_owned())
 }
 
 fn in_scopes(place: &str, text: &str) -> bool {
