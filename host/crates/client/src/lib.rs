@@ -17,7 +17,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
-use api::{Assignments, Budgets, Changes, ErrorGroup, Manager, Problem, ROOT, Released, Resolve, SOCKET, Settings};
+use api::{
+    Alert, Assignments, Budgets, Changes, ErrorGroup, Manager, Problem, ROOT, Released, Resolve, ResolveAlert, SOCKET,
+    Settings,
+};
 
 /// How long a host may take to answer: longer than it takes itself before it says that it takes too long.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -125,6 +128,17 @@ impl Client {
     /// Notes that the error of a group is mended.
     pub async fn resolve(&self, extension: &str, group: &str, said: &Resolve) -> Result<ErrorGroup, ClientError> {
         let path = format!("errors/{}/{}/resolve", escape(extension), escape(group));
+        self.ask(Method::POST, &path, Some(json(said)?)).await
+    }
+
+    /// The alerts of an extension, its own and the host's about it: those that fire first.
+    pub async fn alerts(&self, extension: &str) -> Result<Vec<Alert>, ClientError> {
+        self.ask(Method::GET, &format!("alerts/{}", escape(extension)), None).await
+    }
+
+    /// Notes that an alert is over.
+    pub async fn resolve_alert(&self, extension: &str, alert: &str, said: &ResolveAlert) -> Result<Alert, ClientError> {
+        let path = format!("alerts/{}/{}/resolve", escape(extension), escape(alert));
         self.ask(Method::POST, &path, Some(json(said)?)).await
     }
 

@@ -9,7 +9,9 @@ use std::pin::Pin;
 pub use glasshouse_client::api;
 pub use socket::ControlSocket;
 
-use api::{Assignments, Budgets, Changes, ErrorGroup, Manager, Problem, Released, Resolve, Settings};
+use api::{
+    Alert, Assignments, Budgets, Changes, ErrorGroup, Manager, Problem, Released, Resolve, ResolveAlert, Settings,
+};
 
 /// What comes of a command that waits for the extension.
 pub type Pending<'a, T> = Pin<Box<dyn Future<Output = Result<T, Problem>> + Send + 'a>>;
@@ -53,6 +55,10 @@ pub trait Control: Send + Sync + 'static {
     fn error_groups(&self, extension: &str) -> Result<Vec<ErrorGroup>, Problem>;
     /// Notes that the error of a group is mended.
     fn resolve(&self, extension: &str, group: &str, said: &Resolve, by: &str) -> Result<ErrorGroup, Problem>;
+    /// Its alerts, those that fire first.
+    fn alerts(&self, extension: &str) -> Result<Vec<Alert>, Problem>;
+    /// Notes that an alert is over.
+    fn resolve_alert(&self, extension: &str, alert: &str, said: &ResolveAlert, by: &str) -> Result<Alert, Problem>;
     /// Ends its quarantine, throttling or warning.
     fn release<'a>(&'a self, extension: &'a str, by: &'a str) -> Pending<'a, Released>;
 }

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use bytes::Bytes;
-use glasshouse_client::api::{Assignments, Problem, ROOT, Resolve, code};
+use glasshouse_client::api::{Assignments, Problem, ROOT, Resolve, ResolveAlert, code};
 use serde::de::DeserializeOwned;
 
 use crate::{Control, Keys};
@@ -79,7 +79,9 @@ pub(crate) fn router(control: Arc<dyn Control>) -> Router {
         .route("/budgets/{id}", get(budgets).patch(set_budgets))
         .route("/budgets/{id}/release", post(release))
         .route("/errors/{id}/groups", get(error_groups))
-        .route("/errors/{id}/{group}/resolve", post(resolve));
+        .route("/errors/{id}/{group}/resolve", post(resolve))
+        .route("/alerts/{id}", get(alerts))
+        .route("/alerts/{id}/{alert}/resolve", post(resolve_alert));
     Router::new()
         .nest(ROOT, paths)
         .fallback(not_found)
@@ -145,6 +147,23 @@ async fn resolve(
     answer(control.resolve(&id, &group, &said, &peer.0))
 }
 
+async fn alerts(State(control): Host, Id(id): Id) -> Response {
+    answer(control.alerts(&id))
+}
+
+async fn resolve_alert(
+    State(control): Host,
+    Member(id, alert): Member,
+    Extension(peer): Extension<Peer>,
+    body: Body,
+) -> Response {
+    let said = match parse::<ResolveAlert>(body, "{\"note\": \"the disk was full\"}").await {
+        Ok(said) => said,
+        Err(problem) => return refused(problem),
+    };
+    answer(control.resolve_alert(&id, &alert, &said, &peer.0))
+}
+
 async fn assign(
     State(control): Host,
     Id(id): Id,
@@ -181,8 +200,9 @@ async fn read(body: Body) -> Result<Bytes, Problem> {
 
 async fn not_found(uri: Uri) -> Response {
     let path: String = uri.path().chars().take(100).collect();
-    let detail =
-        format!("there is nothing at {path}; the paths start with {ROOT}/managers, {ROOT}/budgets and {ROOT}/errors");
+    let detail = format!(
+        "there is nothing at {path}; the paths start with {ROOT}/managers, {ROOT}/budgets, {ROOT}/errors and {ROOT}/alerts"
+    );
     refused(Problem::new(404, code::NOT_FOUND, "No such path", detail))
 }
 

@@ -36,8 +36,15 @@ Examples:
 The extension itself runs on; its calls are still metered, and what the host says of it is still stored.";
 
 /// Problems that whoever typed the command can mend by another command line.
-const MISTAKES: [&str; 5] =
-    [code::UNKNOWN_EXTENSION, code::UNKNOWN_GROUP, code::INVALID_SETTING, code::INVALID_BODY, code::NOT_LIVE];
+const MISTAKES: [&str; 7] = [
+    code::UNKNOWN_EXTENSION,
+    code::UNKNOWN_GROUP,
+    code::UNKNOWN_ALERT,
+    code::NOT_FIRING,
+    code::INVALID_SETTING,
+    code::INVALID_BODY,
+    code::NOT_LIVE,
+];
 
 /// Show what a running host's extensions use of their budgets, change budgets, end a quarantine
 #[derive(Args, Debug)]
