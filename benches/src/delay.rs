@@ -20,6 +20,8 @@ const TIMES: u32 = 120_000;
 const GAP: Duration = Duration::from_micros(20);
 /// Bytes on the disk that the ring has: its oldest files go all the while.
 const RING_BYTES: u64 = 4 << 20;
+/// Bytes on the disk that the other ring has: more than is written, so that what was sealed can be counted at the end.
+const OTHER_RING_BYTES: u64 = 4 << 30;
 /// Another extension writes so many logs at a time, some megabytes, and then waits for so long: all in all more than the
 /// 64 MiB a second that the keeper seals.
 const BURST: u32 = 20_000;
@@ -60,7 +62,10 @@ fn busy_keeper() -> Result<(Vec<f64>, usize)> {
     let folder = TempDir::new()?;
     let settings = DepotSettings { cleanup_interval: CLEANUP, sync_interval: SYNC, ..DepotSettings::default() };
     let depot = depot(folder.path(), &settings)?;
-    let recorder = store(&depot, "other", &Settings::default())?.recorder();
+    let mut other = Settings::default();
+    other.retention.signals[Signal::Log as usize].bytes = OTHER_RING_BYTES;
+    other.retention.bytes = OTHER_RING_BYTES;
+    let recorder = store(&depot, "other", &other)?.recorder();
     let done = AtomicBool::new(false);
     let samples = std::thread::scope(|scope| {
         scope.spawn(|| {

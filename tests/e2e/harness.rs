@@ -213,7 +213,7 @@ fn value(value: Value<'_>) -> String {
 }
 
 /// Calls `see` with each stored record of a signal, oldest first.
-fn each<T>(extension: &Extension, signal: Signal, see: impl Fn(Envelope, Body<'_>) -> Option<T>) -> Vec<T> {
+pub(crate) fn each<T>(extension: &Extension, signal: Signal, see: impl Fn(Envelope, Body<'_>) -> Option<T>) -> Vec<T> {
     let entries = extension.reader(signal).all();
     let seen =
         |entry: &glasshouse_telemetry::Entry| see(entry.envelope(), entry.body().expect("what is stored can be read"));

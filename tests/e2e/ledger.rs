@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use glasshouse_model::invocation::{Cost, HostUse, Transfer};
 use glasshouse_model::settings::FileAccess;
-use glasshouse_model::{FailureKind, HostFunction, Origin, Outcome, Signal, SpanCost};
+use glasshouse_model::{FailureKind, HostFunction, Origin, Outcome, Signal, SpanCost, SpanId};
 use glasshouse_runtime::{Extension, SystemClock};
 use glasshouse_telemetry::Body;
 use serde_json::json;
 
-use crate::harness::{House, LONG, ask, beside, fail, invocations, samples};
+use crate::harness::{House, LONG, ask, beside, each, fail, invocations, samples};
 
 const MILLISECOND: u64 = 1_000_000;
 
@@ -187,7 +187,9 @@ async fn a_spans_own_cost_and_that_of_its_inner_spans_are_its_total() {
         let [outer, first, within, second] =
             ["outer", "first", "within", "second"].map(|name| span_of(&extension, name));
         assert_eq!(outer.1, first.0.with(second.0), "what inner spans took");
-        assert_eq!(first.1, within.0);
+        let id = span_id(&extension, "first");
+        let by_the_host = host_spans(&extension).into_iter().filter(|span| span.parent == id);
+        assert_eq!(first.1, by_the_host.fold(within.0, |sum, span| sum.with(span.cost)), "the host's among them");
         assert_eq!((within.1, second.1), (SpanCost::default(), SpanCost::default()));
         for (total, children) in [outer, first, within, second] {
             let own = total.without(children);
@@ -205,6 +207,75 @@ async fn a_spans_own_cost_and_that_of_its_inner_spans_are_its_total() {
         fuel.push([outer, first, within, second].map(|(total, _)| total.fuel));
     }
     assert_eq!(fuel[0], fuel[1], "the same work burns the same fuel in each span");
+}
+
+/// A span that the host made of a call of one of its functions.
+struct HostSpan {
+    name: String,
+    parent: SpanId,
+    start: i64,
+    end: i64,
+    cost: SpanCost,
+}
+
+fn host_spans(extension: &Extension) -> Vec<HostSpan> {
+    each(extension, Signal::Span, |envelope, body| match body {
+        Body::Span(span) if envelope.origin == Origin::Host => {
+            let (name, parent, cost) = (span.name.to_owned(), span.parent, span.total);
+            Some(HostSpan { name, parent, start: span.start.0, end: envelope.time.0, cost })
+        }
+        _ => None,
+    })
+}
+
+/// The id of the guest's span with a name.
+fn span_id(extension: &Extension, name: &str) -> SpanId {
+    let ids = each(extension, Signal::Span, |envelope, body| match body {
+        Body::Span(span) if span.name == name => envelope.context.map(|context| context.span_id),
+        _ => None,
+    });
+    ids.last().copied().unwrap_or_else(|| panic!("there is no span {name}"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_guest_does_with_files_and_waits_for_has_spans_of_the_host_where_it_did_so() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let house = living_house();
+    let extension = spender(&house, folder.path(), "").await;
+    ask(&extension, "nest", "\"/data\"").await;
+    let first = span_id(&extension, "first");
+    let spans = host_spans(&extension);
+    let names: Vec<_> = spans.iter().map(|span| span.name.as_str()).collect();
+    for (name, least) in [("wasi:io/poll", 5 * MILLISECOND), ("wasi:filesystem.open-at", 1)] {
+        let span = spans.iter().find(|span| span.name == name).unwrap_or_else(|| panic!("{name} in {names:?}"));
+        assert_eq!(span.parent, first, "{name} is in the innermost span around it");
+        assert!(span.cost.elapsed_nanos >= least && span.end - span.start == span.cost.elapsed_nanos as i64);
+        assert_eq!((span.cost.host_calls, span.cost.fuel), (1, None));
+    }
+    let nap = spans.iter().find(|span| span.name == "wasi:io/poll").expect("it was found before");
+    assert!(nap.cost.idle_nanos >= 5 * MILLISECOND, "what it waited is no work: {:?}", nap.cost);
+
+    let before = spans.len();
+    let files = json!({"folder": "/data", "write": 10, "append": 10, "read": 5}).to_string();
+    ask(&extension, "files", files).await;
+    let own = each(&extension, Signal::Invocation, |envelope, _| envelope.context.map(|context| context.span_id));
+    let call = own.last().copied().expect("the call is stored");
+    let spans = host_spans(&extension).split_off(before);
+    assert!(spans.len() >= 4 && spans.iter().all(|span| span.parent == call), "without spans of its own: its call");
+    assert!(spans.is_sorted_by_key(|span| span.start));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_guest_does_with_files_has_no_spans_while_tracing_is_off() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let house = living_house();
+    let extension = spender(&house, folder.path(), "").await;
+    let mut settings = (*extension.settings()).clone();
+    settings.debugging.tracing_enabled = false;
+    extension.apply(settings, "test").expect("it can change at any time");
+    ask(&extension, "nest", "\"/data\"").await;
+    assert!(host_spans(&extension).is_empty());
+    assert!(last(&extension, "handle:nest").0.transfer.written_bytes > 0, "it wrote all the same");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

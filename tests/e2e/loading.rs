@@ -124,8 +124,8 @@ async fn the_second_start_compiles_nothing_and_a_damaged_artefact_is_compiled_an
         assert!(compiled(&cache).await);
         assert!(!compiled(&cache).await);
     }
-    fs::remove_file(artefact.with_extension("digest")).expect("the digest stands beside it");
-    assert!(compiled(&cache).await, "without its digest nothing is trusted");
+    fs::remove_file(artefact.with_extension("sum")).expect("the checksum stands beside it");
+    assert!(compiled(&cache).await, "without its checksum nothing is trusted");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

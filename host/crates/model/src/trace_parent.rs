@@ -43,7 +43,7 @@ impl FromStr for TraceParent {
         let ends = match version {
             0 => text.len() == BYTES,
             u8::MAX => false,
-            _ => text.len() == BYTES || text[BYTES.min(text.len())..].starts_with('-'),
+            _ => matches!(text.as_bytes().get(BYTES), None | Some(b'-')),
         };
         let dashes = [2, 35, 52].iter().all(|at| text.as_bytes().get(*at) == Some(&b'-'));
         let trace_id: TraceId = part(3..35)?.parse().map_err(|_| InvalidTraceParent)?;
@@ -92,6 +92,7 @@ mod tests {
             "00_4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
             "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-+1",
             "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01more",
+            "01-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0¥-more",
         ] {
             assert_eq!(text.parse::<TraceParent>(), Err(InvalidTraceParent), "{text}");
         }

@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use glasshouse_model::invocation::{HostUse, Transfer};
 use glasshouse_model::{Clock, HostFunction};
 
+use crate::host_calls::{HostCall, HostCalls};
+
 /// Of so many calls of a function that does little one is timed.
 const ONE_IN: u64 = 64;
 /// The first calls of such a function, which are all timed, so that there is something to go by.
@@ -137,6 +139,8 @@ pub(crate) struct Imports {
     calls: u64,
     limit: u64,
     nanos: u64,
+    /// Those that get spans of their own.
+    pub(crate) each: HostCalls,
 }
 
 const _: () = assert!(HostFunction::COUNT <= u64::BITS as usize, "there is a bit for each function");
@@ -154,16 +158,17 @@ pub(crate) struct Entered {
 impl Imports {
     pub(crate) fn new(pulse: Arc<Pulse>, clock: Arc<dyn Clock>) -> Self {
         let used = Box::new([Used::default(); HostFunction::COUNT]);
-        Self { pulse, clock, used, touched: 0, calls: 0, limit: u64::MAX, nanos: 0 }
+        Self { pulse, clock, used, touched: 0, calls: 0, limit: u64::MAX, nanos: 0, each: HostCalls::default() }
     }
 
     pub(crate) fn pulse(&self) -> &Arc<Pulse> {
         &self.pulse
     }
 
-    /// Starts a call of the guest, which may call so many functions.
+    /// Starts a call of the guest, which may call so many functions; `traced` tells whether its spans are kept.
     #[inline]
-    pub(crate) fn begin(&mut self, limit: u64) {
+    pub(crate) fn begin(&mut self, limit: u64, traced: bool) {
+        self.each.begin(traced);
         self.pulse.begin();
         let mut left = std::mem::take(&mut self.touched);
         while left != 0 {
@@ -286,6 +291,9 @@ impl Imports {
                 usual if used.seen <= FIRST => usual.min(nanos),
                 usual => (usual * (WEIGHT - 1) + nanos.min(usual * OUTLIER)).div_ceil(WEIGHT),
             };
+        } else {
+            let function = entered.function;
+            self.each.note(HostCall { function, start: since, end: now, waited_nanos: waited, parent: None });
         }
     }
 
@@ -353,7 +361,7 @@ mod tests {
     fn what_a_function_that_does_little_usually_takes_is_not_learnt_from_the_calls_of_it_that_do_much() {
         let clock = Arc::new(SetClock::default());
         let mut imports = Imports::new(Arc::default(), Arc::clone(&clock) as Arc<dyn Clock>);
-        imports.begin(u64::MAX);
+        imports.begin(u64::MAX, false);
         for _ in 0..FIRST {
             let entered = imports.enter_light(HostFunction::Random).expect("it may be called");
             clock.advance(10);

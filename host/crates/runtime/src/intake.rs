@@ -164,6 +164,12 @@ impl Intake {
         }
     }
 
+    /// Whether spans that do not fail are kept in the present context.
+    #[inline]
+    pub(crate) fn keeps_spans(&self) -> bool {
+        self.recorder.keeps_spans(&self.context_bytes)
+    }
+
     /// What one record may be.
     pub(crate) fn cuts(&self) -> Cuts {
         self.cuts.get()
@@ -540,7 +546,8 @@ mod tests {
             }
         };
         let batched = |serial| wire::batched_head(serial);
-        intake.begin_invocation(&TelemetryBudget::default(), 100);
+        intake.settle(&TelemetryBudget::default());
+        intake.begin_invocation(100);
         check(200, &batched(1), &[i64::MIN, 99, 150, 201, i64::MAX], &[100, 100, 150, 200, 200]);
         check(200, &[wire::VERSION], &[i64::MIN, 99, i64::MAX], &[i64::MIN, 99, i64::MAX]);
         intake.flushed_at.set(Some(UnixNanos(180)));
@@ -558,7 +565,7 @@ mod tests {
             })
             .collect();
         assert_eq!(times, [Some(180), Some(190), Some(250), Some(250)]);
-        intake.begin_invocation(&TelemetryBudget::default(), 400);
+        intake.begin_invocation(400);
         clock.set(500);
         check(500, &batched(4), &[300], &[400]);
     }

@@ -21,6 +21,7 @@ mod grants;
 mod health;
 mod held;
 mod host;
+mod host_calls;
 mod imports;
 mod inspect;
 mod intake;

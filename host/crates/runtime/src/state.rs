@@ -218,7 +218,7 @@ impl State {
         self.chain = std::mem::take(&mut trigger.chain);
         self.deadline_at = began_at.saturating_add(deadline.as_nanos() as u64);
         self.intake.begin_invocation(began_at);
-        self.imports.begin(budget.host_calls_per_call);
+        self.imports.begin(budget.host_calls_per_call, self.intake.keeps_spans());
         self.data_left = budget.host_data_per_call.saturating_mul(CALLS_WORTH_OF_DATA);
         self.stdio.set_context(self.intake.context_bytes());
         self.limiter.start_call();
@@ -230,7 +230,10 @@ impl State {
     pub(crate) fn end_invocation(&mut self, fuel_left: Option<u64>) {
         if self.spans.is_any_open() {
             let reading = self.reading(fuel_left);
-            while self.spans.end_innermost(&mut self.intake, &reading) {}
+            while self.spans.end_innermost(&mut self.intake, &mut self.imports.each, &reading) {}
+        }
+        if !self.imports.each.is_empty() {
+            self.spans.store_host_calls(&mut self.intake, &mut self.imports.each);
         }
         self.stdio.flush();
         self.denials.end_invocation(|level, message, fields| self.intake.host_log(level, message, fields));

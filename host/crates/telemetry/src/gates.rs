@@ -188,6 +188,12 @@ impl Recorder {
         self.is_enabled(Signal::Span) && (self.gates().sampling.keeps_span(context) || self.sampled_out(context))
     }
 
+    /// Whether spans that end well are stored in that encoded context.
+    #[inline]
+    pub fn keeps_spans(&self, context: &[u8]) -> bool {
+        self.is_enabled(Signal::Span) && self.gates().sampling.keeps_span(context)
+    }
+
     /// Counts what sampling leaves out: by the settings, or else by the governor. It is not stored.
     #[cold]
     fn sampled_out(&self, context: &[u8]) -> bool {

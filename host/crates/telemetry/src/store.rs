@@ -56,6 +56,8 @@ glasshouse_model::wire::byte_enum! {
         Sampled = 9 "sampled out",
         /// A log or span that the overhead governor leaves out.
         Shed = 10 "shed",
+        /// A span of a host function that was called very often in one call.
+        HostCalls = 11 "too many host calls",
     }
 }
 
@@ -480,7 +482,13 @@ impl Recorder {
     /// Counts a record that is not stored.
     #[cold]
     pub fn dropped(&self, cause: Drop) {
-        self.0.drops[cause as usize].fetch_add(1, Ordering::Relaxed);
+        self.dropped_all(cause, 1);
+    }
+
+    /// Counts so many records that are not stored.
+    #[cold]
+    pub fn dropped_all(&self, cause: Drop, records: u64) {
+        self.0.drops[cause as usize].fetch_add(records, Ordering::Relaxed);
     }
 
     /// The extension's totals.

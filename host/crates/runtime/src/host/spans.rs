@@ -15,6 +15,7 @@ use super::debugging::{field as borrow_field, passed_bytes};
 use crate::bindings::glasshouse::extension::debugging as wit;
 use crate::cuts::Cuts;
 use crate::determinism::Ids;
+use crate::host_calls::{HostCall, HostCalls};
 use crate::imports::Imports;
 use crate::intake::Intake;
 use crate::limiter::Limiter;
@@ -175,14 +176,24 @@ impl Spans {
     }
 
     /// Ends a span by its serial number, if it is open.
-    fn end(&mut self, intake: &mut Intake, serial: u32, reading: &Reading) {
+    fn end(&mut self, intake: &mut Intake, calls: &mut HostCalls, serial: u32, reading: &Reading) {
         let Some(at) = self.open.iter().rposition(|span| span.serial == serial) else { return };
         let span = self.open.remove(at);
-        self.close(intake, span, at, reading, false);
+        self.close(intake, calls, span, at, reading, false);
     }
 
     /// Stores a span that stood at a place, in its own context, and goes on in that of the innermost one that is open.
-    fn close(&mut self, intake: &mut Intake, span: OpenSpan, at: usize, reading: &Reading, left_open: bool) {
+    fn close(
+        &mut self,
+        intake: &mut Intake,
+        calls: &mut HostCalls,
+        mut span: OpenSpan,
+        at: usize,
+        reading: &Reading,
+        left_open: bool,
+    ) {
+        let inner = self.open.get(at).map(|inner| inner.start.at);
+        span.children = span.children.with(calls.claim(span.id, span.start.at, inner));
         let cost = self.settle(&span, at, reading);
         intake.set_span(span.id);
         span.store(intake, reading, cost, left_open);
@@ -204,10 +215,28 @@ impl Spans {
     }
 
     /// Ends the innermost span that the guest left open; tells whether there was one.
-    pub(crate) fn end_innermost(&mut self, intake: &mut Intake, reading: &Reading) -> bool {
+    pub(crate) fn end_innermost(&mut self, intake: &mut Intake, calls: &mut HostCalls, reading: &Reading) -> bool {
         let Some(span) = self.open.pop() else { return false };
-        self.close(intake, span, self.open.len(), reading, true);
+        self.close(intake, calls, span, self.open.len(), reading, true);
         true
+    }
+
+    /// Stores the calls of the host's functions that an invocation made, each as a span in the guest's span or the invocation
+    /// in which it was made.
+    #[cold]
+    pub(crate) fn store_host_calls(&mut self, intake: &mut Intake, calls: &mut HostCalls) {
+        let root = self.root(intake.context());
+        let (calls, left_out) = calls.take();
+        for call in &calls {
+            let timed = intake.cross();
+            intake.set_span(SpanId(self.ids.draw().to_be_bytes()));
+            store_host_call(intake, call, root);
+            intake.crossed(timed, || Load::Span);
+        }
+        intake.set_span(root);
+        if left_out > 0 {
+            intake.recorder().dropped_all(Drop::HostCalls, left_out);
+        }
     }
 }
 
@@ -295,6 +324,33 @@ impl OpenSpan {
         if intake.recorder().affords(worth, &head, body.len()) {
             intake.recorder().append(Signal::Span, head, KIND_SPAN, &body);
         }
+    }
+}
+
+/// Stores a call of a function of the host as a span, whose id is that of the intake's context.
+fn store_host_call(intake: &Intake, call: &HostCall, root: SpanId) {
+    if !intake.recorder().admit_span(intake.context_bytes()) {
+        return;
+    }
+    let clock = intake.clock();
+    let span = Span {
+        parent: call.parent.unwrap_or(root),
+        kind: call.kind(),
+        status: SpanStatus::Ok,
+        name: call.function.as_str(),
+        failure: "",
+        start: clock.at(call.start),
+        total: call.cost(),
+        children: SpanCost::default(),
+        fields: wire::Fields::EMPTY,
+        events: Vec::new(),
+    };
+    let mut body = Vec::with_capacity(128);
+    span.encode(&mut body, &[], 0, &[]);
+    let (time, context) = (clock.at(call.end), intake.context_bytes());
+    let head = Head { time, origin: Origin::Host, cut: false, batched: false, context };
+    if intake.recorder().affords(Worth::Usual, &head, body.len()) {
+        intake.recorder().append(Signal::Span, head, KIND_SPAN, &body);
     }
 }
 
@@ -403,7 +459,7 @@ impl wit::HostSpanWithStore<State> for State {
         let entered = state.imports.enter_light(HostFunction::SpanEnd)?;
         let timed = state.intake.cross();
         let reading = state.reading(fuel_left);
-        state.spans.end(&mut state.intake, span.rep(), &reading);
+        state.spans.end(&mut state.intake, &mut state.imports.each, span.rep(), &reading);
         state.intake.crossed(timed, || Load::Span);
         state.imports.leave(entered);
         Ok(())
@@ -426,6 +482,7 @@ mod tests {
     struct Bench {
         store: Arc<Store>,
         intake: Intake,
+        calls: HostCalls,
         spans: Spans,
     }
 
@@ -435,7 +492,7 @@ mod tests {
             let store = Store::new(&StoreSettings::new(&Settings { debugging, ..Settings::default() }), Arc::default());
             let mut intake = Intake::new(store.recorder(), Arc::new(SystemClock::new()));
             intake.set_context(Context { span_id: ROOT, ..Context::default() });
-            Self { store, intake, spans: Spans::default() }
+            Self { store, intake, calls: HostCalls::default(), spans: Spans::default() }
         }
 
         fn start(&mut self, name: &str) -> u32 {
@@ -452,7 +509,7 @@ mod tests {
         }
 
         fn end_at(&mut self, serial: u32, at: u64) {
-            self.spans.end(&mut self.intake, serial, &Reading { at, ..Reading::default() });
+            self.spans.end(&mut self.intake, &mut self.calls, serial, &Reading { at, ..Reading::default() });
         }
 
         /// Works on a span, and shows what is stored of it.
@@ -500,7 +557,11 @@ mod tests {
         let span = bench.spans.find(outer).expect("it is open");
         let id = span.id;
         span.failure = Some("it broke".to_owned());
-        assert!(bench.spans.end_innermost(&mut bench.intake, &Reading { at: 190, ..Reading::default() }));
+        assert!(bench.spans.end_innermost(
+            &mut bench.intake,
+            &mut bench.calls,
+            &Reading { at: 190, ..Reading::default() }
+        ));
         bench.end_at(outer, 200);
         let mut entries = bench.store.reader(Signal::Span).all();
         let entry = entries.pop().expect("the failed span is stored");
