@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Ended, Lines, Place, Running, wait_for};
 
-const RUN: [&str; 6] = ["run", "plugins", "--data-dir", "data", "--feed", "-"];
+const RUN: [&str; 8] = ["run", "plugins", "--data-dir", "data", "--feed", "-", "--config", "glasshouse.toml"];
 
 fn glasshouse(place: &Place, arguments: &[&str]) -> Ended {
     place.glasshouse(&[arguments, &["--data-dir", "data"]].concat())

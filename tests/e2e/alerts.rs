@@ -106,7 +106,7 @@ async fn over_its_rate_an_extension_has_an_alert_until_its_use_is_below_it() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn memory_that_grows_toward_its_budget_is_an_alert_until_the_instance_is_made_anew() {
     let house = House::new();
-    let extension = house.ready_with("alarmist", |spec| spec.settings.budget.memory = 32 * MIB).await;
+    let extension = house.ready_with("alarmist", |spec| spec.settings.budget.memory_bytes = 32 * MIB).await;
     let mut calls = 0;
     while alert(&extension, Origin::Host, "memory.growth").is_none() {
         assert!(calls < 32, "it holds {calls} MiB");
@@ -134,7 +134,7 @@ async fn a_guest_that_uses_the_hosts_names_and_labels_raises_its_own_alerts_only
     let extension = house
         .ready_with("alarmist", |spec| {
             spec.settings.budget.failures_in_a_row = 2;
-            spec.settings.budget.memory = 32 * MIB;
+            spec.settings.budget.memory_bytes = 32 * MIB;
         })
         .await;
     for what in HostAlert::ALL {

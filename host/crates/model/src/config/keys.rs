@@ -332,7 +332,7 @@ pub(super) static KEYS: &[Key] = &[
     key(
         "debugging.alert_resolve_after",
         duration(1_000, 365 * 86_400),
-        "24h",
+        "1d",
         "How long after it was last raised an alert of the extension's own is over by itself; guests cannot end their alerts.",
     )
     .setting(Cap::Free, |all| Target::Duration(&mut all.debugging.alert_resolve_after)),

@@ -22,7 +22,7 @@ pub(super) struct Step<'a> {
     origin: &'a str,
     name: &'a str,
     #[serde(flatten)]
-    step: &'a AlertTransition,
+    transition: &'a AlertTransition,
 }
 
 /// How often and for how long an alert fired.
@@ -124,11 +124,11 @@ pub(super) fn list(alerts: &[Alert]) -> io::Result<()> {
 pub(super) fn steps(alerts: &[Alert], limit: usize) -> Vec<Step<'_>> {
     let of = |alert| {
         let Alert { extension, alert, origin, name, history, .. }: &Alert = alert;
-        history.iter().map(move |step| Step { extension, alert, origin, name, step })
+        history.iter().map(move |transition| Step { extension, alert, origin, name, transition })
     };
     let mut steps: Vec<_> = alerts.iter().flat_map(of).collect();
     // Times of one form and length are in the order of their texts.
-    steps.sort_by(|a, b| a.step.at.cmp(&b.step.at));
+    steps.sort_by(|a, b| a.transition.at.cmp(&b.transition.at));
     steps.drain(..steps.len().saturating_sub(limit));
     steps
 }
@@ -152,7 +152,7 @@ pub(super) fn history(alert: Option<&Alert>, steps: &[Step<'_>]) -> io::Result<(
         ("because", Align::Left),
         ("note", Align::Left),
     ]);
-    for Step { extension, alert, origin, name, step } in steps {
+    for Step { extension, alert, origin, name, transition: step } in steps {
         let by = if step.by.is_empty() { String::new() } else { format!(", {}", visible(&step.by, NAME)) };
         table.row([
             step.at.clone(),
