@@ -22,7 +22,7 @@ fn host(place: &Place) -> (Running, Lines) {
     (host, replies)
 }
 
-fn call(host: &mut Running, replies: &Lines, event: &str, payload: Value) {
+fn call(host: &mut Running, replies: &Lines, event: &str, payload: &Value) {
     let before = replies.count();
     host.tell(&json!({"extension": "alarmist", "event": event, "payload": payload}));
     wait_for("a reply", || (replies.count() > before).then_some(()));
@@ -55,10 +55,10 @@ fn alerts_are_listed_resolved_and_there_after_a_kill_and_fire_anew() {
     assert!(glasshouse(&place, &["alerts", "list"]).expect_code(0).stderr.contains("no alerts were raised"));
     let secret = "password=hunter2hunter2";
     for _ in 0..3 {
-        call(&mut running, &replies, "raise", json!({"name": "trap.loop", "title": "ha \u{1b}[2J", "metric": secret}));
+        call(&mut running, &replies, "raise", &json!({"name": "trap.loop", "title": "ha \u{1b}[2J", "metric": secret}));
     }
     for _ in 0..2 {
-        call(&mut running, &replies, "fail", Value::Null);
+        call(&mut running, &replies, "fail", &Value::Null);
     }
     let found = wait_for("the host's alert", || Some(alerts(&place)).filter(|alerts| alerts.len() == 2));
     let (own, hosts) = (find(&found, "guest", "trap.loop"), find(&found, "host", "trap.loop"));
@@ -112,7 +112,7 @@ fn alerts_are_listed_resolved_and_there_after_a_kill_and_fire_anew() {
     let hosts = find(&kept, "host", "trap.loop");
     assert_eq!((&hosts["state"], &hosts["history"][1]["cause"]), (&json!("resolved"), &json!("recovered")));
     assert_eq!(find(&kept, "guest", "trap.loop")["state"], "resolved");
-    call(&mut running, &replies, "raise", json!({"name": "trap.loop", "metric": secret}));
+    call(&mut running, &replies, "raise", &json!({"name": "trap.loop", "metric": secret}));
     let fires = find(&alerts(&place), "guest", "trap.loop");
     assert_eq!((&fires["alert"], &fires["state"], &fires["fired"]), (&own["alert"], &json!("firing"), &json!(2)));
     let statistics = glasshouse(&place, &["alerts", "stats", "--format", "json"]).expect_code(0).json_lines();
@@ -133,7 +133,7 @@ fn what_was_raised_before_a_host_was_killed_is_counted_once() {
     for _ in 0..3 {
         let (mut running, replies) = host(&place);
         for _ in 0..20 {
-            call(&mut running, &replies, "raise", json!({"name": "disk"}));
+            call(&mut running, &replies, "raise", &json!({"name": "disk"}));
             raised += 1;
         }
         running.kill();

@@ -2,8 +2,8 @@
 //! over restarts.
 //!
 //! The alerts of an extension lie in memory. What they are is also stored in a state of their own, as groups of errors are: each
-//! transition at once, counts after [`UNSAVED`] records, and what was counted since is counted again from the guest's records. What
-//! the host counted since of alerts that it raises with each error of many is lost if it is killed: at most so many.
+//! transition at once, and so is each time that the host raises one; what the guest raised is counted after [`UNSAVED`] records, and
+//! what came since is counted again from these.
 //! What was quiet for long is over as of a time, so that nobody has to look at it then: whoever reads sees it so.
 //!
 //! Rules that raise alerts, and channels that tell of them, have their place on [`Alerts::raise`] and on what it gives back.
@@ -122,8 +122,8 @@ impl Alerts {
             record: 0,
         };
         inner.book.raise(&raise).is_some_and(|entered| {
-            // What is raised with each error is stored now and then; what is not is raised by no record that could be read again.
-            inner.note(entered, at, quiet_nanos.is_none());
+            // There is no record from which it could be counted again.
+            inner.note(entered, at, true);
             entered.raised == Raised::Fires
         })
     }

@@ -14,7 +14,7 @@ mod hours;
 mod names;
 
 use std::cmp::Reverse;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use glasshouse_model::wire::Record;
@@ -30,8 +30,8 @@ use crate::reader::{Body, Reader};
 use crate::ring::Ring;
 use crate::state::{self, StateLog, StoredState, UNSAVED};
 use book::{Book, Entered, StoredError};
-use burst::Burst;
 pub(crate) use burst::{BURST_ERRORS, BURST_WINDOW};
+use burst::{Burst, part_of};
 use codec::{StateRecord, put_gone, put_group, put_running};
 use fingerprint::Fingerprint;
 use group::{Group, Noted};
@@ -52,6 +52,8 @@ struct Inner {
     unsaved: HashSet<GroupId>,
     unsaved_errors: u32,
     burst: Burst,
+    /// When it was last told of groups that they escalate, in parts.
+    told: HashMap<GroupId, i64>,
     state: StateLog,
 }
 
@@ -62,9 +64,9 @@ pub(crate) struct News {
     pub(crate) title: String,
     /// That its group was resolved.
     pub(crate) regressed: bool,
-    /// Nanoseconds until its group does not escalate any more if no other error comes; `None` if it does not now.
+    /// Nanoseconds until its group does not escalate any more if no other error comes; told once in a while.
     pub(crate) escalates_for: Option<u64>,
-    /// How many errors there were of late, if they are a burst.
+    /// How many errors there were of late, if they are a burst; told once in a while.
     pub(crate) burst: Option<u32>,
 }
 
@@ -77,6 +79,7 @@ impl Groups {
             unsaved: HashSet::new(),
             unsaved_errors: 0,
             burst: Burst::default(),
+            told: HashMap::new(),
             state: StateLog::new(state),
         };
         Self { errors, inner: Mutex::new(inner) }
@@ -210,7 +213,15 @@ impl Inner {
         let burst = if severity == Severity::Low { None } else { self.burst.add(time) };
         let regressed = noted == Noted::Regressed;
         let entered = self.book.get(group)?;
-        let escalates_for = entered.escalates_for(time);
+        let mut escalates_for = entered.escalates_for(time);
+        if escalates_for.is_some() {
+            if self.told.len() > GROUPS {
+                // Groups come and go.
+                self.told.clear();
+            }
+            let part = part_of(time);
+            escalates_for = escalates_for.filter(|_| self.told.insert(group, part) != Some(part));
+        }
         let is_news = regressed || escalates_for.is_some() || burst.is_some();
         is_news.then(|| News { group, title: entered.title.clone(), regressed, escalates_for, burst })
     }
