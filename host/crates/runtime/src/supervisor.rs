@@ -439,13 +439,14 @@ impl Supervisor {
             self.recorder.ledger().set_memory(0);
             self.inbox.standing.instance_gone();
         }
+        // First, so that whoever sees that it is throttled is told to wait.
+        self.hold();
         let shared = self.extension.shared();
         let status = standing::status(&transition.to);
         *shared.stand.lock().unwrap_or_else(PoisonError::into_inner) = transition.to;
         if status != self.extension.status() {
             self.set_status(status);
         }
-        self.hold();
     }
 
     /// Lets callers know for how long calls are held back.
