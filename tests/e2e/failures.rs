@@ -1,13 +1,14 @@
 //! Guests that crash: the call ends with a typed outcome, the record says what happened, and everything goes on.
 
-use glasshouse_model::{Blame, Failure, FailureKind, Level, Outcome, SpanStatus};
-use glasshouse_runtime::{CallError, Extension, HostFault, Status, wasmtime};
-use glasshouse_telemetry::Drop;
+use glasshouse_model::wire::Record;
+use glasshouse_model::{Blame, Failure, FailureKind, Level, Origin, Outcome, Signal, SpanStatus};
+use glasshouse_runtime::{CallError, Extension, HandlerError, HostFault, Status, wasmtime};
+use glasshouse_telemetry::{Body, Drop};
 use serde_json::json;
 
 use crate::harness::{
-    House, ask, beside, call, dropped, errors, event, fail, failures, guest, invocations, line_of, logs, logs_with,
-    on_behalf, scratch, spans,
+    House, ask, beside, call, dropped, each, errors, event, fail, failures, guest, invocations, line_of, logs,
+    logs_with, on_behalf, scratch, spans,
 };
 
 /// Makes a call that must fail beside a neighbour that must not notice, and checks that the extension works again.
@@ -330,4 +331,34 @@ async fn any_other_error_of_an_import_is_the_guests_own_and_ends_in_quarantine()
         assert_eq!((failure.kind, failure.message.as_str()), (FailureKind::InvalidInterfaceUse, "no such shelf"));
     }
     assert!(matches!(extension.status(), Status::Quarantined { .. }), "{:?}", extension.status());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_error_that_is_an_answer_is_stored_with_its_context_and_the_same_ones_are_one_group() {
+    let house = House::new();
+    let extension = house.ready("markdown").await;
+    for payload in ["{\"markdown\": 1}", "{\"markdown\": 234}"] {
+        let answered = extension.call(event("render", payload), on_behalf("c", "ada", "t")).await;
+        assert!(matches!(answered, Err(CallError::Answered(HandlerError::InvalidPayload(_)))), "{answered:?}");
+    }
+    extension.call(event("no-such-event", ""), on_behalf("c", "ada", "t")).await.expect_err("it is unknown");
+    let stored = errors(&extension);
+    let kinds: Vec<_> = stored.iter().map(|(_, kind, _, handled)| (kind.as_str(), *handled)).collect();
+    assert_eq!(kinds, [("invalid-payload", true), ("invalid-payload", true), ("unknown-event", true)]);
+    for (envelope, ..) in &stored {
+        let context = envelope.context.as_ref().expect("it belongs to a call");
+        assert_eq!(
+            (envelope.origin, context.user.as_deref()),
+            (Origin::Guest, Some("ada")),
+            "its words are the guest's"
+        );
+    }
+    let returned = each(&extension, Signal::Error, |_, body| match body {
+        Body::Record(Record::Error(_, fields)) => Some(fields.iter().any(|field| field.name == "returned")),
+        _ => None,
+    });
+    assert_eq!(returned, [true; 3]);
+    let mut groups: Vec<_> = extension.error_groups().into_iter().map(|group| (group.kind, group.count)).collect();
+    groups.sort();
+    assert_eq!(groups, [("invalid-payload".to_owned(), 2), ("unknown-event".to_owned(), 1)]);
 }

@@ -272,6 +272,7 @@ async fn what_a_guest_does_with_files_has_no_spans_while_tracing_is_off() {
     let extension = spender(&house, folder.path(), "").await;
     let mut settings = (*extension.settings()).clone();
     settings.debugging.tracing_enabled = false;
+    settings.debugging.slow_call = Duration::from_hours(1);
     extension.apply(settings, "test").expect("it can change at any time");
     ask(&extension, "nest", "\"/data\"").await;
     assert!(host_spans(&extension).is_empty());

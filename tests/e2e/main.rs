@@ -19,5 +19,6 @@ mod metering;
 mod metrics;
 mod neighbours;
 mod permissions;
+mod sampling;
 mod standing;
 mod telemetry;

@@ -151,6 +151,8 @@ pub struct Debugging {
     pub max_traces: usize,
     /// The part of traces whose spans, and logs below warning, are stored, 0.0 to 1.0.
     pub sampling_rate: f64,
+    /// How long a call takes to be slow: its spans are stored whatever the sampling rate is.
+    pub slow_call: Duration,
     /// The part of its CPU time that debugging may cost an extension, in percent.
     pub profiling_overhead_limit: f64,
 }
@@ -204,6 +206,7 @@ impl Default for Debugging {
             max_errors: 1_000,
             max_traces: 1_000,
             sampling_rate: 1.0,
+            slow_call: Duration::from_secs(1),
             profiling_overhead_limit: 5.0,
         }
     }

@@ -79,6 +79,7 @@ fn linker(engine: &Engine, hooks: &[LinkerHook]) -> wasmtime::Result<Linker<Stat
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     Extension::add_to_linker::<_, State>(&mut linker, |state| state)?;
     debugging::add_emit(&mut linker)?;
+    debugging::add_record(&mut linker)?;
     batch::add(&mut linker)?;
     streams::add(&mut linker)?;
     light::add(&mut linker)?;

@@ -67,7 +67,7 @@ pub(crate) struct HostCalls {
 }
 
 impl HostCalls {
-    /// Starts an invocation, whose spans are kept or not.
+    /// Starts an invocation, whose spans may be stored or not.
     #[inline]
     pub(crate) fn begin(&mut self, is_watching: bool) {
         self.is_watching = is_watching;

@@ -165,7 +165,7 @@ impl Imports {
         &self.pulse
     }
 
-    /// Starts a call of the guest, which may call so many functions; `traced` tells whether its spans are kept.
+    /// Starts a call of the guest, which may call so many functions; `traced` tells whether its spans may be stored.
     #[inline]
     pub(crate) fn begin(&mut self, limit: u64, traced: bool) {
         self.each.begin(traced);

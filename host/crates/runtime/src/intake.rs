@@ -164,10 +164,10 @@ impl Intake {
         }
     }
 
-    /// Whether spans that do not fail are kept in the present context.
+    /// Whether spans in the present context are stored, or may be once their call is over.
     #[inline]
-    pub(crate) fn keeps_spans(&self) -> bool {
-        self.recorder.keeps_spans(&self.context_bytes)
+    pub(crate) fn may_store_spans(&self) -> bool {
+        self.recorder.may_store_spans(&self.context_bytes)
     }
 
     /// What one record may be.

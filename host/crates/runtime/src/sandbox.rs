@@ -25,7 +25,7 @@ use crate::epochs::{Pace, Ticker};
 use crate::extension::{Event, HandlerError, Reply, Trigger};
 use crate::failure::{
     Circumstances, classify, deadline as deadline_failure, ends_like_a_panic, host_calls as host_calls_failure,
-    is_overdue, or_host_fault, store as store_failure,
+    is_overdue, or_host_fault, store as store_failure, store_answered,
 };
 use crate::grants::{GrantError, Reachable, wasi};
 use crate::health::Check;
@@ -398,6 +398,10 @@ impl Sandbox {
             cpu_nanos: cost.cpu_nanos,
             memory_bytes: cost.memory_bytes,
         };
+        self.store.data_mut().decide_on_spans(|| {
+            let is_slow = Duration::from_nanos(elapsed_nanos) >= settings.debugging.slow_call;
+            is_slow || !matches!(answer.outcome(), Outcome::Ok | Outcome::Cancelled)
+        });
         self.record(&answer, cut, cost, input_bytes, counts, ended_at);
         self.blueprint.recorder.govern(&*self.blueprint.clock, ended_at, 0);
         answer
@@ -419,6 +423,9 @@ impl Sandbox {
         if let Answer::Failed(failure) = answer {
             let head = head(intake, intake.clock().now(), cut);
             store_failure(intake.recorder(), head, failure, scratch);
+        } else if let Answer::Error(error) = answer {
+            let head = Head { origin: Origin::Guest, ..head(intake, intake.clock().at(ended_at), false) };
+            store_answered(intake.recorder(), head, error, scratch);
         }
         store.data_mut().leave_scopes();
         let intake = &store.data().intake;

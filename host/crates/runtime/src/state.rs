@@ -218,7 +218,7 @@ impl State {
         self.chain = std::mem::take(&mut trigger.chain);
         self.deadline_at = began_at.saturating_add(deadline.as_nanos() as u64);
         self.intake.begin_invocation(began_at);
-        self.imports.begin(budget.host_calls_per_call, self.intake.keeps_spans());
+        self.imports.begin(budget.host_calls_per_call, self.intake.may_store_spans());
         self.data_left = budget.host_data_per_call.saturating_mul(CALLS_WORTH_OF_DATA);
         self.stdio.set_context(self.intake.context_bytes());
         self.limiter.start_call();
@@ -232,12 +232,18 @@ impl State {
             let reading = self.reading(fuel_left);
             while self.spans.end_innermost(&mut self.intake, &mut self.imports.each, &reading) {}
         }
-        if !self.imports.each.is_empty() {
-            self.spans.store_host_calls(&mut self.intake, &mut self.imports.each);
-        }
         self.stdio.flush();
         self.denials.end_invocation(|level, message, fields| self.intake.host_log(level, message, fields));
         self.intake.end_invocation();
+    }
+
+    /// Decides on the spans that waited for how the invocation would end: `matters` tells whether it failed or was slow, and is asked
+    /// only if there are any.
+    #[inline]
+    pub(crate) fn decide_on_spans(&mut self, matters: impl FnOnce() -> bool) {
+        if self.spans.is_any_undecided(&self.imports.each) {
+            self.spans.decide(&mut self.intake, &mut self.imports.each, matters());
+        }
     }
 
     /// Leaves the scopes that the guest left open: the context is again that of the invocation itself.

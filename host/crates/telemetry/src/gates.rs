@@ -108,6 +108,17 @@ impl Gates {
     }
 }
 
+/// What is to become of a span.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is stored.
+    Keep,
+    /// It is stored if its call fails or is slow.
+    Undecided,
+    /// It is not stored.
+    LeaveOut,
+}
+
 impl Worth {
     /// What a log is worth.
     #[inline]
@@ -182,16 +193,39 @@ impl Recorder {
         gates.sampling.keeps_log(level, context) || Aspect::Security.has_logger(target()) || self.sampled_out(context)
     }
 
-    /// Whether a span that ended well is to be stored in that encoded context; what sampling leaves out is counted.
+    /// What is to become of a span that ended well, in that encoded context. One that is left out for the governor is counted.
     #[inline]
-    pub fn admit_span(&self, context: &[u8]) -> bool {
-        self.is_enabled(Signal::Span) && (self.gates().sampling.keeps_span(context) || self.sampled_out(context))
+    pub fn judge_span(&self, context: &[u8]) -> Verdict {
+        let sampling = &self.gates().sampling;
+        if self.is_enabled(Signal::Span) && sampling.keeps_span(context) {
+            Verdict::Keep
+        } else if self.may_store_spans(context) {
+            Verdict::Undecided
+        } else {
+            if self.is_enabled(Signal::Span) {
+                self.sampled_out(context);
+            }
+            Verdict::LeaveOut
+        }
     }
 
-    /// Whether spans that end well are stored in that encoded context.
+    /// Whether spans that end well are stored in that encoded context, or may be for how their call ends. The governor's word
+    /// holds for those as well.
     #[inline]
-    pub fn keeps_spans(&self, context: &[u8]) -> bool {
-        self.is_enabled(Signal::Span) && self.gates().sampling.keeps_span(context)
+    pub fn may_store_spans(&self, context: &[u8]) -> bool {
+        let sampling = &self.gates().sampling;
+        if self.is_enabled(Signal::Span) {
+            sampling.keeps_span(context) || !sampling.sheds_spans()
+        } else {
+            self.keeps_failed_spans() && !sampling.sheds_spans()
+        }
+    }
+
+    /// Counts spans of calls that neither failed nor were slow, and whose traces are not kept.
+    pub fn leave_out_spans(&self, spans: u64) {
+        if self.is_enabled(Signal::Span) && spans > 0 {
+            self.dropped_all(Drop::Sampled, spans);
+        }
     }
 
     /// Counts what sampling leaves out: by the settings, or else by the governor. It is not stored.

@@ -55,6 +55,11 @@ impl Sampling {
         is_kept(self.spans.load(Ordering::Relaxed), context)
     }
 
+    /// Whether the governor leaves out spans that the settings ask for.
+    pub(crate) fn sheds_spans(&self) -> bool {
+        self.spans.load(Ordering::Relaxed) < self.asked.load(Ordering::Relaxed)
+    }
+
     /// Whether the settings ask for a trace.
     pub(crate) fn is_asked_for(&self, context: &[u8]) -> bool {
         is_kept(self.asked.load(Ordering::Relaxed), context)

@@ -61,7 +61,7 @@ impl Recorder {
 
     /// Whether spans that failed are stored: where not all spans are, they belong to what went wrong.
     #[inline]
-    fn keeps_failed_spans(&self) -> bool {
+    pub(crate) fn keeps_failed_spans(&self) -> bool {
         self.is_enabled(Signal::Span) || self.is_enabled(Signal::Error)
     }
 

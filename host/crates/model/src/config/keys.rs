@@ -356,6 +356,13 @@ pub(super) static KEYS: &[Key] = &[
     )
     .setting(Cap::Free, |all| Target::Number(&mut all.debugging.sampling_rate)),
     key(
+        "debugging.slow_call",
+        duration(0, 86_400),
+        "1s",
+        "A call that takes so long is slow: its spans are stored whatever the sampling rate is, also with tracing switched off.",
+    )
+    .setting(Cap::Free, |all| Target::Duration(&mut all.debugging.slow_call)),
+    key(
         "debugging.profiling_overhead_limit",
         Kind::Number { least: 0.0, most: 100.0 },
         "5.0",

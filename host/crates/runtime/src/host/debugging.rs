@@ -63,6 +63,42 @@ pub(crate) fn add_emit(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     Ok(())
 }
 
+/// A binding was called that another one stands before: what it carried would be lost without a word.
+fn shadowed(function: &str) -> wasmtime::Error {
+    wasmtime::Error::msg(format!("the host's own binding of `{function}` is missing"))
+}
+
+/// Adds a meter's `record`, of which the binding that wasmtime makes allocates a future each time.
+pub(crate) fn add_record(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    linker.allow_shadowing(true);
+    linker.instance(INTERFACE)?.func_wrap_async(
+        "[method]meter.record",
+        |mut store: StoreContextMut<'_, State>, (meter, value): (Resource<Meter>, f64)| match store
+            .data_mut()
+            .record_sample(&meter, value)
+        {
+            Ok(false) => Box::new(Done),
+            Ok(true) => Box::new(yield_if(true)),
+            Err(error) => Box::new(std::future::ready(Err(error))),
+        },
+    )?;
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+impl State {
+    /// Records a sample. Returns whether the neighbours are to run then.
+    #[inline]
+    fn record_sample(&mut self, meter: &Resource<Meter>, value: f64) -> wasmtime::Result<bool> {
+        let entered = self.imports.enter_light(HostFunction::MeterRecord)?;
+        let timed = self.intake.cross();
+        self.table.get_mut(meter)?.record(&self.intake, value);
+        self.intake.crossed(timed, || Load::Rest);
+        self.imports.leave(entered);
+        Ok(self.intake.is_yield_due())
+    }
+}
+
 /// What lifting a field takes beside its texts, as so many bytes: a list of very many empty ones is work all the same.
 const FIELD_COST: usize = 64;
 
@@ -238,7 +274,7 @@ impl wit::Host for State {
 
     /// Shadowed by [`add_emit`]; wasmtime's bindings ask for it all the same.
     async fn emit(&mut self, _records: Vec<u8>) -> wasmtime::Result<()> {
-        Ok(())
+        Err(shadowed("emit"))
     }
 
     /// Shadowed by [`batch::add`](super::batch::add), since what matters is where the lists lie.
@@ -264,13 +300,9 @@ impl wit::HostMeter for State {
         Ok(meter)
     }
 
-    async fn record(&mut self, meter: Resource<Meter>, value: f64) -> wasmtime::Result<()> {
-        let entered = self.imports.enter_light(HostFunction::MeterRecord)?;
-        let timed = self.intake.cross();
-        self.table.get_mut(&meter)?.record(&self.intake, value);
-        self.intake.crossed(timed, || Load::Rest);
-        self.imports.leave(entered);
-        yield_if(self.intake.is_yield_due()).await
+    /// Shadowed by [`add_record`]; wasmtime's bindings ask for it all the same.
+    async fn record(&mut self, _meter: Resource<Meter>, _value: f64) -> wasmtime::Result<()> {
+        Err(shadowed("record"))
     }
 
     fn drop(&mut self, meter: Resource<Meter>) -> wasmtime::Result<()> {

@@ -1,35 +1,22 @@
 //! `debugging.span`: timed pieces of work, stored when they end.
 
 use glasshouse_model::invocation::Transfer;
-use glasshouse_model::record::KIND_SPAN;
 use glasshouse_model::text::cut;
-use glasshouse_model::wire::{Field, Value};
-use glasshouse_model::{
-    Context, HostFunction, Origin, Signal, Span, SpanCost, SpanId, SpanKind, SpanStatus, UnixNanos, limits, wire,
-};
-use glasshouse_telemetry::{Drop, Head, Load, Worth};
+use glasshouse_model::{Context, HostFunction, SpanCost, SpanId, SpanKind};
+use glasshouse_telemetry::{Drop, Load, Verdict};
 use wasmtime::AsContext;
 use wasmtime::component::{Access, HasData, Resource};
 
-use super::debugging::{field as borrow_field, passed_bytes};
+use super::debugging::passed_bytes;
+use super::open_span::{Ended, OpenSpan, store_host_call};
+use super::undecided::Undecided;
 use crate::bindings::glasshouse::extension::debugging as wit;
-use crate::cuts::Cuts;
 use crate::determinism::Ids;
-use crate::host_calls::{HostCall, HostCalls};
+use crate::host_calls::HostCalls;
 use crate::imports::Imports;
 use crate::intake::Intake;
 use crate::limiter::Limiter;
 use crate::state::State;
-
-/// Bytes of events that a span keeps.
-const EVENT_BYTES: usize = limits::RECORD_BYTES / 4;
-/// Bytes of fields that a span keeps.
-const FIELD_BYTES: usize = limits::RECORD_BYTES / 4;
-
-/// Bytes of a field beyond its texts, at most.
-const FIELD_OVERHEAD: usize = 16;
-/// Bytes of an event beyond its name and fields, at most.
-const EVENT_OVERHEAD: usize = 16;
 
 /// A guest's handle of a span: its serial number among the instance's spans.
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
@@ -42,6 +29,7 @@ pub(crate) struct Spans {
     root: SpanId,
     open: Vec<OpenSpan>,
     next_serial: u32,
+    undecided: Undecided,
     pub(crate) ids: Ids,
 }
 
@@ -88,27 +76,6 @@ impl Reading {
             transfer: self.transfer.since(earlier.transfer),
         }
     }
-}
-
-struct OpenSpan {
-    serial: u32,
-    id: SpanId,
-    parent: SpanId,
-    /// Spans that it lies in, itself included.
-    depth: usize,
-    kind: SpanKind,
-    name: String,
-    failure: Option<String>,
-    start: Reading,
-    /// What inner spans that have ended took.
-    children: SpanCost,
-    fields: Vec<(String, wit::Value)>,
-    field_bytes: usize,
-    events: Vec<u8>,
-    event_count: u32,
-    /// What it may hold, by the extension's budget.
-    cuts: Cuts,
-    cut: bool,
 }
 
 impl Spans {
@@ -196,8 +163,25 @@ impl Spans {
         span.children = span.children.with(calls.claim(span.id, span.start.at, inner));
         let cost = self.settle(&span, at, reading);
         intake.set_span(span.id);
-        span.store(intake, reading, cost, left_open);
+        self.store_or_wait(intake, Ended { span, at: reading.at, cost, left_open });
         intake.set_span(self.open.last().map_or(self.root, |span| span.id));
+    }
+
+    /// Stores a span that has ended, if it failed or its trace is kept; or else it waits for what comes of the invocation.
+    /// Its context is the intake's.
+    fn store_or_wait(&mut self, intake: &Intake, ended: Ended) {
+        let context = intake.context_bytes();
+        if ended.has_failed() {
+            if intake.recorder().admit_failed_span() {
+                ended.store(intake, context);
+            }
+            return;
+        }
+        match intake.recorder().judge_span(context) {
+            Verdict::Keep => ended.store(intake, context),
+            Verdict::Undecided => self.undecided.add(intake, ended),
+            Verdict::LeaveOut => {}
+        }
     }
 
     /// What a span that stood at a place cost. The span around it is told, and what an inner span that is still open took
@@ -221,12 +205,22 @@ impl Spans {
         true
     }
 
-    /// Stores the calls of the host's functions that an invocation made, each as a span in the guest's span or the invocation
-    /// in which it was made.
+    /// Whether anything of the invocation waits for what comes of it.
+    #[inline]
+    pub(crate) fn is_any_undecided(&self, calls: &HostCalls) -> bool {
+        !calls.is_empty() || !self.undecided.is_empty()
+    }
+
+    /// Stores the calls of the host's functions that an invocation made, each as a span in the guest's span or the invocation in which it was made, and
+    /// what was not stored for its trace: if the invocation failed or was slow, whatever its trace is.
     #[cold]
-    pub(crate) fn store_host_calls(&mut self, intake: &mut Intake, calls: &mut HostCalls) {
-        let root = self.root(intake.context());
+    pub(crate) fn decide(&mut self, intake: &mut Intake, calls: &mut HostCalls, matters: bool) {
+        self.undecided.decide(intake, matters);
         let (calls, left_out) = calls.take();
+        let root = self.root(intake.context());
+        if !matters && intake.recorder().judge_span(intake.context_bytes()) != Verdict::Keep {
+            return intake.recorder().leave_out_spans(calls.len() as u64 + left_out);
+        }
         for call in &calls {
             let timed = intake.cross();
             intake.set_span(SpanId(self.ids.draw().to_be_bytes()));
@@ -237,145 +231,6 @@ impl Spans {
         if left_out > 0 {
             intake.recorder().dropped_all(Drop::HostCalls, left_out);
         }
-    }
-}
-
-impl OpenSpan {
-    /// Sets a field, cut to the limits; one that has no room leaves the span as it was, and marked.
-    fn set_field(&mut self, mut field: wit::Field) {
-        self.cut |= shorten(&mut field.name, self.cuts.name);
-        if let wit::Value::Text(text) = &mut field.value {
-            self.cut |= shorten(text, self.cuts.text);
-        }
-        let known = self.fields.iter().position(|(name, _)| *name == field.name);
-        let replaced = known.map_or(0, |at| field_bytes(&self.fields[at].0, &borrow_value(&self.fields[at].1)));
-        let bytes = self.field_bytes - replaced + field_bytes(&field.name, &borrow_value(&field.value));
-        if bytes > FIELD_BYTES || (known.is_none() && self.fields.len() >= self.cuts.fields) {
-            self.cut = true;
-            return;
-        }
-        self.field_bytes = bytes;
-        match known {
-            Some(at) => self.fields[at].1 = field.value,
-            None => self.fields.push((field.name, field.value)),
-        }
-    }
-
-    /// Adds an event, cut to the limits; one that has no room leaves the span as it was, and marked.
-    fn add_event(&mut self, time: UnixNanos, name: &str, fields: &[wit::Field]) {
-        let kept_name = cut(name, self.cuts.name);
-        self.cut |= kept_name.len() < name.len() || fields.len() > self.cuts.fields;
-        let mut bytes = kept_name.len() + EVENT_OVERHEAD;
-        let mut kept = Vec::with_capacity(fields.len().min(self.cuts.fields));
-        for field in fields.iter().take(self.cuts.fields) {
-            let whole = borrow_field(field);
-            let name = cut(whole.name, self.cuts.name);
-            let value = match whole.value {
-                Value::Text(text) => Value::Text(cut(text, self.cuts.text)),
-                other => other,
-            };
-            self.cut |= Field { name, value } != whole;
-            bytes += field_bytes(name, &value);
-            kept.push(Field { name, value });
-        }
-        if self.events.len() + bytes > EVENT_BYTES {
-            self.cut = true;
-            return;
-        }
-        Span::encode_event(&mut self.events, time, kept_name, &kept);
-        self.event_count += 1;
-    }
-
-    /// Stores the span, with what it and its inner spans cost, if it is to be: all spans are, or failed ones. Its context is the intake's.
-    fn store(self, intake: &Intake, end: &Reading, (total, children): (SpanCost, SpanCost), left_open: bool) {
-        let status = match (&self.failure, left_open) {
-            (Some(_), _) => SpanStatus::Failed,
-            (None, true) => SpanStatus::Unfinished,
-            (None, false) => SpanStatus::Ok,
-        };
-        let failed = status == SpanStatus::Failed;
-        let admitted = if failed {
-            intake.recorder().admit_failed_span()
-        } else {
-            intake.recorder().admit_span(intake.context_bytes())
-        };
-        if !admitted {
-            return;
-        }
-        let span = Span {
-            parent: self.parent,
-            kind: self.kind,
-            status,
-            name: &self.name,
-            failure: self.failure.as_deref().unwrap_or_default(),
-            start: intake.clock().at(self.start.at),
-            total,
-            children,
-            fields: wire::Fields::EMPTY,
-            events: Vec::new(),
-        };
-        let fields: Vec<_> =
-            self.fields.iter().map(|(name, value)| Field { name, value: borrow_value(value) }).collect();
-        let mut body = Vec::with_capacity(128 + self.events.len());
-        span.encode(&mut body, &fields, self.event_count, &self.events);
-        let (time, context) = (intake.clock().at(end.at), intake.context_bytes());
-        let head = Head { time, origin: Origin::Guest, cut: self.cut, batched: false, context };
-        let worth = if failed { Worth::Urgent } else { Worth::Usual };
-        if intake.recorder().affords(worth, &head, body.len()) {
-            intake.recorder().append(Signal::Span, head, KIND_SPAN, &body);
-        }
-    }
-}
-
-/// Stores a call of a function of the host as a span, whose id is that of the intake's context.
-fn store_host_call(intake: &Intake, call: &HostCall, root: SpanId) {
-    if !intake.recorder().admit_span(intake.context_bytes()) {
-        return;
-    }
-    let clock = intake.clock();
-    let span = Span {
-        parent: call.parent.unwrap_or(root),
-        kind: call.kind(),
-        status: SpanStatus::Ok,
-        name: call.function.as_str(),
-        failure: "",
-        start: clock.at(call.start),
-        total: call.cost(),
-        children: SpanCost::default(),
-        fields: wire::Fields::EMPTY,
-        events: Vec::new(),
-    };
-    let mut body = Vec::with_capacity(128);
-    span.encode(&mut body, &[], 0, &[]);
-    let (time, context) = (clock.at(call.end), intake.context_bytes());
-    let head = Head { time, origin: Origin::Host, cut: false, batched: false, context };
-    if intake.recorder().affords(Worth::Usual, &head, body.len()) {
-        intake.recorder().append(Signal::Span, head, KIND_SPAN, &body);
-    }
-}
-
-/// Cuts a text, and gives the memory of the rest back; tells whether there was any.
-fn shorten(text: &mut String, bytes: usize) -> bool {
-    let kept = cut(text, bytes).len();
-    let longer = kept < text.len();
-    if longer {
-        text.truncate(kept);
-        text.shrink_to_fit();
-    }
-    longer
-}
-
-/// Bytes that a field takes in a record, at most.
-fn field_bytes(name: &str, value: &Value<'_>) -> usize {
-    name.len() + FIELD_OVERHEAD + if let Value::Text(text) = value { text.len() } else { 0 }
-}
-
-fn borrow_value(value: &wit::Value) -> Value<'_> {
-    match value {
-        wit::Value::Text(text) => Value::Text(text),
-        wit::Value::Integer(number) => Value::Integer(*number),
-        wit::Value::Float(number) => Value::Float(*number),
-        wit::Value::Boolean(truth) => Value::Boolean(*truth),
     }
 }
 
@@ -470,10 +325,12 @@ impl wit::HostSpanWithStore<State> for State {
 mod tests {
     use std::sync::Arc;
 
-    use glasshouse_model::Envelope;
     use glasshouse_model::settings::{Debugging, Settings};
+    use glasshouse_model::wire::Value;
+    use glasshouse_model::{Envelope, Signal, Span, UnixNanos, limits};
     use glasshouse_telemetry::{Body, Store, StoreSettings};
 
+    use super::super::open_span::{EVENT_BYTES, FIELD_BYTES};
     use super::*;
     use crate::clock::SystemClock;
 
@@ -571,6 +428,29 @@ mod tests {
         let context = entry.envelope().context.expect("it has one");
         assert_eq!((context.span_id, span.parent), (id, ROOT));
         assert_eq!(bench.intake.context().span_id, ROOT);
+    }
+
+    #[test]
+    fn spans_that_wait_take_no_more_than_their_room_and_are_stored_in_order_if_they_matter() {
+        const SPANS: u64 = 3_000;
+        for matters in [true, false] {
+            let mut bench = Bench::new(false);
+            for number in 0..SPANS {
+                let serial = bench.start_at("work", number);
+                bench.end_at(serial, number + 1);
+            }
+            assert!(bench.spans.is_any_undecided(&bench.calls));
+            bench.spans.decide(&mut bench.intake, &mut bench.calls, matters);
+            assert!(!bench.spans.is_any_undecided(&bench.calls));
+            let entries = bench.store.reader(Signal::Span).all();
+            assert!(if matters { (100..SPANS as usize).contains(&entries.len()) } else { entries.is_empty() });
+            let ids: Vec<_> = entries.iter().filter_map(|entry| Some(entry.envelope().context?.span_id)).collect();
+            assert!(
+                ids.len() == entries.len() && ids.windows(2).all(|pair| pair[0] != pair[1]),
+                "each in its own context"
+            );
+            assert!(entries.is_sorted_by_key(|entry| entry.envelope().time));
+        }
     }
 
     #[test]
