@@ -101,6 +101,8 @@ pub struct Alert {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Raise<'a> {
     pub(crate) origin: Origin,
+    /// Whether it is one of few, whatever the guest does, so that there is always room for it.
+    pub(crate) is_one_of_few: bool,
     pub(crate) name: &'a str,
     pub(crate) labels: &'a [(&'a str, &'a str)],
     pub(crate) severity: Severity,

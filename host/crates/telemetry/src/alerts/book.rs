@@ -9,6 +9,9 @@ use super::alert::{Alert, AlertCause, AlertState, Raise, Raised};
 /// Alerts of an extension that are told apart, of its own and of the host's about it each. A person can look after a handful; a
 /// guest that makes a new one each time takes some 100 KiB.
 pub const ALERTS: usize = 64;
+/// Beyond these: the host's alerts that there are few of, so that groups of errors without end do not hide that an extension is
+/// quarantined. There is one for each budget that it can break, and for a burst.
+const RESERVED: usize = 16;
 /// The name of the alert that counts all for which there was no room.
 const OVERFLOW: &str = "overflow";
 const OVERFLOW_TITLE: &str = "alerts of further names, for which there was no room";
@@ -89,7 +92,8 @@ impl Book {
         };
         let own = id(&self.extension, raise.origin, raise.name, raise.labels);
         let mut replaced = None;
-        let has_room = self.alerts.contains_key(&own) || self.count(raise.origin) < ALERTS || {
+        let room = if raise.is_one_of_few { ALERTS + RESERVED } else { ALERTS };
+        let has_room = self.alerts.contains_key(&own) || self.count(raise.origin) < room || {
             replaced = self.make_room(raise.origin, raise.at);
             replaced.is_some()
         };
@@ -163,7 +167,7 @@ impl Book {
     /// Takes an alert as it was stored; a damaged store has no more of them either.
     pub(crate) fn put(&mut self, alert: Alert) {
         let known = self.alerts.contains_key(&alert.id) || self.is_overflow(&alert);
-        if known || self.count(alert.origin) < ALERTS {
+        if known || self.count(alert.origin) < ALERTS + RESERVED {
             self.alerts.insert(alert.id, alert);
         }
     }

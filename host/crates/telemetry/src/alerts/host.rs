@@ -28,6 +28,11 @@ impl HostAlert {
     /// Those about how an extension stands with its budget. None of them outlives the instance.
     pub const OF_STANDING: &[Self] = &[Self::Throttled, Self::Quarantined, Self::TrapLoop, Self::MemoryGrowth];
 
+    /// Whether there may be one for each group of errors; of the others there are few.
+    pub fn is_about_group(self) -> bool {
+        matches!(self, Self::ErrorsEscalating | Self::ErrorsRegressed)
+    }
+
     /// How serious it is: critical is what keeps the extension from working.
     pub fn severity(self) -> Severity {
         match self {

@@ -110,6 +110,7 @@ impl Alerts {
         let mut inner = self.open();
         let raise = Raise {
             origin: Origin::Host,
+            is_one_of_few: !alarm.what.is_about_group(),
             name: alarm.what.as_str(),
             labels: alarm.labels,
             severity: alarm.what.severity(),
@@ -195,6 +196,7 @@ fn enter(
     let quiet_nanos = Some(quiet_nanos.or_else(known).unwrap_or_else(default));
     book.raise(&Raise {
         origin: Origin::Guest,
+        is_one_of_few: false,
         name: alert.kind,
         labels,
         severity: alert.severity,

@@ -139,6 +139,31 @@ fn a_guest_is_never_the_host_and_leaves_the_host_its_room() {
 }
 
 #[test]
+fn groups_of_errors_without_end_hide_no_quarantine() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let depot = depot(folder.path(), hand());
+    let store = store(&depot, |_| {});
+    for number in 0..3 * ALERTS {
+        let labels = [("group", &*number.to_string())];
+        let (what, message) = (HostAlert::ErrorsRegressed, "again");
+        store.recorder().alarm(
+            at(START),
+            &Alarm { what, labels: &labels, message, value: None, threshold: None },
+            None,
+        );
+    }
+    for what in HostAlert::OF_STANDING {
+        alarm(&store, START, *what);
+    }
+    let alerts = store.alerts(at(START));
+    assert_eq!(alerts.len(), ALERTS + 1 + HostAlert::OF_STANDING.len());
+    assert_eq!(named(&alerts, Origin::Host, "overflow").raised as usize, 2 * ALERTS);
+    assert_eq!(named(&alerts, Origin::Host, "trap.loop").state(), AlertState::Firing);
+    drop((store, depot));
+    assert_eq!(after_restart(folder.path(), START), alerts);
+}
+
+#[test]
 fn what_an_alert_says_is_bounded() {
     let store = in_memory();
     let long = "x".repeat(30_000);
