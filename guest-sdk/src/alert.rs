@@ -4,7 +4,8 @@ use glasshouse_wire::{self as wire, Severity};
 
 use crate::{Kind, batch, is_stored, log};
 
-/// Begins an alert; [`raise`](Alert::raise) sends it. `kind` is what makes two alerts of an extension the same.
+/// Begins an alert; [`raise`](Alert::raise) sends it. `kind`, with the metric that it is about, is what makes two alerts of an
+/// extension the same: one that is raised again while it fires is counted, and one that is not raised for long is over.
 ///
 /// ```
 /// use glasshouse_sdk::{Severity, alert};

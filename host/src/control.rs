@@ -12,11 +12,12 @@ use glasshouse_model::settings::{Debugging, Settings};
 use glasshouse_model::standing::{self, CallBudget, Rate};
 use glasshouse_model::wire::{Field, Value};
 use glasshouse_runtime::{ApplyError, CallError};
-use glasshouse_server::api::{self, Assignments, Problem, Released, Resolve, StartSession, code};
+use glasshouse_server::api::{self, Assignments, Problem, Released, Resolve, ResolveAlert, StartSession, code};
 use glasshouse_server::{Control, ControlSocket, Keys, Pending};
-use glasshouse_telemetry::{ErrorGroup, ResolveError};
+use glasshouse_telemetry::{Alert, AlertError, ErrorGroup, ResolveError};
 use tokio::sync::Notify;
 
+use crate::alerts::alert_answer;
 use crate::extension::Extension;
 use crate::groups::group_answer;
 use crate::host::Host;
@@ -437,6 +438,36 @@ impl Control for Controlled {
         })?;
         let stopped = extension.stop_debug_session(id, by);
         stopped.map(|session| session_of(extension, &session)).map_err(|error| refusal(extension, &error))
+    }
+
+    fn alerts(&self, extension: &str) -> Result<Vec<api::Alert>, Problem> {
+        let extension = self.find(extension)?;
+        let now = extension.now();
+        let answer = |alert: &Alert| alert_answer(extension.id().as_str(), alert, now);
+        Ok(extension.alert_states().iter().map(answer).collect())
+    }
+
+    fn resolve_alert(
+        &self,
+        extension: &str,
+        alert: &str,
+        said: &ResolveAlert,
+        by: &str,
+    ) -> Result<api::Alert, Problem> {
+        let extension = self.find(extension)?;
+        let id = extension.id().as_str();
+        let refused = |status, code, title, why: &str| {
+            let alert = glasshouse_model::text::visible(alert, 40);
+            Problem::new(status, code, title, format!("alert {alert} of {id} is not resolved: {why}"))
+        };
+        let unknown = |why: &str| refused(404, code::UNKNOWN_ALERT, "No such alert", why);
+        let parsed = alert.parse().map_err(|_| unknown("an alert is 12 lower-case hexadecimal digits"))?;
+        let resolved = extension.resolve_alert(parsed, &said.note, by).map_err(|error| match error {
+            AlertError::Unknown => unknown("there is none; `glasshouse alerts list` lists them"),
+            AlertError::NotFiring => refused(409, code::NOT_FIRING, "Over already", &error.to_string()),
+            AlertError::NotStored => refused(503, code::UNAVAILABLE, "Not stored", &error.to_string()),
+        })?;
+        Ok(alert_answer(id, &resolved, extension.now()))
     }
 
     fn release<'a>(&'a self, extension: &'a str, by: &'a str) -> Pending<'a, Released> {

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use glasshouse_model::settings::Settings;
 use glasshouse_model::standing;
-use glasshouse_model::{ExtensionId, Failure, GroupId, Signal, Version};
+use glasshouse_model::{AlertId, ExtensionId, Failure, GroupId, Signal, UnixNanos, Version};
 use glasshouse_runtime::wasmtime::{self, Store, component::Instance};
 use glasshouse_runtime::{
     CallError, Check, ComponentInfo, EmbedderCall, Event, HostMemory, Reply, Runtime, SourceFrame, State, Status,
     Trigger,
 };
-use glasshouse_telemetry::{Drops, ErrorGroup, Overhead, Reader, ResolveError, Usage};
+use glasshouse_telemetry::{Alert, AlertError, Drops, ErrorGroup, Overhead, Reader, ResolveError, Usage};
 use tokio::sync::{Notify, oneshot};
 
 use crate::control::Steering;
@@ -79,6 +79,11 @@ impl Extension {
     /// What it uses of its budgets.
     pub fn uses(&self) -> &standing::Uses {
         self.handle.uses()
+    }
+
+    /// The host's time.
+    pub fn now(&self) -> UnixNanos {
+        self.handle.now()
     }
 
     /// The time of its host's monotonic clock.
@@ -200,12 +205,23 @@ impl Extension {
         self.handle.resolve_error(group, version, notes, by)
     }
 
+    /// Its alerts as they stand now, its own and the host's about it: those that fire first, of them the latest first.
+    pub fn alert_states(&self) -> Vec<Alert> {
+        self.handle.alert_states()
+    }
+
+    /// Notes that an alert is over; it fires again when it is raised again. With a data directory this is stored when it returns, and
+    /// the record of it says by whom.
+    pub fn resolve_alert(&self, alert: AlertId, note: &str, by: &str) -> Result<Alert, AlertError> {
+        self.handle.resolve_alert(alert, note, by)
+    }
+
     /// Its spans.
     pub fn spans(&self) -> Records<SpanRecord> {
         self.records()
     }
 
-    /// Its alerts.
+    /// The records of its alerts: each that the guest raised, and each that began to fire of the host's.
     pub fn alerts(&self) -> Records<AlertRecord> {
         self.records()
     }

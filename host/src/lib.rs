@@ -27,6 +27,7 @@
 //! do nothing else. Its own interfaces are added with [`HostBuilder::import`] and called with [`Extension::call_exports`];
 //! `examples/embedder.rs` does both.
 
+mod alerts;
 mod builder;
 mod control;
 mod discover;
@@ -42,6 +43,7 @@ mod stored;
 pub mod traces;
 mod trial;
 
+pub use alerts::alert_answer;
 pub use builder::HostBuilder;
 pub use control::{BudgetUse, Changed, ControlError};
 pub use error::HostError;
@@ -58,9 +60,9 @@ pub use glasshouse_model::config::{self, ConfigError, Grant, Manifest, Setting};
 pub use glasshouse_model::settings::{Budget, Debugging, Metering, Permissions, Redaction, Retention, Settings};
 pub use glasshouse_model::standing;
 pub use glasshouse_model::{
-    Blame, Clock, Context, Digest, ExtensionId, Failure, FailureKind, GroupId, HOST, Instrument, InvalidTraceParent,
-    Level, Outcome, SessionId, Severity, Signal, SpanId, SpanKind, SpanStatus, TraceId, TraceParent, UnixNanos,
-    Version, limits, text,
+    AlertId, Blame, Clock, Context, Digest, ExtensionId, Failure, FailureKind, GroupId, HOST, Instrument,
+    InvalidTraceParent, Level, Outcome, SessionId, Severity, Signal, SpanId, SpanKind, SpanStatus, TraceId,
+    TraceParent, UnixNanos, Version, limits, text,
 };
 pub use glasshouse_runtime::{
     ApplyError, CallError, Check, CompileCost, CompileLimit, CompileSettings, ComponentInfo, Containment,
@@ -70,7 +72,8 @@ pub use glasshouse_runtime::{
 };
 pub use glasshouse_server::ControlSocket;
 pub use glasshouse_telemetry::{
-    Aggregate, Basis, Component, Cursor, DataDirError, Detail, Distribution, Drop as DropCause, Drops, Entry,
-    ErrorGroup, Gap, GapCause, GroupState, InvalidCursor, Labels, Order, Overhead, Page, Query, QueryError, Reader,
-    Redactor, Resolution, ResolveError, SeriesSummary, Summary, Tier, Trend, Usage, query,
+    Aggregate, Alert, AlertCause, AlertError, AlertState, AlertTransition, Basis, Component, Cursor, DataDirError,
+    Detail, Distribution, Drop as DropCause, Drops, Entry, ErrorGroup, Gap, GapCause, GroupState, InvalidCursor,
+    Labels, Order, Overhead, Page, Query, QueryError, Reader, Redactor, Resolution, ResolveError, SeriesSummary,
+    Summary, Tier, Trend, Usage, query,
 };

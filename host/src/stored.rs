@@ -4,7 +4,7 @@ use std::path::Path;
 
 use glasshouse_model::{Clock as _, Signal};
 use glasshouse_runtime::SystemClock;
-use glasshouse_telemetry::{DataDir, DataDirError, ErrorGroup, Reader};
+use glasshouse_telemetry::{Alert, DataDir, DataDirError, ErrorGroup, Reader};
 
 use crate::records::{Record, Records};
 use crate::traces::Traces;
@@ -57,6 +57,11 @@ impl StoredExtension {
     /// The groups of its errors that are the same bug, as of now; those with the latest errors first.
     pub fn error_groups(&self) -> Vec<ErrorGroup> {
         self.dir.error_groups(&self.id, SystemClock::new().now())
+    }
+
+    /// Its alerts as of now, its own and the host's about it: those that fire first, of them the latest first.
+    pub fn alert_states(&self) -> Vec<Alert> {
+        self.dir.alerts(&self.id, SystemClock::new().now())
     }
 
     /// Reads one of its signals as it is stored.

@@ -2,6 +2,7 @@
 
 mod harness;
 
+mod alerts;
 mod author;
 mod canaries;
 mod check;

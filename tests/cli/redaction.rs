@@ -139,6 +139,7 @@ macro_rules! read {
         put("metrics", json_of(&extension.records::<MetricRecord>()));
         put("spans", json_of(&extension.records::<SpanRecord>()));
         put("alerts", json_of(&extension.records::<AlertRecord>()));
+        put("alerts as they stand", format!("{:?}", extension.alert_states()).into_bytes());
         put("invocations", json_of(&extension.records::<InvocationRecord>()));
         for signal in Signal::ALL {
             let entries = extension.reader(*signal).all();

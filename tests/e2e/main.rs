@@ -3,6 +3,7 @@
 mod harness;
 mod hostile;
 
+mod alerts;
 mod aspects;
 mod batches;
 mod budgets;

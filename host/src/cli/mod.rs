@@ -165,7 +165,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Verb::Trace(verb) => verb.run(cli.format),
         Verb::Traces(verb) => verb.run(cli.format),
         Verb::Activity(verb) => verb.run(cli.format),
-        Verb::Alerts(verb) => verb.run(cli.format),
+        Verb::Alerts(verb) => verb.run(cli.format).await,
         Verb::Invocations(verb) => verb.run(cli.format),
         Verb::Status(verb) => verb.run(cli.format).await,
         Verb::Budgets(verb) => verb.run(cli.format).await,

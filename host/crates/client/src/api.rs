@@ -350,6 +350,80 @@ pub struct StartSession {
     pub for_ms: Option<u64>,
 }
 
+/// An alert of an extension as it stands. What it quotes is the extension's, unless its origin is the host.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Alert {
+    /// The extension's id.
+    pub extension: String,
+    /// The alert's: 12 hexadecimal digits.
+    pub alert: String,
+    /// `firing` or `resolved`.
+    pub state: String,
+    /// `guest` or `host`: who raises it.
+    pub origin: String,
+    /// The host's word for what it is, or the guest's type.
+    pub name: String,
+    /// What it is about.
+    pub labels: BTreeMap<String, String>,
+    /// `low`, `medium`, `high` or `critical`: the worst since it fires.
+    pub severity: String,
+    /// One line for a person.
+    pub title: String,
+    /// The whole story, as of when it began to fire.
+    pub message: String,
+    /// The value that it is about, as of then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub value: Option<f64>,
+    /// The threshold that the value passed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<f64>,
+    /// Since when it stands so.
+    pub since: String,
+    /// When it was first raised.
+    pub first_raised: String,
+    /// When it was last raised.
+    pub last_raised: String,
+    /// When it is over by itself if it is not raised again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolves_at: Option<String>,
+    /// How often it was raised.
+    pub raised: u64,
+    /// How often it began to fire.
+    pub fired: u64,
+    /// For how long it has fired in all, in nanoseconds.
+    pub firing_ns: u64,
+    /// The longest time that it fired, up to now, in nanoseconds.
+    pub longest_ns: u64,
+    /// Its latest transitions, the latest last.
+    pub history: Vec<AlertTransition>,
+}
+
+/// A step of an alert.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AlertTransition {
+    /// When.
+    pub at: String,
+    /// `firing` or `resolved`.
+    pub state: String,
+    /// `raised`, `recovered`, `quiet` or `by hand`.
+    pub cause: String,
+    /// Who did it, if it was done by hand.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub by: String,
+    /// What else there is to know.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub note: String,
+}
+
+/// What is said of an alert that is over.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResolveAlert {
+    /// What there is to know.
+    #[serde(default)]
+    pub note: String,
+}
+
 /// The words that tell problems apart.
 pub mod code {
     /// The host runs no extension of that id.
@@ -362,6 +436,10 @@ pub mod code {
     pub const SESSION_ENDED: &str = "session-ended";
     /// The extension has as many debug sessions as it may.
     pub const TOO_MANY_SESSIONS: &str = "too-many-sessions";
+    /// The extension has no alert of that id.
+    pub const UNKNOWN_ALERT: &str = "unknown-alert";
+    /// The alert is over already.
+    pub const NOT_FIRING: &str = "not-firing";
     /// There is no such key, or it takes no such value.
     pub const INVALID_SETTING: &str = "invalid-setting";
     /// The key is read when the extension starts, and not later.

@@ -18,8 +18,8 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use api::{
-    Assignments, Budgets, Changes, ErrorGroup, Manager, Problem, ROOT, Released, Resolve, SOCKET, Session, Settings,
-    StartSession,
+    Alert, Assignments, Budgets, Changes, ErrorGroup, Manager, Problem, ROOT, Released, Resolve, ResolveAlert, SOCKET,
+    Session, Settings, StartSession,
 };
 
 /// How long a host may take to answer: longer than it takes itself before it says that it takes too long.
@@ -150,6 +150,17 @@ impl Client {
     /// Ends a debug session.
     pub async fn stop_session(&self, extension: &str, session: &str) -> Result<Session, ClientError> {
         self.ask(Method::POST, &format!("sessions/{}/{}/stop", escape(extension), escape(session)), None).await
+    }
+
+    /// The alerts of an extension, its own and the host's about it: those that fire first.
+    pub async fn alerts(&self, extension: &str) -> Result<Vec<Alert>, ClientError> {
+        self.ask(Method::GET, &format!("alerts/{}", escape(extension)), None).await
+    }
+
+    /// Notes that an alert is over.
+    pub async fn resolve_alert(&self, extension: &str, alert: &str, said: &ResolveAlert) -> Result<Alert, ClientError> {
+        let path = format!("alerts/{}/{}/resolve", escape(extension), escape(alert));
+        self.ask(Method::POST, &path, Some(json(said)?)).await
     }
 
     async fn ask<T: DeserializeOwned>(

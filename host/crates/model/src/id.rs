@@ -121,6 +121,11 @@ hex_id! {
     SessionId, 6
 }
 
+hex_id! {
+    /// An alert of an extension: 12 lower-case hexadecimal digits, from what makes it the same alert each time.
+    AlertId, 6
+}
+
 impl Digest {
     /// The first twelve digits: enough to tell versions apart on a screen.
     pub fn short(&self) -> String {

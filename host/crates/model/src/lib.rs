@@ -27,7 +27,7 @@ pub use failure::{Blame, Failure, FailureKind, Frame};
 pub use glasshouse_wire as wire;
 pub use glasshouse_wire::{Instrument, Level, Severity};
 pub use host_function::HostFunction;
-pub use id::{Digest, ExtensionId, GroupId, HOST, SessionId, SpanId, TraceId};
+pub use id::{AlertId, Digest, ExtensionId, GroupId, HOST, SessionId, SpanId, TraceId};
 pub use invocation::{Invocation, Outcome};
 pub use record::{Envelope, Origin};
 pub use semver::Version;

@@ -15,12 +15,16 @@ pub const KIND_ROLLUP: u8 = 67;
 pub const KIND_STATE_GROUP: u8 = 96;
 /// The kind byte of a group of errors that is kept no longer, in an extension's state.
 pub const KIND_STATE_GROUP_GONE: u8 = 97;
-/// The kind byte of the number of the last error that all groups before it count, in an extension's state.
+/// The kind byte of the number of the last record, of an error or an alert, that all before it counts, in an extension's state.
 pub const KIND_STATE_COUNTED: u8 = 98;
 /// The kind byte of the component whose errors come next, in an extension's state.
 pub const KIND_STATE_COMPONENT: u8 = 99;
 /// The kind byte of the end of a state that was written anew as a whole, in an extension's state.
 pub const KIND_STATE_WHOLE: u8 = 100;
+/// The kind byte of an alert as it stands, in an extension's state.
+pub const KIND_STATE_ALERT: u8 = 101;
+/// The kind byte of an alert that is kept no longer, in an extension's state.
+pub const KIND_STATE_ALERT_GONE: u8 = 102;
 
 glasshouse_wire::byte_enum! {
     /// Who made a record. A guest cannot choose it.

@@ -139,6 +139,8 @@ pub struct Debugging {
     pub metrics_interval: Duration,
     /// How often `check-health` is called.
     pub health_check_interval: Duration,
+    /// How long after it was last raised a guest's alert is taken to be over.
+    pub alert_resolve_after: Duration,
     /// Logs kept in memory.
     pub max_log_entries: usize,
     /// Metric samples kept in memory.
@@ -198,6 +200,7 @@ impl Default for Debugging {
             aspects: [true; Aspect::COUNT],
             metrics_interval: Duration::from_secs(30),
             health_check_interval: Duration::from_mins(1),
+            alert_resolve_after: Duration::from_hours(24),
             max_log_entries: 10_000,
             max_metrics: 50_000,
             max_errors: 1_000,

@@ -9,11 +9,11 @@ use glasshouse_model::settings::Settings;
 use glasshouse_model::standing::{State as Stand, Uses};
 use glasshouse_model::wire::{Field, Value};
 use glasshouse_model::{
-    Clock, Context, Digest, ExtensionId, Failure, GroupId, Level, Signal, SpanId, TraceId, TraceParent, UnixNanos,
-    Version, limits, text,
+    AlertId, Clock, Context, Digest, ExtensionId, Failure, GroupId, Level, Signal, SpanId, TraceId, TraceParent,
+    UnixNanos, Version, limits, text,
 };
 use glasshouse_telemetry::{
-    Drops, ErrorGroup, Overhead, Reader, Resolution, ResolveError, Store, StoreSettings, Usage,
+    Alert, AlertError, Drops, ErrorGroup, Overhead, Reader, Resolution, ResolveError, Store, StoreSettings, Usage,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -379,6 +379,23 @@ impl Extension {
         let message = format!("the errors of group {id} were resolved by {by}");
         host_log(&self.0.store.recorder(), &*self.0.clock, &[], Level::Info, &message, &fields);
         Ok(group)
+    }
+
+    /// Its alerts as they stand now, its own and the host's about it: those that fire first, of them the latest first.
+    pub fn alert_states(&self) -> Vec<Alert> {
+        self.0.store.alerts(self.0.clock.now())
+    }
+
+    /// Notes that an alert is over; it fires again when it is raised again. With a data directory it is stored when this returns. It is
+    /// a log of the extension, made by the host, in which `by` says who said so.
+    pub fn resolve_alert(&self, alert: AlertId, note: &str, by: &str) -> Result<Alert, AlertError> {
+        let alert = self.0.store.resolve_alert(alert, self.0.clock.now(), by, note)?;
+        let id = alert.id.to_string();
+        let fields = [("event", "alerts.resolved"), ("by", by), ("alert", &*id), ("name", &*alert.name)];
+        let fields = fields.map(|(name, value)| Field { name, value: Value::Text(value) });
+        let message = format!("alert {id} was resolved by {by}");
+        host_log(&self.0.store.recorder(), &*self.0.clock, &[], Level::Info, &message, &fields);
+        Ok(alert)
     }
 
     /// How it is doing.

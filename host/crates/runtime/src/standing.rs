@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use glasshouse_model::standing::{Cause, State, Transition};
+use glasshouse_model::standing::{Cause, Evidence, State, Transition};
 use glasshouse_model::wire::{Field, Value};
-use glasshouse_model::{Level, text};
-use glasshouse_telemetry::Recorder;
+use glasshouse_model::{Level, UnixNanos, text};
+use glasshouse_telemetry::{Alarm, HostAlert, Recorder};
 
 use crate::extension::{Extension, Status};
 use crate::intake::host_log;
@@ -67,6 +67,62 @@ pub(crate) fn record(extension: &Extension, recorder: &Recorder, transition: &Tr
         fields.push(Field { name: "by", value: Value::Text(by) });
     }
     host_log(recorder, &*extension.shared().clock, &[], level, &message, &fields);
+}
+
+/// The alerts about a state that is not healthy.
+const OF_STATES: [HostAlert; 3] = [HostAlert::Throttled, HostAlert::Quarantined, HostAlert::TrapLoop];
+
+/// The alert that a state is.
+fn alert_of(state: &State) -> Option<HostAlert> {
+    match state {
+        State::Healthy | State::Warned { .. } => None,
+        State::Throttled { .. } => Some(HostAlert::Throttled),
+        State::Quarantined { evidence, .. } | State::Probing { evidence, .. } => match evidence.cause {
+            Cause::Failures | Cause::ProbeFailed => Some(HostAlert::TrapLoop),
+            Cause::Call | Cause::Rate { .. } | Cause::Throttled { .. } => Some(HostAlert::Quarantined),
+        },
+    }
+}
+
+/// Raises the alert that a step leads to, and ends those that it leads away from.
+pub(crate) fn alarm(extension: &Extension, recorder: &Recorder, transition: &Transition, by: Option<&str>) {
+    let Transition { from, to, evidence } = transition;
+    let now = extension.shared().clock.now();
+    let alert = alert_of(to);
+    let over: Vec<_> = OF_STATES.into_iter().filter(|known| Some(*known) != alert).collect();
+    let note = match by {
+        Some(by) => format!("released by {by}"),
+        None => format!("{from} before, {} now", to.word()),
+    };
+    recorder.recover(now, &over, &note);
+    let Some(what) = alert.filter(|_| !matches!(to, State::Probing { .. })) else { return };
+    let advice = match what {
+        HostAlert::Throttled => format!("make it do less, or raise {}", evidence.budget),
+        _ => format!("`glasshouse budgets release {}` ends it", extension.id()),
+    };
+    raise(recorder, now, what, evidence, evidence.limit, &advice);
+}
+
+/// Raises the alert that memory has grown to most of what there may be, or ends it.
+pub(crate) fn alarm_of_memory(extension: &Extension, recorder: &Recorder, evidence: Option<&Evidence>) {
+    let now = extension.shared().clock.now();
+    let Some(evidence) = evidence else {
+        return recorder.recover(now, &[HostAlert::MemoryGrowth], "it has less memory, or was made anew");
+    };
+    let threshold = evidence.limit / 100 * u64::from(extension.settings().budget.warn_at);
+    let advice = "make it hold less, or raise budget.memory; a call that needs more fails";
+    raise(recorder, now, HostAlert::MemoryGrowth, evidence, threshold, advice);
+}
+
+fn raise(recorder: &Recorder, at: UnixNanos, what: HostAlert, evidence: &Evidence, threshold: u64, advice: &str) {
+    let alarm = Alarm {
+        what,
+        labels: &[("budget", evidence.budget)],
+        message: &format!("{evidence}; {advice}"),
+        value: Some(evidence.used as f64),
+        threshold: Some(threshold as f64),
+    };
+    recorder.alarm(at, &alarm, None);
 }
 
 fn integer(number: u64) -> i64 {

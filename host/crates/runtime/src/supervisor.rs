@@ -9,7 +9,7 @@ use glasshouse_model::settings::Debugging;
 use glasshouse_model::standing::{End, Spent, Standing, State, Transition};
 use glasshouse_model::wire::{Field, Value};
 use glasshouse_model::{Blame, Clock, Digest, Failure, Level};
-use glasshouse_telemetry::{Component, Drop, Recorder};
+use glasshouse_telemetry::{Component, Drop, HostAlert, Recorder};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
@@ -48,6 +48,8 @@ struct Serving {
     blueprint: Arc<Blueprint>,
     sandbox: Option<Sandbox>,
     usage: UsageMetrics,
+    /// Whether its memory was most of what it may have after its last call.
+    has_much_memory: bool,
 }
 
 /// What a supervisor does next.
@@ -118,6 +120,8 @@ impl Supervisor {
     /// Loads the extension and serves it until the host stops.
     pub(crate) async fn run(mut self, load: impl Future<Output = Result<(Arc<Blueprint>, ComponentInfo), NotStarted>>) {
         let mut phase = self.phase.clone();
+        // What an earlier host found of its instance is over with that.
+        self.recorder.recover(self.clock().now(), HostAlert::OF_STANDING, "the extension was started anew");
         let loaded = tokio::select! {
             loaded = load => Some(loaded),
             _ = phase.wait_for(|phase| *phase != Phase::Running) => None,
@@ -148,7 +152,8 @@ impl Supervisor {
         self.set_status(Status::Ready);
         let mut rounds = Rounds::default();
         rounds.settle(&blueprint, &self.extension.settings().debugging);
-        let mut serving = Serving { blueprint, sandbox: Some(sandbox), usage: UsageMetrics::new(self.clock()) };
+        let usage = UsageMetrics::new(self.clock());
+        let mut serving = Serving { blueprint, sandbox: Some(sandbox), usage, has_much_memory: false };
         self.note(&mut serving, &Ending::Void);
         while let Some(deed) = self.wait(&mut rounds).await {
             match deed {
@@ -383,6 +388,9 @@ impl Supervisor {
     }
 
     fn judge(&mut self, serving: &mut Serving, spent: &Spent, ending: &Ending) {
+        if self.inbox.standing.is_much_memory(spent.memory_bytes) != serving.has_much_memory {
+            self.tell_memory(serving, spent.memory_bytes);
+        }
         let standing = &mut self.inbox.standing;
         let transition = match ending {
             Ending::Answered => standing.ended(spent, End::Answered),
@@ -395,6 +403,14 @@ impl Supervisor {
             self.tell(serving, transition, None);
         }
         self.hold();
+    }
+
+    /// Makes known that its memory has come to be most of what it may have, or is so no longer.
+    #[cold]
+    fn tell_memory(&self, serving: &mut Serving, bytes: u64) {
+        serving.has_much_memory = !serving.has_much_memory;
+        let evidence = serving.has_much_memory.then(|| self.inbox.standing.evidence_of_memory(bytes));
+        standing::alarm_of_memory(&self.extension, &self.recorder, evidence.as_ref());
     }
 
     /// An instance that cannot be made is a failure of the extension only if its own code failed.
@@ -414,18 +430,23 @@ impl Supervisor {
     /// Makes a step known: as a record, as the status that others see, and to callers.
     fn tell(&mut self, serving: &mut Serving, transition: Transition, by: Option<&str>) {
         standing::record(&self.extension, &self.recorder, &transition, by);
+        standing::alarm(&self.extension, &self.recorder, &transition, by);
         if let State::Quarantined { .. } = transition.to {
+            if serving.has_much_memory {
+                self.tell_memory(serving, 0);
+            }
             serving.sandbox = None;
             self.recorder.ledger().set_memory(0);
             self.inbox.standing.instance_gone();
         }
+        // First, so that whoever sees that it is throttled is told to wait.
+        self.hold();
         let shared = self.extension.shared();
         let status = standing::status(&transition.to);
         *shared.stand.lock().unwrap_or_else(PoisonError::into_inner) = transition.to;
         if status != self.extension.status() {
             self.set_status(status);
         }
-        self.hold();
     }
 
     /// Lets callers know for how long calls are held back.

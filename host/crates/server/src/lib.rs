@@ -10,7 +10,8 @@ pub use glasshouse_client::api;
 pub use socket::ControlSocket;
 
 use api::{
-    Assignments, Budgets, Changes, ErrorGroup, Manager, Problem, Released, Resolve, Session, Settings, StartSession,
+    Alert, Assignments, Budgets, Changes, ErrorGroup, Manager, Problem, Released, Resolve, ResolveAlert, Session,
+    Settings, StartSession,
 };
 
 /// What comes of a command that waits for the extension.
@@ -63,6 +64,10 @@ pub trait Control: Send + Sync + 'static {
     fn start_session(&self, extension: &str, wanted: &StartSession, by: &str) -> Result<Session, Problem>;
     /// Ends a debug session.
     fn stop_session(&self, extension: &str, session: &str, by: &str) -> Result<Session, Problem>;
+    /// Its alerts, those that fire first.
+    fn alerts(&self, extension: &str) -> Result<Vec<Alert>, Problem>;
+    /// Notes that an alert is over.
+    fn resolve_alert(&self, extension: &str, alert: &str, said: &ResolveAlert, by: &str) -> Result<Alert, Problem>;
     /// Ends its quarantine, throttling or warning.
     fn release<'a>(&'a self, extension: &'a str, by: &'a str) -> Pending<'a, Released>;
 }

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use bytes::Bytes;
-use glasshouse_client::api::{Assignments, Problem, ROOT, Resolve, StartSession, code};
+use glasshouse_client::api::{Assignments, Problem, ROOT, Resolve, ResolveAlert, StartSession, code};
 use serde::de::DeserializeOwned;
 
 use crate::{Control, Keys};
@@ -83,7 +83,9 @@ pub(crate) fn router(control: Arc<dyn Control>) -> Router {
         .route("/sessions", get(all_sessions))
         .route("/sessions/{id}", get(sessions))
         .route("/sessions/{id}/start", post(start_session))
-        .route("/sessions/{id}/{session}/stop", post(stop_session));
+        .route("/sessions/{id}/{session}/stop", post(stop_session))
+        .route("/alerts/{id}", get(alerts))
+        .route("/alerts/{id}/{alert}/resolve", post(resolve_alert));
     Router::new()
         .nest(ROOT, paths)
         .fallback(not_found)
@@ -169,6 +171,23 @@ async fn stop_session(State(control): Host, Member(id, session): Member, Extensi
     answer(control.stop_session(&id, &session, &peer.0))
 }
 
+async fn alerts(State(control): Host, Id(id): Id) -> Response {
+    answer(control.alerts(&id))
+}
+
+async fn resolve_alert(
+    State(control): Host,
+    Member(id, alert): Member,
+    Extension(peer): Extension<Peer>,
+    body: Body,
+) -> Response {
+    let said = match parse::<ResolveAlert>(body, "{\"note\": \"the disk was full\"}").await {
+        Ok(said) => said,
+        Err(problem) => return refused(problem),
+    };
+    answer(control.resolve_alert(&id, &alert, &said, &peer.0))
+}
+
 async fn assign(
     State(control): Host,
     Id(id): Id,
@@ -206,7 +225,8 @@ async fn read(body: Body) -> Result<Bytes, Problem> {
 async fn not_found(uri: Uri) -> Response {
     let path: String = uri.path().chars().take(100).collect();
     let detail = format!(
-        "there is nothing at {path}; the paths start with {ROOT}/managers, {ROOT}/budgets, {ROOT}/errors and {ROOT}/sessions"
+        "there is nothing at {path}; the paths start with {ROOT}/managers, {ROOT}/budgets, {ROOT}/errors, {ROOT}/sessions and \
+         {ROOT}/alerts"
     );
     refused(Problem::new(404, code::NOT_FOUND, "No such path", detail))
 }

@@ -22,7 +22,7 @@ use crate::metrics::{Roller, Tier, rolled_up_to};
 use crate::reader::Reader;
 use crate::redact::{RedactionError, Redactor};
 use crate::ring::{Bounds, DiskRing, Ring};
-use crate::store::{Store, StoreSettings};
+use crate::store::{States, Store, StoreSettings};
 
 /// The folder of all extensions' folders.
 pub(crate) const EXTENSIONS: &str = "extensions";
@@ -189,7 +189,8 @@ impl Depot {
         let homes_of = |extension: &'e str| {
             let signals = Signal::ALL.iter().map(|signal| Home::new(&disk.root, extension, *signal));
             let rollups = Tier::ALL.iter().map(|tier| Home::of_rollups(&disk.root, extension, *tier));
-            signals.chain(rollups).chain([Home::of_state(&disk.root, extension)])
+            let states = [Home::of_state(&disk.root, extension), Home::of_alert_state(&disk.root, extension)];
+            signals.chain(rollups).chain(states)
         };
         let homes: Vec<_> = extensions.into_iter().flat_map(homes_of).collect();
         let next = AtomicUsize::new(0);
@@ -248,12 +249,15 @@ impl Depot {
             rings.push(ring.unwrap_or_else(|| Ring::in_memory(*bounds)));
         }
         // Its telemetry leaves the extension's state room.
-        let home = |disk: &Disk| Home::of_state(&disk.root, extension);
-        let state = self.ring(home, STATE_BOUNDS, &Arc::new(Allowance::new(u64::MAX)), 1)?;
-        self.keeper.watch(state.iter());
+        let state = |home: fn(&Path, &str) -> Home| {
+            let home = |disk: &Disk| home(&disk.root, extension);
+            self.ring(home, STATE_BOUNDS, &Arc::new(Allowance::new(u64::MAX)), 1)
+        };
+        let states = States { groups: state(Home::of_state)?, alerts: state(Home::of_alert_state)? };
+        self.keeper.watch(states.groups.iter().chain(&states.alerts));
         let Ok(rings) = <[Arc<Ring>; Signal::COUNT]>::try_from(rings) else { unreachable!("a ring for each signal") };
         let Ok(rollups) = <[Arc<Ring>; Tier::COUNT]>::try_from(rollups) else { unreachable!("a ring for each tier") };
-        let store = Store::with_rings(rings, rollups, state, settings, redactor);
+        let store = Store::with_rings(extension, rings, rollups, states, settings, redactor);
         self.keeper.watch(store.rings());
         self.roller.follow(&store);
         Ok(store)

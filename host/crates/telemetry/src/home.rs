@@ -20,6 +20,8 @@ use crate::segment::{OnDisk, Segment, SegmentFile};
 
 /// The folder of an extension's rollups.
 const ROLLUPS: &str = "rollups";
+/// The folder of the state of its alerts.
+const ALERT_STATE: &str = "alert-state";
 /// The ending of a file that a segment is mapped to.
 const OPEN: &str = "open";
 /// The folder of an extension's state, beside those of its signals.
@@ -122,6 +124,12 @@ impl Home {
     /// of errors.
     pub(crate) fn of_state(root: &Path, extension: &str) -> Self {
         let folder = root.join(EXTENSIONS).join(extension).join(STATE).into();
+        Self { folder, extension: extension.to_owned(), signal: Signal::Error }
+    }
+
+    /// The folder of how an extension's alerts stand. Its files are like those of errors, too.
+    pub(crate) fn of_alert_state(root: &Path, extension: &str) -> Self {
+        let folder = root.join(EXTENSIONS).join(extension).join(ALERT_STATE).into();
         Self { folder, extension: extension.to_owned(), signal: Signal::Error }
     }
 

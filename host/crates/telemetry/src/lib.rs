@@ -5,6 +5,7 @@
 //! and become visible to readers with one atomic store; sealed segments never change. The oldest records go when a
 //! ring is over its bounds, and are counted. A [`Depot`] keeps stores, and does in the background what takes time.
 
+mod alerts;
 mod allowance;
 mod boot;
 mod cursor;
@@ -32,6 +33,7 @@ mod sampling;
 mod sealed;
 mod segment;
 mod series;
+mod state;
 mod store;
 mod stored;
 mod view;
@@ -40,6 +42,7 @@ mod wanted;
 #[cfg(test)]
 mod tests;
 
+pub use alerts::{ALERTS, Alarm, Alert, AlertCause, AlertError, AlertState, AlertTransition, HostAlert};
 pub use cursor::{Cursor, InvalidCursor};
 pub use depot::{DataDirError, Depot, DepotSettings, StoreError};
 pub use gates::Verdict;

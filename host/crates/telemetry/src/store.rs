@@ -1,5 +1,6 @@
 //! All telemetry of one extension: a ring for each signal, its ledger, and what was dropped.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -7,11 +8,12 @@ use std::time::Duration;
 use glasshouse_model::record::KIND_INVOCATION;
 use glasshouse_model::settings::{Debugging, Settings, TelemetryBudget};
 use glasshouse_model::wire::LogSummary;
-use glasshouse_model::{Aspect, GroupId, Level, Origin, Signal, UnixNanos, wire};
+use glasshouse_model::{AlertId, Aspect, GroupId, Level, Origin, Signal, UnixNanos, limits, text, wire};
 
+use crate::alerts::{Alarm, Alert, AlertError, Alerts, BURST_IS_OVER_AFTER, HostAlert};
 use crate::frame::{FrameParts, MAX_CONTEXT_BYTES};
 use crate::gates::Gates;
-use crate::groups::{Component, ErrorGroup, Groups, Resolution, ResolveError};
+use crate::groups::{BURST_ERRORS, BURST_WINDOW, Component, ErrorGroup, Groups, News, Resolution, ResolveError};
 use crate::metrics::Tier;
 use crate::overhead::Overhead;
 use crate::reader::Reader;
@@ -19,6 +21,8 @@ use crate::redact::{CleanNames, CleanStarts, Redactor, SeenLog};
 use crate::ring::{Bounds, Ring, SEGMENT_BYTES};
 use crate::{Ledger, Usage};
 
+/// The label that names the group of errors that an alert is about.
+const GROUP: &str = "group";
 const ORIGIN_BITS: u8 = 0b11;
 pub(crate) const FLAG_CUT: u8 = 0b100;
 pub(crate) const FLAG_BATCHED: u8 = 0b1000;
@@ -85,6 +89,8 @@ pub struct StoreSettings {
     pub overhead_limit: f64,
     /// How often what debugging costs is stored as samples.
     pub metrics_interval: Duration,
+    /// How long after it was last raised a guest's alert is over.
+    pub alert_resolve_after: Duration,
 }
 
 impl StoreSettings {
@@ -149,6 +155,7 @@ impl StoreSettings {
             sampling_rate: debugging.sampling_rate,
             overhead_limit: debugging.profiling_overhead_limit,
             metrics_interval: debugging.metrics_interval,
+            alert_resolve_after: debugging.alert_resolve_after,
         }
     }
 }
@@ -162,6 +169,14 @@ pub struct Store {
     ledger: Ledger,
     redactor: Arc<Redactor>,
     groups: Groups,
+    alerts: Alerts,
+}
+
+/// Where what else is known of an extension is kept, if it is.
+#[derive(Default)]
+pub(crate) struct States {
+    pub(crate) groups: Option<Arc<Ring>>,
+    pub(crate) alerts: Option<Arc<Ring>>,
 }
 
 impl Store {
@@ -169,18 +184,25 @@ impl Store {
     /// another [`Depot`](crate::Depot) looks after it.
     pub fn new(settings: &StoreSettings, redactor: Arc<Redactor>) -> Arc<Self> {
         let rollups = settings.rollups.map(Ring::in_memory);
-        Self::with_rings(settings.bounds.map(Ring::in_memory), rollups, None, settings, redactor)
+        Self::with_rings("", settings.bounds.map(Ring::in_memory), rollups, States::default(), settings, redactor)
     }
 
     pub(crate) fn with_rings(
+        extension: &str,
         rings: [Arc<Ring>; Signal::COUNT],
         rollups: [Arc<Ring>; Tier::COUNT],
-        state: Option<Arc<Ring>>,
+        states: States,
         settings: &StoreSettings,
         redactor: Arc<Redactor>,
     ) -> Arc<Self> {
         Arc::new(Self {
-            groups: Groups::new(Arc::clone(&rings[Signal::Error as usize]), state),
+            groups: Groups::new(Arc::clone(&rings[Signal::Error as usize]), states.groups),
+            alerts: Alerts::new(
+                extension,
+                Arc::clone(&rings[Signal::Alert as usize]),
+                states.alerts,
+                settings.alert_resolve_after,
+            ),
             rings,
             rollups,
             gates: Gates::new(settings),
@@ -193,6 +215,7 @@ impl Store {
     /// Changes what is stored, from the next record on: all but the bounds of rings, which stay as they are.
     pub fn apply(&self, settings: &StoreSettings) {
         self.gates.apply(settings);
+        self.alerts.apply(settings.alert_resolve_after);
     }
 
     /// What debugging costs the extension, and how much detail that leaves.
@@ -227,8 +250,30 @@ impl Store {
 
     /// Notes that somebody says that the error of a group is mended: in a version, or else in the one that runs. With a data
     /// directory that is stored when this returns.
-    pub fn resolve(&self, group: GroupId, resolution: Resolution) -> Result<ErrorGroup, ResolveError> {
-        self.groups.resolve(group, resolution)
+    /// What is secret in the notes is not. The alerts about the group are over.
+    pub fn resolve(&self, group: GroupId, mut resolution: Resolution) -> Result<ErrorGroup, ResolveError> {
+        if let Cow::Owned(clean) = self.redactor.redact_text(&resolution.notes) {
+            resolution.notes = clean;
+        }
+        let at = resolution.at;
+        let resolved = self.groups.resolve(group, resolution)?;
+        let group = group.to_string();
+        let about = [HostAlert::ErrorsEscalating, HostAlert::ErrorsRegressed].map(HostAlert::as_str);
+        self.alerts.recover(at, "the group of errors was resolved", |alert| {
+            about.contains(&&*alert.name) && alert.labels.iter().any(|(name, value)| name == GROUP && *value == group)
+        });
+        Ok(resolved)
+    }
+
+    /// Its alerts as of a time: those that fire first, of them the latest first.
+    pub fn alerts(&self, now: UnixNanos) -> Vec<Alert> {
+        self.alerts.all(now)
+    }
+
+    /// Notes that somebody says that an alert is over. With a data directory that is stored when this returns. What is secret
+    /// in the note is not.
+    pub fn resolve_alert(&self, id: AlertId, at: UnixNanos, by: &str, note: &str) -> Result<Alert, AlertError> {
+        self.alerts.resolve(id, at, by, &self.redactor.redact_text(note))
     }
 
     /// What the extension has used so far.
@@ -343,10 +388,85 @@ impl Recorder {
         self.append_as_is(signal, FrameParts { body: redacted.as_deref().unwrap_or(parts.body), ..parts })
     }
 
-    /// Appends what may be stored; an error is counted by its group, too.
+    /// Appends what may be stored; an error is counted by its group, too, and an alert by what is known of it.
     #[inline]
     fn append_as_is(&self, signal: Signal, parts: FrameParts<'_>) -> u64 {
-        if signal == Signal::Error { self.0.groups.append(parts) } else { self.0.ring(signal).append(parts) }
+        match signal {
+            Signal::Error => self.append_error(parts),
+            Signal::Alert => self.0.alerts.append(parts),
+            _ => self.0.ring(signal).append(parts),
+        }
+    }
+
+    #[cold]
+    fn append_error(&self, parts: FrameParts<'_>) -> u64 {
+        let (sequence, news) = self.0.groups.append(parts);
+        if let Some(news) = news {
+            self.alarm_of_errors(UnixNanos(parts.time), &news);
+        }
+        sequence
+    }
+
+    /// Raises what an error has shown.
+    fn alarm_of_errors(&self, at: UnixNanos, news: &News) {
+        let id = news.group.to_string();
+        let about_group = [(GROUP, id.as_str())];
+        let message =
+            format!("{}; `glasshouse errors explain {id}` shows the latest one with what led to it", news.title);
+        let of_group = Alarm {
+            what: HostAlert::ErrorsRegressed,
+            labels: &about_group,
+            message: &message,
+            value: None,
+            threshold: None,
+        };
+        if news.regressed {
+            self.alarm(at, &of_group, None);
+        }
+        if let Some(nanos) = news.escalates_for {
+            self.alarm(at, &Alarm { what: HostAlert::ErrorsEscalating, ..of_group }, Some(Duration::from_nanos(nanos)));
+        }
+        if let Some(count) = news.burst {
+            let window = text::duration(BURST_WINDOW);
+            let message = format!(
+                "{count} errors in {window}, where {BURST_ERRORS} are many; `glasshouse errors groups` lists them"
+            );
+            let (value, threshold) = (Some(f64::from(count)), Some(f64::from(BURST_ERRORS)));
+            let alarm = Alarm { what: HostAlert::ErrorBurst, labels: &[], message: &message, value, threshold };
+            self.alarm(at, &alarm, Some(BURST_IS_OVER_AFTER));
+        }
+    }
+
+    /// Raises an alert of the host's about the extension, unless alerts are switched off. It is over by itself if it is not raised again for
+    /// so long, or else when [`Recorder::recover`] says so. Where it fires since then it is a record, too.
+    pub fn alarm(&self, at: UnixNanos, alarm: &Alarm<'_>, over_after: Option<Duration>) {
+        if !self.is_enabled(Signal::Alert) {
+            return;
+        }
+        let message = self.0.redactor.redact_text(alarm.message);
+        let alarm = Alarm { message: &message, ..*alarm };
+        let quiet = over_after.map(|after| u64::try_from(after.as_nanos()).unwrap_or(u64::MAX));
+        if !self.0.alerts.raise(at, &alarm, quiet) {
+            return;
+        }
+        let record = wire::Alert {
+            severity: alarm.what.severity(),
+            kind: alarm.what.as_str(),
+            title: alarm.what.title(),
+            message: text::cut(&message, limits::MESSAGE_BYTES),
+            metric: None,
+            value: alarm.value,
+            threshold: alarm.threshold,
+        };
+        let mut body = Vec::new();
+        wire::write_alert(&mut body, &record);
+        let head = Head { time: at, origin: Origin::Host, cut: false, batched: false, context: &[] };
+        self.append(Signal::Alert, head, wire::KIND_ALERT, &body);
+    }
+
+    /// Ends these alerts of the host's about the extension, whatever their labels, since their cause is over.
+    pub fn recover(&self, at: UnixNanos, those: &[HostAlert], note: &str) {
+        self.0.alerts.recover(at, note, |alert| those.iter().any(|known| known.as_str() == alert.name));
     }
 
     #[inline]

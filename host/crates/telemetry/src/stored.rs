@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use glasshouse_model::{ExtensionId, HOST, Signal, UnixNanos};
 
+use crate::alerts::{self, Alert};
 use crate::depot::{DataDirError, EXTENSIONS, check_format};
 use crate::frame::{Frame, Scan};
 use crate::groups::{self, ErrorGroup};
@@ -52,6 +53,12 @@ impl DataDir {
     pub fn error_groups(&self, extension: &str, now: UnixNanos) -> Vec<ErrorGroup> {
         let home = has_telemetry(extension).then(|| Home::of_state(&self.root, extension));
         groups::read(&reader_of(home, Signal::Error), &self.reader(extension, Signal::Error), now)
+    }
+
+    /// The alerts of an extension as of a time, those that fire first. What the host has stored meanwhile is in them.
+    pub fn alerts(&self, extension: &str, now: UnixNanos) -> Vec<Alert> {
+        let home = has_telemetry(extension).then(|| Home::of_alert_state(&self.root, extension));
+        alerts::read(extension, &reader_of(home, Signal::Error), &self.reader(extension, Signal::Alert), now)
     }
 
     /// Reads a signal of an extension; nothing is there of one that is unknown.

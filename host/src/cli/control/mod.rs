@@ -40,12 +40,14 @@ The extension itself runs on; its calls are still metered, and what the host say
 const EXAMPLE: &str = "budget.deadline=2s";
 
 /// Problems that whoever typed the command can mend by another command line.
-const MISTAKES: [&str; 8] = [
+const MISTAKES: [&str; 10] = [
     code::UNKNOWN_EXTENSION,
     code::UNKNOWN_GROUP,
     code::UNKNOWN_SESSION,
     code::SESSION_ENDED,
     code::TOO_MANY_SESSIONS,
+    code::UNKNOWN_ALERT,
+    code::NOT_FIRING,
     code::INVALID_SETTING,
     code::INVALID_BODY,
     code::NOT_LIVE,

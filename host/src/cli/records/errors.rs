@@ -6,13 +6,14 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use glasshouse::records::ErrorRecord;
 use glasshouse::{StoredExtension, group_answer};
+use glasshouse_client::Client;
 use glasshouse_client::api::{ErrorGroup, Resolve};
-use glasshouse_client::{Client, ClientError};
 
+use super::kept;
 use super::select::{Conditions, Selection};
 use super::{Follow, follow, show};
 use crate::cli::control::told;
-use crate::cli::{Exit, Format, UsageError};
+use crate::cli::{Exit, Format};
 use crate::output;
 
 const ERRORS: &str = "\
@@ -149,23 +150,14 @@ fn resolved_in(extensions: &[StoredExtension]) -> Vec<(String, String)> {
     extensions.iter().flat_map(resolved).collect()
 }
 
-/// The groups of all extensions that are meant, those with the latest errors first: as their host tells them, or as its data
-/// directory does where none runs.
+/// The groups of all extensions that are meant, those with the latest errors first.
 async fn all(selection: &Selection) -> Result<Vec<ErrorGroup>> {
-    let client = Client::new(selection.place.folder()?);
-    let mut groups = Vec::new();
-    let mut runs = true;
-    for extension in selection.extensions()? {
-        let told = if runs { client.error_groups(extension.id()).await } else { Ok(Vec::new()) };
-        runs &= !matches!(told, Err(ClientError::NoHost(_)));
-        match told {
-            Ok(told) if runs => groups.extend(told),
-            _ => {
-                let stored = extension.error_groups();
-                groups.extend(stored.iter().map(|group| group_answer(extension.id(), group, None)));
-            }
-        }
-    }
+    let ask = async |client: &Client, extension: &str| client.error_groups(extension).await;
+    let mut groups = kept::all(selection, ask, |extension| {
+        let stored = extension.error_groups();
+        stored.iter().map(|group| group_answer(extension.id(), group, None)).collect()
+    })
+    .await?;
     // Times of one form and length are in the order of their texts.
     groups.sort_by(|a, b| b.last_seen.cmp(&a.last_seen));
     Ok(groups)
@@ -174,17 +166,7 @@ async fn all(selection: &Selection) -> Result<Vec<ErrorGroup>> {
 impl Named {
     /// The group that is meant.
     async fn find(&self) -> Result<ErrorGroup> {
-        let mut found = all(&self.selection).await?;
-        found.retain(|group| !self.group.is_empty() && group.group.starts_with(&self.group));
-        let group = glasshouse::text::visible(&self.group, 40);
-        match found.len() {
-            1 => Ok(found.remove(0)),
-            0 => Err(UsageError(format!("there is no group {group}; `glasshouse errors groups` lists them")).into()),
-            _ => {
-                let which = found.iter().map(|group| format!("{} of {}", group.group, group.extension));
-                let which = which.collect::<Vec<_>>().join(", ");
-                Err(UsageError(format!("{group} could be {which}: write more of it, or add --extension-id")).into())
-            }
-        }
+        let found = all(&self.selection).await?;
+        kept::one_of(found, &self.group, "group", "glasshouse errors groups", |group| (&group.group, &group.extension))
     }
 }

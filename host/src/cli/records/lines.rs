@@ -135,8 +135,10 @@ impl Shown for AlertRecord {
             Severity::Low => severity,
         };
         let mut line = format!(
-            "{} {severity} {}: {}",
+            "{} {severity} {:<5} {} {}: {}",
             time(self.head.time, paint),
+            self.head.origin,
+            visible(&self.kind, 80),
             paint.bold(&visible(&self.title, 120)),
             visible(&self.message, 400)
         );

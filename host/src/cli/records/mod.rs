@@ -2,9 +2,11 @@
 //! runs, has stopped or was killed.
 
 mod activity;
+mod alerts;
 mod digest;
 mod errors;
 mod follow;
+mod kept;
 mod lines;
 mod metrics;
 mod select;
@@ -16,11 +18,12 @@ use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use glasshouse::records::{AlertRecord, InvocationRecord, LogRecord};
-use glasshouse::{Cursor, Level, Severity};
+use glasshouse::records::{InvocationRecord, LogRecord};
+use glasshouse::{Cursor, Level};
 
 use super::{Exit, Format};
 pub(super) use activity::Activity;
+pub(super) use alerts::Alerts;
 pub(super) use errors::Errors;
 pub(crate) use metrics::Metrics;
 pub(super) use select::Place;
@@ -167,64 +170,46 @@ impl Logs {
     }
 }
 
-macro_rules! shown {
-    ($(#[$meta:meta])* $verb:ident, $inner:ident, $args:ident, $record:ty, $example:literal,
-        $($(#[$option_meta:meta])* $option:ident: $kind:ty),*) => {
-        $(#[$meta])*
-        #[derive(Args, Debug)]
-        #[command(after_help = concat!("Examples:\n", $example))]
-        pub(crate) struct $verb {
-            #[command(subcommand)]
-            what: $inner,
-        }
+const INVOCATIONS: &str = "\
+Examples:
+  glasshouse invocations show --data-dir data 'outcome!=ok or duration>1s'";
 
-        #[derive(Debug, Subcommand)]
-        enum $inner {
-            /// The newest ones
-            Show($args),
-            /// The newest ones, and then each new one
-            Follow(Follow),
-        }
-
-        #[derive(Args, Debug)]
-        struct $args {
-            #[command(flatten)]
-            selection: Selection,
-            $($(#[$option_meta])* $option: Option<$kind>,)*
-            /// Only what this query asks for
-            #[arg(value_name = "QUERY")]
-            query: Vec<String>,
-        }
-
-        impl $verb {
-            pub(crate) fn run(self, format: Format) -> Result<Exit> {
-                match self.what {
-                    $inner::Show($args { selection, query, $($option),* }) => {
-                        let conditions = Conditions { $($option,)* ..Conditions::new(&query) };
-                        show::show::<$record>(&selection.chosen(&conditions)?, format)
-                    }
-                    $inner::Follow(Follow { selection, after, query }) => {
-                        let chosen = selection.chosen(&Conditions::new(&query))?;
-                        follow::follow::<$record>(&chosen, after.as_ref(), format)
-                    }
-                }
-                .map(|()| Exit::Ok)
-            }
-        }
-    };
+/// Show and follow invocations: each call of an extension, with its cost and outcome
+#[derive(Args, Debug)]
+#[command(after_help = INVOCATIONS)]
+pub(crate) struct Invocations {
+    #[command(subcommand)]
+    what: InvocationsVerb,
 }
 
-shown!(
-    /// Show and follow alerts
-    Alerts, AlertsVerb, AlertsShow, AlertRecord,
-    "  glasshouse alerts show --data-dir data --severity high",
-    /// The least severity
-    #[arg(long, value_name = "SEVERITY")]
-    severity: Severity
-);
+#[derive(Debug, Subcommand)]
+enum InvocationsVerb {
+    /// The newest ones
+    Show(ShowInvocations),
+    /// The newest ones, and then each new one
+    Follow(Follow),
+}
 
-shown!(
-    /// Show and follow invocations: each call of an extension, with its cost and outcome
-    Invocations, InvocationsVerb, InvocationsShow, InvocationRecord,
-    "  glasshouse invocations show --data-dir data 'outcome!=ok or duration>1s'",
-);
+#[derive(Args, Debug)]
+struct ShowInvocations {
+    #[command(flatten)]
+    selection: Selection,
+    /// Only what this query asks for
+    #[arg(value_name = "QUERY")]
+    query: Vec<String>,
+}
+
+impl Invocations {
+    pub(crate) fn run(self, format: Format) -> Result<Exit> {
+        match self.what {
+            InvocationsVerb::Show(ShowInvocations { selection, query }) => {
+                show::show::<InvocationRecord>(&selection.chosen(&Conditions::new(&query))?, format)
+            }
+            InvocationsVerb::Follow(Follow { selection, after, query }) => {
+                let chosen = selection.chosen(&Conditions::new(&query))?;
+                follow::follow::<InvocationRecord>(&chosen, after.as_ref(), format)
+            }
+        }
+        .map(|()| Exit::Ok)
+    }
+}

@@ -329,6 +329,13 @@ pub(super) static KEYS: &[Key] = &[
         .setting(Cap::Free, |all| Target::Duration(&mut all.debugging.metrics_interval)),
     key("debugging.health_check_interval", INTERVAL, "60s", "How often the extension's health is asked for.")
         .setting(Cap::Free, |all| Target::Duration(&mut all.debugging.health_check_interval)),
+    key(
+        "debugging.alert_resolve_after",
+        duration(1_000, 365 * 86_400),
+        "1d",
+        "How long after it was last raised an alert of the extension's own is over by itself; guests cannot end their alerts.",
+    )
+    .setting(Cap::Free, |all| Target::Duration(&mut all.debugging.alert_resolve_after)),
     key("debugging.max_log_entries", KEPT, "10000", "Logs kept in memory.")
         .setting(Cap::AtMost, |all| Target::Count(&mut all.debugging.max_log_entries))
         .at_start(),

@@ -155,6 +155,8 @@ struct Limits {
     rate: [u64; Rate::ALL.len()],
     window: Duration,
     warn_percent: u64,
+    /// Bytes of memory that are most of what there may be.
+    much_memory: u64,
     failures_in_a_row: u32,
     quarantine: Duration,
     throttle_limit: Duration,
@@ -162,8 +164,10 @@ struct Limits {
 
 impl Limits {
     fn new(budget: &Budget) -> Self {
+        let much_memory = u128::from(CallBudget::Memory.limit(budget)) * u128::from(budget.warn_at);
         Self {
             call: std::array::from_fn(|index| CallBudget::ALL[index].limit(budget)),
+            much_memory: u64::try_from(much_memory.div_ceil(100)).unwrap_or(u64::MAX),
             rate: std::array::from_fn(|index| Rate::ALL[index].limit(budget)),
             window: budget.rate_window,
             warn_percent: u64::from(budget.warn_at),
@@ -242,6 +246,19 @@ impl Standing {
     /// When its next call may begin; 0 if it is not throttled.
     pub fn next_call_at(&self) -> u64 {
         if matches!(self.state, State::Throttled { .. }) { self.next_call_at } else { 0 }
+    }
+
+    /// Whether so many bytes of memory are so large a part of what it may have that it is warned of.
+    #[inline]
+    pub fn is_much_memory(&self, bytes: u64) -> bool {
+        bytes >= self.limits.much_memory
+    }
+
+    /// What so many bytes of memory are of what it may have.
+    pub fn evidence_of_memory(&self, bytes: u64) -> Evidence {
+        let limit = self.limits.call[CallBudget::Memory as usize];
+        let budget = CallBudget::Memory.key();
+        Evidence { cause: Cause::Call, budget, used: bytes, limit, detail: String::new() }
     }
 
     /// An invocation has ended. Costs some nanoseconds where nothing is to be said.

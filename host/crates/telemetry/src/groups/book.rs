@@ -65,6 +65,8 @@ pub(crate) struct Entered {
     pub(crate) noted: Noted,
     /// The group that went to make room for a new one.
     pub(crate) replaced: Option<GroupId>,
+    /// How serious the error is.
+    pub(crate) severity: Severity,
 }
 
 impl Book {
@@ -113,7 +115,7 @@ impl Book {
             return None;
         }
         let noted = entry.add(&occurrence);
-        Some(Entered { group, noted, replaced })
+        Some(Entered { group, noted, replaced, severity })
     }
 
     fn own_groups(&self) -> usize {

@@ -4,23 +4,17 @@
 //! group   = version:u8 id[6] fingerprint kind title blame:u8 severity:u8 count:i64 first:i64 last:i64
 //!           hours users tenants components samples verdict
 //! gone    = version:u8 id[6]
-//! counted = version:u8 sequence:u64            errors up to it are in the groups before it
 //! component = version:u8 digest[32] version    of the errors after it
-//! whole   = version:u8 sequence:u64            nothing before the record with that number is needed
 //! ```
 
-use glasshouse_model::record::{
-    KIND_STATE_COMPONENT, KIND_STATE_COUNTED, KIND_STATE_GROUP, KIND_STATE_GROUP_GONE, KIND_STATE_WHOLE,
-};
+use glasshouse_model::record::{KIND_STATE_COMPONENT, KIND_STATE_GROUP, KIND_STATE_GROUP_GONE};
 use glasshouse_model::wire::{Malformed, Reader, put_str, put_varint};
 use glasshouse_model::{Blame, Digest, GroupId, Severity, UnixNanos, Version};
 
 use super::distinct::Distinct;
 use super::group::{COMPONENTS, Component, Group, Resolution, SAMPLES, Verdict};
 use super::hours::Hours;
-
-/// The version of these records. Those of another one are passed by.
-const VERSION: u8 = 1;
+use crate::state::{VERSION, few};
 
 const NO_VERDICT: u8 = 0;
 const RESOLVED: u8 = 1;
@@ -31,9 +25,7 @@ const REGRESSED: u8 = 2;
 pub(crate) enum StateRecord {
     Group(Box<Group>),
     Gone(GroupId),
-    Counted(u64),
     Component(Component),
-    Whole(u64),
 }
 
 impl StateRecord {
@@ -46,9 +38,7 @@ impl StateRecord {
         Ok(Some(match kind {
             KIND_STATE_GROUP => Self::Group(Box::new(group(&mut reader)?)),
             KIND_STATE_GROUP_GONE => Self::Gone(GroupId(reader.array()?)),
-            KIND_STATE_COUNTED => Self::Counted(reader.integer()? as u64),
             KIND_STATE_COMPONENT => Self::Component(component(&mut reader)?),
-            KIND_STATE_WHOLE => Self::Whole(reader.integer()? as u64),
             _ => return Ok(None),
         }))
     }
@@ -58,18 +48,6 @@ pub(crate) fn put_gone(buffer: &mut Vec<u8>, id: GroupId) -> u8 {
     buffer.push(VERSION);
     buffer.extend_from_slice(&id.0);
     KIND_STATE_GROUP_GONE
-}
-
-pub(crate) fn put_counted(buffer: &mut Vec<u8>, sequence: u64) -> u8 {
-    buffer.push(VERSION);
-    buffer.extend_from_slice(&sequence.to_le_bytes());
-    KIND_STATE_COUNTED
-}
-
-pub(crate) fn put_whole(buffer: &mut Vec<u8>, from: u64) -> u8 {
-    buffer.push(VERSION);
-    buffer.extend_from_slice(&from.to_le_bytes());
-    KIND_STATE_WHOLE
 }
 
 pub(crate) fn put_running(buffer: &mut Vec<u8>, running: &Component) -> u8 {
@@ -140,18 +118,6 @@ fn group(reader: &mut Reader<'_>) -> Result<Group, Malformed> {
             _ => return Err(Malformed("unknown state of a group")),
         },
     })
-}
-
-/// Reads a list of so many at most.
-fn few<'r, T>(
-    reader: &mut Reader<'r>,
-    most: usize,
-    mut read: impl FnMut(&mut Reader<'r>) -> Result<T, Malformed>,
-) -> Result<Vec<T>, Malformed> {
-    match reader.varint()? as usize {
-        count if count > most => Err(Malformed("a list is longer than it may be")),
-        count => (0..count).map(|_| read(reader)).collect(),
-    }
 }
 
 fn put_component(buffer: &mut Vec<u8>, component: &Component) {

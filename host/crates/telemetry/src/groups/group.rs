@@ -179,6 +179,12 @@ impl Group {
         }
     }
 
+    /// Nanoseconds after an error that is the last one until it does not escalate any more; `None` if it does not escalate.
+    pub(crate) fn escalates_for(&self, now: UnixNanos) -> Option<u64> {
+        let escalates = self.verdict == Verdict::None && self.hours.is_burst(self.first_seen, now);
+        escalates.then(|| Hours::burst_ends_after(now))
+    }
+
     /// What there is to tell of it.
     pub(crate) fn shown(&self, now: UnixNanos) -> ErrorGroup {
         let (regressed_at, resolution) = match &self.verdict {

@@ -98,6 +98,11 @@ impl Hours {
         }
     }
 
+    /// Nanoseconds until a burst of this hour is none of the last two hours any more.
+    pub(crate) fn burst_ends_after(now: UnixNanos) -> u64 {
+        (2 * HOUR_NANOS - now.0.rem_euclid(HOUR_NANOS)) as u64
+    }
+
     pub(crate) fn encode(&self, buffer: &mut Vec<u8>) {
         buffer.extend_from_slice(&self.newest.to_le_bytes());
         for count in self.counts {

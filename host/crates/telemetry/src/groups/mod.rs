@@ -5,6 +5,7 @@
 //! the errors themselves, so that nothing has to be written when the host ends, however it ends.
 
 mod book;
+mod burst;
 mod codec;
 mod distinct;
 mod fingerprint;
@@ -13,11 +14,11 @@ mod hours;
 mod names;
 
 use std::cmp::Reverse;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use glasshouse_model::wire::Record;
-use glasshouse_model::{GroupId, Origin, Signal, UnixNanos, limits};
+use glasshouse_model::{GroupId, Severity, Signal, UnixNanos, limits};
 
 pub use book::{GROUPS, OVERFLOW, ResolveError};
 pub use fingerprint::{Basis, FINGERPRINT_VERSION};
@@ -25,19 +26,15 @@ pub use group::{Component, ErrorGroup, GroupState, Resolution};
 pub use hours::{HOURS, Trend};
 
 use crate::frame::FrameParts;
-use crate::reader::{Body, Entry, Reader};
+use crate::reader::{Body, Reader};
 use crate::ring::Ring;
+use crate::state::{self, StateLog, StoredState, UNSAVED};
 use book::{Book, Entered, StoredError};
-use codec::{StateRecord, put_counted, put_gone, put_group, put_running, put_whole};
+pub(crate) use burst::{BURST_ERRORS, BURST_WINDOW};
+use burst::{Burst, part_of};
+use codec::{StateRecord, put_gone, put_group, put_running};
 use fingerprint::Fingerprint;
 use group::{Group, Noted};
-
-/// Errors after which counts are stored: so many are read again when a host starts anew, in a millisecond or so.
-pub(crate) const UNSAVED: u32 = 256;
-/// Errors that are read again at most, where no state is left: the newest.
-const READ_AGAIN: u64 = 1024;
-/// Bytes of state after which all of it is written anew, so that what is old may go.
-const WHOLE_EVERY: usize = 1 << 20;
 
 /// The groups of an extension's errors. Its lock is taken by whoever stores an error, so that errors are counted in the order
 /// of their sequence numbers, and by whoever asks.
@@ -54,32 +51,36 @@ struct Inner {
     counted: u64,
     unsaved: HashSet<GroupId>,
     unsaved_errors: u32,
-    state: Option<State>,
-    buffer: Vec<u8>,
+    burst: Burst,
+    /// When it was last told of groups that they escalate, in parts.
+    told: HashMap<GroupId, i64>,
+    state: StateLog,
 }
 
-/// Where groups are stored.
-struct State {
-    ring: Arc<Ring>,
-    /// Whether it was read; it is when it is first asked for, so that a host of many extensions starts soon.
-    is_read: bool,
-    /// The sequence number of its first record that is needed.
-    whole_from: u64,
-    /// Bytes that were written since.
-    written: usize,
+/// What an error has shown that a person should know.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct News {
+    pub(crate) group: GroupId,
+    pub(crate) title: String,
+    /// That its group was resolved.
+    pub(crate) regressed: bool,
+    /// Nanoseconds until its group does not escalate any more if no other error comes; told once in a while.
+    pub(crate) escalates_for: Option<u64>,
+    /// How many errors there were of late, if they are a burst; told once in a while.
+    pub(crate) burst: Option<u32>,
 }
 
 impl Groups {
     pub(crate) fn new(errors: Arc<Ring>, state: Option<Arc<Ring>>) -> Self {
-        let state = state.map(|ring| State { ring, is_read: false, whole_from: 1, written: 0 });
         let inner = Inner {
             book: Book::default(),
             running: None,
             counted: errors.next_sequence() - 1,
             unsaved: HashSet::new(),
             unsaved_errors: 0,
-            state,
-            buffer: Vec::new(),
+            burst: Burst::default(),
+            told: HashMap::new(),
+            state: StateLog::new(state),
         };
         Self { errors, inner: Mutex::new(inner) }
     }
@@ -98,15 +99,12 @@ impl Groups {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner).running = Some(component);
     }
 
-    /// Stores an error and counts it. Returns its sequence number; 0 if there is no memory for it.
-    pub(crate) fn append(&self, parts: FrameParts<'_>) -> u64 {
+    /// Stores an error and counts it. Returns its sequence number, 0 if there is no memory for it, and what a person should know.
+    pub(crate) fn append(&self, parts: FrameParts<'_>) -> (u64, Option<News>) {
         let mut inner = self.open();
         inner.meet_component();
         let sequence = self.errors.append(parts);
-        if sequence != 0 {
-            inner.count(sequence, &parts);
-        }
-        sequence
+        (sequence, if sequence == 0 { None } else { inner.count(sequence, &parts) })
     }
 
     /// All groups, those with the latest errors first.
@@ -138,7 +136,7 @@ pub fn group_of(error: &Body<'_>) -> Option<GroupId> {
 /// The groups of an extension as its state and its errors tell, without its host.
 pub(crate) fn read(state: &Reader, errors: &Reader, now: UnixNanos) -> Vec<ErrorGroup> {
     let mut book = Book::default();
-    read_book(&mut book, state, errors);
+    read_book(&mut book, &state::read(state), errors);
     in_order(book.all(), now)
 }
 
@@ -148,46 +146,24 @@ fn in_order<'g>(groups: impl Iterator<Item = &'g Group>, now: UnixNanos) -> Vec<
     shown
 }
 
-/// What was found of an earlier host.
-struct FoundState {
-    /// The groups that differ from what is stored, since errors came after it.
-    changed: HashSet<GroupId>,
-    /// The sequence number of the first record that was needed, and the bytes from there on.
-    from: u64,
-    bytes: usize,
-}
-
-/// Reads what is stored into an empty book, and counts what came after it.
-fn read_book(book: &mut Book, state: &Reader, errors: &Reader) -> FoundState {
-    let mut counted = 0;
-    let mut needed = 1;
-    let records = state.back_to(|entry| {
-        let (kind, body) = entry.raw();
-        if let Ok(Some(StateRecord::Whole(from))) = StateRecord::decode(kind, body) {
-            needed = needed.max(from);
-        }
-        entry.sequence() <= needed
-    });
-    for entry in &records {
+/// Reads what is stored into an empty book, and counts what came after it. Gives the groups that differ from what is stored.
+fn read_book(book: &mut Book, stored: &StoredState, errors: &Reader) -> HashSet<GroupId> {
+    for entry in &stored.records {
         let (kind, body) = entry.raw();
         match StateRecord::decode(kind, body) {
             Ok(Some(StateRecord::Group(group))) => book.put(*group),
             Ok(Some(StateRecord::Gone(id))) => book.remove(id),
-            Ok(Some(StateRecord::Counted(sequence))) => counted = sequence,
             Ok(Some(StateRecord::Component(component))) => book.component = Some(component),
             // Of a version that is not known, or not whole: what it says is counted again as far as errors are left.
-            Ok(Some(StateRecord::Whole(_)) | None) | Err(_) => {}
+            Ok(None) | Err(_) => {}
         }
     }
-    let next = errors.next_sequence();
-    if counted >= next {
-        // Errors were lost with the memory of an earlier host, and others have their numbers.
+    let uncounted = state::uncounted(errors, stored.counted);
+    if let Some(next) = uncounted.lost_from {
         book.forget_from(next);
-        counted = next - 1;
     }
     let mut changed = HashSet::new();
-    let from = (counted + 1).max(next.saturating_sub(READ_AGAIN));
-    for entry in errors.page(from, READ_AGAIN as usize).entries {
+    for entry in uncounted.records {
         let (kind, body) = entry.raw();
         let (sequence, time) = (entry.sequence(), entry.time());
         let error = StoredError { sequence, time, kind, context: entry.context(), body };
@@ -196,19 +172,14 @@ fn read_book(book: &mut Book, state: &Reader, errors: &Reader) -> FoundState {
             changed.insert(entered.group);
         }
     }
-    let from = records.first().map_or_else(|| state.next_sequence(), Entry::sequence);
-    FoundState { changed, from, bytes: records.iter().map(Entry::bytes).sum() }
+    changed
 }
 
 impl Inner {
     fn read(&mut self, errors: &Arc<Ring>) {
-        let Some(state) = self.state.as_mut().filter(|state| !state.is_read) else { return };
-        state.is_read = true;
-        let stored = Reader::of_ring(Arc::clone(&state.ring), Signal::Error);
+        let Some(stored) = self.state.take_stored() else { return };
         let errors = Reader::of_ring(Arc::clone(errors), Signal::Error);
-        let found = read_book(&mut self.book, &stored, &errors);
-        (state.whole_from, state.written) = (found.from, found.bytes);
-        self.unsaved = found.changed;
+        self.unsaved = read_book(&mut self.book, &stored, &errors);
         self.counted = errors.next_sequence() - 1;
     }
 
@@ -221,83 +192,68 @@ impl Inner {
         let now = UnixNanos(self.book.all().map(|group| group.last_seen.0).max().unwrap_or_default());
         self.save(now);
         self.book.component.clone_from(&self.running);
-        self.store_component(now);
+        store_component(&mut self.state, &self.book, now);
     }
 
-    fn store_component(&mut self, now: UnixNanos) -> bool {
-        match &self.book.component {
-            Some(component) => store(&mut self.state, &mut self.buffer, now, |buffer| put_running(buffer, component)),
-            None => true,
-        }
-    }
-
-    fn count(&mut self, sequence: u64, parts: &FrameParts<'_>) {
+    fn count(&mut self, sequence: u64, parts: &FrameParts<'_>) -> Option<News> {
         self.counted = sequence;
         let time = UnixNanos(parts.time);
         let error = StoredError { sequence, time, kind: parts.kind, context: parts.context, body: parts.body };
-        let Some(Entered { group, noted, replaced }) = self.book.enter(&error, false) else { return };
-        if self.state.is_none() {
-            return;
+        let Entered { group, noted, replaced, severity } = self.book.enter(&error, false)?;
+        if self.state.is_kept() {
+            self.unsaved.extend(replaced);
+            self.unsaved.insert(group);
+            self.unsaved_errors += 1;
+            if noted != Noted::Again || self.unsaved_errors >= UNSAVED {
+                // What cannot be stored now is counted again from the errors.
+                self.save(time);
+            }
         }
-        self.unsaved.extend(replaced);
-        self.unsaved.insert(group);
-        self.unsaved_errors += 1;
-        if noted != Noted::Again || self.unsaved_errors >= UNSAVED {
-            // What cannot be stored now is counted again from the errors.
-            self.save(time);
+        // What a guest coped with is no burst, however often.
+        let burst = if severity == Severity::Low { None } else { self.burst.add(time) };
+        let regressed = noted == Noted::Regressed;
+        let entered = self.book.get(group)?;
+        let mut escalates_for = entered.escalates_for(time);
+        if escalates_for.is_some() {
+            if self.told.len() > GROUPS {
+                // Groups come and go.
+                self.told.clear();
+            }
+            let part = part_of(time);
+            escalates_for = escalates_for.filter(|_| self.told.insert(group, part) != Some(part));
         }
+        let is_news = regressed || escalates_for.is_some() || burst.is_some();
+        is_news.then(|| News { group, title: entered.title.clone(), regressed, escalates_for, burst })
     }
 
     /// Stores what is not stored yet. Tells whether all of it was.
     fn save(&mut self, now: UnixNanos) -> bool {
-        let mut unsaved = std::mem::take(&mut self.unsaved);
         self.unsaved_errors = 0;
         let mut stored = true;
-        for id in unsaved.drain() {
-            stored &= store(&mut self.state, &mut self.buffer, now, |buffer| match self.book.get(id) {
+        for id in self.unsaved.drain() {
+            stored &= self.state.store(now, |buffer| match self.book.get(id) {
                 Some(group) => put_group(buffer, group),
                 None => put_gone(buffer, id),
             });
         }
-        self.unsaved = unsaved;
-        let counted = self.counted;
-        stored &= store(&mut self.state, &mut self.buffer, now, |buffer| put_counted(buffer, counted));
-        let is_short = |state: &State| state.written > WHOLE_EVERY || state.ring.oldest_sequence() > state.whole_from;
-        if self.state.as_ref().is_some_and(is_short) {
-            self.save_whole(now);
+        let Self { book, state, counted, .. } = self;
+        stored &= state.store_counted(now, *counted);
+        if state.is_whole_due() {
+            state.store_whole(now, |state| {
+                let stored = store_component(state, book, now);
+                let stored = book
+                    .all()
+                    .fold(stored, |stored, group| stored & state.store(now, |buffer| put_group(buffer, group)));
+                stored & state.store_counted(now, *counted)
+            });
         }
         stored
     }
-
-    /// Writes all that is needed anew, so that nothing older is.
-    fn save_whole(&mut self, now: UnixNanos) {
-        let Some(state) = &mut self.state else { return };
-        let whole_from = state.ring.next_sequence();
-        let mut stored = self.store_component(now);
-        for group in self.book.all() {
-            stored &= store(&mut self.state, &mut self.buffer, now, |buffer| put_group(buffer, group));
-        }
-        let counted = self.counted;
-        stored &= store(&mut self.state, &mut self.buffer, now, |buffer| put_counted(buffer, counted));
-        stored &= store(&mut self.state, &mut self.buffer, now, |buffer| put_whole(buffer, whole_from));
-        if let (true, Some(state)) = (stored, &mut self.state) {
-            (state.whole_from, state.written) = (whole_from, 0);
-        }
-    }
 }
 
-/// Appends a record to the state, if there is one; tells whether it was stored.
-fn store(
-    state: &mut Option<State>,
-    buffer: &mut Vec<u8>,
-    now: UnixNanos,
-    write: impl FnOnce(&mut Vec<u8>) -> u8,
-) -> bool {
-    let Some(state) = state else { return true };
-    buffer.clear();
-    let kind = write(buffer);
-    let flags = Origin::Host as u8;
-    let parts = FrameParts { sequence: 0, time: now.0, kind, flags, context: &[], body: buffer };
-    state.written += parts.len();
-    state.ring.append(parts) != 0
+fn store_component(state: &mut StateLog, book: &Book, now: UnixNanos) -> bool {
+    match &book.component {
+        Some(component) => state.store(now, |buffer| put_running(buffer, component)),
+        None => true,
+    }
 }

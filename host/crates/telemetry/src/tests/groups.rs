@@ -12,7 +12,7 @@ use glasshouse_model::{
 use proptest::prelude::*;
 
 use super::support::{START, depot, hand, store};
-use crate::groups::UNSAVED;
+use crate::state::UNSAVED;
 use crate::{
     Component, DataDir, ErrorGroup, GROUPS, GroupState, Head, OVERFLOW, Redactor, Resolution, ResolveError, Store,
     StoreSettings,

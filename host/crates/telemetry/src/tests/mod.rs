@@ -1,5 +1,6 @@
 //! Stores as a whole: in memory, on disk, damaged, full, and read by others.
 
+mod alerts;
 mod corpus;
 mod damage;
 mod disk;
