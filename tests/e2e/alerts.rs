@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use glasshouse_model::{FailureKind, Origin, Severity, Signal};
 use glasshouse_runtime::Extension;
-use glasshouse_telemetry::{ALERTS, Alert, AlertCause, AlertState, HostAlert};
+use glasshouse_telemetry::{ALERTS, Alert, AlertCause, AlertState, Entry, HostAlert};
 use serde_json::json;
 
 use crate::harness::{House, LONG, ask, call, fail, logs_with};
@@ -50,7 +50,7 @@ async fn a_trap_loop_fires_an_alert_that_is_over_when_the_extension_is_released(
     assert_eq!(firing.labels, [("budget".to_owned(), "budget.failures_in_a_row".to_owned())]);
     assert!(firing.message.contains("the sky falls") && firing.message.contains("release alarmist"), "{firing:?}");
     let records = extension.reader(Signal::Alert).all();
-    assert_eq!(records.iter().map(|record| record.origin()).collect::<Vec<_>>(), [Origin::Host]);
+    assert_eq!(records.iter().map(Entry::origin).collect::<Vec<_>>(), [Origin::Host]);
 
     // A probe that fails is the same alert.
     house.clock.advance(Duration::from_hours(1));
@@ -171,10 +171,11 @@ async fn a_guests_alert_is_over_when_it_was_quiet_for_as_long_as_the_setting_say
     raise(&extension, "disk", None).await;
     house.clock.advance(quiet / 2);
     raise(&extension, "disk", None).await;
-    house.clock.advance(quiet - Duration::from_nanos(1));
+    let moment = Duration::from_nanos(1);
+    house.clock.advance(quiet.saturating_sub(moment));
     let state = || alert(&extension, Origin::Guest, "disk").expect("it is known");
     assert_eq!((state().state(), state().raised, state().fired), (AlertState::Firing, 2, 1));
-    house.clock.advance(Duration::from_nanos(1));
+    house.clock.advance(moment);
     assert_eq!(causes(&state()), [AlertCause::Raised, AlertCause::Quiet]);
     assert_eq!(state().fired_nanos, (quiet + quiet / 2).as_nanos() as u64);
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use glasshouse_model::record::KIND_INVOCATION;
 use glasshouse_model::settings::{Debugging, Settings, TelemetryBudget};
 use glasshouse_model::wire::LogSummary;
-use glasshouse_model::{AlertId, Aspect, GroupId, Level, Origin, Signal, UnixNanos, limits, text, wire};
+use glasshouse_model::{AlertId, Aspect, GroupId, Level, Origin, Signal, UnixNanos, text, wire};
 
 use crate::alerts::{Alarm, Alert, AlertError, Alerts, BURST_IS_OVER_AFTER, HostAlert};
 use crate::frame::{FrameParts, MAX_CONTEXT_BYTES};
@@ -446,22 +446,9 @@ impl Recorder {
         let message = self.0.redactor.redact_text(alarm.message);
         let alarm = Alarm { message: &message, ..*alarm };
         let quiet = over_after.map(|after| u64::try_from(after.as_nanos()).unwrap_or(u64::MAX));
-        if !self.0.alerts.raise(at, &alarm, quiet) {
-            return;
+        if self.0.alerts.raise(at, &alarm, quiet) == Some(0) {
+            self.dropped(Drop::NoMemory);
         }
-        let record = wire::Alert {
-            severity: alarm.what.severity(),
-            kind: alarm.what.as_str(),
-            title: alarm.what.title(),
-            message: text::cut(&message, limits::MESSAGE_BYTES),
-            metric: None,
-            value: alarm.value,
-            threshold: alarm.threshold,
-        };
-        let mut body = Vec::new();
-        wire::write_alert(&mut body, &record);
-        let head = Head { time: at, origin: Origin::Host, cut: false, batched: false, context: &[] };
-        self.append(Signal::Alert, head, wire::KIND_ALERT, &body);
     }
 
     /// Ends these alerts of the host's about the extension, whatever their labels, since their cause is over.

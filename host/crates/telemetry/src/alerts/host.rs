@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use glasshouse_model::Severity;
+use glasshouse_model::{Severity, limits, text, wire};
 
 glasshouse_model::wire::byte_enum! {
     /// An alert that the host raises about an extension.
@@ -72,4 +72,19 @@ pub struct Alarm<'a> {
     pub value: Option<f64>,
     /// The threshold that it passed.
     pub threshold: Option<f64>,
+}
+
+impl Alarm<'_> {
+    /// The record of it.
+    pub(crate) fn record(&self) -> wire::Alert<'_> {
+        wire::Alert {
+            severity: self.what.severity(),
+            kind: self.what.as_str(),
+            title: self.what.title(),
+            message: text::cut(self.message, limits::MESSAGE_BYTES),
+            metric: None,
+            value: self.value,
+            threshold: self.threshold,
+        }
+    }
 }

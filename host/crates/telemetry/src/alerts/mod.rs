@@ -105,8 +105,9 @@ impl Alerts {
         sequence
     }
 
-    /// Raises an alert of the host's; tells whether it fires since then.
-    pub(crate) fn raise(&self, at: UnixNanos, alarm: &Alarm<'_>, quiet_nanos: Option<u64>) -> bool {
+    /// Raises an alert of the host's. If it fires since then, that is a record, too, which is there before the alert can be seen: gives its
+    /// sequence number, 0 if there is no memory for it.
+    pub(crate) fn raise(&self, at: UnixNanos, alarm: &Alarm<'_>, quiet_nanos: Option<u64>) -> Option<u64> {
         let mut inner = self.open();
         let raise = Raise {
             origin: Origin::Host,
@@ -122,10 +123,15 @@ impl Alerts {
             quiet_nanos,
             record: 0,
         };
-        inner.book.raise(&raise).is_some_and(|entered| {
-            // There is no record from which it could be counted again.
-            inner.note(entered, at, true);
-            entered.raised == Raised::Fires
+        let entered = inner.book.raise(&raise)?;
+        // There is no record from which it could be counted again.
+        inner.note(entered, at, true);
+        (entered.raised == Raised::Fires).then(|| {
+            let mut body = Vec::new();
+            wire::write_alert(&mut body, &alarm.record());
+            let flags = Origin::Host as u8;
+            let kind = wire::KIND_ALERT;
+            self.records.append(FrameParts { sequence: 0, time: at.0, kind, flags, context: &[], body: &body })
         })
     }
 

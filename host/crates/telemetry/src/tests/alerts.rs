@@ -445,7 +445,9 @@ proptest! {
         let mut now = START;
         for (deed, later) in deeds {
             now += later;
-            plain.iter_mut().for_each(|(which, plain)| plain.settle(*which < 2, now));
+            for (which, plain) in &mut plain {
+                plain.settle(*which < 2, now);
+            }
             match deed {
                 Deed::Guest(which) => {
                     raise(&kept, now, NAMES[which].1.as_str());

@@ -82,6 +82,10 @@ fn nanos(nanos: u64) -> String {
     duration(Duration::from_nanos(nanos))
 }
 
+fn times(number: u64) -> String {
+    if number == 1 { "once".to_owned() } else { format!("{} times", count(number)) }
+}
+
 pub(super) fn list(alerts: &[Alert]) -> io::Result<()> {
     if alerts.is_empty() {
         output::note("no alerts were raised that fit");
@@ -179,15 +183,10 @@ fn describe(alert: &Alert, paint: Paint) -> io::Result<()> {
         ("alert", format!("{} of {}, raised by the {}", alert.alert, text(&alert.extension), alert.origin)),
         ("state", format!("{} since {}{by_itself}", alert.state, alert.since)),
         ("severity", alert.severity.clone()),
-        ("raised", format!("{} times, {} to {}", count(alert.raised), alert.first_raised, alert.last_raised)),
+        ("raised", format!("{}, {} to {}", times(alert.raised), alert.first_raised, alert.last_raised)),
         (
             "fired",
-            format!(
-                "{} times, {} in all, {} at most",
-                count(alert.fired),
-                nanos(alert.firing_ns),
-                nanos(alert.longest_ns)
-            ),
+            format!("{}, {} in all, {} at most", times(alert.fired), nanos(alert.firing_ns), nanos(alert.longest_ns)),
         ),
     ];
     if let Some(value) = alert.value {
@@ -245,9 +244,9 @@ pub(super) fn statistics(alerts: &[Alert]) -> io::Result<()> {
     let fired: u64 = alerts.iter().map(|alert| alert.fired).sum();
     let total = alerts.len() as u64;
     output::line(format_args!(
-        "{} of {} alerts fire now, {urgent} of them critical; together they fired {} times",
+        "{} of {} alerts fire now, {urgent} of them critical; together they fired {}",
         firing.count(),
         count(total),
-        count(fired)
+        times(fired)
     ))
 }
