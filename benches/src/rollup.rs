@@ -56,9 +56,9 @@ pub(crate) fn measure(plan: &Plan) -> Result<Vec<Row>> {
         ensure!(found == u64::from(HOUR), "{found} samples");
         Ok(nanos)
     };
-    let rolled: Side<'_> = Box::new(|| ask("since 1h name=size"));
+    let rolled: Side<'_> = Box::new(|| ask("name=size since 1h"));
     // A condition on a value is one on samples.
-    let raw: Side<'_> = Box::new(|| ask("since 1h name=size and value>=0"));
+    let raw: Side<'_> = Box::new(|| ask("name=size and value>=0 since 1h"));
     let [follow, rolled, raw] = plan.run([follow, rolled, raw])?;
     let what = format!("rollups of a sample, a thousand a second in {SERIES} series, in the background");
     Ok(vec![
