@@ -62,8 +62,8 @@ const COSTS: &[Cost] = &[
     ("error", "handled error, put into its group", Stored, 20.0),
     ("error", "handled error, put into its group", OnDisk, 26.0),
     ("alert", "alert", Off, 0.3),
-    ("alert", "alert, counted among its like", Stored, 10.0),
-    ("alert", "alert, counted among its like", OnDisk, 12.0),
+    ("alert", "alert", Stored, 4.2),
+    ("alert", "alert", OnDisk, 6.0),
 ];
 
 impl Detail {

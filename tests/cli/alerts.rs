@@ -2,34 +2,14 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Ended, Lines, Place, Running, wait_for};
-
-const RUN: [&str; 8] = ["run", "plugins", "--data-dir", "data", "--feed", "-", "--config", "glasshouse.toml"];
-
-fn glasshouse(place: &Place, arguments: &[&str]) -> Ended {
-    place.glasshouse(&[arguments, &["--data-dir", "data"]].concat())
-}
-
-/// A host that takes commands.
-fn host(place: &Place) -> (Running, Lines) {
-    let mut host = place.start(&RUN);
-    let replies = host.stdout();
-    wait_for("the extension to be ready", || {
-        let status = glasshouse(place, &["status", "--format", "json"]);
-        let ready = status.code == Some(0) && status.json_lines().iter().all(|one| one["status"] == "ready");
-        ready.then_some(())
-    });
-    (host, replies)
-}
+use crate::harness::{Lines, Place, Running, wait_for};
 
 fn call(host: &mut Running, replies: &Lines, event: &str, payload: &Value) {
-    let before = replies.count();
-    host.tell(&json!({"extension": "alarmist", "event": event, "payload": payload}));
-    wait_for("a reply", || (replies.count() > before).then_some(()));
+    host.call(replies, &json!({"extension": "alarmist", "event": event, "payload": payload}));
 }
 
 fn alerts(place: &Place) -> Vec<Value> {
-    glasshouse(place, &["alerts", "list", "--format", "json"]).expect_code(0).json_lines()
+    place.on_data(&["alerts", "list", "--format", "json"]).expect_code(0).json_lines()
 }
 
 /// An alert by who raises it and its name.
@@ -51,8 +31,8 @@ fn place() -> Place {
 #[test]
 fn alerts_are_listed_resolved_and_there_after_a_kill_and_fire_anew() {
     let place = place();
-    let (mut running, replies) = host(&place);
-    assert!(glasshouse(&place, &["alerts", "list"]).expect_code(0).stderr.contains("no alerts were raised"));
+    let (mut running, replies) = place.host(&["--config", "glasshouse.toml"]);
+    assert!(place.on_data(&["alerts", "list"]).expect_code(0).stderr.contains("no alerts were raised"));
     let secret = "password=hunter2hunter2";
     for _ in 0..3 {
         call(&mut running, &replies, "raise", &json!({"name": "trap.loop", "title": "ha \u{1b}[2J", "metric": secret}));
@@ -65,27 +45,24 @@ fn alerts_are_listed_resolved_and_there_after_a_kill_and_fire_anew() {
     assert_eq!((&own["state"], &own["raised"], &own["fired"]), (&json!("firing"), &json!(3), &json!(1)));
     assert_eq!((&hosts["state"], &hosts["severity"]), (&json!("firing"), &json!("critical")));
     assert!(own["resolves_at"].is_string() && hosts["resolves_at"].is_null(), "{found:?}");
-    let table = glasshouse(&place, &["alerts", "list", "--firing", "--severity", "high"]).expect_code(0).stdout;
+    let table = place.on_data(&["alerts", "list", "--firing", "--severity", "high"]).expect_code(0).stdout;
     let line = |origin: &str| table.lines().find(|line| line.contains(&format!(" {origin} "))).expect("a line");
     assert!(line("host").contains("trap.loop budget=budget.failures_in_a_row"), "{table}");
     assert!(line("guest").contains("trap.loop metric=") && !table.contains('\u{1b}'), "{table}");
-    assert_eq!(
-        glasshouse(&place, &["alerts", "list", "--severity", "critical"]).expect_code(0).stdout.lines().count(),
-        2
-    );
-    let records = glasshouse(&place, &["alerts", "show", "--format", "json"]).expect_code(0).json_lines();
+    assert_eq!(place.on_data(&["alerts", "list", "--severity", "critical"]).expect_code(0).stdout.lines().count(), 2);
+    let records = place.on_data(&["alerts", "show", "--format", "json"]).expect_code(0).json_lines();
     assert_eq!(records.iter().filter(|record| record["origin"] == "host").count(), 1, "{records:?}");
-    let shown = glasshouse(&place, &["alerts", "show"]).expect_code(0).stdout;
+    let shown = place.on_data(&["alerts", "show"]).expect_code(0).stdout;
     assert!(shown.lines().any(|line| line.contains(" host  trap.loop it fails call after call")), "{shown}");
 
     for (given, expect) in [("ffffffffffff", "`glasshouse alerts list` lists them"), ("", "there is no alert")] {
-        let unknown = glasshouse(&place, &["alerts", "resolve", given]).expect_code(2);
+        let unknown = place.on_data(&["alerts", "resolve", given]).expect_code(2);
         assert!(unknown.stderr.contains(expect), "{unknown:?}");
     }
     let resolve = ["alerts", "resolve", &id(&own)[..8], "--note", &format!("calm \u{1b}[2J {secret}")];
-    let told = glasshouse(&place, &resolve).expect_code(0).stdout;
+    let told = place.on_data(&resolve).expect_code(0).stdout;
     assert!(told.contains("is resolved; it fires when it is raised again"), "{told}");
-    let again = glasshouse(&place, &resolve).expect_code(2);
+    let again = place.on_data(&resolve).expect_code(2);
     assert!(again.stderr.contains("it was over already"), "{again:?}");
     running.kill();
 
@@ -96,18 +73,18 @@ fn alerts_are_listed_resolved_and_there_after_a_kill_and_fire_anew() {
     let step = own["history"][1].clone();
     assert_eq!((&step["state"], &step["cause"]), (&json!("resolved"), &json!("by hand")));
     assert!(step["by"].as_str().is_some_and(|by| by.starts_with("uid ")), "{step}");
-    let history = glasshouse(&place, &["alerts", "history", id(&own)]).expect_code(0).stdout;
+    let history = place.on_data(&["alerts", "history", id(&own)]).expect_code(0).stdout;
     for part in ["raised by the guest", "calm", "by hand, uid ", "3 times"] {
         assert!(history.contains(part), "{part}: {history}");
     }
     assert!(!history.contains('\u{1b}'), "{history}");
-    let all = glasshouse(&place, &["alerts", "history", "--format", "json"]).expect_code(0).stdout;
+    let all = place.on_data(&["alerts", "history", "--format", "json"]).expect_code(0).stdout;
     let everything = format!("{all}{history}{table}{stored:?}{records:?}");
     assert!(everything.contains("[redacted]") && !everything.contains("hunter2"), "{everything}");
-    let refused = glasshouse(&place, &["alerts", "resolve", id(&hosts)]).expect_code(3);
+    let refused = place.on_data(&["alerts", "resolve", id(&hosts)]).expect_code(3);
     assert!(refused.stderr.contains("no host runs on the data directory"), "{refused:?}");
 
-    let (mut running, replies) = host(&place);
+    let (mut running, replies) = place.host(&["--config", "glasshouse.toml"]);
     let kept = alerts(&place);
     let hosts = find(&kept, "host", "trap.loop");
     assert_eq!((&hosts["state"], &hosts["history"][1]["cause"]), (&json!("resolved"), &json!("recovered")));
@@ -115,14 +92,13 @@ fn alerts_are_listed_resolved_and_there_after_a_kill_and_fire_anew() {
     call(&mut running, &replies, "raise", &json!({"name": "trap.loop", "metric": secret}));
     let fires = find(&alerts(&place), "guest", "trap.loop");
     assert_eq!((&fires["alert"], &fires["state"], &fires["fired"]), (&own["alert"], &json!("firing"), &json!(2)));
-    let statistics = glasshouse(&place, &["alerts", "stats", "--format", "json"]).expect_code(0).json_lines();
+    let statistics = place.on_data(&["alerts", "stats", "--format", "json"]).expect_code(0).json_lines();
     let of_own = find(&statistics, "guest", "trap.loop");
     assert_eq!((&of_own["fired"], &of_own["raised"]), (&json!(2), &json!(4)));
     assert!(of_own["longest_ns"].as_u64() <= of_own["firing_ns"].as_u64(), "{of_own}");
-    let told = glasshouse(&place, &["alerts", "stats"]).expect_code(0).stdout;
+    let told = place.on_data(&["alerts", "stats"]).expect_code(0).stdout;
     assert!(told.contains("1 of 2 alerts fire now, 0 of them critical; together they fired 3 times"), "{told}");
-    let by =
-        glasshouse(&place, &["logs", "show", "--format", "json", "field.event=\"alerts.resolved\""]).expect_code(0);
+    let by = place.on_data(&["logs", "show", "--format", "json", "field.event=\"alerts.resolved\""]).expect_code(0);
     assert_eq!(by.json_lines()[0]["fields"]["alert"], own["alert"]);
 }
 
@@ -131,7 +107,7 @@ fn what_was_raised_before_a_host_was_killed_is_counted_once() {
     let place = place();
     let mut raised = 0;
     for _ in 0..3 {
-        let (mut running, replies) = host(&place);
+        let (mut running, replies) = place.host(&["--config", "glasshouse.toml"]);
         for _ in 0..20 {
             call(&mut running, &replies, "raise", &json!({"name": "disk"}));
             raised += 1;

@@ -7,35 +7,14 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Ended, Lines, Place, Running, wait_for};
+use crate::harness::{Lines, Place, Running, wait_for};
 
-const RUN: [&str; 6] = ["run", "plugins", "--data-dir", "data", "--feed", "-"];
 /// What all paths start with.
 const ROOT: &str = "/api/extensions/debugging";
 
-/// A host with these guests that takes commands.
-fn host(place: &Place) -> (Running, Lines) {
-    let mut host = place.start(&RUN);
-    let replies = host.stdout();
-    wait_for("the control socket", || place.path("data/control.sock").exists().then_some(()));
-    wait_for("all to be loaded", || {
-        let status = glasshouse(place, &["status", "--format", "json"]);
-        let loaded = status.code == Some(0) && status.json_lines().iter().all(|one| one["status"] != "loading");
-        loaded.then_some(())
-    });
-    (host, replies)
-}
-
-fn glasshouse(place: &Place, arguments: &[&str]) -> Ended {
-    place.glasshouse(&[arguments, &["--data-dir", "data"]].concat())
-}
-
 /// Calls an extension and waits for the reply.
 fn call(host: &mut Running, replies: &Lines, extension: &str, event: &str, payload: &Value) -> Value {
-    let before = replies.count();
-    host.tell(&json!({"extension": extension, "event": event, "payload": payload}));
-    let line = wait_for("a reply", || replies.so_far().into_iter().nth(before));
-    serde_json::from_str(&line).expect("a reply is JSON")
+    host.call(replies, &json!({"extension": extension, "event": event, "payload": payload}))
 }
 
 /// Sends bytes and reads the answer to its end.
@@ -58,7 +37,7 @@ fn request(method: &str, path: &str, body: &str) -> Vec<u8> {
 
 /// The logs of an extension that say who changed what.
 fn audit(place: &Place, extension: &str) -> Vec<String> {
-    let shown = glasshouse(place, &["logs", "show", "--extension-id", extension, "--format", "json"]).expect_code(0);
+    let shown = place.on_data(&["logs", "show", "--extension-id", extension, "--format", "json"]).expect_code(0);
     let by = |log: &Value| log["fields"]["by"].as_str().map(str::to_owned);
     let told = |log: Value| by(&log).map(|by| format!("{by}: {}", log["message"].as_str().unwrap_or_default()));
     shown.json_lines().into_iter().filter_map(told).collect()
@@ -67,13 +46,13 @@ fn audit(place: &Place, extension: &str) -> Vec<String> {
 #[test]
 fn budgets_of_a_running_host_are_shown_set_and_released() {
     let place = Place::with_plugins(&["neighbour", "panic", "spin"]);
-    let (mut host, replies) = host(&place);
+    let (mut host, replies) = place.host(&[]);
     let mode = std::fs::metadata(place.path("data/control.sock")).expect("it is there").permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
 
     // A smaller budget holds from the next call on.
     assert_eq!(call(&mut host, &replies, "spin", "work", &json!(1000))["ok"], true);
-    let set = glasshouse(&place, &["budgets", "set", "spin", "budget.fuel_per_call=1000000", "budget.warn_at=100"]);
+    let set = place.on_data(&["budgets", "set", "spin", "budget.fuel_per_call=1000000", "budget.warn_at=100"]);
     let set = set.expect_code(0).stdout;
     for line in [
         "spin: budget.fuel_per_call 2000000000 -> 1000000",
@@ -85,7 +64,7 @@ fn budgets_of_a_running_host_are_shown_set_and_released() {
     }
     let failed = call(&mut host, &replies, "spin", "spin", &Value::Null);
     assert_eq!(failed["error"]["message"], "used up its 1.00 M of fuel");
-    let shown = glasshouse(&place, &["budgets", "show", "spin", "--format", "json"]).expect_code(0).json();
+    let shown = place.on_data(&["budgets", "show", "spin", "--format", "json"]).expect_code(0).json();
     assert_eq!(shown["standing"]["state"], "warned");
     assert_eq!(shown["standing"]["evidence"]["budget"], "budget.fuel_per_call");
     let budgets = shown["budgets"].as_array().expect("a list");
@@ -104,12 +83,12 @@ fn budgets_of_a_running_host_are_shown_set_and_released() {
     }
     let refused = call(&mut host, &replies, "panic", "count", &Value::Null);
     assert_eq!(refused["error"]["kind"], "quarantined");
-    let shown = glasshouse(&place, &["budgets", "show", "panic"]).expect_code(0).stdout;
+    let shown = place.on_data(&["budgets", "show", "panic"]).expect_code(0).stdout;
     assert!(shown.starts_with("panic  quarantined for ") && shown.contains("3 failures in a row"), "{shown}");
-    let released = glasshouse(&place, &["budgets", "release", "panic"]).expect_code(0).stdout;
+    let released = place.on_data(&["budgets", "release", "panic"]).expect_code(0).stdout;
     assert_eq!(released, "panic is healthy; it was quarantined\n");
     assert_eq!(call(&mut host, &replies, "panic", "count", &Value::Null)["ok"], true);
-    let again = glasshouse(&place, &["budgets", "release", "panic"]).expect_code(0).stdout;
+    let again = place.on_data(&["budgets", "release", "panic"]).expect_code(0).stdout;
     assert_eq!(again, "panic: there was nothing to end\n");
 
     let by = format!("uid {} (process ", rustix::process::geteuid().as_raw());
@@ -123,9 +102,9 @@ fn budgets_of_a_running_host_are_shown_set_and_released() {
 #[test]
 fn debugging_is_switched_while_the_extension_runs_on() {
     let place = Place::with_plugins(&["neighbour"]);
-    let (mut host, replies) = host(&place);
+    let (mut host, replies) = place.host(&[]);
     let logs = || {
-        let shown = glasshouse(&place, &["logs", "show", "--format", "json", "message=echoed"]).expect_code(0);
+        let shown = place.on_data(&["logs", "show", "--format", "json", "message=echoed"]).expect_code(0);
         shown.json_lines().len()
     };
     let mut echo = |stored: usize| {
@@ -134,21 +113,20 @@ fn debugging_is_switched_while_the_extension_runs_on() {
         assert_eq!(logs() - before, stored);
     };
     echo(1);
-    let stopped = glasshouse(&place, &["stop", "--extension-id", "neighbour"]).expect_code(0).stdout;
+    let stopped = place.on_data(&["stop", "--extension-id", "neighbour"]).expect_code(0).stdout;
     assert!(stopped.contains("neighbour: debugging.logging_enabled true -> false"), "{stopped}");
     echo(0);
-    let status = glasshouse(&place, &["status", "--format", "json"]).expect_code(0).json();
+    let status = place.on_data(&["status", "--format", "json"]).expect_code(0).json();
     assert_eq!(
         (&status["debugging"], &status["enabled_components"], &status["status"]),
         (&json!(false), &json!([]), &json!("ready"))
     );
-    glasshouse(&place, &["start", "--extension-id", "neighbour"]).expect_code(0);
+    place.on_data(&["start", "--extension-id", "neighbour"]).expect_code(0);
     echo(1);
-    let twice = glasshouse(&place, &["start", "--extension-id", "neighbour"]).expect_code(0).stdout;
+    let twice = place.on_data(&["start", "--extension-id", "neighbour"]).expect_code(0).stdout;
     assert_eq!(twice, "neighbour: nothing to change\n");
     // A stop after a switch was set on by hand forgets nothing of what the first one switched off.
-    let enabled =
-        || glasshouse(&place, &["status", "--format", "json"]).expect_code(0).json()["enabled_components"].clone();
+    let enabled = || place.on_data(&["status", "--format", "json"]).expect_code(0).json()["enabled_components"].clone();
     let before = enabled();
     for verb in [
         &["stop", "--extension-id"][..],
@@ -157,13 +135,13 @@ fn debugging_is_switched_while_the_extension_runs_on() {
         &["start", "--extension-id"],
     ] {
         let value: &[&str] = if verb[0] == "debugging" { &["debugging.logging_enabled=true"] } else { &[] };
-        glasshouse(&place, &[verb, &["neighbour"], value].concat()).expect_code(0);
+        place.on_data(&[verb, &["neighbour"], value].concat()).expect_code(0);
     }
     assert_eq!(enabled(), before);
     assert!(before.as_array().is_some_and(|keys| keys.len() > 1), "{before}");
-    glasshouse(&place, &["debugging", "set", "neighbour", "debugging.log_level=error"]).expect_code(0);
+    place.on_data(&["debugging", "set", "neighbour", "debugging.log_level=error"]).expect_code(0);
     echo(0);
-    let shown = glasshouse(&place, &["debugging", "show", "neighbour"]).expect_code(0).stdout;
+    let shown = place.on_data(&["debugging", "show", "neighbour"]).expect_code(0).stdout;
     assert!(
         shown.lines().any(|line| line.contains("debugging.log_level") && line.contains("set while running")),
         "{shown}"
@@ -175,13 +153,13 @@ fn debugging_is_switched_while_the_extension_runs_on() {
 #[test]
 fn what_cannot_be_done_says_why_and_what_to_do() {
     let place = Place::with_plugins(&["neighbour"]);
-    let missing = glasshouse(&place, &["status"]).expect_code(3).stderr;
+    let missing = place.on_data(&["status"]).expect_code(3).stderr;
     assert!(missing.contains("there is no data directory data"), "{missing}");
     let unnamed = place.glasshouse(&["budgets", "show"]).expect_code(2).stderr;
     assert!(unnamed.contains("name the data directory with --data-dir"), "{unnamed}");
-    let (mut running, _replies) = host(&place);
+    let (mut running, _replies) = place.host(&[]);
     let check = |arguments: &[&str], expect: &str| {
-        let ended = glasshouse(&place, arguments).expect_code(2);
+        let ended = place.on_data(arguments).expect_code(2);
         assert!(ended.stderr.contains(expect), "{ended:?}");
     };
     check(&["budgets", "show", "nobody"], "this host runs no extension \"nobody\"; it runs neighbour");
@@ -194,18 +172,18 @@ fn what_cannot_be_done_says_why_and_what_to_do() {
     check(&["budgets", "set", "neighbour", "debugging.log_level=info"], "is no key of budget.");
     check(&["budgets", "set", "neighbour", "budget.memory=8MiB", "budget.deadline=0s"], "budget.deadline");
     check(&["budgets", "set", "neighbour", "budget.memory"], "a value is missing");
-    let shown = glasshouse(&place, &["budgets", "show", "neighbour"]).expect_code(0).stdout;
+    let shown = place.on_data(&["budgets", "show", "neighbour"]).expect_code(0).stdout;
     assert!(!shown.contains("set while running"), "all of it or nothing: {shown}");
 
     // A host that is killed leaves its socket, which nobody takes for a host, and which the next one replaces.
     running.kill();
     assert!(place.path("data/control.sock").exists());
-    let gone = glasshouse(&place, &["status"]).expect_code(3).stderr;
+    let gone = place.on_data(&["status"]).expect_code(3).stderr;
     assert!(gone.contains("no host runs on the data directory data: start one with"), "{gone}");
-    let (running, _replies) = host(&place);
+    let (running, _replies) = place.host(&[]);
     let second = place.glasshouse(&["run", "plugins", "--data-dir", "data", "--exit-when-done"]).expect_code(3);
     assert!(second.stderr.contains("in use by another host"), "{}", second.stderr);
-    glasshouse(&place, &["status"]).expect_code(0);
+    place.on_data(&["status"]).expect_code(0);
     running.interrupt();
     let mut running = running;
     running.code_within(Duration::from_secs(30));
@@ -215,7 +193,7 @@ fn what_cannot_be_done_says_why_and_what_to_do() {
 #[test]
 fn hostile_clients_are_answered_or_dropped_and_others_are_served() {
     let place = Place::with_plugins(&["neighbour"]);
-    let (mut host, replies) = host(&place);
+    let (mut host, replies) = place.host(&[]);
     let check = |bytes: &[u8], expect: &[&str]| {
         let answer = send(&place, bytes);
         for part in expect {
@@ -254,7 +232,7 @@ fn hostile_clients_are_answered_or_dropped_and_others_are_served() {
     let silent: Vec<_> =
         (0..64).map(|_| UnixStream::connect(place.path("data/control.sock")).expect("it listens")).collect();
     assert_eq!(call(&mut host, &replies, "neighbour", "echo", &json!("x"))["ok"], true, "calls take no notice");
-    wait_for("a place", || (glasshouse(&place, &["status"]).code == Some(0)).then_some(()));
+    wait_for("a place", || (place.on_data(&["status"]).code == Some(0)).then_some(()));
     drop(silent);
     // A body that never comes is given up.
     let begun = format!(
@@ -267,11 +245,11 @@ fn hostile_clients_are_answered_or_dropped_and_others_are_served() {
             let place = &place;
             scope.spawn(move || {
                 let setting = format!("budget.deadline={value}");
-                glasshouse(place, &["budgets", "set", "neighbour", &setting]).expect_code(0);
+                place.on_data(&["budgets", "set", "neighbour", &setting]).expect_code(0);
             });
         }
     });
-    let shown = glasshouse(&place, &["budgets", "show", "neighbour", "--format", "json"]).expect_code(0).json();
+    let shown = place.on_data(&["budgets", "show", "neighbour", "--format", "json"]).expect_code(0).json();
     let deadline = shown["budgets"].as_array().and_then(|all| all.iter().find(|one| one["key"] == "budget.deadline"));
     assert!(
         deadline
@@ -283,9 +261,9 @@ fn hostile_clients_are_answered_or_dropped_and_others_are_served() {
 #[test]
 fn an_aspect_is_switched_off_and_on_while_the_extension_runs() {
     let place = Place::with_plugins(&["aspects"]);
-    let (mut host, replies) = host(&place);
+    let (mut host, replies) = place.host(&[]);
     let requests = || {
-        let shown = glasshouse(&place, &["logs", "show", "--format", "json", "logger=glasshouse.request"]);
+        let shown = place.on_data(&["logs", "show", "--format", "json", "logger=glasshouse.request"]);
         shown.expect_code(0).json_lines().len()
     };
     let mut tell = |stored: usize| {
@@ -294,11 +272,11 @@ fn an_aspect_is_switched_off_and_on_while_the_extension_runs() {
         assert_eq!(requests() - before, stored);
     };
     tell(5);
-    let set = glasshouse(&place, &["debugging", "set", "aspects", "debugging.aspects.request=false"]).expect_code(0);
+    let set = place.on_data(&["debugging", "set", "aspects", "debugging.aspects.request=false"]).expect_code(0);
     assert!(set.stdout.contains("aspects: debugging.aspects.request true -> false"), "{}", set.stdout);
     tell(0);
-    glasshouse(&place, &["debugging", "set", "aspects", "debugging.aspects.request=true"]).expect_code(0);
+    place.on_data(&["debugging", "set", "aspects", "debugging.aspects.request=true"]).expect_code(0);
     tell(5);
-    let unknown = glasshouse(&place, &["debugging", "set", "aspects", "debugging.aspects.requests=false"]);
+    let unknown = place.on_data(&["debugging", "set", "aspects", "debugging.aspects.requests=false"]);
     assert!(unknown.expect_code(2).stderr.contains("debugging.aspects.request"));
 }

@@ -2,42 +2,22 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Ended, Lines, Place, Running, wait_for};
-
-const RUN: [&str; 6] = ["run", "plugins", "--data-dir", "data", "--feed", "-"];
-
-fn glasshouse(place: &Place, arguments: &[&str]) -> Ended {
-    place.glasshouse(&[arguments, &["--data-dir", "data"]].concat())
-}
-
-/// A host that takes commands.
-fn host(place: &Place) -> (Running, Lines) {
-    let mut host = place.start(&RUN);
-    let replies = host.stdout();
-    wait_for("the extension to be ready", || {
-        let status = glasshouse(place, &["status", "--format", "json"]);
-        let ready = status.code == Some(0) && status.json_lines().iter().all(|one| one["status"] == "ready");
-        ready.then_some(())
-    });
-    (host, replies)
-}
+use crate::harness::{Lines, Place, Running};
 
 /// Makes the guest panic, on behalf of a user.
 fn panic(host: &mut Running, replies: &Lines, user: &str) {
-    let before = replies.count();
-    host.tell(&json!({"extension": "panic", "event": "panic", "payload": user, "user": user}));
-    wait_for("a reply", || (replies.count() > before).then_some(()));
+    host.call(replies, &json!({"extension": "panic", "event": "panic", "payload": user, "user": user}));
 }
 
 fn groups(place: &Place) -> Vec<Value> {
-    glasshouse(place, &["errors", "groups", "--format", "json"]).expect_code(0).json_lines()
+    place.on_data(&["errors", "groups", "--format", "json"]).expect_code(0).json_lines()
 }
 
 #[test]
 fn a_group_is_resolved_outlives_a_killed_host_and_comes_back_by_a_later_error() {
     let place = Place::with_plugins(&[]);
     place.extension("panic", "panic", "version = \"1.2.0\"\n");
-    let (mut running, replies) = host(&place);
+    let (mut running, replies) = place.host(&[]);
     panic(&mut running, &replies, "ada");
     panic(&mut running, &replies, "grace");
     let found = groups(&place);
@@ -47,7 +27,7 @@ fn a_group_is_resolved_outlives_a_killed_host_and_comes_back_by_a_later_error() 
     assert_eq!(group["components"][0]["version"], "1.2.0");
     let id = group["group"].as_str().expect("it has an id");
 
-    let told = glasshouse(&place, &["errors", "explain", &id[..8]]).expect_code(0).stdout;
+    let told = place.on_data(&["errors", "explain", &id[..8]]).expect_code(0).stdout;
     for part in [
         "the kettle boiled dry",
         "by functions, of kind panic",
@@ -58,15 +38,15 @@ fn a_group_is_resolved_outlives_a_killed_host_and_comes_back_by_a_later_error() 
     ] {
         assert!(told.contains(part), "{part}: {told}");
     }
-    let unknown = glasshouse(&place, &["errors", "resolve", "ffffffffffff"]).expect_code(2);
+    let unknown = place.on_data(&["errors", "resolve", "ffffffffffff"]).expect_code(2);
     assert!(unknown.stderr.contains("`glasshouse errors groups` lists them"), "{unknown:?}");
-    let wrong = glasshouse(&place, &["errors", "resolve", id, "--fixed-in", "soon"]).expect_code(2);
+    let wrong = place.on_data(&["errors", "resolve", id, "--fixed-in", "soon"]).expect_code(2);
     assert!(wrong.stderr.contains("write one such as 1.3.0"), "{wrong:?}");
     let long = format!("1.0.0-{}", "a".repeat(100));
-    let wrong = glasshouse(&place, &["errors", "resolve", id, "--fixed-in", &long]).expect_code(2);
+    let wrong = place.on_data(&["errors", "resolve", id, "--fixed-in", &long]).expect_code(2);
     assert!(wrong.stderr.contains("write one such as 1.3.0"), "{wrong:?}");
     let resolve = ["errors", "resolve", id, "--notes", "less \u{1b}[2J steam"];
-    let told = glasshouse(&place, &resolve).expect_code(0).stdout;
+    let told = place.on_data(&resolve).expect_code(0).stdout;
     assert!(told.contains("an error of version 1.2.0 or a later one"), "{told}");
     running.kill();
 
@@ -77,43 +57,34 @@ fn a_group_is_resolved_outlives_a_killed_host_and_comes_back_by_a_later_error() 
         (&json!("resolved"), &json!("less \u{1b}[2J steam"))
     );
     assert!(stored[0]["resolution"]["by"].as_str().is_some_and(|by| by.starts_with("uid ")), "{stored:?}");
-    assert!(!glasshouse(&place, &["errors", "explain", id]).expect_code(0).stdout.contains('\u{1b}'));
+    assert!(!place.on_data(&["errors", "explain", id]).expect_code(0).stdout.contains('\u{1b}'));
     assert!(
-        glasshouse(&place, &["errors", "show", "--unresolved", "--format", "json"])
-            .expect_code(0)
-            .json_lines()
-            .is_empty()
+        place.on_data(&["errors", "show", "--unresolved", "--format", "json"]).expect_code(0).json_lines().is_empty()
     );
     assert!(
-        glasshouse(&place, &["errors", "patterns", "--unresolved", "--format", "json"])
-            .expect_code(0)
-            .stdout
-            .is_empty()
+        place.on_data(&["errors", "patterns", "--unresolved", "--format", "json"]).expect_code(0).stdout.is_empty()
     );
-    let refused = glasshouse(&place, &resolve).expect_code(3);
+    let refused = place.on_data(&resolve).expect_code(3);
     assert!(refused.stderr.contains("no host runs on the data directory"), "{refused:?}");
 
-    let (mut running, replies) = host(&place);
+    let (mut running, replies) = place.host(&[]);
     assert_eq!(groups(&place)[0]["state"], "resolved");
     panic(&mut running, &replies, "ada");
     let back = &groups(&place)[0];
     assert_eq!((&back["state"], &back["count"], &back["group"]), (&json!("regressed"), &json!(3), &json!(id)));
-    let by =
-        glasshouse(&place, &["logs", "show", "--format", "json", "field.event=\"errors.resolved\""]).expect_code(0);
+    let by = place.on_data(&["logs", "show", "--format", "json", "field.event=\"errors.resolved\""]).expect_code(0);
     assert_eq!(by.json_lines()[0]["fields"]["group"], id);
 }
 
 #[test]
 fn a_failure_that_is_a_limit_names_its_setting_and_its_present_value() {
     let place = Place::with_plugins(&["spin"]);
-    let mut running = place.start(&[&RUN[..], &["--set", "defaults.budget.fuel_per_call=20000000"]].concat());
-    let replies = running.stdout();
+    let (mut running, replies) = place.host(&["--set", "defaults.budget.fuel_per_call=20000000"]);
     running.tell(&json!({"extension": "spin", "event": "spin", "payload": null}));
     replies.wait_for("breach.fuel");
     let found = groups(&place);
     let suggestion = &found[0]["suggestion"];
     assert_eq!((&suggestion["setting"], &suggestion["value"]), (&json!("budget.fuel_per_call"), &json!("20000000")));
-    let told =
-        glasshouse(&place, &["errors", "explain", found[0]["group"].as_str().expect("an id")]).expect_code(0).stdout;
+    let told = place.on_data(&["errors", "explain", found[0]["group"].as_str().expect("an id")]).expect_code(0).stdout;
     assert!(told.contains("budget.fuel_per_call is 20000000 now"), "{told}");
 }

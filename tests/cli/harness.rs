@@ -57,6 +57,25 @@ impl Place {
         place
     }
 
+    /// Runs a command on the data directory `data`.
+    pub(crate) fn on_data(&self, arguments: &[&str]) -> Ended {
+        self.glasshouse(&[arguments, &["--data-dir", "data"]].concat())
+    }
+
+    /// Starts a host on `plugins` and `data`, fed by its standard input, and waits until it takes commands and all its extensions are
+    /// loaded.
+    pub(crate) fn host(&self, settings: &[&str]) -> (Running, Lines) {
+        let run = ["run", "plugins", "--data-dir", "data", "--feed", "-"];
+        let mut host = self.start(&[&run, settings].concat());
+        let replies = host.stdout();
+        wait_for("all to be loaded", || {
+            let status = self.on_data(&["status", "--format", "json"]);
+            let loaded = status.code == Some(0) && status.json_lines().iter().all(|one| one["status"] != "loading");
+            loaded.then_some(())
+        });
+        (host, replies)
+    }
+
     /// Lets commands store whatever a flood of records brings. Without it they run with the defaults that are shipped.
     pub(crate) fn lenient(self) -> Self {
         Self { variables: LENIENT, ..self }
@@ -223,6 +242,14 @@ impl Running {
     pub(crate) fn start(command: &mut Command) -> Self {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         Self(command.spawn().expect("the command starts"))
+    }
+
+    /// Feeds it a call, and waits for the reply.
+    pub(crate) fn call(&mut self, replies: &Lines, call: &Value) -> Value {
+        let before = replies.count();
+        self.tell(call);
+        let line = wait_for("a reply", || replies.so_far().into_iter().nth(before));
+        serde_json::from_str(&line).expect("a reply is JSON")
     }
 
     /// Collects what it writes to its standard output.

@@ -15,7 +15,7 @@ use glasshouse::{
 };
 use serde_json::{Value, json};
 
-use crate::harness::{Ended, Lines, Place, Running, wait_for};
+use crate::harness::{Lines, Place, Running, wait_for};
 
 /// The guest: its event `work` leaves a log at each of debug, info and warning behind, a span that ends well and one that fails.
 const GUEST: &str = "telemetry-flood";
@@ -289,43 +289,23 @@ async fn sessions_end_with_a_host_that_is_dropped() {
     assert_eq!((recorded.id, recorded.ended.map(|end| end.why)), (session.id, Some(EndCause::HostEnd)));
 }
 
-const RUN: [&str; 8] = ["run", "plugins", "--data-dir", "data", "--feed", "-", "--set", QUIET[0]];
-
-/// A host that takes commands.
-fn host(place: &Place) -> (Running, Lines) {
-    let mut host = place.start(&RUN);
-    let replies = host.stdout();
-    wait_for("all to be loaded", || {
-        let status = glasshouse(place, &["status", "--format", "json"]);
-        let loaded = status.code == Some(0) && status.json_lines().iter().all(|one| one["status"] != "loading");
-        loaded.then_some(())
-    });
-    (host, replies)
-}
-
-fn glasshouse(place: &Place, arguments: &[&str]) -> Ended {
-    place.glasshouse(&[arguments, &["--data-dir", "data"]].concat())
-}
-
 /// Has the guest work.
 fn work(host: &mut Running, replies: &Lines) {
     call(host, replies, GUEST, "work", &Value::Null);
 }
 
 fn call(host: &mut Running, replies: &Lines, extension: &str, event: &str, payload: &Value) {
-    let before = replies.count();
-    host.tell(&json!({"extension": extension, "event": event, "payload": payload}));
-    wait_for("a reply", || (replies.count() > before).then_some(()));
+    host.call(replies, &json!({"extension": extension, "event": event, "payload": payload}));
 }
 
 /// The sessions, those that were started last first.
 fn sessions(place: &Place) -> Vec<Value> {
-    glasshouse(place, &["debug", "list", "--format", "json"]).expect_code(0).json_lines()
+    place.on_data(&["debug", "list", "--format", "json"]).expect_code(0).json_lines()
 }
 
 /// The id of a session that is started.
 fn begin(place: &Place, arguments: &[&str]) -> String {
-    let started = glasshouse(place, &[&["debug", "start", GUEST], arguments, &["--format", "json"]].concat());
+    let started = place.on_data(&[&["debug", "start", GUEST], arguments, &["--format", "json"]].concat());
     let started = started.expect_code(0).json();
     assert_eq!(started["state"], "active", "{started}");
     started["session"].as_str().expect("it has an id").to_owned()
@@ -334,19 +314,19 @@ fn begin(place: &Place, arguments: &[&str]) -> String {
 #[test]
 fn sessions_of_a_running_host_are_started_shown_listed_and_end() {
     let place = Place::with_plugins(&[GUEST]);
-    assert!(glasshouse(&place, &["debug", "list"]).expect_code(3).stderr.contains("there is no data directory"));
-    let (mut running, replies) = host(&place);
-    let none = glasshouse(&place, &["debug", "list"]).expect_code(0);
+    assert!(place.on_data(&["debug", "list"]).expect_code(3).stderr.contains("there is no data directory"));
+    let (mut running, replies) = place.host(&["--set", QUIET[0]]);
+    let none = place.on_data(&["debug", "list"]).expect_code(0);
     assert!(none.stderr.contains("there is no debug session; `glasshouse debug start"), "{none:?}");
 
     let started = ["debug", "start", GUEST, "log_level=debug", "tracing_enabled=true", "--for", "10m"];
-    let started = glasshouse(&place, &started).expect_code(0).stdout;
+    let started = place.on_data(&started).expect_code(0).stdout;
     for part in ["it ends by itself in 10m", "  debugging.log_level = debug", "  debugging.tracing_enabled = true"] {
         assert!(started.contains(part), "{started}");
     }
     work(&mut running, &replies);
     let id = sessions(&place)[0]["session"].as_str().expect("it has an id").to_owned();
-    let shown = glasshouse(&place, &["debug", "show", &id[..6]]).expect_code(0).stdout;
+    let shown = place.on_data(&["debug", "show", &id[..6]]).expect_code(0).stdout;
     for part in
         ["active, another ", "debugging.log_level = debug", "logs: 3\n", "at debug", "spans: 2\n", "invocations: 1\n"]
     {
@@ -354,22 +334,21 @@ fn sessions_of_a_running_host_are_started_shown_listed_and_end() {
     }
     let counts = |line: &str| line.split_whitespace().eq(["logs", "3", "0"]);
     assert!(shown.lines().any(counts) && !shown.contains("was started by"), "{shown}");
-    let one = glasshouse(&place, &["debug", "show", &id, "--signal", "logs", "level>=warning"]).expect_code(0).stdout;
+    let one = place.on_data(&["debug", "show", &id, "--signal", "logs", "level>=warning"]).expect_code(0).stdout;
     assert!(one.contains("at warning") && !one.contains("at info") && !one.contains("spans:"), "{one}");
-    let lines =
-        glasshouse(&place, &["debug", "show", &id, "--format", "json", "--limit", "1"]).expect_code(0).json_lines();
+    let lines = place.on_data(&["debug", "show", &id, "--format", "json", "--limit", "1"]).expect_code(0).json_lines();
     assert_eq!(
         lines[0]["collected"][0],
         json!({"signal": "logs", "from": lines[0]["collected"][0]["from"], "records": 3})
     );
     assert_eq!(lines.len(), 4, "a log, a span and an invocation: {lines:?}");
-    let told = glasshouse(&place, &["debugging", "show", GUEST]).expect_code(0).stdout;
+    let told = place.on_data(&["debugging", "show", GUEST]).expect_code(0).stdout;
     assert!(told.contains(&format!("set while running, by debug session {id}")), "{told}");
 
-    let stopped = glasshouse(&place, &["debug", "stop", &id]).expect_code(0).stdout;
+    let stopped = place.on_data(&["debug", "stop", &id]).expect_code(0).stdout;
     assert!(stopped.contains("stored meanwhile: 3 logs, 2 spans, 1 invocations"), "{stopped}");
     work(&mut running, &replies);
-    let again = glasshouse(&place, &["debug", "stop", &id]).expect_code(2).stderr;
+    let again = place.on_data(&["debug", "stop", &id]).expect_code(2).stderr;
     assert!(again.contains("has ended already") && again.contains("stopped"), "{again}");
 
     // One that nobody stops ends by itself.
@@ -378,7 +357,7 @@ fn sessions_of_a_running_host_are_started_shown_listed_and_end() {
         sessions(&place).into_iter().find(|one| one["state"] == "ended" && one["session"] == forgotten.as_str())
     });
     assert_eq!(ended["ended"]["why"], "time over");
-    let told = glasshouse(&place, &["logs", "show", "--format", "json", "field.event~\"^debug\" oldest first"]);
+    let told = place.on_data(&["logs", "show", "--format", "json", "field.event~\"^debug\" oldest first"]);
     let told: Vec<_> = told.expect_code(0).json_lines().iter().map(|log| log["fields"].clone()).collect();
     let by = format!("uid {} (process ", rustix::process::geteuid().as_raw());
     let seen: Vec<_> = told.iter().map(|log| (log["event"].as_str(), log["why"].as_str())).collect();
@@ -386,14 +365,14 @@ fn sessions_of_a_running_host_are_started_shown_listed_and_end() {
     assert_eq!(seen, [(begun, None), (over, Some("stopped")), (begun, None), (over, Some("time over"))]);
     assert!(told[0]["started_by"].as_str().is_some_and(|who| who.starts_with(&by)), "{told:?}");
     assert!(told[1]["by"].as_str().is_some_and(|who| who.starts_with(&by)), "{told:?}");
-    let listed = glasshouse(&place, &["sessions", "list"]).expect_code(0).stdout;
+    let listed = place.on_data(&["sessions", "list"]).expect_code(0).stdout;
     assert_eq!(listed.lines().count(), 3, "{listed}");
 }
 
 #[test]
 fn nothing_of_a_session_outlives_its_host_but_what_was_stored() {
     let place = Place::with_plugins(&[GUEST]);
-    let (mut running, replies) = host(&place);
+    let (mut running, replies) = place.host(&["--set", QUIET[0]]);
     let killed = begin(&place, &["log_level=debug"]);
     work(&mut running, &replies);
     running.kill();
@@ -402,17 +381,17 @@ fn nothing_of_a_session_outlives_its_host_but_what_was_stored() {
         assert_eq!((&found["state"], &found["overrides"][0]["value"]), (&json!("cut off"), &json!("debug")));
     };
     cut_off(&sessions(&place));
-    let shown = glasshouse(&place, &["debug", "show", &killed]).expect_code(0).stdout;
+    let shown = place.on_data(&["debug", "show", &killed]).expect_code(0).stdout;
     assert!(shown.contains("cut off: its host is gone") && shown.contains("at debug"), "{shown}");
-    let refused = glasshouse(&place, &["debug", "stop", &killed]).expect_code(3).stderr;
+    let refused = place.on_data(&["debug", "stop", &killed]).expect_code(3).stderr;
     assert!(refused.contains("no host runs on the data directory"), "{refused}");
 
-    let (mut running, replies) = host(&place);
+    let (mut running, replies) = place.host(&["--set", QUIET[0]]);
     cut_off(&sessions(&place));
-    let level = glasshouse(&place, &["debugging", "show", GUEST]).expect_code(0).stdout;
+    let level = place.on_data(&["debugging", "show", GUEST]).expect_code(0).stdout;
     let level = level.lines().find(|line| line.contains("debugging.log_level ")).unwrap_or_default();
     assert!(level.contains("info") && !level.contains("running"), "{level}");
-    let unknown = glasshouse(&place, &["debug", "stop", &killed]).expect_code(2).stderr;
+    let unknown = place.on_data(&["debug", "stop", &killed]).expect_code(2).stderr;
     assert!(unknown.contains(&format!("the extension has no debug session {killed}")), "{unknown}");
     let last = begin(&place, &["log_level=debug"]);
     work(&mut running, &replies);
@@ -427,9 +406,9 @@ fn nothing_of_a_session_outlives_its_host_but_what_was_stored() {
 fn a_session_that_cannot_be_says_why_and_what_to_do() {
     let place = Place::with_plugins(&[GUEST, "init-trap", "panic"]);
     place.extension("strict", "neighbour", "[debugging]\nprofiling_overhead_limit = 2.0\n");
-    let (mut running, replies) = host(&place);
+    let (mut running, replies) = place.host(&["--set", QUIET[0]]);
     let check = |arguments: &[&str], code: i32, expect: &str| {
-        let ended = glasshouse(&place, &[&["debug"], arguments].concat()).expect_code(code);
+        let ended = place.on_data(&[&["debug"], arguments].concat()).expect_code(code);
         assert!(ended.stderr.contains(expect), "{ended:?}");
     };
     check(&["start", GUEST, "log_levle=trace"], 2, "did you mean \"extensions.telemetry-flood.debugging.log_level\"");
@@ -460,12 +439,12 @@ fn a_session_that_cannot_be_says_why_and_what_to_do() {
 
     // A manifest that is stricter stays in force, and one in quarantine can be watched when it comes back.
     let strict = ["debug", "start", "strict", "profiling_overhead_limit=100"];
-    let started = glasshouse(&place, &strict).expect_code(0).stdout;
+    let started = place.on_data(&strict).expect_code(0).stdout;
     assert!(started.contains("debugging.profiling_overhead_limit = 2.0   (stricter than 100.0"), "{started}");
     for _ in 0..3 {
         call(&mut running, &replies, "panic", "panic", &json!("again"));
     }
-    let status = glasshouse(&place, &["status", "--extension-id", "panic", "--format", "json"]).expect_code(0).json();
+    let status = place.on_data(&["status", "--extension-id", "panic", "--format", "json"]).expect_code(0).json();
     assert_eq!(status["status"], "quarantined");
-    glasshouse(&place, &["debug", "start", "panic", "log_level=trace"]).expect_code(0);
+    place.on_data(&["debug", "start", "panic", "log_level=trace"]).expect_code(0);
 }

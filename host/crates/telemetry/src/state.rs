@@ -136,6 +136,13 @@ fn put_mark(buffer: &mut Vec<u8>, kind: u8, sequence: u64) -> u8 {
     kind
 }
 
+/// Says that something of that id is there no longer, by a record of that kind.
+pub(crate) fn put_gone(buffer: &mut Vec<u8>, kind: u8, id: &[u8]) -> u8 {
+    buffer.push(VERSION);
+    buffer.extend_from_slice(id);
+    kind
+}
+
 /// The number that a mark names, if the record is such a mark and whole.
 fn mark(entry: &Entry, kind: u8) -> Option<u64> {
     let (found, body) = entry.raw();

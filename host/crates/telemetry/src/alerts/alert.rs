@@ -141,6 +141,12 @@ impl Alert {
         self.history.back().map_or(self.first_raised, |latest| latest.at)
     }
 
+    /// Whether these make it what it is.
+    pub(crate) fn is_of(&self, origin: Origin, name: &str, labels: &[(&str, &str)]) -> bool {
+        let own = self.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        self.origin == origin && self.name == name && own.eq(labels.iter().copied())
+    }
+
     /// When it is over by itself if it is not raised again.
     pub fn resolves_at(&self) -> Option<UnixNanos> {
         let after = i64::try_from(self.quiet_nanos?).unwrap_or(i64::MAX);

@@ -45,6 +45,8 @@ pub(crate) struct Book {
     /// The ids of what counts the guest's and the host's surplus.
     overflow: [AlertId; 2],
     alerts: HashMap<AlertId, Alert>,
+    /// The one that was raised last, and so is likely to be the next one as well: to find it again takes no digest.
+    latest: Option<AlertId>,
 }
 
 /// What raising an alert did to its book.
@@ -77,7 +79,7 @@ impl Book {
     pub(crate) fn new(extension: &str) -> Self {
         // No alert that is raised has a label without a name.
         let overflow = [Origin::Guest, Origin::Host].map(|origin| id(extension, origin, OVERFLOW, &[("", "")]));
-        Self { extension: extension.to_owned(), overflow, alerts: HashMap::new() }
+        Self { extension: extension.to_owned(), overflow, alerts: HashMap::new(), latest: None }
     }
 
     /// Notes that an alert is raised; `None` if its record is counted already, as may be where records are read again.
@@ -90,7 +92,7 @@ impl Book {
             message: text::cut(raise.message, MESSAGE_BYTES),
             ..*raise
         };
-        let own = id(&self.extension, raise.origin, raise.name, raise.labels);
+        let own = self.id_of(raise.origin, raise.name, raise.labels);
         let mut replaced = None;
         let room = if raise.is_one_of_few { ALERTS + RESERVED } else { ALERTS };
         let has_room = self.alerts.contains_key(&own) || self.count(raise.origin) < room || {
@@ -98,6 +100,7 @@ impl Book {
             replaced.is_some()
         };
         if has_room {
+            self.latest = Some(own);
             return self.enter(own, &raise, replaced);
         }
         let overflow = self.overflow[usize::from(raise.origin == Origin::Host)];
@@ -110,6 +113,14 @@ impl Book {
             return None;
         }
         Some(Entered { alert: id, raised: alert.raise(raise), replaced })
+    }
+
+    fn id_of(&self, origin: Origin, name: &str, labels: &[(&str, &str)]) -> AlertId {
+        let latest = self.latest.and_then(|id| self.alerts.get(&id));
+        match latest.filter(|alert| alert.is_of(origin, name, labels)) {
+            Some(alert) => alert.id,
+            None => id(&self.extension, origin, name, labels),
+        }
     }
 
     /// The alerts of an origin, the overflow not included.
@@ -161,7 +172,7 @@ impl Book {
 
     /// How long the guest's alert that a record raises fires if it is quiet, where that is known.
     pub(crate) fn quiet_nanos_of(&self, origin: Origin, name: &str, labels: &[(&str, &str)]) -> Option<u64> {
-        self.get(id(&self.extension, origin, name, labels))?.quiet_nanos
+        self.get(self.id_of(origin, name, labels))?.quiet_nanos
     }
 
     /// Takes an alert as it was stored; a damaged store has no more of them either.

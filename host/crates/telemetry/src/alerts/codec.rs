@@ -38,12 +38,6 @@ impl StateRecord {
     }
 }
 
-pub(crate) fn put_gone(buffer: &mut Vec<u8>, id: AlertId) -> u8 {
-    buffer.push(VERSION);
-    buffer.extend_from_slice(&id.0);
-    KIND_STATE_ALERT_GONE
-}
-
 pub(crate) fn put_alert(buffer: &mut Vec<u8>, alert: &Alert) -> u8 {
     buffer.push(VERSION);
     buffer.extend_from_slice(&alert.id.0);

@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use glasshouse_model::record::KIND_STATE_ALERT_GONE;
 use glasshouse_model::settings::Debugging;
 use glasshouse_model::wire::{self, Record};
 use glasshouse_model::{AlertId, Origin, Signal, UnixNanos};
@@ -31,11 +32,11 @@ pub use host::{Alarm, HostAlert};
 use crate::frame::FrameParts;
 use crate::reader::Reader;
 use crate::ring::Ring;
-use crate::state::{self, StateLog, StoredState, UNSAVED};
+use crate::state::{self, StateLog, StoredState, UNSAVED, put_gone};
 use crate::store::origin_of;
 use alert::{Raise, Raised};
 use book::{Book, Entered};
-use codec::{StateRecord, put_alert, put_gone};
+use codec::{StateRecord, put_alert};
 
 /// The label of a guest's alert that names the metric it is about.
 const METRIC: &str = "metric";
@@ -271,7 +272,7 @@ impl Inner {
         for id in self.unsaved.drain() {
             stored &= self.state.store(now, |buffer| match self.book.get(id) {
                 Some(alert) => put_alert(buffer, alert),
-                None => put_gone(buffer, id),
+                None => put_gone(buffer, KIND_STATE_ALERT_GONE, &id.0),
             });
         }
         let Self { book, state, counted, .. } = self;

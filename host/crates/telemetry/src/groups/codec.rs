@@ -44,12 +44,6 @@ impl StateRecord {
     }
 }
 
-pub(crate) fn put_gone(buffer: &mut Vec<u8>, id: GroupId) -> u8 {
-    buffer.push(VERSION);
-    buffer.extend_from_slice(&id.0);
-    KIND_STATE_GROUP_GONE
-}
-
 pub(crate) fn put_running(buffer: &mut Vec<u8>, running: &Component) -> u8 {
     buffer.push(VERSION);
     put_component(buffer, running);

@@ -17,6 +17,7 @@ use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use glasshouse_model::record::KIND_STATE_GROUP_GONE;
 use glasshouse_model::wire::Record;
 use glasshouse_model::{GroupId, Severity, Signal, UnixNanos, limits};
 
@@ -28,11 +29,11 @@ pub use hours::{HOURS, Trend};
 use crate::frame::FrameParts;
 use crate::reader::{Body, Reader};
 use crate::ring::Ring;
-use crate::state::{self, StateLog, StoredState, UNSAVED};
+use crate::state::{self, StateLog, StoredState, UNSAVED, put_gone};
 use book::{Book, Entered, StoredError};
 pub(crate) use burst::{BURST_ERRORS, BURST_WINDOW};
 use burst::{Burst, part_of};
-use codec::{StateRecord, put_gone, put_group, put_running};
+use codec::{StateRecord, put_group, put_running};
 use fingerprint::Fingerprint;
 use group::{Group, Noted};
 
@@ -233,7 +234,7 @@ impl Inner {
         for id in self.unsaved.drain() {
             stored &= self.state.store(now, |buffer| match self.book.get(id) {
                 Some(group) => put_group(buffer, group),
-                None => put_gone(buffer, id),
+                None => put_gone(buffer, KIND_STATE_GROUP_GONE, &id.0),
             });
         }
         let Self { book, state, counted, .. } = self;

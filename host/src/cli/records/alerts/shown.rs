@@ -78,6 +78,9 @@ fn name(alert: &Alert) -> String {
     format!("{}{}", visible(&alert.name, NAME), labels.collect::<String>())
 }
 
+/// What is said where there is nothing to show.
+const NONE: &str = "no alerts were raised that fit";
+
 fn nanos(nanos: u64) -> String {
     duration(Duration::from_nanos(nanos))
 }
@@ -88,7 +91,7 @@ fn times(number: u64) -> String {
 
 pub(super) fn list(alerts: &[Alert]) -> io::Result<()> {
     if alerts.is_empty() {
-        output::note("no alerts were raised that fit");
+        output::note(NONE);
         return Ok(());
     }
     let paint = Paint::stdout();
@@ -143,7 +146,7 @@ pub(super) fn history(alert: Option<&Alert>, steps: &[Step<'_>]) -> io::Result<(
     if let Some(alert) = alert {
         describe(alert, paint)?;
     } else if steps.is_empty() {
-        output::note("no alerts were raised that fit");
+        output::note(NONE);
         return Ok(());
     }
     let mut table = Table::new(&[
@@ -207,7 +210,7 @@ pub(super) fn resolved(alert: &Alert) -> io::Result<()> {
 
 pub(super) fn statistics(alerts: &[Alert]) -> io::Result<()> {
     if alerts.is_empty() {
-        output::note("no alerts were raised that fit");
+        output::note(NONE);
         return Ok(());
     }
     let paint = Paint::stdout();
