@@ -156,6 +156,8 @@ async fn bytes_of_sockets_are_counted_exactly() {
     peer.join().expect("the peer is done");
     let expected = Transfer { sent_bytes: 100_000, received_bytes: 40_000, ..Transfer::default() };
     assert_eq!(last(&extension, "handle:tcp").0.transfer, expected);
+    let names: Vec<_> = host_spans(&extension).into_iter().map(|span| span.name).collect();
+    assert!(names.iter().filter(|name| *name == "wasi:sockets/tcp").count() >= 2, "made and connected: {names:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -41,7 +41,7 @@ async fn a_slow_call_keeps_its_spans_and_those_of_the_host_and_a_quick_one_none(
         })
     };
     for (tracing_enabled, slow_call) in [(true, NEVER), (false, NEVER), (true, Duration::from_millis(4))] {
-        let house = House::with(|settings| settings.clock = Arc::new(SystemClock::new()));
+        let house = living_house();
         let extension = house
             .ready_with("spender", |spec| {
                 let debugging = &mut spec.settings.debugging;
@@ -69,4 +69,36 @@ async fn a_slow_call_keeps_its_spans_and_those_of_the_host_and_a_quick_one_none(
             assert_eq!(polls.iter().map(|(_, parent)| *parent).collect::<Vec<_>>(), call);
         }
     }
+}
+
+/// A house whose clock goes.
+fn living_house() -> House {
+    House::with(|settings| settings.clock = Arc::new(SystemClock::new()))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_wait_in_which_a_call_reached_its_deadline_is_unfinished() {
+    let house = living_house();
+    let extension = house
+        .ready_with("spender", |spec| {
+            spec.settings.debugging.tracing_enabled = false;
+            spec.settings.budget.deadline = Duration::from_millis(50);
+        })
+        .await;
+    fail(&extension, "nap", "3600000", FailureKind::DeadlineBreach).await;
+    let kept: Vec<_> = spans(&extension).into_iter().map(|span| (span.name, span.status)).collect();
+    assert_eq!(kept, [("wasi:io/poll".to_owned(), SpanStatus::Unfinished)]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_wait_belongs_to_whom_the_guest_worked_for_then() {
+    let house = living_house();
+    let extension = house.ready("context").await;
+    ask(&extension, "nap", "").await;
+    let stored = spans(&extension);
+    let users: Vec<_> = stored.iter().map(|span| span.context.user.as_deref()).collect();
+    assert_eq!(users, [None, Some("ada"), None], "{stored:?}");
+    let ids: std::collections::HashSet<_> = stored.iter().map(|span| span.context.span_id.to_string()).collect();
+    assert_eq!(ids.len(), stored.len(), "each has an id of its own");
+    assert!(stored.iter().all(|span| span.parent == stored[0].parent), "all are in the call");
 }

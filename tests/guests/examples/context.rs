@@ -42,6 +42,18 @@ impl Context {
         alert("an-alert", Severity::Low, "an alert").raise();
     }
 
+    /// Naps outside of a scope and in one.
+    #[event]
+    fn nap(&mut self) {
+        let nap = || std::thread::sleep(std::time::Duration::from_millis(1));
+        nap();
+        {
+            let _ada = context::scope().user("ada").enter();
+            nap();
+        }
+        nap();
+    }
+
     /// Logs in nested scopes, and outside of them again.
     #[event]
     fn nested(&mut self) {

@@ -84,7 +84,7 @@ pub struct Cost {
     pub idle_nanos: u64,
     /// Waiting for its next turn, having yielded to its neighbours.
     pub yielded_nanos: u64,
-    /// The sandbox's own work at the end of the call, and waits of which it does not know for what.
+    /// The sandbox's own work at the end of a call whose instance is given up; any other call ends with its last poll.
     pub unattributed_nanos: u64,
     /// The instance's linear memory at the end of the call; 0 if the instance was given up.
     pub memory_bytes: u64,

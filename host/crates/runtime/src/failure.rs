@@ -2,9 +2,8 @@
 
 use glasshouse_model::record::KIND_FAILURE;
 use glasshouse_model::settings::Budget;
-use glasshouse_model::text::cut;
-use glasshouse_model::{Digest, Failure, FailureKind, Frame, Signal, limits, text, wire};
-use glasshouse_telemetry::{Head, Recorder, Worth};
+use glasshouse_model::{Digest, Failure, FailureKind, Frame, Signal, text};
+use glasshouse_telemetry::{Head, Recorder};
 use rustix::io::Errno;
 use wasmtime::component::ResourceTableError;
 use wasmtime::error::OutOfMemory;
@@ -12,7 +11,6 @@ use wasmtime::{ResourceLimiter as _, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use crate::demangle::demangled;
-use crate::extension::HandlerError;
 use crate::imports::{Imports, TooManyHostCalls};
 use crate::intake::PanicReport;
 use crate::limiter::{Limiter, MemoryRefused, TablesRefused};
@@ -258,28 +256,6 @@ pub(crate) fn store(recorder: &Recorder, head: Head<'_>, failure: &Failure, body
         body.clear();
         failure.encode(body);
         recorder.append(Signal::Error, head, KIND_FAILURE, body);
-    }
-}
-
-/// Stores an error that a guest gave for an answer, as if it had reported it; the field `returned` tells that it did not. What the caller
-/// is to blame for counts as handled.
-#[cold]
-pub(crate) fn store_answered(recorder: &Recorder, head: Head<'_>, error: &HandlerError, body: &mut Vec<u8>) {
-    if !recorder.is_on(Signal::Error) {
-        return;
-    }
-    let (kind, message, handled) = match error {
-        HandlerError::UnknownEvent(message) => ("unknown-event", message, true),
-        HandlerError::InvalidPayload(message) => ("invalid-payload", message, true),
-        HandlerError::Failed { kind, message } => (kind.as_str(), message, false),
-    };
-    let (kept_kind, kept) = (cut(kind, limits::NAME_BYTES), cut(message, recorder.string_bytes()));
-    let head = Head { cut: kept_kind.len() < kind.len() || kept.len() < message.len(), ..head };
-    let report = wire::Error { kind: kept_kind, message: kept, stack: "", source: None, handled };
-    body.clear();
-    wire::write_error(body, &report, &[wire::Field { name: "returned", value: wire::Value::Boolean(true) }]);
-    if recorder.affords(Worth::Urgent, &head, body.len()) {
-        recorder.append(Signal::Error, head, wire::KIND_ERROR, body);
     }
 }
 

@@ -1,9 +1,10 @@
 //! Which of the host's functions a guest called, one by one, so that each that matters gets a span of its own: made by the host, for any
 //! component, whatever it was built with.
 
-use glasshouse_model::{HostFunction, SpanCost, SpanId, SpanKind};
+use glasshouse_model::{HostFunction, SpanCost, SpanId, SpanKind, SpanStatus};
 
-/// Calls that get spans in one call of the guest: a guest that reads a file a million times is told of by the ledger.
+/// Calls that get spans in one call of the guest, some 20 KiB of them: more than that nobody looks through one by one, and the ledger has
+/// their sums.
 const MOST: usize = 256;
 
 /// A call of a function of the host that is over.
@@ -13,19 +14,28 @@ pub(crate) struct HostCall {
     /// When it began and ended, in `Clock::monotonic_nanos`.
     pub(crate) start: u64,
     pub(crate) end: u64,
-    /// What of that was waited, in nanoseconds.
-    pub(crate) waited_nanos: u64,
+    /// What of that was waited for something, and for its next turn, in nanoseconds.
+    idle_nanos: u64,
+    yielded_nanos: u64,
     /// The guest's span in which it was made, once that has ended; `None` for the invocation itself.
     pub(crate) parent: Option<SpanId>,
+    /// Which of [`HostCalls::scopes`] it was made in; `None` for the invocation itself.
+    scope: Option<usize>,
 }
 
 impl HostCall {
+    /// A call from its start to its end, with what was waited in it: for something, and for its turn.
+    pub(crate) fn new(function: HostFunction, start: u64, end: u64, [idle_nanos, yielded_nanos]: [u64; 2]) -> Self {
+        Self { function, start, end, idle_nanos, yielded_nanos, parent: None, scope: None }
+    }
+
     /// What it cost. That it burns fuel is not known, and what it transferred stands in the spans around it.
     pub(crate) fn cost(&self) -> SpanCost {
         let elapsed_nanos = self.end.saturating_sub(self.start);
-        let idle_nanos = self.waited_nanos.min(elapsed_nanos);
-        let host_nanos = elapsed_nanos - idle_nanos;
-        SpanCost { elapsed_nanos, host_nanos, idle_nanos, host_calls: 1, ..SpanCost::default() }
+        let idle_nanos = self.idle_nanos.min(elapsed_nanos);
+        let yielded_nanos = self.yielded_nanos.min(elapsed_nanos - idle_nanos);
+        let host_nanos = elapsed_nanos - idle_nanos - yielded_nanos;
+        SpanCost { elapsed_nanos, host_nanos, idle_nanos, yielded_nanos, host_calls: 1, ..SpanCost::default() }
     }
 
     /// What its span stands for.
@@ -34,6 +44,11 @@ impl HostCall {
             HostFunction::Tcp | HostFunction::Udp | HostFunction::Network => SpanKind::Client,
             _ => SpanKind::Internal,
         }
+    }
+
+    /// How it ended for a call that was run until some time: what ended later was given up with it.
+    pub(crate) fn status(&self, run_until: u64) -> SpanStatus {
+        if self.end > run_until { SpanStatus::Unfinished } else { SpanStatus::Ok }
     }
 
     /// Whether it is worth a span: what is done with files, sockets and names is, and so is what was waited for. Telemetry, clocks and random bytes are
@@ -51,7 +66,7 @@ impl HostCall {
             | HostFunction::Udp
             | HostFunction::Network => true,
             HostFunction::Poll | HostFunction::StreamRead | HostFunction::StreamWrite | HostFunction::Stream => {
-                self.waited_nanos > 0
+                self.idle_nanos > 0
             }
             _ => false,
         }
@@ -64,6 +79,10 @@ pub(crate) struct HostCalls {
     is_watching: bool,
     calls: Vec<HostCall>,
     left_out: u64,
+    /// The encoded contexts of scopes in which calls were made.
+    scopes: Vec<Vec<u8>>,
+    /// That of the scope in force, and its place among those once a call was made in it; `None` for the invocation itself.
+    scope: Option<(Vec<u8>, Option<usize>)>,
 }
 
 impl HostCalls {
@@ -71,10 +90,14 @@ impl HostCalls {
     #[inline]
     pub(crate) fn begin(&mut self, is_watching: bool) {
         self.is_watching = is_watching;
-        if !self.calls.is_empty() {
-            self.calls.clear();
+        if !self.is_empty() || self.scope.is_some() {
+            *self = Self { is_watching, ..Self::default() };
         }
-        self.left_out = 0;
+    }
+
+    /// Goes on in a scope with that encoded context, or in that of the invocation itself.
+    pub(crate) fn set_scope(&mut self, context: Option<&[u8]>) {
+        self.scope = context.filter(|_| self.is_watching).map(|context| (context.to_vec(), None));
     }
 
     /// Notes a call.
@@ -82,11 +105,18 @@ impl HostCalls {
         if !self.is_watching || !call.matters() {
             return;
         }
-        if self.calls.len() < MOST {
-            self.calls.push(call);
-        } else {
+        if self.calls.len() == MOST {
             self.left_out += 1;
+            return;
         }
+        let scopes = &mut self.scopes;
+        let scope = self.scope.as_mut().map(|(context, place)| {
+            *place.get_or_insert_with(|| {
+                scopes.push(context.clone());
+                scopes.len() - 1
+            })
+        });
+        self.calls.push(HostCall { scope, ..call });
     }
 
     /// Gives a span that has ended the calls that were made in it, and in no span in it: those from its start on, up to the start of an inner span
@@ -108,9 +138,14 @@ impl HostCalls {
         self.calls.is_empty()
     }
 
-    /// Takes the calls, and how many more there were.
-    pub(crate) fn take(&mut self) -> (Vec<HostCall>, u64) {
-        (std::mem::take(&mut self.calls), std::mem::take(&mut self.left_out))
+    /// The calls, each with the encoded context of the scope in which it was made, if it was made in one.
+    pub(crate) fn each(&self) -> impl Iterator<Item = (&HostCall, Option<&[u8]>)> {
+        self.calls.iter().map(|call| (call, call.scope.and_then(|at| self.scopes.get(at)).map(Vec::as_slice)))
+    }
+
+    /// Calls that matter, and how many of them there was no room for.
+    pub(crate) fn counts(&self) -> [u64; 2] {
+        [self.calls.len() as u64 + self.left_out, self.left_out]
     }
 }
 
@@ -118,8 +153,12 @@ impl HostCalls {
 mod tests {
     use super::*;
 
-    const fn call(function: HostFunction, start: u64, end: u64, waited_nanos: u64) -> HostCall {
-        HostCall { function, start, end, waited_nanos, parent: None }
+    fn call(function: HostFunction, start: u64, end: u64, idle_nanos: u64) -> HostCall {
+        HostCall::new(function, start, end, [idle_nanos, 0])
+    }
+
+    fn kept(all: &HostCalls) -> Vec<HostCall> {
+        all.each().map(|(call, _)| *call).collect()
     }
 
     fn watched(calls: &[HostCall]) -> HostCalls {
@@ -141,9 +180,11 @@ mod tests {
             call(HostFunction::Call, 10, 20, 9),
             call(HostFunction::Tcp, 20, 21, 0),
         ];
-        let (kept, left_out) = watched(&calls).take();
-        assert_eq!(kept, [calls[0], calls[2], calls[5]]);
-        assert_eq!(left_out, 0);
+        let all = watched(&calls);
+        assert_eq!(kept(&all), [calls[0], calls[2], calls[5]]);
+        assert_eq!(all.counts(), [3, 0]);
+        let only_yielded = HostCall::new(HostFunction::Poll, 1, 9, [0, 8]);
+        assert!(watched(&[only_yielded]).is_empty(), "what waits for its turn only waits for nothing");
         let mut unwatched = HostCalls::default();
         unwatched.begin(false);
         unwatched.note(calls[0]);
@@ -155,24 +196,41 @@ mod tests {
         let [outer, inner] = [SpanId([1; 8]), SpanId([2; 8])];
         // The outer span is open from 10 on, the inner one from 20 to 30.
         let calls = [5, 12, 22, 32].map(|start| call(HostFunction::FileStat, start, start + 2, 0));
-        let parents = |calls: &mut HostCalls| calls.take().0.iter().map(|call| call.parent).collect::<Vec<_>>();
+        let parents = |calls: &HostCalls| kept(calls).iter().map(|call| call.parent).collect::<Vec<_>>();
         let mut all = watched(&calls);
         assert_eq!(all.claim(inner, 20, None).host_calls, 2, "the last one was not made yet");
         assert_eq!(all.claim(outer, 10, None).elapsed_nanos, 2);
-        assert_eq!(parents(&mut all), [None, Some(outer), Some(inner), Some(inner)]);
+        assert_eq!(parents(&all), [None, Some(outer), Some(inner), Some(inner)]);
         let mut all = watched(&calls[..3]);
         assert_eq!(all.claim(outer, 10, Some(20)).host_calls, 1);
         assert_eq!(all.claim(inner, 20, None).host_calls, 1);
-        assert_eq!(parents(&mut all), [None, Some(outer), Some(inner)]);
+        assert_eq!(parents(&all), [None, Some(outer), Some(inner)]);
     }
 
     #[test]
     fn calls_beyond_the_limit_are_counted_and_take_no_memory() {
         let mut all = watched(&[]);
         (0..MOST as u64 + 7).for_each(|start| all.note(call(HostFunction::FileRead, start, start + 1, 0)));
-        let (kept, left_out) = all.take();
-        assert_eq!((kept.len(), left_out), (MOST, 7));
-        assert!(all.is_empty());
+        assert_eq!((kept(&all).len(), all.counts()), (MOST, [MOST as u64 + 7, 7]));
+        all.begin(true);
+        assert!(all.is_empty() && all.counts() == [0, 0]);
+    }
+
+    #[test]
+    fn a_call_belongs_to_the_scope_in_which_it_was_made() {
+        let mut all = watched(&[call(HostFunction::FileStat, 0, 1, 0)]);
+        for (context, calls) in
+            [(Some(&b"ada"[..]), 2), (Some(b"nobody calls in this one"), 0), (None, 1), (Some(b"grace"), 1)]
+        {
+            all.set_scope(context);
+            (0..calls).for_each(|_| all.note(call(HostFunction::FileStat, 2, 3, 0)));
+        }
+        let scopes: Vec<_> = all.each().map(|(_, scope)| scope).collect();
+        assert_eq!(scopes, [None, Some(&b"ada"[..]), Some(b"ada"), None, Some(b"grace")]);
+        assert_eq!(all.scopes.len(), 2, "a scope without calls takes no room");
+        all.begin(true);
+        all.note(call(HostFunction::FileStat, 4, 5, 0));
+        assert_eq!(all.each().map(|(_, scope)| scope).collect::<Vec<_>>(), [None]);
     }
 
     #[test]
@@ -180,5 +238,9 @@ mod tests {
         let cost = call(HostFunction::Poll, 10, 15, 9).cost();
         assert_eq!((cost.elapsed_nanos, cost.host_nanos, cost.idle_nanos), (5, 0, 5));
         assert_eq!(cost.guest_nanos(), 0);
+        let both = HostCall::new(HostFunction::StreamRead, 10, 20, [3, 4]).cost();
+        assert_eq!((both.host_nanos, both.idle_nanos, both.yielded_nanos, both.guest_nanos()), (3, 3, 4, 0));
+        let given_up = call(HostFunction::Poll, 10, 15, 5);
+        assert_eq!((given_up.status(15), given_up.status(14)), (SpanStatus::Ok, SpanStatus::Unfinished));
     }
 }

@@ -89,10 +89,6 @@ impl Pulse {
         get(&self.yielded_nanos)
     }
 
-    fn paused_nanos(&self) -> u64 {
-        self.idle_nanos() + self.yielded_nanos()
-    }
-
     /// Whether the guest has called more functions of the host than it may, by one that could not fail for it.
     #[inline]
     pub(crate) fn is_exceeded(&self) -> bool {
@@ -140,17 +136,25 @@ pub(crate) struct Imports {
     limit: u64,
     nanos: u64,
     /// Those that get spans of their own.
-    pub(crate) each: HostCalls,
+    pub(crate) host_calls: HostCalls,
 }
 
 const _: () = assert!(HostFunction::COUNT <= u64::BITS as usize, "there is a bit for each function");
+
+/// A time in `Clock::monotonic_nanos`, and what had been waited by then.
+#[derive(Clone, Copy)]
+struct Moment {
+    at: u64,
+    idle_nanos: u64,
+    yielded_nanos: u64,
+}
 
 /// A call of a function of the host that is under way.
 #[must_use]
 pub(crate) struct Entered {
     function: HostFunction,
     /// When it was entered and what had been waited then, if it is timed.
-    since: Option<(u64, u64)>,
+    since: Option<Moment>,
     /// Whether it does little, so that it shows how long such calls usually take.
     is_light: bool,
 }
@@ -158,7 +162,7 @@ pub(crate) struct Entered {
 impl Imports {
     pub(crate) fn new(pulse: Arc<Pulse>, clock: Arc<dyn Clock>) -> Self {
         let used = Box::new([Used::default(); HostFunction::COUNT]);
-        Self { pulse, clock, used, touched: 0, calls: 0, limit: u64::MAX, nanos: 0, each: HostCalls::default() }
+        Self { pulse, clock, used, touched: 0, calls: 0, limit: u64::MAX, nanos: 0, host_calls: HostCalls::default() }
     }
 
     pub(crate) fn pulse(&self) -> &Arc<Pulse> {
@@ -168,7 +172,7 @@ impl Imports {
     /// Starts a call of the guest, which may call so many functions; `traced` tells whether its spans may be stored.
     #[inline]
     pub(crate) fn begin(&mut self, limit: u64, traced: bool) {
-        self.each.begin(traced);
+        self.host_calls.begin(traced);
         self.pulse.begin();
         let mut left = std::mem::take(&mut self.touched);
         while left != 0 {
@@ -275,11 +279,13 @@ impl Imports {
     }
 
     #[cold]
-    fn add_time(&mut self, entered: &Entered, (since, paused): (u64, u64)) {
+    fn add_time(&mut self, entered: &Entered, since: Moment) {
         self.pulse.note_yield();
-        let (now, paused_now) = self.now();
-        let waited = paused_now.saturating_sub(paused);
-        let nanos = now.saturating_sub(since).saturating_sub(waited);
+        let now = self.now();
+        let idle_nanos = now.idle_nanos.saturating_sub(since.idle_nanos);
+        let yielded_nanos = now.yielded_nanos.saturating_sub(since.yielded_nanos);
+        let waited = idle_nanos + yielded_nanos;
+        let nanos = now.at.saturating_sub(since.at).saturating_sub(waited);
         let used = &mut self.used[entered.function as usize];
         used.nanos += nanos;
         used.waited_nanos += waited;
@@ -293,12 +299,14 @@ impl Imports {
             };
         } else {
             let function = entered.function;
-            self.each.note(HostCall { function, start: since, end: now, waited_nanos: waited, parent: None });
+            self.host_calls.note(HostCall::new(function, since.at, now.at, [idle_nanos, yielded_nanos]));
         }
     }
 
-    fn now(&self) -> (u64, u64) {
-        (self.clock.monotonic_nanos(), self.pulse.paused_nanos())
+    fn now(&self) -> Moment {
+        let pulse = &self.pulse;
+        let (idle_nanos, yielded_nanos) = (pulse.idle_nanos(), pulse.yielded_nanos());
+        Moment { at: self.clock.monotonic_nanos(), idle_nanos, yielded_nanos }
     }
 }
 

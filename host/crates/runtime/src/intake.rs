@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use glasshouse_model::settings::TelemetryBudget;
 use glasshouse_model::text::cut;
-use glasshouse_model::wire::{self, Error, Field, Fields, Instrument, Log, Metric, Record};
+use glasshouse_model::wire::{self, Error, Field, Fields, Instrument, Log, Metric, Record, Value};
 use glasshouse_model::{Clock, Context, Level, Origin, Signal, UnixNanos, limits};
 use glasshouse_telemetry::{CleanStarts, Drop, Head, Load, Place, Recorder, Worth};
 
 use crate::cuts::{Cuts, overflow};
+use crate::extension::HandlerError;
 use crate::probe::{Probe, Timed};
 
 /// What a guest said of its panic, kept until the trap that follows it.
@@ -147,14 +148,21 @@ impl Intake {
     #[inline]
     fn encode_anew(&mut self) {
         self.context_bytes.clear();
-        let redacted = self.recorder.redactor().redact_context(&self.context);
-        redacted.as_ref().unwrap_or(&self.context).encode(&mut self.context_bytes);
+        encode_redacted(&self.recorder, &self.context, &mut self.context_bytes);
     }
 
     /// Appends a context as it is stored. What is passed on to others is left as it is; what is stored is not.
     pub(crate) fn encode_context(&self, context: &Context, buffer: &mut Vec<u8>) {
-        let redacted = self.recorder.redactor().redact_context(context);
-        redacted.as_ref().unwrap_or(context).encode(buffer);
+        encode_redacted(&self.recorder, context, buffer);
+    }
+
+    /// An encoded context as it is for another span in it.
+    pub(crate) fn with_span(context: &[u8], span: glasshouse_model::SpanId) -> Vec<u8> {
+        let mut context = context.to_vec();
+        if let Some(place) = context.get_mut(SPAN_ID_AT) {
+            place.copy_from_slice(&span.0);
+        }
+        context
     }
 
     pub(crate) fn set_span(&mut self, span: glasshouse_model::SpanId) {
@@ -405,6 +413,27 @@ impl Intake {
         }
     }
 
+    /// Stores an error that the guest gave for an answer, as if it had reported it; the field `returned` tells that it did not. What
+    /// the caller is to blame for counts as handled.
+    #[cold]
+    pub(crate) fn take_answered(&self, error: &HandlerError) {
+        let (kind, message, handled) = match error {
+            HandlerError::UnknownEvent(message) => ("unknown-event", message, true),
+            HandlerError::InvalidPayload(message) => ("invalid-payload", message, true),
+            HandlerError::Failed { kind, message } => (kind.as_str(), message, false),
+        };
+        if !self.recorder.is_on(Signal::Error) {
+            return;
+        }
+        let mut body = Vec::new();
+        let report = Error { kind, message, stack: "", source: None, handled };
+        wire::write_error(&mut body, &report, &[Field { name: "returned", value: Value::Boolean(true) }]);
+        let Ok(record) = wire::decode(wire::KIND_ERROR, &body) else { return };
+        let cut = !self.cuts.get().fits(&record, body.len());
+        let body = if cut { Cow::Owned(self.cuts.get().cut(&record)) } else { Cow::Borrowed(&*body) };
+        self.store(Arrival::AtOnce, Signal::Error, wire::KIND_ERROR, &body, cut, Worth::Urgent);
+    }
+
     /// The panic that came before a trap.
     pub(crate) fn take_panic(&self) -> Option<PanicReport> {
         self.panic.take()
@@ -498,91 +527,12 @@ pub(crate) fn lossy(bytes: &[u8]) -> Cow<'_, str> {
     String::from_utf8_lossy(bytes)
 }
 
-#[cfg(test)]
-mod tests {
-    use glasshouse_model::settings::Settings;
-    use glasshouse_model::wire::Value;
-    use glasshouse_telemetry::{Body, Store, StoreSettings};
-
-    use super::*;
-    use crate::clock::SetClock;
-
-    /// A log of one field, or of more fields than are kept, with a time.
-    fn log(time: i64, fields: usize) -> Vec<u8> {
-        let log = Log { level: Level::Info, target: "", message: "", source: None, time: Some(time) };
-        let fields = vec![Field { name: "field", value: Value::Boolean(true) }; fields];
-        let mut bytes = Vec::new();
-        wire::record(&mut bytes, wire::KIND_LOG, |body| wire::write_log(body, &log, format_args!("m"), &fields));
-        bytes
-    }
-
-    #[test]
-    fn the_time_of_a_gathered_log_is_between_the_batch_before_and_receipt() {
-        let store = Store::new(&StoreSettings::new(&Settings::default()), Arc::default());
-        let clock = Arc::new(SetClock::default());
-        let intake = Intake::new(store.recorder(), Arc::clone(&clock) as Arc<dyn Clock>);
-        // Sends logs of some times at a time; gives what is stored of them: the time of receipt, theirs, and the marks.
-        let check = |at: u64, head: &[u8], times: &[i64], expect: &[i64]| {
-            for fields in [1, limits::FIELDS + 1] {
-                clock.set(at);
-                let before = store.reader(Signal::Log).stored();
-                let records: Vec<_> = times.iter().flat_map(|time| log(*time, fields)).collect();
-                intake.emit(&[head, &records].concat());
-                let entries = store.reader(Signal::Log).page(before + 1, 100).entries;
-                let found: Vec<_> = entries
-                    .iter()
-                    .map(|entry| {
-                        let envelope = entry.envelope();
-                        assert_eq!(envelope.time, UnixNanos(at as i64));
-                        assert_eq!((envelope.batched, envelope.cut), (head.len() > 1, fields > 1));
-                        let Ok(Body::Record(Record::Log(log, stored))) = entry.body() else { panic!("no log") };
-                        assert_eq!(stored.len(), fields.min(limits::FIELDS));
-                        log.time.expect("it has a time")
-                    })
-                    .collect();
-                assert_eq!(found, expect);
-                // The second round is to see what the first one saw.
-                intake.flushed_at.set(None);
-            }
-        };
-        let batched = |serial| wire::batched_head(serial);
-        intake.settle(&TelemetryBudget::default());
-        intake.begin_invocation(100);
-        check(200, &batched(1), &[i64::MIN, 99, 150, 201, i64::MAX], &[100, 100, 150, 200, 200]);
-        check(200, &[wire::VERSION], &[i64::MIN, 99, i64::MAX], &[i64::MIN, 99, i64::MAX]);
-        intake.flushed_at.set(Some(UnixNanos(180)));
-        clock.set(250);
-        intake.emit(&[&batched(2)[..], &log(170, 1), &log(190, 1), &log(300, 1)].concat());
-        clock.set(260);
-        intake.emit(&[&batched(3)[..], &log(190, 1)].concat());
-        let times: Vec<_> = store
-            .reader(Signal::Log)
-            .latest(4)
-            .iter()
-            .map(|entry| match entry.body() {
-                Ok(Body::Record(Record::Log(log, _))) => log.time,
-                other => panic!("{other:?}"),
-            })
-            .collect();
-        assert_eq!(times, [Some(180), Some(190), Some(250), Some(250)]);
-        intake.begin_invocation(400);
-        clock.set(500);
-        check(500, &batched(4), &[300], &[400]);
-    }
-
-    #[test]
-    fn a_batch_is_recovered_once() {
-        let store = Store::new(&StoreSettings::new(&Settings::default()), Arc::default());
-        let intake = Intake::new(store.recorder(), Arc::new(SetClock::default()));
-        let batch = |serial| [&wire::batched_head(serial)[..], &log(0, 1)].concat();
-        let check = |act: &dyn Fn(), stored: u64| {
-            act();
-            assert_eq!(store.reader(Signal::Log).stored(), stored);
-        };
-        check(&|| intake.recover(Ok(None)), 0);
-        check(&|| intake.emit(&batch(0)), 1);
-        check(&|| intake.recover(Ok(Some(&batch(0)))), 1);
-        check(&|| intake.recover(Ok(Some(&batch(1)))), 2);
-        check(&|| intake.recover(Ok(Some(&batch(1)))), 2);
-    }
+/// Appends a context without what is secret in it.
+#[inline]
+fn encode_redacted(recorder: &Recorder, context: &Context, buffer: &mut Vec<u8>) {
+    let redacted = recorder.redactor().redact_context(context);
+    redacted.as_ref().unwrap_or(context).encode(buffer);
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,7 +25,7 @@ use crate::epochs::{Pace, Ticker};
 use crate::extension::{Event, HandlerError, Reply, Trigger};
 use crate::failure::{
     Circumstances, classify, deadline as deadline_failure, ends_like_a_panic, host_calls as host_calls_failure,
-    is_overdue, or_host_fault, store as store_failure, store_answered,
+    is_overdue, or_host_fault, store as store_failure,
 };
 use crate::grants::{GrantError, Reachable, wasi};
 use crate::health::Check;
@@ -175,6 +175,19 @@ pub(crate) struct Sandbox {
     clean_names: CleanNames,
     /// What the last invocation used.
     spent: Spent,
+}
+
+/// How a call went, beside its answer and its cost.
+struct Course {
+    /// Whether what is known of its failure was cut.
+    cut: bool,
+    input_bytes: u64,
+    /// Whether it is a call, or part of the extension's life cycle.
+    counts: bool,
+    /// When the guest was last polled, and when all was done, in `Clock::monotonic_nanos`.
+    run_until: u64,
+    ended_at: u64,
+    is_slow: bool,
 }
 
 struct Live {
@@ -349,7 +362,7 @@ impl Sandbox {
             _ => None,
         };
         let cut = panic.as_ref().is_some_and(|panic| panic.cut);
-        state.end_invocation(fuel_left);
+        state.end_invocation(fuel_left, measured.ended_at);
         blueprint.held.note(&mut state.table, &state.limiter);
         let state = self.store.data();
         let (component, limiter, imports) = (blueprint.component, &state.limiter, &state.imports);
@@ -398,19 +411,20 @@ impl Sandbox {
             cpu_nanos: cost.cpu_nanos,
             memory_bytes: cost.memory_bytes,
         };
-        self.store.data_mut().decide_on_spans(|| {
-            let is_slow = Duration::from_nanos(elapsed_nanos) >= settings.debugging.slow_call;
-            is_slow || !matches!(answer.outcome(), Outcome::Ok | Outcome::Cancelled)
-        });
-        self.record(&answer, cut, cost, input_bytes, counts, ended_at);
+        let is_slow = Duration::from_nanos(elapsed_nanos) >= settings.debugging.slow_call;
+        let course = Course { cut, input_bytes, counts, run_until: measured.ended_at, ended_at, is_slow };
+        self.record(&answer, cost, &course);
+        if self.store.data().intake.is_yield_due() {
+            tokio::task::yield_now().await;
+        }
         self.blueprint.recorder.govern(&*self.blueprint.clock, ended_at, 0);
         answer
     }
 
-    /// Stores the invocation, which ended at a time in `Clock::monotonic_nanos`, and its failure if it is one; `cut` tells
-    /// whether what is known of that was cut.
+    /// Stores the invocation, its failure if it is one, and those of its spans that waited for how it would end.
     #[inline]
-    fn record(&mut self, answer: &Answer, cut: bool, cost: Cost, input_bytes: u64, counts: bool, ended_at: u64) {
+    fn record(&mut self, answer: &Answer, cost: Cost, course: &Course) {
+        let Course { cut, input_bytes, counts, run_until, ended_at, is_slow } = *course;
         let Self { store, name, scratch, host_uses, clean_names, .. } = self;
         let State { imports, chain, parent, .. } = store.data();
         let outcome = answer.outcome();
@@ -424,10 +438,11 @@ impl Sandbox {
             let head = head(intake, intake.clock().now(), cut);
             store_failure(intake.recorder(), head, failure, scratch);
         } else if let Answer::Error(error) = answer {
-            let head = Head { origin: Origin::Guest, ..head(intake, intake.clock().at(ended_at), false) };
-            store_answered(intake.recorder(), head, error, scratch);
+            intake.take_answered(error);
         }
         store.data_mut().leave_scopes();
+        let matters = is_slow || !matches!(outcome, Outcome::Ok | Outcome::Cancelled);
+        store.data_mut().decide_on_spans(matters, run_until);
         let intake = &store.data().intake;
         scratch.clear();
         invocation.encode(scratch);

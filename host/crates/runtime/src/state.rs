@@ -224,25 +224,25 @@ impl State {
         self.limiter.start_call();
     }
 
-    /// Ends an invocation: the spans that the guest left open are closed. Its scopes stay in force, so that a failure
+    /// Ends an invocation that was run until a time: the spans that the guest left open are closed. Its scopes stay in force, so that a failure
     /// belongs to whom the guest worked for.
     #[inline]
-    pub(crate) fn end_invocation(&mut self, fuel_left: Option<u64>) {
+    pub(crate) fn end_invocation(&mut self, fuel_left: Option<u64>, ended_at: u64) {
         if self.spans.is_any_open() {
-            let reading = self.reading(fuel_left);
-            while self.spans.end_innermost(&mut self.intake, &mut self.imports.each, &reading) {}
+            let reading = Reading { at: ended_at, ..self.reading(fuel_left) };
+            while self.spans.end_innermost(&mut self.intake, &mut self.imports.host_calls, &reading) {}
         }
         self.stdio.flush();
         self.denials.end_invocation(|level, message, fields| self.intake.host_log(level, message, fields));
         self.intake.end_invocation();
     }
 
-    /// Decides on the spans that waited for how the invocation would end: `matters` tells whether it failed or was slow, and is asked
-    /// only if there are any.
+    /// Decides on the spans that waited for how the invocation would end, which was run until a time, and whose scopes were left; `matters`
+    /// tells whether it failed or was slow.
     #[inline]
-    pub(crate) fn decide_on_spans(&mut self, matters: impl FnOnce() -> bool) {
-        if self.spans.is_any_undecided(&self.imports.each) {
-            self.spans.decide(&mut self.intake, &mut self.imports.each, matters());
+    pub(crate) fn decide_on_spans(&mut self, matters: bool, run_until: u64) {
+        if self.spans.is_any_undecided(&self.imports.host_calls) {
+            self.spans.decide(&self.intake, &self.imports.host_calls, matters, run_until);
         }
     }
 

@@ -30,8 +30,8 @@ const WRITTEN_BEFORE_YIELD: usize = 256 * 1024;
 pub(crate) struct Stdio(Arc<Streams>);
 
 struct Streams {
-    /// Whether something is written and not stored yet: most calls write nothing.
-    is_pending: AtomicBool,
+    /// Whether anything was written since the last flush: most calls write nothing.
+    is_written: AtomicBool,
     shared: Mutex<Shared>,
 }
 
@@ -75,7 +75,7 @@ impl Stdio {
             lines: Default::default(),
             written: 0,
         };
-        Self(Arc::new(Streams { is_pending: AtomicBool::new(false), shared: Mutex::new(shared) }))
+        Self(Arc::new(Streams { is_written: AtomicBool::new(false), shared: Mutex::new(shared) }))
     }
 
     pub(crate) fn stream(&self, stream: Stream) -> LineStream {
@@ -98,14 +98,14 @@ impl Stdio {
     /// Stores what was written without an end of line.
     #[inline]
     pub(crate) fn flush(&self) {
-        if self.0.is_pending.load(Ordering::Acquire) {
+        if self.0.is_written.load(Ordering::Relaxed) {
             self.store_pending();
         }
     }
 
     fn store_pending(&self) {
         let mut shared = self.lock();
-        self.0.is_pending.store(false, Ordering::Release);
+        self.0.is_written.store(false, Ordering::Relaxed);
         for stream in Stream::ALL {
             if !shared.pending[stream as usize].is_empty() {
                 shared.store_pending(stream, false);
@@ -115,7 +115,7 @@ impl Stdio {
 
     fn write(&self, stream: Stream, bytes: &[u8]) {
         let mut shared = self.lock();
-        self.0.is_pending.store(true, Ordering::Release);
+        self.0.is_written.store(true, Ordering::Relaxed);
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             shared.written = shared.written.saturating_add(piece.len() + LINE_COST);
             let room = limits::MESSAGE_BYTES.saturating_sub(shared.pending[stream as usize].len());

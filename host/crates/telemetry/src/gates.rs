@@ -193,18 +193,14 @@ impl Recorder {
         gates.sampling.keeps_log(level, context) || Aspect::Security.has_logger(target()) || self.sampled_out(context)
     }
 
-    /// What is to become of a span that ended well, in that encoded context. One that is left out for the governor is counted.
+    /// What is to become of a span that ended well, in that encoded context.
     #[inline]
     pub fn judge_span(&self, context: &[u8]) -> Verdict {
-        let sampling = &self.gates().sampling;
-        if self.is_enabled(Signal::Span) && sampling.keeps_span(context) {
+        if self.is_enabled(Signal::Span) && self.gates().sampling.keeps_span(context) {
             Verdict::Keep
         } else if self.may_store_spans(context) {
             Verdict::Undecided
         } else {
-            if self.is_enabled(Signal::Span) {
-                self.sampled_out(context);
-            }
             Verdict::LeaveOut
         }
     }
@@ -221,17 +217,22 @@ impl Recorder {
         }
     }
 
-    /// Counts spans of calls that neither failed nor were slow, and whose traces are not kept.
-    pub fn leave_out_spans(&self, spans: u64) {
-        if self.is_enabled(Signal::Span) && spans > 0 {
-            self.dropped_all(Drop::Sampled, spans);
+    /// Counts so many spans that are left out for their trace, if spans are stored at all: by the settings, or else by the governor.
+    #[cold]
+    pub fn leave_out_spans(&self, context: &[u8], spans: u64) {
+        if self.is_enabled(Signal::Span) {
+            self.dropped_all(self.cause_of_sampling(context), spans);
         }
+    }
+
+    fn cause_of_sampling(&self, context: &[u8]) -> Drop {
+        if self.gates().sampling.is_asked_for(context) { Drop::Shed } else { Drop::Sampled }
     }
 
     /// Counts what sampling leaves out: by the settings, or else by the governor. It is not stored.
     #[cold]
     fn sampled_out(&self, context: &[u8]) -> bool {
-        self.dropped(if self.gates().sampling.is_asked_for(context) { Drop::Shed } else { Drop::Sampled });
+        self.dropped(self.cause_of_sampling(context));
         false
     }
 

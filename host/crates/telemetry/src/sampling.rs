@@ -1,6 +1,6 @@
 //! Which traces' spans and logs below warning are stored: the same ones in all extensions that have the same rate.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use glasshouse_model::Level;
 
@@ -17,6 +17,8 @@ pub(crate) struct Sampling {
     /// By level.
     logs: [AtomicU64; Level::ALL.len()],
     spans: AtomicU64,
+    /// Whether the governor leaves spans out, beside what the settings do not ask for.
+    sheds_spans: AtomicBool,
     /// What the settings ask for, without what the governor leaves out.
     asked: AtomicU64,
 }
@@ -26,6 +28,7 @@ impl Sampling {
         let sampling = Self {
             logs: std::array::from_fn(|_| AtomicU64::new(ALL)),
             spans: AtomicU64::new(ALL),
+            sheds_spans: AtomicBool::new(false),
             asked: AtomicU64::new(ALL),
         };
         sampling.apply(rate, Detail::Full);
@@ -41,6 +44,7 @@ impl Sampling {
         }
         self.logs[Level::Info as usize].store(kept(Load::Info), Ordering::Relaxed);
         self.spans.store(kept(Load::Span), Ordering::Relaxed);
+        self.sheds_spans.store(detail.kept(Load::Span) < 1.0, Ordering::Relaxed);
     }
 
     /// Whether a log of that level is kept in that context.
@@ -55,9 +59,10 @@ impl Sampling {
         is_kept(self.spans.load(Ordering::Relaxed), context)
     }
 
-    /// Whether the governor leaves out spans that the settings ask for.
+    /// Whether the governor leaves out spans.
+    #[inline]
     pub(crate) fn sheds_spans(&self) -> bool {
-        self.spans.load(Ordering::Relaxed) < self.asked.load(Ordering::Relaxed)
+        self.sheds_spans.load(Ordering::Relaxed)
     }
 
     /// Whether the settings ask for a trace.
@@ -127,6 +132,19 @@ mod tests {
             }
         }
         assert_eq!(Sampling::new(0.0).least_level(), Level::Warning);
+    }
+
+    #[test]
+    fn the_governors_word_on_spans_holds_however_few_traces_are_asked_for() {
+        for rate in [1.0, 0.05, 0.0] {
+            let sampling = Sampling::new(rate);
+            for (detail, sheds) in
+                [(Detail::Full, false), (Detail::NoDebug, false), (Detail::SomeSpans, true), (Detail::Least, true)]
+            {
+                sampling.apply(rate, detail);
+                assert_eq!(sampling.sheds_spans(), sheds, "{detail} at {rate}");
+            }
+        }
     }
 
     #[test]

@@ -56,8 +56,8 @@ glasshouse_model::wire::byte_enum! {
         Sampled = 9 "sampled out",
         /// A log or span that the overhead governor leaves out.
         Shed = 10 "shed",
-        /// A span of a host function that was called very often in one call.
-        HostCalls = 11 "too many host calls",
+        /// A span for which there was no room while its call went on: of a call of the host, or one that waited for how the call would end.
+        Crowded = 11 "too many spans in a call",
     }
 }
 

@@ -16,7 +16,7 @@ pub struct Wanted {
     pub metrics: bool,
     /// Errors.
     pub errors: bool,
-    /// Spans, or failed ones only: which a span will be, nobody knows when it starts.
+    /// Spans, or only those that fail or whose call fails or is slow: which a span will be, nobody knows when it starts.
     pub spans: bool,
     /// Alerts.
     pub alerts: bool,

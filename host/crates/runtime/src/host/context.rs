@@ -77,6 +77,8 @@ impl State {
         self.intake.encode_context(&root, &mut printed);
         self.stdio.set_context(&printed);
         self.intake.set_context(context);
+        let is_in_scope = !self.scopes.open.is_empty();
+        self.imports.host_calls.set_scope(is_in_scope.then(|| self.intake.context_bytes()));
     }
 }
 

@@ -1,5 +1,5 @@
-//! WASI's functions that are counted and not timed: sockets are set up by them, and a guest is told where it runs. What they
-//! take stands with the guest's own time.
+//! WASI's functions that are counted and not timed: by most of these a socket is set up, and a guest is told where it runs. What
+//! they take stands with the guest's own time.
 
 use glasshouse_model::HostFunction;
 use wasmtime::component::Linker;

@@ -49,9 +49,11 @@ fn resolve(
     (_network, name): (Resource<Network>, String),
 ) -> wasmtime::Result<(Result<Resource<Addresses>, ErrorCode>,)> {
     let state = store.data_mut();
-    state.imports.note(HostFunction::Network);
+    let entered = state.imports.enter(HostFunction::Network)?;
     state.charge(name.len())?;
-    let Some(addresses) = state.reachable.addresses(&name) else {
+    let found = state.reachable.addresses(&name);
+    state.imports.leave(entered);
+    let Some(addresses) = found else {
         state.denied("network", "resolve-addresses", &name);
         return Ok((Err(ErrorCode::NameUnresolvable),));
     };

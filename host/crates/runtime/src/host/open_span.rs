@@ -111,11 +111,16 @@ impl Ended {
 
     /// Bytes that it takes, about.
     pub(super) fn bytes(&self) -> usize {
-        size_of::<Self>() + self.span.name.len() + self.span.field_bytes + self.span.events.len()
+        let OpenSpan { name, fields, field_bytes, events, .. } = &self.span;
+        size_of::<Self>()
+            + name.len()
+            + fields.capacity() * size_of_val(&fields[..1.min(fields.len())])
+            + field_bytes
+            + events.capacity()
     }
 
-    /// Stores it in an encoded context.
-    pub(super) fn store(&self, intake: &Intake, context: &[u8]) {
+    /// Stores it in an encoded context, at a time that its bytes are charged to.
+    pub(super) fn store(&self, intake: &Intake, context: &[u8], now: UnixNanos) {
         let Self { span, cost: (total, children), .. } = self;
         let status = match (&span.failure, self.left_open) {
             (Some(_), _) => SpanStatus::Failed,
@@ -140,17 +145,18 @@ impl Ended {
         stored.encode(&mut body, &fields, span.event_count, &span.events);
         let time = intake.clock().at(self.at);
         let head = Head { time, origin: Origin::Guest, cut: span.cut, batched: false, context };
-        append(intake, &head, &body, if self.has_failed() { Worth::Urgent } else { Worth::Usual });
+        append(intake, &head, &body, if self.has_failed() { Worth::Urgent } else { Worth::Usual }, now);
     }
 }
 
-/// Stores a call of a function of the host as a span, whose id is that of the intake's context.
-pub(super) fn store_host_call(intake: &Intake, call: &HostCall, root: SpanId) {
+/// Stores a call of a function of the host as a span, in a context of its own, at a time that its bytes are charged to. The guest's call was run
+/// until another one.
+pub(super) fn store_host_call(intake: &Intake, call: &HostCall, context: &[u8], run_until: u64, now: UnixNanos) {
     let clock = intake.clock();
     let span = Span {
-        parent: call.parent.unwrap_or(root),
+        parent: call.parent.unwrap_or(intake.context().span_id),
         kind: call.kind(),
-        status: SpanStatus::Ok,
+        status: call.status(run_until),
         name: call.function.as_str(),
         failure: "",
         start: clock.at(call.start),
@@ -161,13 +167,14 @@ pub(super) fn store_host_call(intake: &Intake, call: &HostCall, root: SpanId) {
     };
     let mut body = Vec::with_capacity(128);
     span.encode(&mut body, &[], 0, &[]);
-    let (time, context) = (clock.at(call.end), intake.context_bytes());
-    let head = Head { time, origin: Origin::Host, cut: false, batched: false, context };
-    append(intake, &head, &body, Worth::Usual);
+    let head = Head { time: clock.at(call.end), origin: Origin::Host, cut: false, batched: false, context };
+    append(intake, &head, &body, Worth::Usual, now);
 }
 
-fn append(intake: &Intake, head: &Head<'_>, body: &[u8], worth: Worth) {
-    if intake.recorder().affords(worth, head, body.len()) {
+/// Appends a span that ended at the head's time. What it takes of the rate it takes now: a rate goes by times that go on.
+fn append(intake: &Intake, head: &Head<'_>, body: &[u8], worth: Worth, now: UnixNanos) {
+    intake.note_work(body.len());
+    if intake.recorder().affords(worth, &Head { time: now, ..*head }, body.len()) {
         intake.recorder().append(Signal::Span, *head, KIND_SPAN, body);
     }
 }

@@ -32,8 +32,9 @@ pub(crate) fn add(linker: &mut Linker<State>) -> wasmtime::Result<()> {
          (family,): (IpAddressFamily,)|
          -> wasmtime::Result<(Result<Resource<TcpSocket>, ErrorCode>,)> {
             let state = store.data_mut();
-            let made =
-                tcp_create_socket::Host::create_tcp_socket(&mut state.counted_sockets(HostFunction::Tcp), family);
+            let entered = state.imports.enter(HostFunction::Tcp)?;
+            let made = tcp_create_socket::Host::create_tcp_socket(&mut state.sockets(), family);
+            state.imports.leave(entered);
             Ok((watched(state, "create-tcp-socket", family, made)?,))
         },
     )?;
@@ -42,9 +43,9 @@ pub(crate) fn add(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         |mut store: StoreContextMut<'_, State>, (family,): (IpAddressFamily,)| {
             Box::new(async move {
                 let state = store.data_mut();
-                let made =
-                    udp_create_socket::Host::create_udp_socket(&mut state.counted_sockets(HostFunction::Udp), family)
-                        .await;
+                let entered = state.imports.enter(HostFunction::Udp)?;
+                let made = udp_create_socket::Host::create_udp_socket(&mut state.sockets(), family).await;
+                state.imports.leave(entered);
                 Ok((watched::<UdpSocket>(state, "create-udp-socket", family, made)?,))
             })
         },
@@ -60,7 +61,9 @@ fn add_transfer(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         "[method]tcp-socket.finish-connect",
         |mut store: StoreContextMut<'_, State>, (socket,): (Resource<TcpSocket>,)| {
             let state = store.data_mut();
-            let made = HostTcpSocket::finish_connect(&mut state.counted_sockets(HostFunction::Tcp), socket);
+            let entered = state.imports.enter(HostFunction::Tcp)?;
+            let made = HostTcpSocket::finish_connect(&mut state.sockets(), socket);
+            state.imports.leave(entered);
             let streams = or_code(made)?;
             if let Ok((input, output)) = &streams {
                 let pulse = state.imports.pulse();

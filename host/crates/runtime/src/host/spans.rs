@@ -173,14 +173,14 @@ impl Spans {
         let context = intake.context_bytes();
         if ended.has_failed() {
             if intake.recorder().admit_failed_span() {
-                ended.store(intake, context);
+                ended.store(intake, context, intake.clock().at(ended.at));
             }
             return;
         }
         match intake.recorder().judge_span(context) {
-            Verdict::Keep => ended.store(intake, context),
-            Verdict::Undecided => self.undecided.add(intake, ended),
-            Verdict::LeaveOut => {}
+            Verdict::Keep => ended.store(intake, context, intake.clock().at(ended.at)),
+            Verdict::Undecided => self.undecided.add(context, ended),
+            Verdict::LeaveOut => intake.recorder().leave_out_spans(context, 1),
         }
     }
 
@@ -212,24 +212,25 @@ impl Spans {
     }
 
     /// Stores the calls of the host's functions that an invocation made, each as a span in the guest's span or the invocation in which it was made, and
-    /// what was not stored for its trace: if the invocation failed or was slow, whatever its trace is.
+    /// what was not stored for its trace: if the invocation failed or was slow, whatever its trace is. The intake's context is the
+    /// invocation's own; it was run until that time.
     #[cold]
-    pub(crate) fn decide(&mut self, intake: &mut Intake, calls: &mut HostCalls, matters: bool) {
-        self.undecided.decide(intake, matters);
-        let (calls, left_out) = calls.take();
-        let root = self.root(intake.context());
-        if !matters && intake.recorder().judge_span(intake.context_bytes()) != Verdict::Keep {
-            return intake.recorder().leave_out_spans(calls.len() as u64 + left_out);
+    pub(crate) fn decide(&mut self, intake: &Intake, calls: &HostCalls, matters: bool, run_until: u64) {
+        let now = intake.clock().now();
+        self.undecided.decide(intake, matters, now);
+        let [all, left_out] = calls.counts();
+        let own = intake.context_bytes();
+        if !matters && intake.recorder().judge_span(own) != Verdict::Keep {
+            return intake.recorder().leave_out_spans(own, all);
         }
-        for call in &calls {
+        for (call, scope) in calls.each() {
             let timed = intake.cross();
-            intake.set_span(SpanId(self.ids.draw().to_be_bytes()));
-            store_host_call(intake, call, root);
+            let id = SpanId(self.ids.draw().to_be_bytes());
+            store_host_call(intake, call, &Intake::with_span(scope.unwrap_or(own), id), run_until, now);
             intake.crossed(timed, || Load::Span);
         }
-        intake.set_span(root);
         if left_out > 0 {
-            intake.recorder().dropped_all(Drop::HostCalls, left_out);
+            intake.recorder().dropped_all(Drop::Crowded, left_out);
         }
     }
 }
@@ -314,7 +315,7 @@ impl wit::HostSpanWithStore<State> for State {
         let entered = state.imports.enter_light(HostFunction::SpanEnd)?;
         let timed = state.intake.cross();
         let reading = state.reading(fuel_left);
-        state.spans.end(&mut state.intake, &mut state.imports.each, span.rep(), &reading);
+        state.spans.end(&mut state.intake, &mut state.imports.host_calls, span.rep(), &reading);
         state.intake.crossed(timed, || Load::Span);
         state.imports.leave(entered);
         Ok(())
@@ -440,16 +441,48 @@ mod tests {
                 bench.end_at(serial, number + 1);
             }
             assert!(bench.spans.is_any_undecided(&bench.calls));
-            bench.spans.decide(&mut bench.intake, &mut bench.calls, matters);
+            bench.spans.decide(&bench.intake, &bench.calls, matters, SPANS);
             assert!(!bench.spans.is_any_undecided(&bench.calls));
             let entries = bench.store.reader(Signal::Span).all();
             assert!(if matters { (100..SPANS as usize).contains(&entries.len()) } else { entries.is_empty() });
+            let crowded =
+                bench.store.drops().iter().find(|(cause, _)| *cause == Drop::Crowded).map_or(0, |(_, spans)| *spans);
+            assert_eq!(
+                crowded,
+                if matters { SPANS - entries.len() as u64 } else { 0 },
+                "what had no room is counted if it mattered"
+            );
             let ids: Vec<_> = entries.iter().filter_map(|entry| Some(entry.envelope().context?.span_id)).collect();
             assert!(
                 ids.len() == entries.len() && ids.windows(2).all(|pair| pair[0] != pair[1]),
                 "each in its own context"
             );
             assert!(entries.is_sorted_by_key(|entry| entry.envelope().time));
+        }
+    }
+
+    #[test]
+    fn spans_that_waited_take_from_the_rate_of_when_they_are_stored() {
+        const RATE: u64 = 50;
+        let clock = Arc::new(crate::clock::SetClock::default());
+        clock.set(10_000_000_000);
+        let mut settings = Settings::default();
+        settings.budget.telemetry.records_per_second = RATE;
+        let store = Store::new(&StoreSettings::new(&settings), Arc::default());
+        let mut intake = Intake::new(store.recorder(), Arc::clone(&clock) as Arc<dyn glasshouse_model::Clock>);
+        intake.set_context(Context { span_id: ROOT, ..Context::default() });
+        let (mut spans, mut calls) = (Spans::default(), HostCalls::default());
+        for round in 0..10 {
+            // Each ended a second after the one before it, long ago.
+            for number in 0..RATE {
+                let at = number * 100_000_000;
+                let start = Reading { at, ..Reading::default() };
+                let serial = spans.start(&mut intake, "work", SpanKind::Internal, Vec::new(), start);
+                spans.end(&mut intake, &mut calls, serial, &Reading { at: at + 1, ..Reading::default() });
+            }
+            spans.decide(&intake, &calls, true, 0);
+            let stored = store.reader(Signal::Span).all().len() as u64;
+            assert!(stored <= 2 * RATE, "{stored} in one moment, after {round} rounds");
         }
     }
 

@@ -2,10 +2,13 @@
 
 use std::ops::Range;
 
+use glasshouse_model::UnixNanos;
+use glasshouse_telemetry::{Drop, Load};
+
 use super::open_span::Ended;
 use crate::intake::Intake;
 
-/// Bytes of spans that wait, in one call: some hundreds of them. What comes after them is left out.
+/// Bytes of spans that wait, in one call: some hundreds of spans, and for a thousand calls under way no more than their stores have.
 const BYTES: usize = 256 * 1024;
 
 /// The spans of one invocation that wait.
@@ -15,6 +18,8 @@ pub(super) struct Undecided {
     /// Their encoded contexts, one after the other.
     contexts: Vec<u8>,
     bytes: usize,
+    /// Spans for which there was no room.
+    left_out: u64,
 }
 
 impl Undecided {
@@ -22,12 +27,12 @@ impl Undecided {
         self.spans.is_empty()
     }
 
-    /// Adds a span, in the intake's context, if there is room for it.
-    pub(super) fn add(&mut self, intake: &Intake, ended: Ended) {
-        let context = intake.context_bytes();
+    /// Adds a span in an encoded context, if there is room for it.
+    pub(super) fn add(&mut self, context: &[u8], ended: Ended) {
         let bytes = ended.bytes() + context.len();
         if self.bytes + bytes > BYTES {
-            return intake.recorder().leave_out_spans(1);
+            self.left_out += 1;
+            return;
         }
         self.bytes += bytes;
         let start = self.contexts.len();
@@ -35,14 +40,19 @@ impl Undecided {
         self.spans.push((start..self.contexts.len(), ended));
     }
 
-    /// Stores all of them, or leaves them out.
-    pub(super) fn decide(&mut self, intake: &Intake, stored: bool) {
-        let Self { spans, contexts, .. } = std::mem::take(self);
+    /// Stores all of them, or leaves them out, at a time.
+    pub(super) fn decide(&mut self, intake: &Intake, stored: bool, now: UnixNanos) {
+        let Self { spans, contexts, left_out, .. } = std::mem::take(self);
         if !stored {
-            return intake.recorder().leave_out_spans(spans.len() as u64);
+            return intake.recorder().leave_out_spans(intake.context_bytes(), spans.len() as u64 + left_out);
         }
         for (context, ended) in spans {
-            ended.store(intake, contexts.get(context).unwrap_or_default());
+            let timed = intake.cross();
+            ended.store(intake, contexts.get(context).unwrap_or_default(), now);
+            intake.crossed(timed, || Load::Span);
+        }
+        if left_out > 0 {
+            intake.recorder().dropped_all(Drop::Crowded, left_out);
         }
     }
 }
