@@ -52,7 +52,7 @@ pub use groups::{Suggestion, group_answer};
 pub use host::Host;
 pub use plan::{EffectiveConfig, Plan, Planned};
 pub use resources::Resources;
-pub use sessions::{DebugSession, EndCause, SessionEnd, SessionError, SessionOverride, session_answer};
+pub use sessions::{DebugSession, EndCause, SessionEnd, SessionError, SessionOverride, SessionState, session_answer};
 pub use stored::{Stored, StoredExtension};
 pub use trial::Trial;
 
@@ -61,7 +61,7 @@ pub use glasshouse_model::settings::{Budget, Debugging, Metering, Permissions, R
 pub use glasshouse_model::standing;
 pub use glasshouse_model::{
     AlertId, Blame, Clock, Context, Digest, ExtensionId, Failure, FailureKind, GroupId, HOST, Instrument,
-    InvalidTraceParent, Level, Outcome, SessionId, Severity, Signal, SpanId, SpanKind, SpanStatus, TraceId,
+    InvalidTraceParent, Level, Origin, Outcome, SessionId, Severity, Signal, SpanId, SpanKind, SpanStatus, TraceId,
     TraceParent, UnixNanos, Version, limits, text,
 };
 pub use glasshouse_runtime::{

@@ -6,21 +6,16 @@ use glasshouse_model::text::visible;
 use glasshouse_runtime::ApplyError;
 use glasshouse_server::api::{self, Problem, code};
 
-use super::{DebugSession, SessionError};
+use super::{DebugSession, SessionError, SessionState};
 use crate::extension::Extension;
 
-/// A session as it is told. Whether one without an end is active is known by its host alone, which says how long it goes on. Of any
-/// other it is not known how much was stored until its host was killed.
+/// A session as it is told. Of one that was cut off it is not known how much was stored until its host was killed.
 pub fn session_answer(extension: &str, session: &DebugSession) -> api::Session {
-    let state = match (&session.ended, session.left) {
-        (Some(_), _) => "ended",
-        (None, Some(_)) => "active",
-        (None, None) => "cut off",
-    };
+    let state = session.state();
     let collected = Signal::ALL.iter().zip(&session.collected).map(|(signal, range)| api::Collected {
         signal: signal.to_string(),
         from: range.start,
-        records: (state != "cut off").then(|| range.end.saturating_sub(range.start)),
+        records: (state != SessionState::CutOff).then(|| range.end.saturating_sub(range.start)),
     });
     let overrides = session.overrides.iter().map(|over| api::Override {
         key: over.key.clone(),
@@ -30,7 +25,7 @@ pub fn session_answer(extension: &str, session: &DebugSession) -> api::Session {
     api::Session {
         extension: extension.to_owned(),
         session: session.id.to_string(),
-        state: state.to_owned(),
+        state: state.to_string(),
         by: session.by.clone(),
         started: session.started.to_string(),
         until: session.until.to_string(),

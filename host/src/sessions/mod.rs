@@ -10,7 +10,7 @@ mod recorded;
 use std::ops::Range;
 use std::time::Duration;
 
-use glasshouse_model::config::{Holding, LAYERS, Override, OverrideError, TooManyLayers, read_overrides};
+use glasshouse_model::config::{Holding, LAYERS, Override, OverrideError, read_overrides};
 use glasshouse_model::{SessionId, Signal, UnixNanos, text};
 use glasshouse_runtime::{ApplyError, Status};
 use glasshouse_telemetry::Drops;
@@ -71,6 +71,18 @@ pub struct SessionEnd {
 }
 
 glasshouse_model::wire::byte_enum! {
+    /// How a session stands.
+    SessionState {
+        /// It holds.
+        Active = 0 "active",
+        /// It has ended.
+        Ended = 1 "ended",
+        /// Its host is gone, and has not said that it ended.
+        CutOff = 2 "cut off",
+    }
+}
+
+glasshouse_model::wire::byte_enum! {
     /// Why a session ended.
     EndCause {
         /// Somebody stopped it.
@@ -128,6 +140,15 @@ impl DebugSession {
     pub const SHORTEST: Duration = Duration::from_secs(1);
     /// The longest that one lasts. What is to hold for longer is no session: `debugging set`, or the configuration.
     pub const LONGEST: Duration = Duration::from_hours(24);
+
+    /// How it stands. Whether one without an end is active is known by its host alone, which says how long it goes on.
+    pub fn state(&self) -> SessionState {
+        match (&self.ended, self.left) {
+            (Some(_), _) => SessionState::Ended,
+            (None, Some(_)) => SessionState::Active,
+            (None, None) => SessionState::CutOff,
+        }
+    }
 }
 
 /// A session as its host keeps it.
@@ -170,7 +191,7 @@ impl Extension {
         let id = SessionId(fastrand::u64(..).to_be_bytes()[..6].try_into().unwrap_or_default());
         let nanos = u64::try_from(lasting.as_nanos()).unwrap_or(u64::MAX);
         let mut overlay = steered.overlay.clone();
-        if let Err(TooManyLayers) = overlay.lay(id, overrides, self.monotonic_nanos().saturating_add(nanos)) {
+        if !overlay.lay(id, overrides, self.monotonic_nanos().saturating_add(nanos)) {
             let active = steered.sessions.iter().filter(|kept| kept.session.ended.is_none());
             return Err(SessionError::TooMany(active.map(|kept| kept.session.id).collect()));
         }

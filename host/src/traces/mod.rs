@@ -44,6 +44,14 @@ impl Source {
         self.readers.iter().find(|reader| reader.signal() == signal)
     }
 
+    /// The oldest records of a query, as many as are read at a time; notes where there may be more.
+    fn read<T: Record>(&self, query: &Query, is_cut: &mut bool) -> impl Iterator<Item = T> + use<T> {
+        let entries = self.reader(T::SIGNAL).map(|reader| reader.search(&self.extension, query, RECORDS));
+        let entries = entries.unwrap_or_default();
+        *is_cut |= entries.len() >= RECORDS;
+        entries.into_iter().filter_map(|entry| record(&entry))
+    }
+
     fn search<'a, T: Record + 'a>(&'a self, query: &'a Query, limit: usize) -> impl Iterator<Item = T> + 'a {
         let entries = self.reader(T::SIGNAL).map(|reader| reader.search(&self.extension, query, limit));
         entries.unwrap_or_default().into_iter().filter_map(|entry| record(&entry))
@@ -106,32 +114,35 @@ impl Traces {
         Ok(traces)
     }
 
-    /// Reads all that is stored of some traces, going through each store once.
+    /// Reads all that is stored of some traces, going through each store once; where they have more records than are read at a time,
+    /// fewer of them at a time, so that none goes short for another's sake.
     fn read(&self, ids: &[TraceId]) -> Result<Vec<Trace>, QueryError> {
         let list = ids.iter().map(|id| format!("\"{id}\"")).collect::<Vec<_>>().join(", ");
         let query = Query::parse(&format!("trace in ({list}) oldest first"), UnixNanos(0))?;
-        let (mut works, mut notes, mut partial) = (BTreeMap::<_, Vec<_>>::new(), BTreeMap::<_, Vec<_>>::new(), false);
+        let (mut works, mut notes, mut is_cut) = (BTreeMap::<_, Vec<_>>::new(), BTreeMap::<_, Vec<_>>::new(), false);
         for source in &self.0 {
             let extension = || source.extension.clone();
-            let calls = source.search::<InvocationRecord>(&query, RECORDS).map(Work::Call);
-            let spans = source.search::<SpanRecord>(&query, RECORDS).map(Work::Span);
-            let logs = source.search::<LogRecord>(&query, RECORDS).map(NoteRecord::Log);
-            let errors = source.search::<ErrorRecord>(&query, RECORDS).map(NoteRecord::Error);
-            let alerts = source.search::<AlertRecord>(&query, RECORDS).map(NoteRecord::Alert);
-            let (mut worked, mut noted) = (0, 0);
+            let calls = source.read::<InvocationRecord>(&query, &mut is_cut).map(Work::Call);
+            let spans = source.read::<SpanRecord>(&query, &mut is_cut).map(Work::Span);
+            let logs = source.read::<LogRecord>(&query, &mut is_cut).map(NoteRecord::Log);
+            let errors = source.read::<ErrorRecord>(&query, &mut is_cut).map(NoteRecord::Error);
+            let alerts = source.read::<AlertRecord>(&query, &mut is_cut).map(NoteRecord::Alert);
+            if is_cut && ids.len() > 1 {
+                let (some, others) = ids.split_at(ids.len() / 2);
+                let mut traces = self.read(some)?;
+                traces.extend(self.read(others)?);
+                return Ok(traces);
+            }
             for work in calls.chain(spans) {
-                worked += 1;
                 works.entry(trace_of(work.head())).or_default().push((extension(), work));
             }
             for record in logs.chain(errors).chain(alerts) {
-                noted += 1;
                 notes.entry(trace_of(record.head())).or_default().push(Note { extension: extension(), record });
             }
-            partial |= worked >= RECORDS || noted >= RECORDS;
         }
         let trace = |id: &TraceId| {
             let (works, notes) = (works.remove(&Some(*id)), notes.remove(&Some(*id)));
-            tree::grow(*id, works.unwrap_or_default(), notes.unwrap_or_default(), partial)
+            tree::grow(*id, works.unwrap_or_default(), notes.unwrap_or_default(), is_cut)
         };
         Ok(ids.iter().map(trace).collect())
     }

@@ -1,16 +1,17 @@
 //! Trees of made-up calls and spans.
 
 use glasshouse_model::invocation::{Cost, HostUses};
-use glasshouse_model::record::Envelope;
+use glasshouse_model::record::{Envelope, KIND_INVOCATION, KIND_SPAN};
+use glasshouse_model::settings::Settings;
 use glasshouse_model::wire::Fields;
 use glasshouse_model::{
-    Context, Invocation, Origin, Outcome, Span, SpanCost, SpanId, SpanKind, SpanStatus, TraceId, UnixNanos,
+    Context, Invocation, Origin, Outcome, Signal, Span, SpanCost, SpanId, SpanKind, SpanStatus, TraceId, UnixNanos,
 };
-use glasshouse_telemetry::Body;
+use glasshouse_telemetry::{Body, Query, Store, StoreSettings};
 use proptest::prelude::*;
 
 use super::tree::grow;
-use super::{Trace, Work};
+use super::{Source, Trace, Traces, Work};
 use crate::records::sealed::FromStore as _;
 use crate::records::{Head, InvocationRecord, SpanRecord};
 
@@ -20,10 +21,10 @@ fn head(id: u8, sequence: u64, end: i64) -> Head {
     Envelope { sequence, time: UnixNanos(end), origin: Origin::Host, cut, batched, context: Some(context) }.into()
 }
 
-fn call(id: u8, cause: Option<u8>, start: i64, nanos: u64) -> Work {
+fn invocation(cause: Option<u8>, nanos: u64) -> Invocation<'static> {
     let cost =
         Cost { elapsed_nanos: nanos - nanos / 4, queued_nanos: nanos / 4, fuel: Some(nanos * 10), ..Cost::default() };
-    let invocation = Invocation {
+    Invocation {
         outcome: Outcome::Ok,
         name: "handle:x",
         parent: None,
@@ -32,14 +33,18 @@ fn call(id: u8, cause: Option<u8>, start: i64, nanos: u64) -> Work {
         host: HostUses::default(),
         input_bytes: 0,
         output_bytes: 0,
-    };
+    }
+}
+
+fn call(id: u8, cause: Option<u8>, start: i64, nanos: u64) -> Work {
+    let invocation = invocation(cause, nanos);
     let record = InvocationRecord::from_store(head(id, id.into(), start + nanos as i64), Body::Invocation(invocation));
     Work::Call(record.expect("it is one"))
 }
 
-fn span(id: u8, parent: u8, start: i64, nanos: u64) -> Work {
-    let span = Span {
-        parent: SpanId([parent; 8]),
+fn made_span(parent: SpanId, start: i64, nanos: u64) -> Span<'static> {
+    Span {
+        parent,
         kind: SpanKind::Internal,
         status: SpanStatus::Ok,
         name: "work",
@@ -49,7 +54,11 @@ fn span(id: u8, parent: u8, start: i64, nanos: u64) -> Work {
         children: SpanCost::default(),
         fields: Fields::EMPTY,
         events: Vec::new(),
-    };
+    }
+}
+
+fn span(id: u8, parent: u8, start: i64, nanos: u64) -> Work {
+    let span = made_span(SpanId([parent; 8]), start, nanos);
     // Inner spans end, and so are stored, first.
     let sequence = 1000 - u64::from(id);
     let record = SpanRecord::from_store(head(id, sequence, start + nanos as i64), Body::Span(span));
@@ -104,6 +113,59 @@ fn spans_that_start_and_end_together_keep_their_order() {
     let trace = trace([("a", span(3, 2, 0, 10)), ("a", span(2, 1, 0, 10)), ("a", call(1, None, 0, 10))]);
     let depths: Vec<_> = trace.steps.iter().map(|step| (step.work.head().sequence, step.depth)).collect();
     assert_eq!(depths, [(1, 0), (998, 1), (997, 2)]);
+}
+
+/// What an extension has stored: traces of so many calls with a span each.
+fn stored(traces: &[(TraceId, u32)]) -> Traces {
+    let mut settings = StoreSettings::new(&Settings::default());
+    for bounds in &mut settings.bounds {
+        (bounds.records, bounds.bytes) = (usize::MAX, usize::MAX);
+    }
+    let store = Store::new(&settings, std::sync::Arc::default());
+    let recorder = store.recorder();
+    let mut end = 0;
+    for (trace_id, calls) in traces {
+        for _ in 0..*calls {
+            end += 100;
+            let id = |part: i64| SpanId((end + part).to_be_bytes());
+            let append = |signal, span_id, kind, body: &[u8]| {
+                let mut context = Vec::new();
+                Context { trace_id: *trace_id, span_id, ..Context::default() }.encode(&mut context);
+                let (origin, cut, batched, time) = (Origin::Host, false, false, UnixNanos(end));
+                let head = glasshouse_telemetry::Head { time, origin, cut, batched, context: &context };
+                recorder.append(signal, head, kind, body);
+            };
+            let mut body = Vec::new();
+            made_span(id(0), end - 40, 10).encode(&mut body, &[], 0, &[]);
+            append(Signal::Span, id(1), KIND_SPAN, &body);
+            body.clear();
+            invocation(None, 50).encode(&mut body);
+            append(Signal::Invocation, id(0), KIND_INVOCATION, &body);
+        }
+    }
+    Traces(vec![Source::new("a", |signal| store.reader(signal))])
+}
+
+#[test]
+fn no_trace_of_many_goes_short_for_the_others_sake() {
+    let traces: Vec<_> = (1..=3).map(|number| (TraceId([number; 16]), 4_000)).collect();
+    let query = Query::parse("", UnixNanos(0)).expect("a query");
+    let found = stored(&traces).newest(&query, 10).expect("a query");
+    let told: Vec<_> = found.iter().map(|trace| (trace.trace_id, trace.steps.len(), trace.partial)).collect();
+    assert_eq!(told, traces.iter().map(|(id, calls)| (*id, 2 * *calls as usize, false)).collect::<Vec<_>>());
+}
+
+#[test]
+fn only_a_trace_that_is_too_long_itself_is_partial() {
+    let (long, short) = ((TraceId([1; 16]), super::RECORDS as u32 + 1), (TraceId([2; 16]), 2));
+    let stored = stored(&[long, short]);
+    let told = |id: TraceId| {
+        let found = stored.find(&id.to_string()).expect("a query");
+        found.iter().map(|trace| (trace.steps.len(), trace.partial)).collect::<Vec<_>>()
+    };
+    assert_eq!((told(long.0), told(short.0)), (vec![(2 * super::RECORDS, true)], vec![(4, false)]));
+    let both = stored.read(&[long.0, short.0]).expect("a query");
+    assert_eq!(both.iter().map(|trace| trace.partial).collect::<Vec<_>>(), [true, false]);
 }
 
 proptest! {

@@ -69,9 +69,6 @@ pub(crate) fn record(extension: &Extension, recorder: &Recorder, transition: &Tr
     host_log(recorder, &*extension.shared().clock, &[], level, &message, &fields);
 }
 
-/// The alerts about a state that is not healthy.
-const OF_STATES: [HostAlert; 3] = [HostAlert::Throttled, HostAlert::Quarantined, HostAlert::TrapLoop];
-
 /// The alert that a state is.
 fn alert_of(state: &State) -> Option<HostAlert> {
     match state {
@@ -89,7 +86,9 @@ pub(crate) fn alarm(extension: &Extension, recorder: &Recorder, transition: &Tra
     let Transition { from, to, evidence } = transition;
     let now = extension.shared().clock.now();
     let alert = alert_of(to);
-    let over: Vec<_> = OF_STATES.into_iter().filter(|known| Some(*known) != alert).collect();
+    // How much memory there is is no state, and has steps of its own.
+    let is_over = |known: &HostAlert| *known != HostAlert::MemoryGrowth && Some(*known) != alert;
+    let over: Vec<_> = HostAlert::OF_STANDING.iter().copied().filter(is_over).collect();
     let note = match by {
         Some(by) => format!("released by {by}"),
         None => format!("{from} before, {} now", to.word()),

@@ -60,6 +60,9 @@ pub(crate) struct Ring {
     has_no_room: AtomicBool,
     /// Whether the keeper was asked to seal, and has not begun.
     seal_asked: AtomicBool,
+    /// Appends that the system has memory for.
+    #[cfg(test)]
+    pub(crate) memory_for: AtomicU64,
     me: Weak<Ring>,
 }
 
@@ -186,6 +189,8 @@ impl Ring {
             synced: AtomicU64::new(next_sequence),
             has_no_room: AtomicBool::new(false),
             seal_asked: AtomicBool::new(false),
+            #[cfg(test)]
+            memory_for: AtomicU64::new(u64::MAX),
             me: me.clone(),
         })
     }
@@ -200,6 +205,10 @@ impl Ring {
     #[inline]
     pub(crate) fn append(&self, mut parts: FrameParts<'_>) -> u64 {
         let mut writer = self.lock();
+        #[cfg(test)]
+        if self.memory_for.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_err() {
+            return 0;
+        }
         parts.sequence = self.next_sequence.load(Ordering::Relaxed);
         let fitted = writer.current.as_mut().is_some_and(|current| current.append(&parts));
         if !fitted && !self.start_segment(&mut writer, &parts) {

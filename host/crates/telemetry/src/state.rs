@@ -6,6 +6,8 @@
 //! whole   = version:u8 sequence:u64            nothing before the record with that number is needed
 //! ```
 
+use std::collections::HashSet;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use glasshouse_model::record::{KIND_STATE_COUNTED, KIND_STATE_WHOLE};
@@ -24,6 +26,9 @@ pub(crate) const UNSAVED: u32 = 256;
 const READ_AGAIN: u64 = 1024;
 /// Bytes of state after which all of it is written anew, so that what is old may go.
 const WHOLE_EVERY: usize = 1 << 20;
+/// Saves that go by once all of it could not be written anew, before that is tried again: who saves holds a lock, and while the
+/// disk or memory is short it would write all in vain each time.
+const SAVES_UNTIL_AGAIN: u32 = 64;
 
 /// Where state is stored, if it is.
 pub(crate) struct StateLog {
@@ -34,6 +39,8 @@ pub(crate) struct StateLog {
     whole_from: u64,
     /// Bytes that were written since.
     written: usize,
+    /// Saves that are to go by before all is written anew.
+    pause: u32,
     buffer: Vec<u8>,
 }
 
@@ -55,7 +62,7 @@ pub(crate) struct Uncounted {
 
 impl StateLog {
     pub(crate) fn new(ring: Option<Arc<Ring>>) -> Self {
-        Self { ring, is_read: false, whole_from: 1, written: 0, buffer: Vec::new() }
+        Self { ring, is_read: false, whole_from: 1, written: 0, pause: 0, buffer: Vec::new() }
     }
 
     /// Whether anything is stored.
@@ -85,27 +92,49 @@ impl StateLog {
         let kind = write(&mut self.buffer);
         let flags = Origin::Host as u8;
         let parts = FrameParts { sequence: 0, time: now.0, kind, flags, context: &[], body: &self.buffer };
-        self.written += parts.len();
-        ring.append(parts) != 0
+        let stored = ring.append(parts) != 0;
+        if stored {
+            self.written += parts.len();
+        }
+        stored
+    }
+
+    /// Stores what is not stored yet, as `put` writes it, and once all of it is, that all records up to `counted` are counted in
+    /// it. Tells whether it is; what is not stays in `unsaved` for the next time.
+    pub(crate) fn save<Id: Copy + Eq + Hash>(
+        &mut self,
+        now: UnixNanos,
+        unsaved: &mut HashSet<Id>,
+        counted: u64,
+        mut put: impl FnMut(&mut Vec<u8>, Id) -> u8,
+    ) -> bool {
+        self.pause = self.pause.saturating_sub(1);
+        unsaved.retain(|id| !self.store(now, |buffer| put(buffer, *id)));
+        unsaved.is_empty() && self.store_counted(now, counted)
     }
 
     /// Notes up to which record all is counted in what was stored.
-    pub(crate) fn store_counted(&mut self, now: UnixNanos, sequence: u64) -> bool {
+    fn store_counted(&mut self, now: UnixNanos, sequence: u64) -> bool {
         self.store(now, |buffer| put_mark(buffer, KIND_STATE_COUNTED, sequence))
     }
 
     /// Whether it is time to write all that is needed anew.
     pub(crate) fn is_whole_due(&self) -> bool {
         let is_short = |ring: &Arc<Ring>| self.written > WHOLE_EVERY || ring.oldest_sequence() > self.whole_from;
-        self.ring.as_ref().is_some_and(is_short)
+        self.pause == 0 && self.ring.as_ref().is_some_and(is_short)
     }
 
-    /// Writes all that is needed anew by what `write` stores, so that nothing older is; it tells whether all was stored.
-    pub(crate) fn store_whole(&mut self, now: UnixNanos, write: impl FnOnce(&mut Self) -> bool) {
+    /// Writes all that is needed anew by what `write` stores, with all records up to `counted` in it, so that nothing older is
+    /// needed; it tells whether all was stored.
+    pub(crate) fn store_whole(&mut self, now: UnixNanos, counted: u64, write: impl FnOnce(&mut Self) -> bool) {
         let Some(whole_from) = self.ring.as_ref().map(|ring| ring.next_sequence()) else { return };
-        let stored = write(self) && self.store(now, |buffer| put_mark(buffer, KIND_STATE_WHOLE, whole_from));
+        let stored = write(self)
+            && self.store_counted(now, counted)
+            && self.store(now, |buffer| put_mark(buffer, KIND_STATE_WHOLE, whole_from));
         if stored {
             (self.whole_from, self.written) = (whole_from, 0);
+        } else {
+            self.pause = SAVES_UNTIL_AGAIN;
         }
     }
 }
@@ -160,5 +189,95 @@ pub(crate) fn few<'r, T>(
     match reader.varint()? as usize {
         count if count > most => Err(wire::Malformed("a list is longer than it may be")),
         count => (0..count).map(|_| read(reader)).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, HashSet};
+    use std::sync::atomic::Ordering;
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::ring::Bounds;
+
+    const KIND: u8 = 200;
+    const NOW: UnixNanos = UnixNanos(7);
+
+    fn ring() -> Arc<Ring> {
+        let (records, bytes) = (usize::MAX, 64 << 20);
+        Ring::in_memory(Bounds { records, bytes, disk_bytes: 0, age: Duration::MAX })
+    }
+
+    /// What is stored of each id, and up to which record all is counted.
+    fn stored(ring: &Arc<Ring>) -> (BTreeMap<u8, u64>, u64) {
+        let state = read(&Reader::of_ring(Arc::clone(ring), Signal::Error));
+        let values = state.records.iter().map(Entry::raw).filter(|(kind, _)| *kind == KIND);
+        let values = values.map(|(_, body)| (body[0], u64::from_le_bytes(*body[1..].first_chunk().expect("a number"))));
+        (values.collect(), state.counted)
+    }
+
+    proptest! {
+        /// Whenever the system has no memory, and whenever the host ends: what is not stored is after the records that are said to be
+        /// counted, and so is counted again.
+        #[test]
+        fn whatever_cannot_be_stored_is_not_said_to_be_counted(
+            steps in prop::collection::vec((0..5_u8, prop_oneof![Just(None), (0..6_u64).prop_map(Some)]), 1..60),
+        ) {
+            let ring = ring();
+            let mut log = StateLog::new(Some(Arc::clone(&ring)));
+            let (mut last, mut unsaved, mut sequence) = (BTreeMap::new(), HashSet::new(), 0_u64);
+            let put = |last: &BTreeMap<u8, u64>, buffer: &mut Vec<u8>, id: u8| {
+                buffer.push(id);
+                buffer.extend_from_slice(&last[&id].to_le_bytes());
+                KIND
+            };
+            for (id, memory_for) in steps {
+                sequence += 1;
+                last.insert(id, sequence);
+                unsaved.insert(id);
+                ring.memory_for.store(memory_for.unwrap_or(u64::MAX), Ordering::Relaxed);
+                let saved = log.save(NOW, &mut unsaved, sequence, |buffer, id| put(&last, buffer, id));
+                if sequence % 7 == 0 {
+                    log.store_whole(NOW, sequence, |log| {
+                        last.keys().all(|id| log.store(NOW, |buffer| put(&last, buffer, *id)))
+                    });
+                }
+                let (values, counted) = stored(&ring);
+                prop_assert!(!saved || counted == sequence);
+                prop_assert!(memory_for.is_some() || saved);
+                for (id, last) in &last {
+                    prop_assert!(*last > counted || values.get(id) == Some(last), "{} at {}", id, sequence);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_state_that_cannot_be_written_anew_is_left_alone_for_a_while() {
+        let ring = ring();
+        let mut log = StateLog::new(Some(Arc::clone(&ring)));
+        let large = |buffer: &mut Vec<u8>, _: u8| {
+            buffer.resize(WHOLE_EVERY / 8, 1);
+            KIND
+        };
+        ring.memory_for.store(0, Ordering::Relaxed);
+        for _ in 0..20 {
+            assert!(!log.save(NOW, &mut HashSet::from([1]), 1, large));
+        }
+        assert!(!log.is_whole_due(), "nothing was written");
+        ring.memory_for.store(u64::MAX, Ordering::Relaxed);
+        assert!(log.save(NOW, &mut (0..10).collect(), 1, large));
+        assert!(log.is_whole_due());
+        log.store_whole(NOW, 1, |_| false);
+        for _ in 0..SAVES_UNTIL_AGAIN {
+            assert!(!log.is_whole_due());
+            log.save(NOW, &mut HashSet::from([1]), 1, large);
+        }
+        assert!(log.is_whole_due(), "it is tried again");
+        log.store_whole(NOW, 1, |_| true);
+        assert!(!log.is_whole_due());
     }
 }

@@ -256,13 +256,13 @@ impl Store {
             resolution.notes = clean;
         }
         let at = resolution.at;
-        let resolved = self.groups.resolve(group, resolution)?;
-        let group = group.to_string();
-        let about = [HostAlert::ErrorsEscalating, HostAlert::ErrorsRegressed].map(HostAlert::as_str);
-        self.alerts.recover(at, "the group of errors was resolved", |alert| {
-            about.contains(&&*alert.name) && alert.labels.iter().any(|(name, value)| name == GROUP && *value == group)
-        });
-        Ok(resolved)
+        let id = group.to_string();
+        self.groups.resolve(group, resolution, || {
+            self.alerts.recover(at, "the group of errors was resolved", |alert| {
+                alert.name.parse().is_ok_and(HostAlert::is_about_group)
+                    && alert.labels.iter().any(|(name, value)| name == GROUP && *value == id)
+            });
+        })
     }
 
     /// Its alerts as of a time: those that fire first, of them the latest first.
@@ -400,11 +400,7 @@ impl Recorder {
 
     #[cold]
     fn append_error(&self, parts: FrameParts<'_>) -> u64 {
-        let (sequence, news) = self.0.groups.append(parts);
-        if let Some(news) = news {
-            self.alarm_of_errors(UnixNanos(parts.time), &news);
-        }
-        sequence
+        self.0.groups.append(parts, |news| self.alarm_of_errors(UnixNanos(parts.time), news))
     }
 
     /// Raises what an error has shown.

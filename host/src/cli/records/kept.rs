@@ -3,9 +3,11 @@
 
 use anyhow::Result;
 use glasshouse::StoredExtension;
+use glasshouse_client::api::code;
 use glasshouse_client::{Client, ClientError};
 
 use super::super::UsageError;
+use super::super::control::told;
 use super::select::Selection;
 
 /// What is kept of all extensions that are meant.
@@ -18,15 +20,24 @@ pub(super) async fn all<T>(
     let mut all = Vec::new();
     let mut runs = true;
     for extension in selection.extensions()? {
-        let told = if runs { ask(&client, extension.id()).await } else { Ok(Vec::new()) };
-        runs &= !matches!(told, Err(ClientError::NoHost(_)));
-        match told {
-            Ok(told) if runs => all.extend(told),
-            // A host that does not know the extension leaves it as it is stored.
-            _ => all.extend(read(&extension)),
+        let asked = if runs { Some(ask(&client, extension.id()).await) } else { None };
+        runs &= !matches!(asked, Some(Err(ClientError::NoHost(_))));
+        match asked.map(known).transpose()?.flatten() {
+            Some(told) => all.extend(told),
+            None => all.extend(read(&extension)),
         }
     }
     Ok(all)
+}
+
+/// What a host has told; `None` where none runs, or the one that does knows nothing of the extension, so that it is as it is stored.
+/// Whatever else keeps a host from telling is told: what is stored may be less than it knows.
+fn known<T>(answer: Result<T, ClientError>) -> Result<Option<T>> {
+    match answer {
+        Err(ClientError::NoHost(_)) => Ok(None),
+        Err(ClientError::Refused(problem)) if problem.code == code::UNKNOWN_EXTENSION => Ok(None),
+        answer => told(answer).map(Some),
+    }
 }
 
 /// The one whose id starts so; `of` gives its id and its extension. Where there is none, `lister` is what lists them.
@@ -45,7 +56,53 @@ pub(super) fn one_of<T>(
         _ => {
             let which = found.iter().map(|one| format!("{} of {}", of(one).0, of(one).1));
             let which = which.collect::<Vec<_>>().join(", ");
-            Err(UsageError(format!("{start} could be {which}: write more of it, or add --extension-id")).into())
+            let is_same = found.iter().all(|one| of(one).0 == of(&found[0]).0);
+            let advice = if is_same { "add --extension-id" } else { "write more of it" };
+            Err(UsageError(format!("{start} could be {which}: {advice}")).into())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use glasshouse_client::api::Problem;
+
+    use super::*;
+
+    #[test]
+    fn what_is_stored_stands_for_a_host_only_where_none_knows_the_extension() {
+        let refused = |code| ClientError::Refused(Problem::new(404, code, "", "why"));
+        assert_eq!(known(Ok(7)).expect("it was told"), Some(7));
+        for error in [ClientError::NoHost("data".into()), refused(code::UNKNOWN_EXTENSION)] {
+            assert_eq!(known::<u8>(Err(error)).expect("what is stored is read"), None);
+        }
+        let cause = io::Error::from(io::ErrorKind::PermissionDenied);
+        for error in [
+            ClientError::Timeout,
+            ClientError::Socket { path: "data/control.sock".into(), cause },
+            ClientError::Answer("it is none".to_owned()),
+            refused(code::NOT_FOUND),
+            refused(code::UNAVAILABLE),
+        ] {
+            let expect = error.to_string();
+            assert_eq!(known::<u8>(Err(error)).expect_err("it is told").to_string(), expect);
+        }
+    }
+
+    #[test]
+    fn one_is_found_by_how_its_id_starts_and_several_say_what_tells_them_apart() {
+        let found = |start: &str| {
+            let all = vec![("3f09a1", "markdown"), ("3f77b2", "markdown"), ("ab0001", "markdown"), ("ab0001", "spell")];
+            one_of(all, start, "group", "glasshouse errors groups", |one| *one).map_err(|error| error.to_string())
+        };
+        assert_eq!(found("3f0"), Ok(("3f09a1", "markdown")));
+        let refused = |start: &str| found(start).expect_err("it is none");
+        assert_eq!(refused("3f"), "3f could be 3f09a1 of markdown, 3f77b2 of markdown: write more of it");
+        assert_eq!(refused("ab"), "ab could be ab0001 of markdown, ab0001 of spell: add --extension-id");
+        for none in ["", "ff"] {
+            assert_eq!(refused(none), format!("there is no group {none}; `glasshouse errors groups` lists them"));
         }
     }
 }

@@ -253,6 +253,9 @@ struct ToldBy {
     extension: bool,
     /// What the host measures of an extension can have the same name as the extension's own.
     origin: bool,
+    /// Series of one name and the same labels.
+    instrument: bool,
+    unit: bool,
 }
 
 impl ToldBy {
@@ -260,21 +263,35 @@ impl ToldBy {
         let differ = |same: fn(&SeriesSummary, &SeriesSummary) -> bool| {
             summary.series.windows(2).any(|pair| !same(&pair[0], &pair[1]))
         };
+        // What is of one name and the same labels stands side by side.
+        let is_alike = |one: &SeriesSummary, other: &SeriesSummary| {
+            one.extension == other.extension && one.name == other.name && one.labels == other.labels
+        };
+        let alike = summary.series.windows(2).filter(|pair| is_alike(&pair[0], &pair[1]));
+        let differ_alike =
+            |same: fn(&SeriesSummary, &SeriesSummary) -> bool| alike.clone().any(|pair| !same(&pair[0], &pair[1]));
         Self {
             extension: differ(|one, other| one.extension == other.extension),
             origin: differ(|one, other| one.origin == other.origin),
+            instrument: differ_alike(|one, other| one.instrument == other.instrument),
+            unit: differ_alike(|one, other| one.unit == other.unit),
         }
     }
 
     fn columns(&self) -> Vec<(&'static str, Align)> {
-        let all = [self.extension.then_some("extension"), self.origin.then_some("origin"), Some("metric")];
-        all.into_iter().flatten().map(|name| (name, Align::Left)).collect()
+        let before = [self.extension.then_some("extension"), self.origin.then_some("origin"), Some("metric")];
+        let after = [self.instrument.then_some("instrument"), self.unit.then_some("unit")];
+        before.into_iter().chain(after).flatten().map(|name| (name, Align::Left)).collect()
     }
 
     fn cells(&self, series: &SeriesSummary) -> Vec<String> {
         let extension = self.extension.then(|| series.extension.clone().unwrap_or_default());
         let origin = self.origin.then(|| series.origin.to_string());
-        extension.into_iter().chain(origin).chain([title(series)]).collect()
+        let instrument = self.instrument.then(|| series.instrument.to_string());
+        let unit = self
+            .unit
+            .then(|| if series.unit.is_empty() { "-".to_owned() } else { visible(&series.unit, 40).into_owned() });
+        extension.into_iter().chain(origin).chain([title(series)]).chain(instrument).chain(unit).collect()
     }
 }
 
@@ -371,4 +388,37 @@ fn json(summary: &Summary, series: &SeriesSummary) -> serde_json::Value {
 
 fn shown(time: UnixNanos) -> String {
     time.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use glasshouse::Instrument::{Counter, Gauge};
+    use glasshouse::{Aggregate, Origin};
+
+    use super::*;
+
+    #[test]
+    fn series_of_one_name_and_the_same_labels_are_told_apart_by_what_they_differ_in() {
+        let told = |kinds: &[(&str, Instrument, &str)]| {
+            let series = |(name, instrument, unit): &(&str, Instrument, &str)| SeriesSummary {
+                extension: None,
+                name: (*name).to_owned(),
+                labels: Vec::new(),
+                unit: (*unit).to_owned(),
+                instrument: *instrument,
+                origin: Origin::Guest,
+                aggregate: Aggregate::of(*instrument, 1.0, UnixNanos(0)),
+            };
+            let summary = Summary { series: kinds.iter().map(series).collect(), ..Summary::default() };
+            let told_by = ToldBy::of(&summary);
+            let heads: Vec<_> = told_by.columns().into_iter().map(|(name, _)| name).collect();
+            [vec![heads.join(" ")], summary.series.iter().map(|one| told_by.cells(one).join(" ")).collect()].concat()
+        };
+        assert_eq!(told(&[("size", Gauge, "By"), ("time", Counter, "s")]), ["metric", "size", "time"]);
+        assert_eq!(told(&[("size", Gauge, ""), ("size", Gauge, "By")]), ["metric unit", "size -", "size By"]);
+        assert_eq!(
+            told(&[("size", Counter, "By"), ("size", Gauge, "By"), ("time", Gauge, "s")]),
+            ["metric instrument", "size counter", "size gauge", "time gauge"]
+        );
+    }
 }

@@ -8,15 +8,14 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use glasshouse::records::{AlertRecord, ErrorRecord, InvocationRecord, LogRecord, MetricRecord, SpanRecord};
-use glasshouse::text::visible;
-use glasshouse::{Signal, StoredExtension, session_answer};
+use glasshouse::{SessionState, Signal, StoredExtension, session_answer};
 use glasshouse_client::api::{Collected, Session, StartSession};
 use glasshouse_client::{Client, ClientError};
 
 use super::select::{self, Conditions, Place, Selection};
-use super::show;
+use super::{kept, show};
 use crate::cli::control::{assignments, told};
-use crate::cli::{Exit, Format, UsageError};
+use crate::cli::{Exit, Format};
 use crate::output::{self, Paint};
 
 /// Records of each signal that are shown where nobody says otherwise.
@@ -158,22 +157,16 @@ async fn all(place: &Place, extensions: &[StoredExtension]) -> Result<Vec<Sessio
 impl Named {
     /// The session that is meant.
     async fn find(&self) -> Result<Session> {
-        let mut found = all(&self.place, &self.place.open()?.extensions()?).await?;
-        found.retain(|session| !self.session.is_empty() && session.session.starts_with(&self.session));
-        let session = visible(&self.session, 40);
-        match found.len() {
-            1 => Ok(found.remove(0)),
-            0 => {
-                let advice = "`glasshouse debug list` shows which there are";
-                Err(UsageError(format!("there is no debug session {session}; {advice}")).into())
-            }
-            _ => {
-                let which = found.iter().map(|found| format!("{} of {}", found.session, found.extension));
-                let which = which.collect::<Vec<_>>().join(", ");
-                Err(UsageError(format!("{session} could be {which}: write more of it")).into())
-            }
-        }
+        let found = all(&self.place, &self.place.open()?.extensions()?).await?;
+        kept::one_of(found, &self.session, "debug session", "glasshouse debug list", |session| {
+            (&session.session, &session.extension)
+        })
     }
+}
+
+/// How a session stands; `None` where a host of another version says something else.
+fn state(session: &Session) -> Option<SessionState> {
+    session.state.parse().ok()
 }
 
 impl Show {
@@ -181,7 +174,7 @@ impl Show {
         let session = self.named.find().await?;
         let mut conditions = Conditions::new(&self.query);
         // What came after the end of its host is told apart from it by time alone.
-        conditions.until = (session.state == "cut off").then(|| session.until.clone());
+        conditions.until = (state(&session) == Some(SessionState::CutOff)).then(|| session.until.clone());
         let query = conditions.query()?;
         let extension = self.named.place.open()?.extension(&session.extension);
         match format {

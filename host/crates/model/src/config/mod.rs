@@ -52,7 +52,7 @@ pub use manifest::{DEFAULT_VERSION, Manifest};
 pub use nearest::nearest;
 pub use network::InvalidNetworkAccess;
 pub use operator::OperatorConfig;
-pub use overlay::{Holding, LAYERS, Overlay, Override, OverrideError, TooManyLayers, read_overrides};
+pub use overlay::{Holding, LAYERS, Overlay, Override, OverrideError, read_overrides};
 pub use reference::{reference, reference_markdown};
 pub use resolve::{Layers, Resolved, ResolvedHost, Setting};
 

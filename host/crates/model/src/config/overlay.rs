@@ -60,11 +60,6 @@ pub enum OverrideError {
     Nothing,
 }
 
-/// There are as many layers as there may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{LAYERS} at once are as many as there may be")]
-pub struct TooManyLayers;
-
 /// Reads values such as `("log_level", "trace")`; a key of `[debugging]` may be written without its section. What the manifest asks
 /// for in stricter terms stays in force, and is noted.
 pub fn read_overrides<'a>(
@@ -159,13 +154,14 @@ impl Overlay {
         settings
     }
 
-    /// Lays a layer over all that is there.
-    pub fn lay(&mut self, id: SessionId, overrides: Vec<Override>, ends_at: u64) -> Result<(), TooManyLayers> {
-        if self.layers.len() >= LAYERS {
-            return Err(TooManyLayers);
+    /// Lays a layer over all that is there, and tells whether there was room for it, as there is for [`LAYERS`].
+    #[must_use = "without room nothing is overridden"]
+    pub fn lay(&mut self, id: SessionId, overrides: Vec<Override>, ends_at: u64) -> bool {
+        let has_room = self.layers.len() < LAYERS;
+        if has_room {
+            self.layers.push(Layer { id, overrides, ends_at });
         }
-        self.layers.push(Layer { id, overrides, ends_at });
-        Ok(())
+        has_room
     }
 
     /// Takes a layer away, and tells whether it was there.

@@ -104,7 +104,18 @@ impl Book {
             return self.enter(own, &raise, replaced);
         }
         let overflow = self.overflow[usize::from(raise.origin == Origin::Host)];
-        self.enter(overflow, &Raise { name: OVERFLOW, labels: &[], title: OVERFLOW_TITLE, message: "", ..raise }, None)
+        let surplus = Raise {
+            name: OVERFLOW,
+            labels: &[],
+            title: OVERFLOW_TITLE,
+            message: "",
+            // Figures of one of many say nothing, and there is no cause whose end would be its end.
+            value: None,
+            threshold: None,
+            quiet_nanos: raise.quiet_nanos.or(Some(KEPT_NANOS)),
+            ..raise
+        };
+        self.enter(overflow, &surplus, None)
     }
 
     fn enter(&mut self, id: AlertId, raise: &Raise<'_>, replaced: Option<AlertId>) -> Option<Entered> {
@@ -132,12 +143,13 @@ impl Book {
         self.overflow.contains(&alert.id)
     }
 
-    /// Drops the alert of an origin that is over for longest, if that is a day.
+    /// Drops the alert of an origin that is over for longest, if that is a day; never the overflow, which takes no room.
     fn make_room(&mut self, origin: Origin, now: UnixNanos) -> Option<AlertId> {
+        let overflow = self.overflow;
         let oldest = self
             .alerts
             .values_mut()
-            .filter(|alert| alert.origin == origin)
+            .filter(|alert| alert.origin == origin && !overflow.contains(&alert.id))
             .map(|alert| {
                 alert.settle(now);
                 &*alert

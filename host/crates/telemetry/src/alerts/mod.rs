@@ -161,7 +161,14 @@ impl Alerts {
     /// Notes that somebody says that an alert is over.
     pub(crate) fn resolve(&self, id: AlertId, at: UnixNanos, by: &str, note: &str) -> Result<Alert, AlertError> {
         let mut inner = self.open();
-        let resolved = inner.book.resolve(id, at, by, note)?.clone();
+        let resolved = match inner.book.resolve(id, at, by, note).cloned() {
+            Ok(resolved) => resolved,
+            // It was resolved before, and could not be stored.
+            Err(AlertError::NotFiring) if inner.unsaved.contains(&id) && !inner.save(at) => {
+                return Err(AlertError::NotStored);
+            }
+            Err(error) => return Err(error),
+        };
         inner.unsaved.insert(id);
         if inner.save(at) { Ok(resolved) } else { Err(AlertError::NotStored) }
     }
@@ -260,28 +267,22 @@ impl Inner {
         self.unsaved.insert(entered.alert);
         self.unsaved_raises += 1;
         if at_once || entered.raised == Raised::Fires || self.unsaved_raises >= UNSAVED {
-            // What cannot be stored now is counted again from the guest's records.
+            // What cannot be stored now is stored with the next, or counted again from the guest's records.
             self.save(now);
         }
     }
 
-    /// Stores what is not stored yet. Tells whether all of it was.
+    /// Stores what is not stored yet. Tells whether all of it is.
     fn save(&mut self, now: UnixNanos) -> bool {
         self.unsaved_raises = 0;
-        let mut stored = true;
-        for id in self.unsaved.drain() {
-            stored &= self.state.store(now, |buffer| match self.book.get(id) {
-                Some(alert) => put_alert(buffer, alert),
-                None => put_gone(buffer, KIND_STATE_ALERT_GONE, &id.0),
-            });
-        }
-        let Self { book, state, counted, .. } = self;
-        stored &= state.store_counted(now, *counted);
+        let Self { book, state, counted, unsaved, .. } = self;
+        let stored = state.save(now, unsaved, *counted, |buffer, id| match book.get(id) {
+            Some(alert) => put_alert(buffer, alert),
+            None => put_gone(buffer, KIND_STATE_ALERT_GONE, &id.0),
+        });
         if state.is_whole_due() {
-            state.store_whole(now, |state| {
-                let stored =
-                    book.all().fold(true, |stored, alert| stored & state.store(now, |buffer| put_alert(buffer, alert)));
-                stored & state.store_counted(now, *counted)
+            state.store_whole(now, *counted, |state| {
+                book.all().all(|alert| state.store(now, |buffer| put_alert(buffer, alert)))
             });
         }
         stored

@@ -30,10 +30,12 @@ pub(crate) struct Burst {
 
 impl Burst {
     /// Counts an error; gives how many there were in the window if they are a burst, once in each part of it. Where the clock was set
-    /// back, errors count as of the newest part.
+    /// back within the window, errors count as of the newest part; where it was set back further, all begins anew.
     pub(crate) fn add(&mut self, time: UnixNanos) -> Option<u32> {
         let part = part_of(time);
-        if part > self.newest {
+        if part + (PARTS as i64) < self.newest {
+            *self = Self { newest: part, ..Self::default() };
+        } else if part > self.newest {
             let later = usize::try_from(part - self.newest).unwrap_or(PARTS).min(PARTS);
             self.counts.rotate_right(later);
             self.counts[..later].fill(0);
@@ -62,5 +64,20 @@ mod tests {
         assert_eq!(add(&mut burst, start + 6 * PART_NANOS, 1), None, "the first ones are out of the window");
         assert_eq!(add(&mut burst, start, 1), None, "a clock that was set back is coped with");
         assert_eq!(add(&mut burst, start + 60 * PART_NANOS, BURST_ERRORS), Some(BURST_ERRORS));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_by_an_hour_makes_no_burst_and_hides_none() {
+        const HOUR: i64 = 360 * PART_NANOS;
+        let start = 1_000 * PART_NANOS + HOUR;
+        let mut burst = Burst::default();
+        assert!((1..BURST_ERRORS).all(|_| burst.add(UnixNanos(start)).is_none()));
+        // One each minute is none, for as long as the clock is behind what it was.
+        for minute in 0..59 {
+            assert_eq!(burst.add(UnixNanos(start - HOUR + 6 * minute * PART_NANOS)), None, "minute {minute}");
+        }
+        let mut again = Burst::default();
+        assert!((0..BURST_ERRORS).any(|_| again.add(UnixNanos(start)).is_some()));
+        assert_eq!((0..BURST_ERRORS).find_map(|_| again.add(UnixNanos(start - HOUR))), Some(BURST_ERRORS));
     }
 }

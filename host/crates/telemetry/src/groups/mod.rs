@@ -100,12 +100,18 @@ impl Groups {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner).running = Some(component);
     }
 
-    /// Stores an error and counts it. Returns its sequence number, 0 if there is no memory for it, and what a person should know.
-    pub(crate) fn append(&self, parts: FrameParts<'_>) -> (u64, Option<News>) {
+    /// Stores an error and counts it. Returns its sequence number, 0 if there is no memory for it. `tell` is told what a person should
+    /// know, before anybody can say anything of the group.
+    pub(crate) fn append(&self, parts: FrameParts<'_>, tell: impl FnOnce(&News)) -> u64 {
         let mut inner = self.open();
         inner.meet_component();
         let sequence = self.errors.append(parts);
-        (sequence, if sequence == 0 { None } else { inner.count(sequence, &parts) })
+        if sequence != 0
+            && let Some(news) = inner.count(sequence, &parts)
+        {
+            tell(&news);
+        }
+        sequence
     }
 
     /// All groups, those with the latest errors first.
@@ -113,14 +119,24 @@ impl Groups {
         in_order(self.open().book.all(), now)
     }
 
-    /// Notes that somebody says that a group's error is mended.
-    pub(crate) fn resolve(&self, id: GroupId, resolution: Resolution) -> Result<ErrorGroup, ResolveError> {
+    /// Notes that somebody says that a group's error is mended. Once that is stored `tell` is told, before an error can show that it is
+    /// not.
+    pub(crate) fn resolve(
+        &self,
+        id: GroupId,
+        resolution: Resolution,
+        tell: impl FnOnce(),
+    ) -> Result<ErrorGroup, ResolveError> {
         let now = resolution.at;
         let mut inner = self.open();
         inner.meet_component();
         let resolved = inner.book.resolve(id, resolution)?.shown(now);
         inner.unsaved.insert(id);
-        if inner.save(now) { Ok(resolved) } else { Err(ResolveError::NotStored) }
+        if !inner.save(now) {
+            return Err(ResolveError::NotStored);
+        }
+        tell();
+        Ok(resolved)
     }
 }
 
@@ -206,7 +222,7 @@ impl Inner {
             self.unsaved.insert(group);
             self.unsaved_errors += 1;
             if noted != Noted::Again || self.unsaved_errors >= UNSAVED {
-                // What cannot be stored now is counted again from the errors.
+                // What cannot be stored now is stored with the next, or counted again from the errors.
                 self.save(time);
             }
         }
@@ -227,25 +243,18 @@ impl Inner {
         is_news.then(|| News { group, title: entered.title.clone(), regressed, escalates_for, burst })
     }
 
-    /// Stores what is not stored yet. Tells whether all of it was.
+    /// Stores what is not stored yet. Tells whether all of it is.
     fn save(&mut self, now: UnixNanos) -> bool {
         self.unsaved_errors = 0;
-        let mut stored = true;
-        for id in self.unsaved.drain() {
-            stored &= self.state.store(now, |buffer| match self.book.get(id) {
-                Some(group) => put_group(buffer, group),
-                None => put_gone(buffer, KIND_STATE_GROUP_GONE, &id.0),
-            });
-        }
-        let Self { book, state, counted, .. } = self;
-        stored &= state.store_counted(now, *counted);
+        let Self { book, state, counted, unsaved, .. } = self;
+        let stored = state.save(now, unsaved, *counted, |buffer, id| match book.get(id) {
+            Some(group) => put_group(buffer, group),
+            None => put_gone(buffer, KIND_STATE_GROUP_GONE, &id.0),
+        });
         if state.is_whole_due() {
-            state.store_whole(now, |state| {
-                let stored = store_component(state, book, now);
-                let stored = book
-                    .all()
-                    .fold(stored, |stored, group| stored & state.store(now, |buffer| put_group(buffer, group)));
-                stored & state.store_counted(now, *counted)
+            state.store_whole(now, *counted, |state| {
+                store_component(state, book, now)
+                    && book.all().all(|group| state.store(now, |buffer| put_group(buffer, group)))
             });
         }
         stored

@@ -12,8 +12,9 @@ use crate::query::{Needs, Order};
 use crate::reader::{Entry, Reader};
 use crate::store::Store;
 
-/// Bytes of a run, about, at which it ends before its time: some two thousand series. It bounds what is held for an extension
-/// (three times that), and what a record of a run may be.
+/// Bytes of a run as it is stored, about, at which it ends before its time: some two thousand series. It bounds what a record of a
+/// run may be, and by that what is held for an extension: three runs, each of which takes some four times that in memory where
+/// series have a value or two, and some ten times where they have many (a bucket that is stored in three bytes has up to 32 there).
 const RUN_BYTES: usize = 256 * 1024;
 
 /// Follows the samples of an extension. The samples are numbered, and each run says which it is of, so that after a restart,

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use glasshouse_model::record::KIND_FAILURE;
@@ -12,9 +13,11 @@ use proptest::prelude::*;
 
 use super::support::{START, depot, hand, store};
 use crate::alerts::{ALERTS, Alarm, Alert, AlertCause, AlertError, AlertState, HostAlert};
-use crate::groups::BURST_ERRORS;
+use crate::groups::{BURST_ERRORS, GroupState};
+use crate::ring::Ring;
 use crate::state::UNSAVED;
-use crate::{Component, DataDir, Head, Redactor, Resolution, Store, StoreSettings};
+use crate::store::States;
+use crate::{Component, DataDir, Head, Redactor, Resolution, ResolveError, Store, StoreSettings, Tier};
 
 const SECOND: i64 = 1_000_000_000;
 const HOUR: i64 = 3_600 * SECOND;
@@ -164,6 +167,28 @@ fn groups_of_errors_without_end_hide_no_quarantine() {
 }
 
 #[test]
+fn what_counts_the_surplus_ends_by_itself_says_no_figures_and_makes_no_room() {
+    let store = in_memory();
+    for number in 0..=ALERTS {
+        let labels = [("group", &*number.to_string())];
+        let what = HostAlert::ErrorsRegressed;
+        let alarm = Alarm { what, labels: &labels, message: "again", value: Some(3.0), threshold: Some(2.0) };
+        store.recorder().alarm(at(START), &alarm, None);
+        raise(&store, START, &format!("flood-{number}"));
+    }
+    let alerts = store.alerts(at(START));
+    let surplus = named(&alerts, Origin::Host, "overflow");
+    assert_eq!((surplus.state(), surplus.value, surplus.threshold), (AlertState::Firing, None, None));
+    // The guest's others fire for longer than what counts the surplus of them.
+    (0..ALERTS).for_each(|number| raise(&store, START + HOUR, &format!("flood-{number}")));
+    raise(&store, START + 3 * DAY, "later");
+    let alerts = store.alerts(at(START + 3 * DAY));
+    assert_eq!(named(&alerts, Origin::Host, "overflow").state(), AlertState::Resolved);
+    assert_eq!(named(&alerts, Origin::Guest, "overflow").raised, 1);
+    assert_eq!(alerts.iter().filter(|alert| alert.origin == Origin::Guest).count(), ALERTS + 1);
+}
+
+#[test]
 fn what_an_alert_says_is_bounded() {
     let store = in_memory();
     let long = "x".repeat(30_000);
@@ -257,6 +282,26 @@ fn errors_in_a_burst_that_escalate_or_come_back_raise_alerts_of_the_hosts() {
     assert_eq!(regressed.labels, [("group".to_owned(), group.to_string())]);
     store.resolve(group, resolution(START + 14 * HOUR)).expect("it is known");
     assert_eq!(state(START + 14 * HOUR, "errors.regressed"), resolved);
+}
+
+#[test]
+fn an_alert_about_a_group_fires_if_and_only_if_the_group_has_come_back_whoever_was_first() {
+    let store = in_memory();
+    store.run(Component { digest: Digest([1; 32]), version: "1.0.0".parse().ok() });
+    fail(&store, START);
+    let group = store.error_groups(at(START))[0].id;
+    let resolution =
+        || Resolution { at: at(START), by: "uid 7".to_owned(), notes: String::new(), version: None, known: Vec::new() };
+    for round in 0..2_000 {
+        std::thread::scope(|threads| {
+            threads.spawn(|| fail(&store, START));
+            threads.spawn(|| store.resolve(group, resolution()).expect("it is known"));
+        });
+        let regressed = store.error_groups(at(START))[0].state == GroupState::Regressed;
+        let alerts = store.alerts(at(START));
+        let fires = alerts.iter().any(|alert| alert.name == "errors.regressed" && alert.state() == AlertState::Firing);
+        assert_eq!(fires, regressed, "round {round}");
+    }
 }
 
 #[test]
@@ -356,6 +401,59 @@ fn a_state_that_is_written_for_long_stays_small_and_loses_nothing() {
     let bytes = files.map(|file| file.expect("a file").metadata().expect("its length").len());
     assert!(bytes.sum::<u64>() <= 5 << 20);
     assert_eq!(after_restart(folder.path(), START + HOUR), expect);
+}
+
+/// A store over rings in memory, which outlive it as files do.
+fn over(rings: &[Arc<Ring>; Signal::COUNT], rollups: &[Arc<Ring>; Tier::COUNT], states: [&Arc<Ring>; 2]) -> Arc<Store> {
+    let settings = StoreSettings::new(&glasshouse_model::settings::Settings::default());
+    let [groups, alerts] = states.map(|state| Some(Arc::clone(state)));
+    Store::with_rings("markdown", rings.clone(), rollups.clone(), States { groups, alerts }, &settings, Arc::default())
+}
+
+#[test]
+fn what_cannot_be_stored_is_stored_with_the_next_and_a_second_try_to_resolve_stores_the_first() {
+    let settings = StoreSettings::new(&glasshouse_model::settings::Settings::default());
+    let (rings, rollups) = (settings.bounds.map(Ring::in_memory), settings.rollups.map(Ring::in_memory));
+    let states = [Signal::Error, Signal::Alert].map(|signal| Ring::in_memory(settings.bounds[signal as usize]));
+    let states = [&states[0], &states[1]];
+    let memory_for = |appends| states.iter().for_each(|ring| ring.memory_for.store(appends, Ordering::Relaxed));
+
+    let store = over(&rings, &rollups, states);
+    memory_for(0);
+    alarm(&store, START, HostAlert::TrapLoop);
+    raise(&store, START, "first");
+    fail(&store, START);
+    memory_for(u64::MAX);
+    raise(&store, START, "second");
+    recover(&store, START, HostAlert::TrapLoop);
+    memory_for(0);
+    alarm(&store, START + 1, HostAlert::TrapLoop);
+    memory_for(u64::MAX);
+    raise(&store, START + 1, "third");
+    let (expect, groups) = (store.alerts(at(START + 1)), store.error_groups(at(START + 1)));
+    assert_eq!((expect.len(), groups.len()), (4, 1));
+    let store = over(&rings, &rollups, states);
+    assert_eq!((store.alerts(at(START + 1)), store.error_groups(at(START + 1))), (expect.clone(), groups.clone()));
+
+    let id = named(&expect, Origin::Host, "trap.loop").id;
+    let resolve = |store: &Arc<Store>| store.resolve_alert(id, at(START + 2), "uid 7", "").map(|alert| alert.state());
+    let resolution = Resolution {
+        at: at(START + 2),
+        by: "uid 7".to_owned(),
+        notes: String::new(),
+        version: None,
+        known: Vec::new(),
+    };
+    memory_for(0);
+    assert_eq!(resolve(&store), Err(AlertError::NotStored));
+    assert_eq!(resolve(&store), Err(AlertError::NotStored), "it still is not");
+    assert_eq!(store.resolve(groups[0].id, resolution.clone()), Err(ResolveError::NotStored));
+    memory_for(u64::MAX);
+    assert_eq!(resolve(&store), Err(AlertError::NotFiring), "and now it is");
+    assert!(store.resolve(groups[0].id, resolution).is_ok());
+    let store = over(&rings, &rollups, states);
+    assert_eq!(named(&store.alerts(at(START + 2)), Origin::Host, "trap.loop").state(), AlertState::Resolved);
+    assert_eq!(store.error_groups(at(START + 2))[0].state, GroupState::Resolved);
 }
 
 /// What may happen.

@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use glasshouse::text::{count, visible};
-use glasshouse::{Signal, StoredExtension};
+use glasshouse::{SessionState, Signal, StoredExtension};
 use glasshouse_client::api::Session;
 
 use crate::output::{self, Align, Paint, Table};
@@ -79,12 +79,13 @@ pub(super) fn session(session: &Session, extension: &StoredExtension) -> io::Res
     }
     overrides(session)?;
     let mut table = Table::new(&[("signal", Align::Left), ("stored", Align::Right), ("evicted since", Align::Right)]);
-    for (signal, part) in Signal::ALL.iter().zip(&session.collected) {
-        let gone = extension.reader(*signal).evicted().saturating_add(1).saturating_sub(part.from);
+    for part in &session.collected {
+        let evicted = part.signal.parse::<Signal>().ok().map(|signal| extension.reader(signal).evicted());
+        let gone = evicted.map(|evicted| evicted.saturating_add(1).saturating_sub(part.from));
         table.row([
-            part.signal.clone(),
+            visible(&part.signal, 40).into_owned(),
             part.records.map_or_else(|| "-".to_owned(), count),
-            part.records.map_or_else(String::new, |records| count(gone.min(records))),
+            part.records.zip(gone).map_or_else(String::new, |(records, gone)| count(gone.min(records))),
         ]);
     }
     output::line(table.plain(paint))?;
@@ -104,10 +105,13 @@ fn overrides(session: &Session) -> io::Result<()> {
 }
 
 fn state(session: &Session) -> String {
-    match (&session.ended, session.left_ms) {
-        (Some(end), _) => format!("ended: {}", visible(&end.why, 40)),
-        (None, Some(_)) => format!("active, another {}", left(session)),
-        (None, None) => "cut off: its host is gone".to_owned(),
+    match super::state(session) {
+        Some(SessionState::Active) => format!("active, another {}", left(session)),
+        Some(SessionState::CutOff) => "cut off: its host is gone".to_owned(),
+        Some(SessionState::Ended) | None => {
+            let why = session.ended.as_ref().map(|end| format!(": {}", visible(&end.why, 40))).unwrap_or_default();
+            format!("{}{why}", visible(&session.state, 40))
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::super::{Holding, LAYERS, Overlay, TooManyLayers, assign, read_overrides, values};
+use super::super::{Holding, LAYERS, Overlay, assign, read_overrides, values};
 use super::{id, manifest};
 use crate::settings::Settings;
 use crate::{Level, SessionId};
@@ -95,8 +95,8 @@ proptest! {
                     let asked = overrides.iter().map(|over| (over.key(), over.value())).collect();
                     let id = session(numbers.next().expect("there are enough"));
                     let laid = overlay.lay(id, overrides, now + time);
-                    prop_assert_eq!(laid, if sessions.len() < LAYERS { Ok(()) } else { Err(TooManyLayers) });
-                    if laid.is_ok() {
+                    prop_assert_eq!(laid, sessions.len() < LAYERS);
+                    if laid {
                         sessions.push(Noted { id, begun: moment, ends_at: now + time, asked });
                     }
                 }
@@ -164,9 +164,9 @@ fn each_override_says_what_has_become_of_it() {
         read_overrides(&bare(), overlay.beneath(), values.iter().copied(), "a test").expect("they can be set")
     };
     let both = read(&overlay, &[("log_level", "trace"), ("tracing_enabled", "true")]);
-    overlay.lay(session(1), both, 10).expect("there is room");
+    assert!(overlay.lay(session(1), both, 10), "there is room");
     let one = read(&overlay, &[("debugging.log_level", "error")]);
-    overlay.lay(session(2), one, 5).expect("there is room");
+    assert!(overlay.lay(session(2), one, 5), "there is room");
     assert_eq!(overlay.in_force().debugging.log_level, Level::Error);
     assert_eq!(overlay.holding(session(1), "debugging.log_level"), Holding::Under(session(2)));
     assert_eq!(overlay.holding(session(1), "debugging.tracing_enabled"), Holding::InForce);
