@@ -2,8 +2,7 @@
 //! [`Extension`]; the socket in the data directory calls the same ones.
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use glasshouse_model::ExtensionId;
@@ -11,16 +10,17 @@ use glasshouse_model::config::{AssignError, Change, Origin, Overlay, Setting, as
 use glasshouse_model::settings::{Debugging, Settings};
 use glasshouse_model::standing::{self, CallBudget, Rate};
 use glasshouse_model::wire::{Field, Value};
-use glasshouse_runtime::{ApplyError, CallError};
+use glasshouse_runtime::{ApplyError, CallError, Runtime, Status};
 use glasshouse_server::api::{self, Assignments, Problem, Released, Resolve, ResolveAlert, StartSession, code};
-use glasshouse_server::{Control, ControlSocket, Keys, Pending};
+use glasshouse_server::{Audit, Control, Keys, Pending, Refusal, Tokens};
 use glasshouse_telemetry::{Alert, AlertError, ErrorGroup, ResolveError};
 use tokio::sync::Notify;
 
 use crate::alerts::alert_answer;
 use crate::extension::Extension;
 use crate::groups::group_answer;
-use crate::host::Host;
+use crate::journal::Journal;
+use crate::serve::Access;
 use crate::sessions::{DebugSession, Kept, refusal, session_answer};
 
 /// Why settings were not changed; none was.
@@ -290,26 +290,16 @@ impl Extension {
     }
 }
 
-impl Host {
-    /// Lets other programs of this user change the host, by the socket in its data directory, until what is returned is
-    /// dropped; `None` without a data directory. The command's `budgets` and `debugging` use it.
-    ///
-    /// # Panics
-    ///
-    /// Outside of a tokio runtime.
-    pub fn listen(&self) -> std::io::Result<Option<ControlSocket>> {
-        let control = Controlled { extensions: self.extensions().map(|one| (one.id().clone(), one.clone())).collect() };
-        self.data_dir().map(|folder: &Path| ControlSocket::open(folder, Arc::new(control))).transpose()
-    }
-}
-
-/// A host as the socket sees it.
-struct Controlled {
-    extensions: BTreeMap<ExtensionId, Extension>,
+/// A host as other programs see it.
+pub(crate) struct Controlled {
+    pub(crate) extensions: BTreeMap<ExtensionId, Extension>,
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) access: Access,
+    pub(crate) runtime: Weak<Runtime>,
 }
 
 impl Controlled {
-    fn find(&self, id: &str) -> Result<&Extension, Problem> {
+    pub(crate) fn find(&self, id: &str) -> Result<&Extension, Problem> {
         self.extensions.get(id).ok_or_else(|| {
             let known: Vec<_> = self.extensions.keys().map(ExtensionId::as_str).collect();
             Problem::new(404, code::UNKNOWN_EXTENSION, "No such extension", unknown(id, &known))
@@ -470,6 +460,22 @@ impl Control for Controlled {
         Ok(alert_answer(id, &resolved, extension.now()))
     }
 
+    fn tokens(&self) -> Result<&Tokens, Problem> {
+        self.access.tokens_or_problem()
+    }
+
+    fn is_ready(&self) -> bool {
+        self.extensions.values().all(|extension| extension.status() != Status::Loading)
+    }
+
+    fn audit(&self, audit: &Audit<'_>) {
+        self.journal.audit(audit);
+    }
+
+    fn refused(&self, refusal: &Refusal<'_>) {
+        self.journal.refused(refusal);
+    }
+
     fn release<'a>(&'a self, extension: &'a str, by: &'a str) -> Pending<'a, Released> {
         Box::pin(async move {
             let extension = self.find(extension)?;
@@ -500,7 +506,7 @@ fn problem(error: &ControlError) -> Problem {
     }
 }
 
-fn manager(extension: &Extension) -> api::Manager {
+pub(crate) fn manager(extension: &Extension) -> api::Manager {
     let status = extension.status();
     let enabled = extension.enabled_components();
     api::Manager {

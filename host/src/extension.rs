@@ -162,6 +162,12 @@ impl Extension {
         self.handle.health()
     }
 
+    /// Asks it for its health, as is done each `debugging.health_check_interval` anyway, and gives what it says. Waits for the call that
+    /// is under way. One that is quarantined, or exports no `health`, is not asked.
+    pub async fn check_health(&self) -> Result<Vec<Check>, CallError> {
+        self.handle.check_health().await
+    }
+
     /// What debugging costs it, and how much detail that leaves.
     pub fn overhead(&self) -> Overhead {
         self.handle.overhead()

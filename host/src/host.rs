@@ -5,14 +5,18 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use glasshouse_model::ExtensionId;
+use glasshouse_model::config::HostSettings;
+use glasshouse_model::{ExtensionId, HOST};
 use glasshouse_runtime::Runtime;
 use tokio::sync::Notify;
 
+use crate::control::Controlled;
 use crate::extension::Extension;
+use crate::journal::Journal;
 use crate::plan::{EffectiveConfig, Plan, Planned};
-use crate::records::{MetricRecord, Records};
+use crate::records::{LogRecord, MetricRecord, Records};
 use crate::resources::{Monitor, Resources};
+use crate::serve::Access;
 use crate::sessions::Expiry;
 use crate::traces::Traces;
 use crate::{HostBuilder, HostError};
@@ -24,6 +28,7 @@ pub struct Host {
     extensions: BTreeMap<ExtensionId, Extension>,
     monitor: Monitor,
     sessions: Expiry,
+    controlled: Arc<Controlled>,
 }
 
 impl Host {
@@ -57,9 +62,31 @@ impl Host {
             let extension = Extension::new(handle, planned_for, Arc::downgrade(&runtime), Arc::clone(&wake));
             extensions.insert(planned.id.clone(), extension);
         }
-        let monitor = Monitor::start(runtime.depot(), clock, plan.host.settings.metrics_interval);
+        let journal = Arc::new(Journal::open(runtime.depot(), clock));
+        let monitor = Monitor::start(Arc::clone(&journal), plan.host.settings.metrics_interval);
         let sessions = Expiry::start(extensions.values().cloned().collect(), wake);
-        Ok(Self { runtime, plan, extensions, monitor, sessions })
+        let controlled = Arc::new(Controlled {
+            extensions: extensions.clone(),
+            journal,
+            access: Access::new(runtime.depot().data_dir().map(Path::to_owned)),
+            runtime: Arc::downgrade(&runtime),
+        });
+        Ok(Self { runtime, plan, extensions, monitor, sessions, controlled })
+    }
+
+    /// The host as other programs see it.
+    pub(crate) fn controlled(&self) -> &Arc<Controlled> {
+        &self.controlled
+    }
+
+    /// What holds for the host itself.
+    pub fn settings(&self) -> &HostSettings {
+        &self.plan.host.settings
+    }
+
+    /// What the host records of itself: orders that were given to it, and who was turned away.
+    pub fn logs(&self) -> Records<LogRecord> {
+        Records::new(|signal| self.controlled.journal.store().reader(signal), HOST)
     }
 
     /// The extension with this id; one that the operator has switched off is not there.

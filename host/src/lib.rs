@@ -28,6 +28,7 @@
 //! `examples/embedder.rs` does both.
 
 mod alerts;
+mod answers;
 mod builder;
 mod control;
 mod discover;
@@ -35,15 +36,20 @@ mod error;
 mod extension;
 mod groups;
 mod host;
+mod journal;
 mod plan;
+mod readings;
 pub mod records;
+mod replies;
 mod resources;
+mod serve;
 mod sessions;
 mod stored;
 pub mod traces;
 mod trial;
 
 pub use alerts::alert_answer;
+pub use answers::{series_answer, summary_answer};
 pub use builder::HostBuilder;
 pub use control::{BudgetUse, Changed, ControlError};
 pub use error::HostError;
@@ -51,6 +57,7 @@ pub use extension::Extension;
 pub use groups::{Suggestion, group_answer};
 pub use host::Host;
 pub use plan::{EffectiveConfig, Plan, Planned};
+pub use replies::{JSON, call_error_answer, payload_answer};
 pub use resources::Resources;
 pub use sessions::{DebugSession, EndCause, SessionEnd, SessionError, SessionOverride, SessionState, session_answer};
 pub use stored::{Stored, StoredExtension};
@@ -70,7 +77,7 @@ pub use glasshouse_runtime::{
     LinkerHook, LoadError, Reply, SourceFrame, State, Status, SystemClock, TooMuch, Tried, Trigger, WASMTIME_VERSION,
     inspect, wasmtime, worker,
 };
-pub use glasshouse_server::ControlSocket;
+pub use glasshouse_server::{ApiServer, ControlSocket, ServeError, Tokens};
 pub use glasshouse_telemetry::{
     Aggregate, Alert, AlertCause, AlertError, AlertState, AlertTransition, Basis, Component, Cursor, DataDirError,
     Detail, Distribution, Drop as DropCause, Drops, Entry, ErrorGroup, Gap, GapCause, GroupState, InvalidCursor,

@@ -6,15 +6,15 @@ mod sampler;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use glasshouse_model::settings::Settings;
 use glasshouse_model::wire::{self, Metric};
-use glasshouse_model::{Clock, HOST, Instrument, Origin, Signal, UnixNanos};
-use glasshouse_telemetry::{Depot, Head, Store};
+use glasshouse_model::{HOST, Instrument, Origin, Signal, UnixNanos};
+use glasshouse_telemetry::Head;
 use serde::Serialize;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
+use crate::journal::Journal;
 use crate::records::{MetricRecord, Records};
 use sampler::Sampler;
 
@@ -75,8 +75,7 @@ pub(crate) struct Monitor {
 }
 
 struct Watch {
-    store: Arc<Store>,
-    clock: Arc<dyn Clock>,
+    journal: Arc<Journal>,
     state: Mutex<Watched>,
 }
 
@@ -91,14 +90,9 @@ impl Monitor {
     /// # Panics
     ///
     /// Outside of a tokio runtime.
-    pub(crate) fn start(depot: &Depot, clock: Arc<dyn Clock>, interval: Duration) -> Self {
-        let settings = Settings::default();
-        let store = depot.store(HOST, &settings).unwrap_or_else(|error| {
-            tracing::error!("the host's own telemetry is kept in memory only: {error}");
-            depot.store_in_memory(&settings)
-        });
+    pub(crate) fn start(journal: Arc<Journal>, interval: Duration) -> Self {
         let state = Mutex::new(Watched { sampler: Sampler::new(), latest: None });
-        let watch = Arc::new(Watch { store, clock, state });
+        let watch = Arc::new(Watch { journal, state });
         let (stop, mut stopped) = watch::channel(false);
         let watched = Arc::clone(&watch);
         let task = tokio::spawn(async move {
@@ -129,7 +123,7 @@ impl Monitor {
     }
 
     pub(crate) fn metrics(&self) -> Records<MetricRecord> {
-        Records::new(|signal| self.watch.store.reader(signal), HOST)
+        Records::new(|signal| self.watch.journal.store().reader(signal), HOST)
     }
 
     /// Ends the measuring, and waits for its end: a data directory is free afterwards.
@@ -147,9 +141,9 @@ impl Watch {
     /// Measures, stores and tells.
     fn measure(&self) -> Resources {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = state.sampler.sample(&*self.clock);
+        let now = state.sampler.sample(&**self.journal.clock());
         let cpu_before = state.latest.and_then(|before| before.cpu_nanos).unwrap_or_default();
-        let recorder = self.store.recorder();
+        let recorder = self.journal.store().recorder();
         let mut body = Vec::with_capacity(64);
         for sample in now.samples(cpu_before) {
             body.clear();

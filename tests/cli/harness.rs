@@ -117,6 +117,8 @@ impl Place {
             command.env_remove(name);
         }
         command.env("XDG_CACHE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"));
+        // Hosts of other tests have the usual address, and the user's tokens are none of theirs.
+        command.env("GLASSHOUSE_HOST__LISTEN", "off").env("XDG_STATE_HOME", self.folder.path().join("state"));
         command.envs(self.variables.iter().copied());
         command
     }

@@ -10,10 +10,13 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 use glasshouse::records::{FieldList, FieldValue, InvocationRecord, LogRecord, SourceLine, StackFrame};
 use glasshouse::text::{self, visible};
-use glasshouse::{CallError, Event, Extension, Failure, Level, Reply, TraceParent, Trigger, limits};
+use glasshouse::{
+    CallError, Event, Extension, Failure, JSON, Level, Reply, TraceParent, Trigger, call_error_answer, limits,
+    payload_answer,
+};
+use glasshouse_client::api::{self, Payload};
 use serde::Serialize;
 
-use super::payload::{JSON, Shown, ShownError};
 use super::signals::Stop;
 use super::{Exit, Format, Operator, UsageError, progress};
 use crate::output::{self, Paint};
@@ -73,7 +76,7 @@ struct Outcome<'a> {
     event: &'a str,
     ok: bool,
     #[serde(flatten)]
-    reply: Option<Shown>,
+    reply: Option<Payload>,
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<OutcomeError>,
     invocation: Option<InvocationRecord>,
@@ -83,7 +86,7 @@ struct Outcome<'a> {
 #[derive(Serialize)]
 struct OutcomeError {
     #[serde(flatten)]
-    error: ShownError,
+    error: api::CallError,
     #[serde(skip_serializing_if = "Option::is_none")]
     advice: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -178,7 +181,7 @@ impl Call {
                     output::note(told.text(paint));
                     return Ok(());
                 }
-                let shown = ShownError::from(&error);
+                let shown = call_error_answer(&error);
                 let kind = visible(&shown.kind, 100);
                 let message = super::run::cause(&shown.message);
                 output::note(format_args!("{} {kind}: {message}", paint.red("error:")));
@@ -195,7 +198,7 @@ impl Call {
     ) -> Result<()> {
         let ok = result.is_ok();
         let (reply, error) = match result {
-            Ok(reply) => (Some(Shown::from(reply)), None),
+            Ok(reply) => (Some(payload_answer(reply)), None),
             Err(error) => (None, Some(described(extension, &error).await)),
         };
         let logs = extension.logs().latest(LOGS);
@@ -211,7 +214,7 @@ async fn described(extension: &Extension, error: &CallError) -> OutcomeError {
         CallError::Unavailable(_) => Told::of_start(extension).await,
         _ => None,
     };
-    let error = ShownError::from(error);
+    let error = call_error_answer(error);
     match told {
         Some(told) => OutcomeError { error, advice: told.advice, source: told.source, stack: told.stack },
         None => OutcomeError { error, advice: None, source: None, stack: Vec::new() },

@@ -4,12 +4,10 @@ use std::io;
 use std::path::Path;
 
 use glasshouse::text::visible;
-use glasshouse::{Event, InvalidTraceParent, Redactor, TraceParent, Trigger, limits};
+use glasshouse::{Event, InvalidTraceParent, JSON, Redactor, TraceParent, Trigger, limits};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, BufReader};
-
-use super::payload::JSON;
 
 /// Bytes of the longest line: the longest payload, escaped a little, and what stands around it.
 const LINE_BYTES: usize = limits::PAYLOAD_BYTES + 1024 * 1024;

@@ -10,7 +10,6 @@ mod feed;
 mod inspect;
 mod list;
 mod new;
-mod payload;
 mod progress;
 mod records;
 mod run;
@@ -85,6 +84,8 @@ enum Verb {
     Debug(records::Debug),
     Start(control::Start),
     Stop(control::Stop),
+    Health(control::Health),
+    Tokens(control::Tokens),
 }
 
 /// What the operator says.
@@ -173,6 +174,8 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Verb::Debug(verb) => verb.run(cli.format).await,
         Verb::Start(verb) => verb.run(cli.format).await,
         Verb::Stop(verb) => verb.run(cli.format).await,
+        Verb::Health(verb) => verb.run(cli.format).await,
+        Verb::Tokens(verb) => verb.run(cli.format).await,
     }
 }
 

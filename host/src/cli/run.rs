@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use glasshouse::{Host, Status};
+use glasshouse::{ApiServer, Host, ServeError, Status};
 
 use super::feed::Feed;
 use super::signals::Stop;
@@ -50,6 +50,9 @@ pub(crate) struct Run {
     /// Keep telemetry in this folder, so that it outlives the host; as host.data_dir in the configuration
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// Serve the API on this address, or off; as host.listen in the configuration [default: 127.0.0.1:7077]
+    #[arg(long, value_name = "ADDRESS|off")]
+    listen: Option<String>,
     /// Events to pass to the extensions, as JSON lines; - stands for standard input
     #[arg(long, value_name = "FILE")]
     feed: Option<PathBuf>,
@@ -76,6 +79,9 @@ impl Run {
         if let Some(folder) = &self.data_dir {
             builder = builder.data_dir(folder);
         }
+        if let Some(listen) = &self.listen {
+            builder = builder.overrides([format!("host.listen={listen}")]);
+        }
         let host = builder.start().await?;
         let control = host.listen().unwrap_or_else(|error| {
             output::warn(format_args!(
@@ -83,13 +89,14 @@ impl Run {
             ));
             None
         });
+        let api = serve(&host).await?;
 
         let mut lanes = Lanes::new(&host, &stop);
         let worked = tokio::select! {
             worked = self.work(&host, feed, &mut lanes) => worked,
             () = stop.requested() => Ok(()),
         };
-        drop(control);
+        drop((control, api));
         let ended = Ended::before_shutdown(&host).await;
         let limit = host.shutdown_limit();
         let finishing = async { tokio::join!(host.shutdown(limit), lanes.finish()) };
@@ -121,6 +128,26 @@ impl Run {
         }
         lanes.drain().await;
         Ok(())
+    }
+}
+
+/// Serves the API, where it can be served. That another host has the usual address keeps nobody from running this one.
+async fn serve(host: &Host) -> Result<Option<ApiServer>> {
+    match host.serve().await {
+        Ok(Some(api)) => {
+            let token = match host.first_token() {
+                Some(file) => format!("; the token in {} allows everything", file.display()),
+                None => String::new(),
+            };
+            output::note(format_args!("the API listens on {}{token}", api.url()));
+            Ok(Some(api))
+        }
+        Ok(None) => Ok(None),
+        Err(error @ ServeError::Address { .. }) if host.listens_by_default() => {
+            output::warn(format_args!("the API is not served: {error}"));
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -1,8 +1,17 @@
 //! What goes over the wire, as JSON. Names and meanings are kept; new fields may be added.
 
+mod access;
+mod reading;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+pub use access::{MadeToken, MakeToken, Scope, Token};
+pub use reading::{
+    AlertStatistic, AlertStatistics, Call, CallError, Called, Check, Dashboard, Errors, Gap, Health, MetricNames,
+    MetricSummary, Overview, Payload, Records, Summary, Traces, Wanted,
+};
 
 /// What all paths start with.
 pub const ROOT: &str = "/api/extensions/debugging";
@@ -454,10 +463,26 @@ pub mod code {
     pub const NOT_FOUND: &str = "not-found";
     /// The path takes no such method.
     pub const METHOD_NOT_ALLOWED: &str = "method-not-allowed";
-    /// The one who asks is another user.
+    /// The one who asks is another user, or the token does not allow it.
     pub const FORBIDDEN: &str = "forbidden";
+    /// The request has no token that the host knows.
+    pub const UNAUTHORIZED: &str = "unauthorized";
+    /// The request calls the host by a name that it does not go by.
+    pub const WRONG_HOST: &str = "wrong-host";
+    /// There were too many requests, or too many without a token that the host knows.
+    pub const TOO_MANY_REQUESTS: &str = "too-many-requests";
+    /// There is no token of that id.
+    pub const UNKNOWN_TOKEN: &str = "unknown-token";
     /// The extension takes no orders now.
     pub const UNAVAILABLE: &str = "unavailable";
+    /// What records are asked for by cannot be used.
+    pub const INVALID_QUERY: &str = "invalid-query";
+    /// The host has no such signal.
+    pub const UNKNOWN_SIGNAL: &str = "unknown-signal";
+    /// The host knows no request of that id.
+    pub const UNKNOWN_TRACE: &str = "unknown-trace";
+    /// The host failed.
+    pub const INTERNAL: &str = "internal";
     /// It was not done in time.
     pub const TIMEOUT: &str = "timeout";
 }

@@ -18,8 +18,8 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 
 use api::{
-    Alert, Assignments, Budgets, Changes, ErrorGroup, Manager, Problem, ROOT, Released, Resolve, ResolveAlert, SOCKET,
-    Session, Settings, StartSession,
+    Alert, Assignments, Budgets, Changes, ErrorGroup, Health, MadeToken, MakeToken, Manager, Problem, ROOT, Released,
+    Resolve, ResolveAlert, SOCKET, Session, Settings, StartSession, Token,
 };
 
 /// How long a host may take to answer: longer than it takes itself before it says that it takes too long.
@@ -161,6 +161,36 @@ impl Client {
     pub async fn resolve_alert(&self, extension: &str, alert: &str, said: &ResolveAlert) -> Result<Alert, ClientError> {
         let path = format!("alerts/{}/{}/resolve", escape(extension), escape(alert));
         self.ask(Method::POST, &path, Some(json(said)?)).await
+    }
+
+    /// The tokens by which the host knows clients of its API.
+    pub async fn tokens(&self) -> Result<Vec<Token>, ClientError> {
+        self.ask(Method::GET, "tokens", None).await
+    }
+
+    /// Makes a token.
+    pub async fn make_token(&self, wanted: &MakeToken) -> Result<MadeToken, ClientError> {
+        self.ask(Method::POST, "tokens", Some(json(wanted)?)).await
+    }
+
+    /// Ends a token at once.
+    pub async fn revoke_token(&self, id: &str) -> Result<Token, ClientError> {
+        self.ask(Method::DELETE, &format!("tokens/{}", escape(id)), None).await
+    }
+
+    /// Asks an extension for its health.
+    pub async fn check_health(&self, extension: &str) -> Result<Health, ClientError> {
+        self.ask(Method::POST, &format!("health/{}/check", escape(extension)), None).await
+    }
+
+    /// What an extension said of its health last, and what its host sees.
+    pub async fn health(&self, extension: &str) -> Result<Health, ClientError> {
+        self.ask(Method::GET, &format!("health/{}", escape(extension)), None).await
+    }
+
+    /// The health of the host and all its extensions.
+    pub async fn host_health(&self) -> Result<Health, ClientError> {
+        self.ask(Method::GET, "health", None).await
     }
 
     async fn ask<T: DeserializeOwned>(

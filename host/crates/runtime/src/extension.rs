@@ -285,6 +285,8 @@ pub(crate) enum Order {
     Settle,
     /// All is to be well again; the answer is the word of the state that this ended, if it ended one.
     Release { by: String, done: oneshot::Sender<Option<&'static str>> },
+    /// It is to be asked for its health at once.
+    CheckHealth { done: oneshot::Sender<()> },
 }
 
 /// Orders that wait for a supervisor: releases by several operators, at most.
@@ -529,6 +531,15 @@ impl Extension {
         let order = Order::Release { by: by.to_owned(), done };
         self.0.orders.send(order).await.map_err(|_| self.closed())?;
         released.await.map_err(|_| self.closed())
+    }
+
+    /// Asks it for its health, as is done from time to time anyway, and gives what it says. Waits for the call that is under way. One
+    /// that is quarantined, or exports no `health`, is not asked.
+    pub async fn check_health(&self) -> Result<Vec<Check>, CallError> {
+        let (done, checked) = oneshot::channel();
+        self.0.orders.send(Order::CheckHealth { done }).await.map_err(|_| self.closed())?;
+        checked.await.map_err(|_| self.closed())?;
+        Ok(self.health())
     }
 
     /// How long a quarantine goes on from now.

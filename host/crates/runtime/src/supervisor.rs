@@ -159,7 +159,7 @@ impl Supervisor {
             match deed {
                 Deed::Deliver(message) => self.deliver(&mut serving, message).await,
                 Deed::MakeRound(round) => self.make_round(&mut serving, round).await,
-                Deed::Obey(order) => self.obey(&mut serving, &mut rounds, order),
+                Deed::Obey(order) => self.obey(&mut serving, &mut rounds, order).await,
                 Deed::Look => self.look(&mut serving),
             }
         }
@@ -203,7 +203,7 @@ impl Supervisor {
         next_call_at > 0 && next_call_at > self.extension.monotonic_nanos() && *self.phase.borrow() == Phase::Running
     }
 
-    fn obey(&mut self, serving: &mut Serving, rounds: &mut Rounds, order: Order) {
+    async fn obey(&mut self, serving: &mut Serving, rounds: &mut Rounds, order: Order) {
         // The order to settle may have found no room among others.
         let settings = self.extension.settings();
         rounds.settle(&serving.blueprint, &settings.debugging);
@@ -218,6 +218,13 @@ impl Supervisor {
                 }
                 // Last, so that a call made after the answer finds the new state. Whoever asked may be gone.
                 let _ = done.send(ended);
+            }
+            Order::CheckHealth { done } => {
+                if serving.blueprint.exports.health.is_some() {
+                    self.make_round(serving, Round::Health).await;
+                }
+                // Whoever asked may be gone.
+                let _ = done.send(());
             }
         }
     }
@@ -266,13 +273,13 @@ impl Supervisor {
         self.note(serving, &ending);
     }
 
-    /// Answers that the extension cannot be used, until the host stops.
     /// Names the component whose errors come from now on.
     fn note_component(&self, digest: Digest) {
         let shared = self.extension.shared();
         shared.store.run(Component { digest, version: shared.version.clone() });
     }
 
+    /// Answers that the extension cannot be used, until the host stops.
     async fn refuse(&mut self, refused: NotStarted) {
         let NotStarted { cause, failure } = refused;
         if let Some(failure) = failure {
@@ -289,12 +296,12 @@ impl Supervisor {
                     Some(message) => self.answer_error(message, CallError::Unavailable(cause.clone())),
                     None => return,
                 },
-                Some(order) = orders.recv() => {
-                    if let Order::Release { done, .. } = order {
-                        // Whoever asked may be gone.
-                        let _ = done.send(None);
-                    }
-                }
+                // Whoever asked may be gone.
+                Some(order) = orders.recv() => match order {
+                    Order::Settle => {}
+                    Order::Release { done, .. } => drop(done.send(None)),
+                    Order::CheckHealth { done } => drop(done.send(())),
+                },
             }
         }
     }

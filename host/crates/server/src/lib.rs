@@ -1,17 +1,27 @@
-//! Serves the control of a running host over HTTP. It decides nothing: each request is one call of a [`Control`].
+//! Serves the control of a running host over HTTP: on the socket in its data directory, and on an address. Who may ask for what is
+//! decided here; what is asked for is one call of a [`Control`].
 
+mod access;
+mod connections;
+mod readings;
 mod routes;
 mod socket;
+mod stream;
+mod tcp;
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 
+pub use access::{Tokens, TokensError};
 pub use glasshouse_client::api;
+pub use readings::{Follower, News, Readings};
 pub use socket::ControlSocket;
+pub use tcp::{ApiServer, ApiSettings, ServeError, TlsFiles};
 
 use api::{
-    Alert, Assignments, Budgets, Changes, ErrorGroup, Manager, Problem, Released, Resolve, ResolveAlert, Session,
-    Settings, StartSession,
+    Alert, Assignments, Budgets, Changes, ErrorGroup, Manager, Problem, Released, Resolve, ResolveAlert, Scope,
+    Session, Settings, StartSession,
 };
 
 /// What comes of a command that waits for the extension.
@@ -36,7 +46,42 @@ impl Keys {
     }
 }
 
-/// What can be asked of a running host. `by` says who asks, for the record of what is changed.
+/// An order that was given, and what became of it.
+#[derive(Clone, Copy, Debug)]
+pub struct Audit<'a> {
+    /// Who gave it.
+    pub by: &'a str,
+    /// What a token must allow for it.
+    pub scope: Scope,
+    /// The request's method.
+    pub method: &'a str,
+    /// The request's path, cut where it is long.
+    pub path: &'a str,
+    /// The answer's status.
+    pub status: u16,
+    /// The request's id.
+    pub request: &'a str,
+}
+
+/// A request of somebody who may not ask.
+#[derive(Clone, Copy, Debug)]
+pub struct Refusal<'a> {
+    /// From where.
+    pub address: IpAddr,
+    /// What was wrong.
+    pub why: &'a str,
+    /// The request's path, cut where it is long.
+    pub path: &'a str,
+    /// How many others were refused since the last one that was told of.
+    pub untold: u64,
+}
+
+/// A host as it is served: what can be ordered and what can be read of it.
+pub trait Served: Control + Readings {}
+
+impl<T: Control + Readings> Served for T {}
+
+/// What can be ordered of a running host, and what it is set to. `by` says who asks, for the record of what is changed.
 pub trait Control: Send + Sync + 'static {
     /// How all extensions are doing, by id.
     fn managers(&self) -> Vec<Manager>;
@@ -68,6 +113,14 @@ pub trait Control: Send + Sync + 'static {
     fn alerts(&self, extension: &str) -> Result<Vec<Alert>, Problem>;
     /// Notes that an alert is over.
     fn resolve_alert(&self, extension: &str, alert: &str, said: &ResolveAlert, by: &str) -> Result<Alert, Problem>;
+    /// The tokens by which clients prove that they may ask.
+    fn tokens(&self) -> Result<&Tokens, Problem>;
+    /// Whether the host is ready: all its extensions are loaded, or have failed.
+    fn is_ready(&self) -> bool;
+    /// Leaves a record of an order.
+    fn audit(&self, audit: &Audit<'_>);
+    /// Leaves a record of somebody who may not ask.
+    fn refused(&self, refusal: &Refusal<'_>);
     /// Ends its quarantine, throttling or warning.
     fn release<'a>(&'a self, extension: &'a str, by: &'a str) -> Pending<'a, Released>;
 }

@@ -10,27 +10,24 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{delete, get, patch, post};
 use axum::{Extension, Router};
 use bytes::Bytes;
-use glasshouse_client::api::{Assignments, Problem, ROOT, Resolve, ResolveAlert, StartSession, code};
+use glasshouse_client::api::{Assignments, MakeToken, Problem, ROOT, Resolve, ResolveAlert, Scope, StartSession, code};
 use serde::de::DeserializeOwned;
 
-use crate::{Control, Keys};
+use crate::access::guard::{Needs, Peer, order};
+use crate::{Keys, Served, Tokens, readings};
 
 /// Bytes of a request's body: all keys at their longest take a few thousand.
 const BODY_BYTES: usize = 64 << 10;
 /// How long a request may take, its body included. What waits for an extension waits for its call, which may be longer.
 const REQUEST_TIME: Duration = Duration::from_secs(10);
 
-/// Who asks.
-#[derive(Clone, Debug)]
-pub(crate) struct Peer(pub(crate) Arc<str>);
-
-type Host = State<Arc<dyn Control>>;
+pub(crate) type Host = State<Arc<dyn Served>>;
 
 /// The id in the path, whatever it is.
-struct Id(String);
+pub(crate) struct Id(pub(crate) String);
 
 impl<S: Send + Sync> FromRequestParts<S> for Id {
     type Rejection = Refusal;
@@ -41,7 +38,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
 }
 
 /// The ids of an extension and of something of it in the path, whatever they are.
-struct Member(String, String);
+pub(crate) struct Member(pub(crate) String, pub(crate) String);
 
 impl<S: Send + Sync> FromRequestParts<S> for Member {
     type Rejection = Refusal;
@@ -52,7 +49,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Member {
 }
 
 /// A request that is not passed on.
-struct Refusal(Problem);
+pub(crate) struct Refusal(pub(crate) Problem);
 
 impl Refusal {
     fn of_path() -> Self {
@@ -68,30 +65,67 @@ impl IntoResponse for Refusal {
 }
 
 /// All paths.
-pub(crate) fn router(control: Arc<dyn Control>) -> Router {
-    let paths = Router::new()
+pub(crate) fn router(control: Arc<dyn Served>) -> Router {
+    let reads = Router::new()
         .route("/managers", get(managers))
         .route("/managers/{id}/status", get(manager))
-        .route("/managers/{id}/start", post(start))
-        .route("/managers/{id}/stop", post(stop))
-        .route("/managers/{id}/settings", get(settings).patch(set))
+        .route("/managers/{id}/settings", get(settings))
         .route("/budgets", get(all_budgets))
-        .route("/budgets/{id}", get(budgets).patch(set_budgets))
-        .route("/budgets/{id}/release", post(release))
+        .route("/budgets/{id}", get(budgets))
         .route("/errors/{id}/groups", get(error_groups))
-        .route("/errors/{id}/{group}/resolve", post(resolve))
         .route("/sessions", get(all_sessions))
         .route("/sessions/{id}", get(sessions))
+        .route("/alerts/{id}", get(alerts))
+        .merge(readings::router());
+    let orders = Router::new()
+        .route("/managers/{id}/start", post(start))
+        .route("/managers/{id}/stop", post(stop))
+        .route("/managers/{id}/settings", patch(set))
+        .route("/budgets/{id}", patch(set_budgets))
+        .route("/budgets/{id}/release", post(release))
+        .route("/errors/{id}/{group}/resolve", post(resolve))
         .route("/sessions/{id}/start", post(start_session))
         .route("/sessions/{id}/{session}/stop", post(stop_session))
-        .route("/alerts/{id}", get(alerts))
-        .route("/alerts/{id}/{alert}/resolve", post(resolve_alert));
+        .route("/alerts/{id}/{alert}/resolve", post(resolve_alert))
+        .merge(readings::orders());
+    let administration =
+        Router::new().route("/tokens", get(tokens).post(make_token)).route("/tokens/{id}", delete(revoke_token));
+    let needs = |scope| Needs { control: Arc::clone(&control), scope };
+    let paths = reads
+        .merge(orders.route_layer(middleware::from_fn_with_state(needs(Scope::Operate), order)))
+        .merge(administration.route_layer(middleware::from_fn_with_state(needs(Scope::Admin), order)));
     Router::new()
         .nest(ROOT, paths)
+        .route("/livez", get(async || "the host runs\n"))
+        .route("/readyz", get(ready))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(middleware::from_fn(readings::tag))
         .layer(middleware::from_fn(in_time))
         .with_state(control)
+}
+
+async fn ready(State(control): Host) -> Response {
+    if control.is_ready() {
+        return "the host is ready\n".into_response();
+    }
+    let detail = "extensions are loading; GET /api/extensions/debugging/health tells which";
+    refused(Problem::new(503, code::UNAVAILABLE, "Not ready yet", detail))
+}
+
+async fn tokens(State(control): Host) -> Response {
+    answer(control.tokens().and_then(Tokens::list))
+}
+
+async fn make_token(State(control): Host, Extension(peer): Extension<Peer>, body: Body) -> Response {
+    match parse::<MakeToken>(body, "{\"name\": \"grafana\", \"scope\": \"read\"}").await {
+        Ok(wanted) => answer(control.tokens().and_then(|tokens| tokens.make(&wanted, &peer.name))),
+        Err(problem) => refused(problem),
+    }
+}
+
+async fn revoke_token(State(control): Host, Id(id): Id) -> Response {
+    answer(control.tokens().and_then(|tokens| tokens.revoke(&id)))
 }
 
 async fn managers(State(control): Host) -> Response {
@@ -103,11 +137,11 @@ async fn manager(State(control): Host, Id(id): Id) -> Response {
 }
 
 async fn start(State(control): Host, Id(id): Id, Extension(peer): Extension<Peer>) -> Response {
-    answer(control.switch(&id, true, &peer.0))
+    answer(control.switch(&id, true, &peer.name))
 }
 
 async fn stop(State(control): Host, Id(id): Id, Extension(peer): Extension<Peer>) -> Response {
-    answer(control.switch(&id, false, &peer.0))
+    answer(control.switch(&id, false, &peer.name))
 }
 
 async fn settings(State(control): Host, Id(id): Id) -> Response {
@@ -131,7 +165,7 @@ async fn set_budgets(control: Host, id: Id, peer: Extension<Peer>, body: Body) -
 }
 
 async fn release(State(control): Host, Id(id): Id, Extension(peer): Extension<Peer>) -> Response {
-    answer(control.release(&id, &peer.0).await)
+    answer(control.release(&id, &peer.name).await)
 }
 
 async fn error_groups(State(control): Host, Id(id): Id) -> Response {
@@ -148,7 +182,7 @@ async fn resolve(
         Ok(said) => said,
         Err(problem) => return refused(problem),
     };
-    answer(control.resolve(&id, &group, &said, &peer.0))
+    answer(control.resolve(&id, &group, &said, &peer.name))
 }
 
 async fn all_sessions(State(control): Host) -> Response {
@@ -164,11 +198,11 @@ async fn start_session(State(control): Host, Id(id): Id, Extension(peer): Extens
         Ok(wanted) => wanted,
         Err(problem) => return refused(problem),
     };
-    answer(control.start_session(&id, &wanted, &peer.0))
+    answer(control.start_session(&id, &wanted, &peer.name))
 }
 
 async fn stop_session(State(control): Host, Member(id, session): Member, Extension(peer): Extension<Peer>) -> Response {
-    answer(control.stop_session(&id, &session, &peer.0))
+    answer(control.stop_session(&id, &session, &peer.name))
 }
 
 async fn alerts(State(control): Host, Id(id): Id) -> Response {
@@ -185,7 +219,7 @@ async fn resolve_alert(
         Ok(said) => said,
         Err(problem) => return refused(problem),
     };
-    answer(control.resolve_alert(&id, &alert, &said, &peer.0))
+    answer(control.resolve_alert(&id, &alert, &said, &peer.name))
 }
 
 async fn assign(
@@ -199,22 +233,33 @@ async fn assign(
         Ok(values) => values,
         Err(problem) => return refused(problem),
     };
-    answer(control.set(&id, keys, &values, &peer.0))
+    answer(control.set(&id, keys, &values, &peer.name))
 }
 
 /// A body that is a JSON object, such as the example.
-async fn parse<T: DeserializeOwned>(body: Body, example: &str) -> Result<T, Problem> {
-    serde_json::from_slice(&read(body).await?).map_err(|error| {
-        let detail = format!("the body is no JSON object of what is asked for: {error}; send {example}");
-        Problem::new(400, code::INVALID_BODY, "The body cannot be used", detail)
-    })
+pub(crate) async fn parse<T: DeserializeOwned>(body: Body, example: &str) -> Result<T, Problem> {
+    parse_within(BODY_BYTES, body, example).await
 }
 
-async fn read(body: Body) -> Result<Bytes, Problem> {
-    to_bytes(body, BODY_BYTES).await.map_err(|error| {
+/// The same of at most so many bytes.
+pub(crate) async fn parse_within<T: DeserializeOwned>(most: usize, body: Body, example: &str) -> Result<T, Problem> {
+    let unusable = |why: &str| {
+        let detail = format!("the body is no JSON object of what is asked for: {why}; send {example}");
+        Problem::new(400, code::INVALID_BODY, "The body cannot be used", detail)
+    };
+    let bytes = read(most, body).await?;
+    // A list of values without names would be taken for an object too.
+    if bytes.trim_ascii_start().first() != Some(&b'{') {
+        return Err(unusable("it is no object"));
+    }
+    serde_json::from_slice(&bytes).map_err(|error| unusable(&error.to_string()))
+}
+
+async fn read(most: usize, body: Body) -> Result<Bytes, Problem> {
+    to_bytes(body, most).await.map_err(|error| {
         let source = std::error::Error::source(&error);
         if source.is_some_and(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>) {
-            let detail = format!("the body has more than {BODY_BYTES} bytes; send less");
+            let detail = format!("the body has more than {most} bytes; send less");
             Problem::new(413, code::BODY_TOO_LARGE, "The body is too large", detail)
         } else {
             Problem::new(400, code::INVALID_BODY, "The body cannot be used", "the body broke off")
@@ -224,10 +269,8 @@ async fn read(body: Body) -> Result<Bytes, Problem> {
 
 async fn not_found(uri: Uri) -> Response {
     let path: String = uri.path().chars().take(100).collect();
-    let detail = format!(
-        "there is nothing at {path}; the paths start with {ROOT}/managers, {ROOT}/budgets, {ROOT}/errors, {ROOT}/sessions and \
-         {ROOT}/alerts"
-    );
+    let detail =
+        format!("there is nothing at {path}; docs/api.md lists the paths, and GET {ROOT}/managers the extensions");
     refused(Problem::new(404, code::NOT_FOUND, "No such path", detail))
 }
 
@@ -253,7 +296,7 @@ pub(crate) fn refused(problem: Problem) -> Response {
     answer::<()>(Err(problem))
 }
 
-fn answer<T: serde::Serialize>(result: Result<T, Problem>) -> Response {
+pub(crate) fn answer<T: serde::Serialize>(result: Result<T, Problem>) -> Response {
     match result {
         Ok(value) => json(&value),
         Err(problem) => {

@@ -8,27 +8,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
-use glasshouse_client::api::{Problem, SOCKET, code};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
+use axum::{Router, middleware};
+use glasshouse_client::api::{Problem, SOCKET, Scope, code};
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
-use crate::Control;
-use crate::routes::{self, Peer};
+use crate::Served;
+use crate::access::guard::{Peer, identify};
+use crate::connections::{converse, take};
+use crate::routes;
 
 /// Connections that are served at once; further ones wait in the system's queue.
 const CONNECTIONS: usize = 32;
-/// How long a client may take for the head of a request, and between two requests.
-const HEAD_TIME: Duration = Duration::from_secs(5);
 /// How long a connection may last, so that clients that read or write slowly give their places to others.
 const CONNECTION_TIME: Duration = Duration::from_mins(1);
-/// Bytes of a request's head.
-const HEAD_BYTES: usize = 16 << 10;
-/// How long to wait after a connection could not be taken, as for want of descriptors.
-const AFTER_ERROR: Duration = Duration::from_millis(100);
 
 /// Serves a host's control on the socket in its data directory, until it is dropped; the socket then goes.
 #[derive(Debug)]
@@ -44,7 +37,7 @@ impl ControlSocket {
     /// # Panics
     ///
     /// Outside of a tokio runtime.
-    pub fn open(data_dir: &Path, control: Arc<dyn Control>) -> io::Result<Self> {
+    pub fn open(data_dir: &Path, control: Arc<dyn Served>) -> io::Result<Self> {
         // By the folder's descriptor, since its path may be longer than a socket's address.
         let folder = fs::File::open(data_dir)?;
         let begun = format!("{SOCKET}.new");
@@ -58,7 +51,10 @@ impl ControlSocket {
         fs::set_permissions(data_dir.join(&begun), fs::Permissions::from_mode(0o600))?;
         let path = data_dir.join(SOCKET);
         fs::rename(data_dir.join(&begun), &path)?;
-        let task = tokio::spawn(serve(listener, routes::router(control)));
+        let router = routes::router(control).layer(middleware::from_fn(identify));
+        let task = tokio::spawn(async move {
+            take(listener, CONNECTIONS, "the control socket", |stream| connection(stream, router.clone())).await;
+        });
         Ok(Self { path, task })
     }
 }
@@ -72,45 +68,16 @@ impl Drop for ControlSocket {
     }
 }
 
-async fn serve(listener: UnixListener, router: Router) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    // Connections end with the socket.
-    let mut connections = tokio::task::JoinSet::new();
-    loop {
-        while connections.try_join_next().is_some() {}
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let router = router.clone();
-                connections.spawn(async move {
-                    // A client that takes too long, or speaks no HTTP, is its own concern.
-                    let _ = tokio::time::timeout(CONNECTION_TIME, connection(stream, router)).await;
-                    drop(place);
-                });
-            }
-            Err(error) => {
-                tracing::warn!("a connection to the control socket cannot be taken: {error}");
-                tokio::time::sleep(AFTER_ERROR).await;
-            }
-        }
-    }
-}
-
-async fn connection(stream: UnixStream, router: Router) -> Result<(), hyper::Error> {
-    let peer = peer(&stream);
-    let router = match peer {
+/// Serves one connection, for as long as one may last.
+async fn connection(stream: UnixStream, router: Router) {
+    let router = match peer(&stream) {
         Ok(peer) => router.layer(axum::Extension(peer)),
         Err(problem) => Router::new().fallback(move || {
             let problem = problem.clone();
             async move { routes::refused(problem) }
         }),
     };
-    hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIME)
-        .max_buf_size(HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
-        .await
+    let _ = tokio::time::timeout(CONNECTION_TIME, converse(stream, router)).await;
 }
 
 /// Who is at the other end, as the system has it. The socket's mode keeps others out; that it may have been changed is no
@@ -123,5 +90,5 @@ fn peer(stream: &UnixStream) -> Result<Peer, Problem> {
         return Err(forbidden(format!("this host belongs to uid {own}, not to uid {}", who.uid())));
     }
     let process = who.pid().map_or_else(String::new, |pid| format!(" (process {pid})"));
-    Ok(Peer(format!("uid {}{process}", who.uid()).into()))
+    Ok(Peer { name: format!("uid {}{process}", who.uid()).into(), scope: Scope::Admin })
 }

@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
-use glasshouse::{CallError, Redaction, Redactor, Trial, Tried, text};
+use glasshouse::{CallError, Redaction, Redactor, Trial, Tried, call_error_answer, text};
 
 use super::baseline::{Baseline, Figures, Row};
 use crate::cli::feed::{Feed, Work};
-use crate::cli::payload::ShownError;
 
 /// Hexadecimal digits of an input's digest: enough to tell the lines of a feed apart.
 const DIGITS: usize = 16;
@@ -137,7 +136,7 @@ fn differing<'a>(rows: &'a [Row], again: &'a [Row]) -> impl Iterator<Item = Row>
 fn outcome(tried: &Tried, redactor: &Redactor) -> String {
     match &tried.outcome {
         Ok(_) => "ok".to_owned(),
-        Err(error) => kept(&ShownError::from(error).kind, redactor),
+        Err(error) => kept(&call_error_answer(error).kind, redactor),
     }
 }
 

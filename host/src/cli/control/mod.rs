@@ -1,7 +1,9 @@
 //! `glasshouse budgets`, `debugging`, `status`, `start`, `stop`: what changes a running host, by the socket in its data
 //! directory.
 
+mod health;
 mod shown;
+mod tokens;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
@@ -12,6 +14,8 @@ use glasshouse_client::{Client, ClientError};
 use super::records::Place;
 use super::{Exit, Format, UsageError};
 use crate::output;
+pub(crate) use health::Health;
+pub(crate) use tokens::Tokens;
 
 const BUDGETS: &str = "\
 Examples:
@@ -40,7 +44,7 @@ The extension itself runs on; its calls are still metered, and what the host say
 const EXAMPLE: &str = "budget.deadline=2s";
 
 /// Problems that whoever typed the command can mend by another command line.
-const MISTAKES: [&str; 10] = [
+const MISTAKES: [&str; 11] = [
     code::UNKNOWN_EXTENSION,
     code::UNKNOWN_GROUP,
     code::UNKNOWN_SESSION,
@@ -51,6 +55,7 @@ const MISTAKES: [&str; 10] = [
     code::INVALID_SETTING,
     code::INVALID_BODY,
     code::NOT_LIVE,
+    code::UNKNOWN_TOKEN,
 ];
 
 /// Show what a running host's extensions use of their budgets, change budgets, end a quarantine

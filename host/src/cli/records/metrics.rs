@@ -7,7 +7,7 @@ use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
 use glasshouse::records::MetricRecord;
 use glasshouse::text::{count, duration, quantity, visible};
-use glasshouse::{Clock as _, Instrument, Query, SeriesSummary, Summary, SystemClock, Tier, UnixNanos};
+use glasshouse::{Clock as _, Instrument, Query, SeriesSummary, Summary, SystemClock, series_answer};
 
 use super::select::{Chosen, Conditions, Selection};
 use super::{Exit, Follow, follow, show};
@@ -112,9 +112,6 @@ enum Stat {
 const DEFAULT_STATS: [Stat; 8] =
     [Stat::Count, Stat::Sum, Stat::Rate, Stat::Mean, Stat::P50, Stat::P95, Stat::P99, Stat::Last];
 
-/// Name and part of each quantile.
-const QUANTILES: [(&str, f64); 5] = [("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99), ("p99.9", 0.999)];
-
 impl Metrics {
     pub(crate) fn run(self, format: Format) -> Result<Exit> {
         match self.what {
@@ -155,7 +152,7 @@ fn summarise(chosen: &Chosen, together: bool, stats: &[Stat], format: Format) ->
     }
     if format == Format::Json {
         for series in summary.series.iter().take(chosen.limit) {
-            output::json(&json(&summary, series))?;
+            output::json(&series_answer(&summary, series))?;
         }
         told(&summary, chosen);
         return Ok(());
@@ -194,8 +191,9 @@ fn current(chosen: &Chosen, format: Format) -> Result<()> {
     for series in recent.series.iter().take(chosen.limit) {
         let in_minute = minute.series.iter().find(|known| known.is_same_series(series));
         if format == Format::Json {
-            let mut value = json(&recent, series);
-            value["last_minute"] = in_minute.map_or(serde_json::Value::Null, |of_minute| json(&minute, of_minute));
+            let mut value = series_answer(&recent, series);
+            value["last_minute"] =
+                in_minute.map_or(serde_json::Value::Null, |of_minute| series_answer(&minute, of_minute));
             output::json(&value)?;
             continue;
         }
@@ -229,7 +227,7 @@ fn told(summary: &Summary, chosen: &Chosen) {
 fn sources(summary: &Summary) -> String {
     let several = |number, what| format!("{} {what}{}", count(number), if number == 1 { "" } else { "s" });
     let mut from: Vec<_> =
-        rolled(summary).map(|(tier, runs)| format!("{} of {tier}", several(runs, "rollup"))).collect();
+        summary.rolled().map(|(tier, runs)| format!("{} of {tier}", several(runs, "rollup"))).collect();
     if summary.samples > 0 || from.is_empty() {
         from.push(several(summary.samples, "sample"));
     }
@@ -241,11 +239,6 @@ fn sources(summary: &Summary) -> String {
         let _ = write!(text, "; {} came too fast to be counted", several(summary.missed, "sample"));
     }
     text
-}
-
-/// How many rollups of each length a summary is made of, the longest first.
-fn rolled(summary: &Summary) -> impl Iterator<Item = (Tier, u64)> {
-    Tier::ALL.iter().copied().zip(summary.rollups).rev().filter(|(_, runs)| *runs > 0)
 }
 
 /// What the series of a table are told apart by: their names and labels, and what else they differ in.
@@ -349,51 +342,10 @@ impl Stat {
     }
 }
 
-/// A series for programs: all that is known of it.
-fn json(summary: &Summary, series: &SeriesSummary) -> serde_json::Value {
-    let aggregate = &series.aggregate;
-    let labels: serde_json::Map<_, _> =
-        series.labels.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
-    let rollups: serde_json::Map<_, _> =
-        rolled(summary).map(|(tier, runs)| (tier.as_str().to_owned(), runs.into())).collect();
-    let mut value = serde_json::json!({
-        "extension": series.extension,
-        "name": series.name,
-        "labels": labels,
-        "unit": series.unit,
-        "instrument": series.instrument.as_str(),
-        "origin": series.origin.as_str(),
-        "since": summary.since.map(shown),
-        "until": summary.until.map(shown),
-        "count": aggregate.count,
-        "sum": aggregate.sum,
-        "rate": summary.rate(series),
-        "min": aggregate.min,
-        "max": aggregate.max,
-        "mean": aggregate.mean(),
-        "last": aggregate.last,
-        "last_at": shown(aggregate.last_at),
-        "resolution": {
-            "rollups": rollups,
-            "samples": summary.samples,
-            "edge": summary.edge.map(Tier::as_str),
-        },
-        "missed": summary.missed,
-    });
-    for (name, part) in QUANTILES {
-        value[name] = aggregate.quantile(part).into();
-    }
-    value
-}
-
-fn shown(time: UnixNanos) -> String {
-    time.to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use glasshouse::Instrument::{Counter, Gauge};
-    use glasshouse::{Aggregate, Origin};
+    use glasshouse::{Aggregate, Origin, UnixNanos};
 
     use super::*;
 

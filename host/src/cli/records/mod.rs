@@ -26,8 +26,8 @@ pub(super) use activity::Activity;
 pub(super) use alerts::Alerts;
 pub(super) use errors::Errors;
 pub(crate) use metrics::Metrics;
-pub(super) use select::Place;
 use select::{Conditions, Selection};
+pub(super) use select::{Place, duration};
 pub(crate) use sessions::Debug;
 pub(super) use traces::{TraceVerb, Traces};
 

@@ -157,6 +157,6 @@ impl Chosen {
 }
 
 /// A duration on the command line, as in a query: `90s`, `1h30m`.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub(in super::super) fn duration(text: &str) -> Result<Duration, String> {
     glasshouse::query::duration(text).ok_or_else(|| format!("\"{text}\" is no duration, such as 90s, 15m or 1d"))
 }

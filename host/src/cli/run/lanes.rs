@@ -9,13 +9,13 @@ use std::io::{self, BufWriter, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use glasshouse::{Event, Extension, Host, TraceId, Trigger};
+use glasshouse::{Event, Extension, Host, TraceId, Trigger, call_error_answer, payload_answer};
+use glasshouse_client::api::{self, Payload};
 use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
 use crate::cli::feed::{Feed, Work};
-use crate::cli::payload::{Shown, ShownError};
 use crate::cli::signals::Stop;
 use crate::output;
 
@@ -69,9 +69,9 @@ struct Answer<'a> {
     line: u64,
     ok: bool,
     #[serde(flatten)]
-    reply: Option<Shown>,
+    reply: Option<Payload>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<ShownError>,
+    error: Option<api::CallError>,
 }
 
 impl Lanes {
@@ -121,7 +121,7 @@ impl Lanes {
             return;
         }
         self.counts.errors.fetch_add(1, Ordering::Relaxed);
-        let error = ShownError {
+        let error = api::CallError {
             kind: "unknown-extension".to_owned(),
             message: "there is no extension of this id in the plugin directory".to_owned(),
         };
@@ -180,10 +180,10 @@ async fn serve(
     while let Some(item) = items.recv().await {
         let name = item.event.name.clone();
         let (reply, error) = match extension.call(item.event, item.trigger).await {
-            Ok(reply) => (Some(Shown::from(reply)), None),
+            Ok(reply) => (Some(payload_answer(reply)), None),
             Err(error) => {
                 counts.errors.fetch_add(1, Ordering::Relaxed);
-                (None, Some(ShownError::from(&error)))
+                (None, Some(call_error_answer(&error)))
             }
         };
         let answer = Answer {

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use glasshouse::text::{self, visible};
-use glasshouse::{Detail, Extension, HOST, Host, HostMemory, Metering, Resources, Signal, Status, Usage};
-use serde::Serialize;
+use glasshouse::{Detail, Extension, HOST, Host, HostMemory, Resources, Status, summary_answer};
+use glasshouse_client::api::Summary;
 
 use super::lanes::Totals;
 use crate::cli::call::log_line;
@@ -29,45 +29,6 @@ struct EndedExtension {
     held: HostMemory,
 }
 
-/// The summary of an extension.
-#[derive(Serialize)]
-pub(super) struct Summary<'a> {
-    extension: &'a str,
-    state: &'static str,
-    calls: u64,
-    errors: u64,
-    fuel: Option<u64>,
-    guest_cpu_ns: u64,
-    host_cpu_ns: u64,
-    elapsed_ns: u64,
-    in_guest_ns: u64,
-    in_host_ns: u64,
-    queued_ns: u64,
-    waiting_ns: u64,
-    idle_ns: u64,
-    unattributed_ns: u64,
-    host_calls: u64,
-    read_bytes: u64,
-    written_bytes: u64,
-    sent_bytes: u64,
-    received_bytes: u64,
-    memory_bytes: u64,
-    memory_peak_bytes: u64,
-    resources: u64,
-    table_elements: u64,
-    waiting_calls: u64,
-    waiting_bytes: u64,
-    logs: u64,
-    metrics: u64,
-    spans: u64,
-    alerts: u64,
-    dropped: u64,
-    debug_overhead_ms: f64,
-    debug_overhead_percent: f64,
-    debug_detail: &'static str,
-    enabled_components: Vec<&'static str>,
-}
-
 impl Ended {
     /// Notes states and memory, which the end of the host changes; all else is counted to the end.
     pub(super) async fn before_shutdown(host: &Host) -> Self {
@@ -87,7 +48,7 @@ impl Ended {
         self.extensions.iter().any(|ended| failed(&ended.status))
     }
 
-    pub(super) fn summaries(&self) -> impl Iterator<Item = Summary<'_>> {
+    pub(super) fn summaries(&self) -> impl Iterator<Item = Summary> {
         self.extensions.iter().map(EndedExtension::summary)
     }
 
@@ -111,8 +72,8 @@ impl Ended {
         for ended in &self.extensions {
             let (summary, evicted) = (ended.summary(), ended.extension.usage().evicted.iter().sum());
             table.row([
-                summary.extension.to_owned(),
-                summary.state.to_owned(),
+                summary.extension,
+                summary.state,
                 text::count(summary.calls),
                 text::count(summary.errors),
                 text::fuel(summary.fuel),
@@ -171,45 +132,16 @@ fn used(resources: &Resources) -> String {
 }
 
 impl EndedExtension {
-    fn summary(&self) -> Summary<'_> {
-        let usage: Usage = self.extension.usage();
-        let overhead = self.extension.overhead();
-        let stored = |signal: Signal| usage.stored[signal as usize];
+    fn summary(&self) -> Summary {
+        let HostMemory { resources, table_elements, waiting_calls, waiting_bytes, .. } = self.held;
         Summary {
-            extension: self.extension.id().as_str(),
-            state: self.status.word(),
-            calls: usage.calls,
-            errors: usage.errors(),
-            fuel: (self.extension.settings().budget.metering == Metering::Fuel).then_some(usage.fuel),
-            guest_cpu_ns: usage.guest_cpu_nanos(),
-            host_cpu_ns: usage.host_cpu_nanos,
-            elapsed_ns: usage.elapsed_nanos,
-            in_guest_ns: usage.guest_nanos(),
-            in_host_ns: usage.host_nanos,
-            queued_ns: usage.queued_nanos,
-            waiting_ns: usage.idle_nanos.saturating_add(usage.yielded_nanos),
-            idle_ns: usage.idle_nanos,
-            unattributed_ns: usage.unattributed_nanos,
-            host_calls: usage.host_calls,
-            read_bytes: usage.transfer.read_bytes,
-            written_bytes: usage.transfer.written_bytes,
-            sent_bytes: usage.transfer.sent_bytes,
-            received_bytes: usage.transfer.received_bytes,
+            state: self.status.word().to_owned(),
             memory_bytes: self.memory_bytes,
-            memory_peak_bytes: usage.memory_peak_bytes,
-            resources: self.held.resources,
-            table_elements: self.held.table_elements,
-            waiting_calls: self.held.waiting_calls,
-            waiting_bytes: self.held.waiting_bytes,
-            logs: stored(Signal::Log),
-            metrics: stored(Signal::Metric),
-            spans: stored(Signal::Span),
-            alerts: stored(Signal::Alert),
-            dropped: usage.dropped,
-            debug_overhead_ms: thousandths(overhead.cost_nanos as f64 / 1e6),
-            debug_overhead_percent: thousandths(overhead.percent_of(usage.cpu_nanos)),
-            debug_detail: overhead.detail.as_str(),
-            enabled_components: self.extension.settings().debugging.enabled_components(),
+            resources,
+            table_elements,
+            waiting_calls,
+            waiting_bytes,
+            ..summary_answer(&self.extension)
         }
     }
 
@@ -257,11 +189,6 @@ impl EndedExtension {
             );
         }
     }
-}
-
-/// A figure to three places, since more of it means nothing.
-fn thousandths(figure: f64) -> f64 {
-    (figure * 1000.0).round() / 1000.0
 }
 
 /// A cause of several lines, with control characters escaped.

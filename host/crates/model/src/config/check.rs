@@ -29,6 +29,30 @@ pub(super) fn line(text: &str) -> Result<(), String> {
     Ok(())
 }
 
+/// An address to listen on, or none.
+pub(super) fn listen(text: &str) -> Result<(), String> {
+    if text == super::LISTEN_OFF || text.parse::<std::net::SocketAddr>().is_ok() {
+        return Ok(());
+    }
+    let shown = visible(text, 80);
+    Err(format!(
+        "\"{shown}\" is no address with a port: write one such as 127.0.0.1:7077 or [::1]:7077, or {}",
+        super::LISTEN_OFF
+    ))
+}
+
+/// A host's name, without a port.
+pub(super) fn host_name(text: &str) -> Result<(), String> {
+    let is_label = |label: &str| {
+        let letters = label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_');
+        (1..=63).contains(&label.len()) && letters
+    };
+    if text.len() <= 253 && text.split('.').all(is_label) {
+        return Ok(());
+    }
+    Err(format!("\"{}\" is no host name, such as glasshouse.example.com", visible(text, 80)))
+}
+
 /// An extension id.
 pub(super) fn id(text: &str) -> Result<(), String> {
     text.parse::<crate::ExtensionId>().map(|_| ()).map_err(|error| error.to_string())

@@ -69,6 +69,7 @@ pub(super) enum Target<'a> {
     Level(&'a mut Level),
     Metering(&'a mut Metering),
     Path(&'a mut Option<PathBuf>),
+    Text(&'a mut String),
     Texts(&'a mut Vec<String>),
 }
 
@@ -85,6 +86,7 @@ impl Target<'_> {
             (Self::Level(field), Value::Level(value)) => *field = *value,
             (Self::Metering(field), Value::Metering(value)) => *field = *value,
             (Self::Path(field), Value::Path(value)) => *field = Some(value.clone()),
+            (Self::Text(field), Value::Text(value)) => field.clone_from(value),
             (Self::Texts(field), Value::Texts(value)) => field.clone_from(value),
             (target, value) => debug_assert!(false, "{target:?} takes no {value:?}"),
         }
@@ -103,6 +105,7 @@ impl Target<'_> {
             Self::Level(field) => Value::Level(*field),
             Self::Metering(field) => Value::Metering(*field),
             Self::Path(field) => Value::Path(field.clone().unwrap_or_default()),
+            Self::Text(field) => Value::Text(field.clone()),
             Self::Texts(field) => Value::Texts(field.clone()),
         }
     }

@@ -494,4 +494,29 @@ pub(super) static KEYS: &[Key] = &[
     .host(|host| Target::Duration(&mut host.compile_time)),
     key("host.shutdown_limit", duration(0, 3600), "5s", "How long calls in flight may go on when the host stops.")
         .host(|host| Target::Duration(&mut host.shutdown_limit)),
+    key(
+        "host.listen",
+        Kind::Text(check::listen),
+        "127.0.0.1:7077",
+        "The address and port that the API listens on, or off; one that others can reach needs host.tls_certificate.",
+    )
+    .host(|host| Target::Text(&mut host.listen)),
+    key(
+        "host.names",
+        Kind::Texts(check::host_name),
+        NONE,
+        "Names by which clients may call the host, beside localhost and its addresses.",
+    )
+    .host(|host| Target::Texts(&mut host.names)),
+    key("host.tls_certificate", Kind::Path, "", "The API's certificates, a file in PEM; without, it speaks plain HTTP.")
+        .host(|host| Target::Path(&mut host.tls_certificate)),
+    key("host.tls_key", Kind::Path, "", "The private key of host.tls_certificate, a file in PEM.")
+        .host(|host| Target::Path(&mut host.tls_key)),
+    key(
+        "host.open_on_loopback",
+        Kind::Switch,
+        "false",
+        "Whether every program on this machine may use the API without a token.",
+    )
+    .host(|host| Target::Switch(&mut host.open_on_loopback)),
 ];

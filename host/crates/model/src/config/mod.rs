@@ -82,7 +82,22 @@ pub struct HostSettings {
     pub sync_interval: Duration,
     /// How long calls in flight may go on when the host stops.
     pub shutdown_limit: Duration,
+    /// The address and port that the API listens on, or [`LISTEN_OFF`].
+    pub listen: String,
+    /// Names beside the machine's own addresses by which clients may call the host.
+    pub names: Vec<String>,
+    /// The certificates, in PEM, by which the API proves who it is; `None` serves without TLS.
+    pub tls_certificate: Option<PathBuf>,
+    /// The private key of the first of them, in PEM.
+    pub tls_key: Option<PathBuf>,
+    /// Whether clients on this machine need no token.
+    pub open_on_loopback: bool,
 }
+
+/// What `host.listen` is where the API is not to be served.
+pub const LISTEN_OFF: &str = "off";
+/// The port that the API listens on where nobody says otherwise.
+pub const PORT: u16 = 7077;
 
 impl Default for HostSettings {
     fn default() -> Self {
@@ -97,6 +112,11 @@ impl Default for HostSettings {
             metrics_interval: Duration::from_secs(30),
             sync_interval: Duration::from_secs(5),
             shutdown_limit: Duration::from_secs(5),
+            listen: format!("127.0.0.1:{PORT}"),
+            names: Vec::new(),
+            tls_certificate: None,
+            tls_key: None,
+            open_on_loopback: false,
         }
     }
 }

@@ -80,6 +80,11 @@ impl SeriesSummary {
 }
 
 impl Summary {
+    /// How many rollups of each length it is made of, the longest first; of those that it is made of.
+    pub fn rolled(&self) -> impl Iterator<Item = (Tier, u64)> {
+        Tier::ALL.iter().copied().zip(self.rollups).rev().filter(|(_, runs)| *runs > 0)
+    }
+
     /// How long the window is; `None` if it has no length.
     pub fn window(&self) -> Option<Duration> {
         let nanos = self.until?.0.checked_sub(self.since?.0).filter(|nanos| *nanos > 0)?;

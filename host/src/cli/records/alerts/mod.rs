@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use glasshouse::records::AlertRecord;
 use glasshouse::{Clock as _, Severity, SystemClock, alert_answer};
 use glasshouse_client::Client;
-use glasshouse_client::api::{Alert, ResolveAlert};
+use glasshouse_client::api::{Alert, AlertStatistic, ResolveAlert};
 
 use super::kept;
 use super::select::{Conditions, Selection};
@@ -137,7 +137,7 @@ impl Alerts {
             AlertsVerb::Stats(list) => {
                 let alerts = list.all().await?;
                 match format {
-                    Format::Json => alerts.iter().try_for_each(|alert| output::json(&shown::Statistics::of(alert)))?,
+                    Format::Json => alerts.iter().try_for_each(|alert| output::json(&AlertStatistic::from(alert)))?,
                     Format::Table => shown::statistics(&alerts)?,
                 }
             }

@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use glasshouse::text::{count, duration, visible};
-use glasshouse_client::api::{Alert, AlertTransition};
+use glasshouse_client::api::{Alert, AlertStatistic, AlertTransition};
 use serde::Serialize;
 
 use crate::output::{self, Align, Paint, Table};
@@ -23,42 +23,6 @@ pub(super) struct Step<'a> {
     name: &'a str,
     #[serde(flatten)]
     transition: &'a AlertTransition,
-}
-
-/// How often and for how long an alert fired.
-#[derive(Serialize)]
-pub(super) struct Statistics<'a> {
-    extension: &'a str,
-    alert: &'a str,
-    origin: &'a str,
-    name: &'a str,
-    state: &'a str,
-    severity: &'a str,
-    /// How often it began to fire.
-    fired: u64,
-    /// How often it was raised.
-    raised: u64,
-    firing_ns: u64,
-    mean_ns: u64,
-    longest_ns: u64,
-}
-
-impl<'a> Statistics<'a> {
-    pub(super) fn of(alert: &'a Alert) -> Self {
-        Self {
-            extension: &alert.extension,
-            alert: &alert.alert,
-            origin: &alert.origin,
-            name: &alert.name,
-            state: &alert.state,
-            severity: &alert.severity,
-            fired: alert.fired,
-            raised: alert.raised,
-            firing_ns: alert.firing_ns,
-            mean_ns: alert.firing_ns / alert.fired.max(1),
-            longest_ns: alert.longest_ns,
-        }
-    }
 }
 
 fn coloured(paint: Paint, cell: &str) -> Option<String> {
@@ -227,7 +191,7 @@ pub(super) fn statistics(alerts: &[Alert]) -> io::Result<()> {
         ("longest", Align::Right),
     ]);
     for alert in alerts {
-        let statistics = Statistics::of(alert);
+        let statistics = AlertStatistic::from(alert);
         table.row([
             alert.alert.clone(),
             alert.extension.clone(),

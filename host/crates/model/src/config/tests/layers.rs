@@ -252,6 +252,11 @@ fn the_hosts_settings_have_their_layers_too() {
             "host.compile_memory = 2GiB; built-in",
             "host.compile_time = 60s; built-in",
             "host.shutdown_limit = 1s; --set host.shutdown_limit",
+            "host.listen = 127.0.0.1:7077; built-in",
+            "host.names = []; built-in",
+            "host.tls_certificate = ; built-in",
+            "host.tls_key = ; built-in",
+            "host.open_on_loopback = false; built-in",
         ]
     );
     assert_eq!(host.settings.compile_threads, 3);

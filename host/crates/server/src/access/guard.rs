@@ -1,0 +1,216 @@
+//! What stands before all paths: which host is meant, how often somebody asks, who it is, and what becomes of orders.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::extract::{Extension, Request, State};
+use axum::http::header::{AUTHORIZATION, HOST, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use axum::middleware::Next;
+use axum::response::Response;
+use glasshouse_client::api::{Problem, Scope, code};
+
+use super::pace::Pace;
+use crate::routes::refused;
+use crate::{Audit, Refusal, Served};
+
+/// Requests of an address at once, and how long one of them counts: a dashboard with many charts, or several hundred readers that
+/// come together.
+const REQUESTS: (u32, Duration) = (1000, Duration::from_millis(2));
+/// Tries without a token that is known, of an address at once, and how long one of them counts.
+const TRIES: (u32, Duration) = (10, Duration::from_secs(6));
+/// The same of all addresses together, of which each leaves a record.
+const RECORDS: (u32, Duration) = (20, Duration::from_secs(1));
+/// Paths that need no token: they say whether the host is up, and nothing else.
+const OPEN_PATHS: [&str; 2] = ["/livez", "/readyz"];
+/// The header by which a request is known in answers and records.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Characters of a request's id.
+const ID_CHARACTERS: usize = 64;
+/// Characters of a path in a record.
+const PATH_CHARACTERS: usize = 200;
+
+/// Who asks.
+#[derive(Clone, Debug)]
+pub(crate) struct Peer {
+    pub(crate) name: Arc<str>,
+    pub(crate) scope: Scope,
+}
+
+/// From where a request comes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Address(pub(crate) IpAddr);
+
+/// What a request is known by.
+#[derive(Clone, Debug)]
+pub(crate) struct RequestId(String);
+
+/// Stands before the paths where anybody may connect.
+pub(crate) struct Guard {
+    control: Arc<dyn Served>,
+    /// In lower case.
+    names: Vec<String>,
+    open_on_loopback: bool,
+    requests: Pace,
+    tries: Pace,
+    records: Pace,
+    /// Refused tries that have left no record since the last one that has.
+    untold: AtomicU64,
+}
+
+impl Guard {
+    pub(crate) fn new(control: Arc<dyn Served>, names: &[String], open_on_loopback: bool) -> Self {
+        Self {
+            control,
+            names: names.iter().map(|name| name.to_ascii_lowercase()).collect(),
+            open_on_loopback,
+            requests: Pace::new(REQUESTS.0, REQUESTS.1),
+            tries: Pace::new(TRIES.0, TRIES.1),
+            records: Pace::new(RECORDS.0, RECORDS.1),
+            untold: AtomicU64::new(0),
+        }
+    }
+
+    /// A page of a stranger's can make a browser ask for it here, under a name that it lets point here: what calls the host by a
+    /// name that it does not go by is such a page.
+    fn is_meant(&self, headers: &HeaderMap, uri: &Uri) -> Result<(), Problem> {
+        let given = uri.authority().map(Authority::as_str);
+        let given = given.or_else(|| headers.get(HOST)?.to_str().ok()).unwrap_or_default();
+        let host = match given.rsplit_once(':') {
+            Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => host,
+            _ => given,
+        };
+        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host).to_ascii_lowercase();
+        if host == "localhost" || host.parse::<IpAddr>().is_ok() || self.names.contains(&host) {
+            return Ok(());
+        }
+        let shown: String = host.chars().take(80).collect();
+        let detail = format!(
+            "this host does not go by the name \"{shown}\": call it by its address, or name it in host.names of its configuration"
+        );
+        Err(Problem::new(421, code::WRONG_HOST, "Not this host", detail))
+    }
+
+    /// Who asks, if it is somebody who may.
+    fn who(&self, headers: &HeaderMap, address: IpAddr) -> Result<Peer, &'static str> {
+        let Some(given) = headers.get(AUTHORIZATION) else {
+            if self.open_on_loopback && address.to_canonical().is_loopback() {
+                return Ok(Peer { name: format!("{address}, without a token").into(), scope: Scope::Admin });
+            }
+            return Err("the request has no token");
+        };
+        let token = given.to_str().ok().and_then(|given| given.split_once(' '));
+        let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
+        let tokens = self.control.tokens().map_err(|_| "the host has no tokens")?;
+        let (name, scope) =
+            token.and_then(|token| tokens.find(token)).ok_or("the request's token is none of this host's")?;
+        Ok(Peer { name: name.into(), scope })
+    }
+
+    /// The answer to who may not ask, and a record of it.
+    fn refuse(&self, why: &str, address: IpAddr, path: &str) -> Response {
+        let now = Instant::now();
+        // The record says how many others had none.
+        if self.records.take(IpAddr::from([0, 0, 0, 0]), now).is_ok() {
+            let untold = self.untold.swap(0, Ordering::Relaxed);
+            let path: String = path.chars().take(PATH_CHARACTERS).collect();
+            self.control.refused(&Refusal { address, why, path: &path, untold });
+        } else {
+            self.untold.fetch_add(1, Ordering::Relaxed);
+        }
+        if let Err(wait) = self.tries.take(address, now) {
+            return too_many(
+                wait,
+                "there were too many requests from this address without a token that the host knows",
+            );
+        }
+        let detail = format!(
+            "{why}: send \"Authorization: Bearer TOKEN\" with one that `glasshouse tokens create` has made, or with the first, \
+             which is in the file admin.token of the host's data directory, or of the user's state folder"
+        );
+        let mut response = refused(Problem::new(401, code::UNAUTHORIZED, "A token is needed", detail));
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer realm=\"glasshouse\""));
+        response
+    }
+}
+
+/// Lets a request pass whose sender is known.
+pub(crate) async fn admit(
+    State(guard): State<Arc<Guard>>,
+    Extension(Address(address)): Extension<Address>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    if let Err(problem) = guard.is_meant(request.headers(), request.uri()) {
+        return refused(problem);
+    }
+    if let Err(wait) = guard.requests.take(address, Instant::now()) {
+        return too_many(wait, "there were too many requests from this address");
+    }
+    if !OPEN_PATHS.contains(&request.uri().path()) {
+        match guard.who(request.headers(), address) {
+            Ok(peer) => {
+                request.extensions_mut().insert(peer);
+            }
+            Err(why) => return guard.refuse(why, address, request.uri().path()),
+        }
+    }
+    next.run(request).await
+}
+
+fn too_many(wait: Duration, why: &str) -> Response {
+    let seconds = wait.as_secs_f64().ceil().max(1.0) as u64;
+    let detail = format!("{why}; try again in {seconds} s");
+    let mut response = refused(Problem::new(429, code::TOO_MANY_REQUESTS, "Too many requests", detail));
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));
+    response
+}
+
+/// What a path needs.
+#[derive(Clone)]
+pub(crate) struct Needs {
+    pub(crate) control: Arc<dyn Served>,
+    pub(crate) scope: Scope,
+}
+
+/// Lets an order pass whose sender may give it, and leaves a record of it in any case.
+pub(crate) async fn order(
+    State(Needs { control, scope }): State<Needs>,
+    Extension(peer): Extension<Peer>,
+    Extension(RequestId(id)): Extension<RequestId>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let method = request.method().clone();
+    let path: String = request.uri().path().chars().take(PATH_CHARACTERS).collect();
+    let response = if peer.scope >= scope {
+        next.run(request).await
+    } else {
+        let detail =
+            format!("{} allows to {}, and {method} {path} takes one that allows to {scope}", peer.name, peer.scope);
+        refused(Problem::new(403, code::FORBIDDEN, "The token does not allow it", detail))
+    };
+    let status = response.status().as_u16();
+    control.audit(&Audit { by: &peer.name, scope, method: method.as_str(), path: &path, status, request: &id });
+    response
+}
+
+/// Gives each request an id, its own if it has a usable one, and each answer that of its request.
+pub(crate) async fn identify(mut request: Request, next: Next) -> Response {
+    let given = request.headers().get(&REQUEST_ID).and_then(|id| id.to_str().ok());
+    let is_usable = |id: &&str| {
+        (1..=ID_CHARACTERS).contains(&id.len())
+            && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.:".contains(&byte))
+    };
+    let id = given.filter(is_usable).map_or_else(|| format!("{:016x}", fastrand::u64(..)), str::to_owned);
+    let header = HeaderValue::from_str(&id);
+    request.extensions_mut().insert(RequestId(id));
+    let mut response = next.run(request).await;
+    if let Ok(header) = header {
+        response.headers_mut().insert(REQUEST_ID, header);
+    }
+    response
+}

@@ -1,0 +1,351 @@
+//! Tokens: what the API's clients prove by that they may ask. A folder keeps digests of them, and the first token itself, which
+//! the command finds there.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use glasshouse_client::api::{MadeToken, MakeToken, Problem, Scope, Token, code};
+use glasshouse_model::UnixNanos;
+use serde::{Deserialize, Serialize};
+
+/// The name of the file of digests.
+const FILE: &str = "tokens.json";
+/// What its format is called.
+const FORMAT: u32 = 1;
+/// How many there may be: far more than people and programs that a host serves, and few enough to be read at once.
+const TOKENS: usize = 1000;
+/// Bytes of the file at most: what that many take.
+const FILE_BYTES: u64 = 1 << 20;
+/// Characters of a name.
+const NAME_CHARACTERS: usize = 80;
+/// What each token begins with, so that one that is found anywhere is known for what it is.
+const PREFIX: &str = "glasshouse_";
+/// Random bytes of a token: nobody guesses them.
+const SECRET_BYTES: usize = 32;
+
+/// The tokens in a folder. Several hosts may share it: what one changes holds for all.
+#[derive(Debug)]
+pub struct Tokens {
+    folder: PathBuf,
+    known: Mutex<Known>,
+}
+
+/// What was read last.
+#[derive(Debug)]
+struct Known {
+    tokens: Vec<Kept>,
+    /// By which it is seen that the file is another one.
+    stamp: Stamp,
+}
+
+type Stamp = (u64, u64, Option<SystemTime>);
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Kept {
+    id: String,
+    name: String,
+    scope: Scope,
+    /// The BLAKE3 digest of the secret, in hexadecimal digits.
+    digest: String,
+    /// In Unix nanoseconds.
+    made: i64,
+    by: String,
+    /// In Unix nanoseconds.
+    expires: Option<i64>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Contents {
+    format: u32,
+    tokens: Vec<Kept>,
+}
+
+/// Why tokens cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum TokensError {
+    /// The system said so.
+    #[error("cannot use {}: {cause}", .path.display())]
+    Io {
+        /// What was to be read or written.
+        path: PathBuf,
+        /// Why not.
+        cause: io::Error,
+    },
+    /// The file is none of tokens.
+    #[error("{} holds no tokens: {why}; move it away, and a first token is made anew", .path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What was found.
+        why: String,
+    },
+}
+
+impl Tokens {
+    /// The file in such a folder that holds the first token, for the command.
+    pub const FIRST: &'static str = "admin.token";
+
+    /// The tokens in a folder, which only this user can read. Where there are none, a first one is made that allows all.
+    pub fn open(folder: &Path) -> Result<Self, TokensError> {
+        let failed = |cause| TokensError::Io { path: folder.to_owned(), cause };
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+        let tokens = Self {
+            folder: folder.to_owned(),
+            known: Mutex::new(Known { tokens: Vec::new(), stamp: Stamp::default() }),
+        };
+        let lock = tokens.lock()?;
+        if fs::exists(tokens.path()).map_err(failed)? {
+            drop(tokens.known()?);
+        } else {
+            let (kept, secret) = mint("first", Scope::Admin, None, "the host, at its first start").map_err(failed)?;
+            tokens.write(Self::FIRST, format!("{secret}\n").as_bytes())?;
+            tokens.keep(&[kept])?;
+        }
+        drop(lock);
+        Ok(tokens)
+    }
+
+    /// Who a token is of, and what it allows.
+    pub(crate) fn find(&self, presented: &str) -> Option<(String, Scope)> {
+        let (id, secret) = presented.strip_prefix(PREFIX)?.split_once('_')?;
+        let digest = blake3::hash(secret.as_bytes());
+        let known = self.known().inspect_err(|error| tracing::error!("no token is known: {error}")).ok()?;
+        let kept = known.tokens.iter().find(|kept| kept.id == id)?;
+        // Digests of this type compare in constant time.
+        let is_it = blake3::Hash::from_hex(&kept.digest).is_ok_and(|expected| expected == digest);
+        (is_it && !kept.is_over()).then(|| (format!("token {} ({})", kept.id, kept.name), kept.scope))
+    }
+
+    /// All tokens, the oldest first; those that are over too.
+    pub fn list(&self) -> Result<Vec<Token>, Problem> {
+        Ok(self.known().map_err(|error| unavailable(&error))?.tokens.iter().map(Kept::told).collect())
+    }
+
+    /// Makes one.
+    pub fn make(&self, wanted: &MakeToken, by: &str) -> Result<MadeToken, Problem> {
+        let unusable = |why: String| Problem::new(422, code::INVALID_BODY, "The token cannot be made", why);
+        let MakeToken { name, scope, for_ms } = wanted;
+        if name.is_empty() || name.chars().count() > NAME_CHARACTERS || name.chars().any(char::is_control) {
+            return Err(unusable(format!("a token's name is one line of 1 to {NAME_CHARACTERS} characters")));
+        }
+        let lock = self.lock().map_err(|error| unavailable(&error))?;
+        let mut tokens = self.known().map_err(|error| unavailable(&error))?.tokens.clone();
+        if tokens.len() >= TOKENS {
+            return Err(unusable(format!("there are {TOKENS} tokens, as many as there may be; revoke some first")));
+        }
+        let (kept, secret) = mint(name, *scope, for_ms.map(Duration::from_millis), by)
+            .map_err(|error| unavailable(&TokensError::Io { path: self.path(), cause: error }))?;
+        let token = kept.told();
+        tokens.push(kept);
+        self.keep(&tokens).map_err(|error| unavailable(&error))?;
+        drop(lock);
+        Ok(MadeToken { token, secret })
+    }
+
+    /// Ends one at once.
+    pub fn revoke(&self, id: &str) -> Result<Token, Problem> {
+        let lock = self.lock().map_err(|error| unavailable(&error))?;
+        let mut tokens = self.known().map_err(|error| unavailable(&error))?.tokens.clone();
+        let Some(index) = tokens.iter().position(|kept| kept.id == id) else {
+            let id = glasshouse_model::text::visible(id, 40);
+            let detail = format!("there is no token \"{id}\"; `glasshouse tokens list` lists them");
+            return Err(Problem::new(404, code::UNKNOWN_TOKEN, "No such token", detail));
+        };
+        let revoked = tokens.remove(index);
+        self.keep(&tokens).map_err(|error| unavailable(&error))?;
+        drop(lock);
+        Ok(revoked.told())
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.join(FILE)
+    }
+
+    /// What is in the file now.
+    fn known(&self) -> Result<MutexGuard<'_, Known>, TokensError> {
+        use std::os::unix::fs::MetadataExt as _;
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = self.path();
+        let failed = |cause| TokensError::Io { path: path.clone(), cause };
+        let metadata = fs::metadata(&path).map_err(failed)?;
+        let stamp = (metadata.ino(), metadata.len(), metadata.modified().ok());
+        if stamp == known.stamp {
+            return Ok(known);
+        }
+        let invalid = |why: String| TokensError::Invalid { path: path.clone(), why };
+        let mut text = String::new();
+        File::open(&path).and_then(|file| file.take(FILE_BYTES).read_to_string(&mut text)).map_err(failed)?;
+        let contents: Contents = serde_json::from_str(&text).map_err(|error| invalid(error.to_string()))?;
+        if contents.format != FORMAT {
+            return Err(invalid(format!("its format is {}, and this host knows {FORMAT}", contents.format)));
+        }
+        *known = Known { tokens: contents.tokens, stamp };
+        Ok(known)
+    }
+
+    fn keep(&self, tokens: &[Kept]) -> Result<(), TokensError> {
+        let contents = Contents { format: FORMAT, tokens: tokens.to_vec() };
+        let text = serde_json::to_vec_pretty(&contents).map_err(io::Error::from);
+        let text = text.map_err(|cause| TokensError::Io { path: self.path(), cause })?;
+        self.write(FILE, &text)
+    }
+
+    /// Writes a file that nobody else can read, as a whole or not at all.
+    fn write(&self, name: &str, bytes: &[u8]) -> Result<(), TokensError> {
+        let begun = self.folder.join(format!("{name}.new"));
+        let write = || {
+            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&begun)?;
+            file.write_all(bytes)?;
+            file.sync_all()?;
+            fs::rename(&begun, self.folder.join(name))
+        };
+        write().map_err(|cause| TokensError::Io { path: begun.clone(), cause })
+    }
+
+    /// Keeps other hosts from changing the folder until it is dropped.
+    fn lock(&self) -> Result<File, TokensError> {
+        let path = self.folder.join("tokens.lock");
+        let lock = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path);
+        let locked = lock.and_then(|lock| {
+            rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive)?;
+            Ok(lock)
+        });
+        locked.map_err(|cause| TokensError::Io { path, cause })
+    }
+}
+
+impl Kept {
+    fn is_over(&self) -> bool {
+        self.expires.is_some_and(|expires| expires <= now())
+    }
+
+    fn told(&self) -> Token {
+        Token {
+            id: self.id.clone(),
+            name: self.name.clone(),
+            scope: self.scope,
+            made: UnixNanos(self.made).to_string(),
+            by: self.by.clone(),
+            expires: self.expires.map(|expires| UnixNanos(expires).to_string()),
+        }
+    }
+}
+
+/// A new token, and what its user is to say.
+fn mint(name: &str, scope: Scope, lasting: Option<Duration>, by: &str) -> io::Result<(Kept, String)> {
+    let mut random = [0; 4 + SECRET_BYTES];
+    getrandom::fill(&mut random).map_err(io::Error::other)?;
+    let (id, secret) = random.split_at(4);
+    let id = format!("{:08x}", id.iter().fold(0_u32, |id, byte| id << 8 | u32::from(*byte)));
+    let secret = URL_SAFE_NO_PAD.encode(secret);
+    let made = now();
+    let expires = lasting.map(|lasting| made.saturating_add(i64::try_from(lasting.as_nanos()).unwrap_or(i64::MAX)));
+    let presented = format!("{PREFIX}{id}_{secret}");
+    let digest = blake3::hash(secret.as_bytes()).to_hex().to_string();
+    Ok((Kept { id, name: name.to_owned(), scope, digest, made, by: by.to_owned(), expires }, presented))
+}
+
+fn now() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+}
+
+fn unavailable(error: &TokensError) -> Problem {
+    Problem::new(503, code::UNAVAILABLE, "The tokens cannot be used", error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn made(tokens: &Tokens, name: &str, scope: Scope, for_ms: Option<u64>) -> MadeToken {
+        tokens.make(&MakeToken { name: name.into(), scope, for_ms }, "a test").expect("it is made")
+    }
+
+    #[test]
+    fn the_first_token_is_made_once_and_nobody_else_can_read_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let folder = folder.path().join("state");
+        for _ in 0..2 {
+            let tokens = Tokens::open(&folder).expect("it opens");
+            let first = fs::read_to_string(folder.join(Tokens::FIRST)).expect("it is there");
+            let (who, scope) = tokens.find(first.trim_end()).expect("it is known");
+            assert!(who.ends_with("(first)") && scope == Scope::Admin, "{who} {scope}");
+            assert_eq!(tokens.list().expect("they are listed").len(), 1);
+        }
+        for name in [FILE, Tokens::FIRST] {
+            let mode = fs::metadata(folder.join(name)).expect("it is there").permissions().mode();
+            assert_eq!(mode & 0o777, 0o600, "{name}");
+        }
+        let kept = fs::read_to_string(folder.join(FILE)).expect("it is text");
+        let first = fs::read_to_string(folder.join(Tokens::FIRST)).expect("it is there");
+        let secret = first.trim_end().rsplit('_').next().expect("it has one");
+        assert!(!kept.contains(secret), "only a digest is kept");
+    }
+
+    #[test]
+    fn what_one_host_makes_and_revokes_holds_for_another_on_the_same_folder() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (one, other) =
+            (Tokens::open(folder.path()).expect("it opens"), Tokens::open(folder.path()).expect("it opens"));
+        let token = made(&one, "a reader", Scope::Read, None);
+        assert_eq!(other.find(&token.secret).map(|(_, scope)| scope), Some(Scope::Read));
+        other.revoke(&token.token.id).expect("it is there");
+        assert_eq!(one.find(&token.secret), None);
+        let refused = one.revoke(&token.token.id).expect_err("it is gone");
+        assert_eq!((refused.status, refused.code.as_str()), (404, code::UNKNOWN_TOKEN));
+    }
+
+    #[test]
+    fn nothing_but_the_very_token_is_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let tokens = Tokens::open(folder.path()).expect("it opens");
+        let token = made(&tokens, "t", Scope::Operate, None).secret;
+        let other = made(&tokens, "u", Scope::Read, None);
+        let secret = token.rsplit('_').next().expect("it has one").to_owned();
+        for wrong in [
+            "",
+            "glasshouse_",
+            &token[..token.len() - 1],
+            &format!("{token}x"),
+            &token.to_uppercase(),
+            &secret,
+            &format!("{PREFIX}{}_{secret}", other.token.id),
+        ] {
+            assert_eq!(tokens.find(wrong), None, "{wrong}");
+        }
+        assert!(tokens.find(&token).is_some());
+        assert_eq!(tokens.find(&made(&tokens, "over", Scope::Admin, Some(0)).secret), None, "its time is over");
+    }
+
+    #[test]
+    fn a_file_that_holds_no_tokens_is_told_and_left_as_it_is() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for text in ["", "{}", "{\"format\": 2, \"tokens\": []}"] {
+            fs::write(folder.path().join(FILE), text).expect("writing it");
+            let error = Tokens::open(folder.path()).expect_err("it is none").to_string();
+            assert!(error.contains("tokens.json holds no tokens") && error.contains("move it away"), "{error}");
+            assert_eq!(fs::read_to_string(folder.path().join(FILE)).expect("it is there"), text);
+        }
+    }
+
+    #[test]
+    fn a_name_is_one_short_line() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let tokens = Tokens::open(folder.path()).expect("it opens");
+        for name in ["", "a\nb", &"x".repeat(NAME_CHARACTERS + 1)] {
+            let wanted = MakeToken { name: name.into(), ..MakeToken::default() };
+            assert_eq!(tokens.make(&wanted, "a test").expect_err("it is none").status, 422);
+        }
+    }
+}

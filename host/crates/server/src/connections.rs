@@ -1,0 +1,88 @@
+//! Connections, whatever they come by: how many at once, and for how long.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::sync::Semaphore;
+
+/// How long a client may take for the head of a request, and between two requests.
+pub(crate) const HEAD_TIME: Duration = Duration::from_secs(5);
+/// Bytes of a request's head.
+const HEAD_BYTES: usize = 16 << 10;
+/// How long to wait after a connection could not be taken, as for want of descriptors.
+const AFTER_ERROR: Duration = Duration::from_millis(100);
+
+/// What connections come from.
+pub(crate) trait Listener: Sync {
+    /// A connection, with what is known of its other end.
+    type Stream: Send;
+
+    /// Waits for the next one.
+    fn next(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+}
+
+impl Listener for UnixListener {
+    type Stream = UnixStream;
+
+    async fn next(&self) -> io::Result<UnixStream> {
+        self.accept().await.map(|(stream, _)| stream)
+    }
+}
+
+impl Listener for TcpListener {
+    type Stream = (TcpStream, SocketAddr);
+
+    async fn next(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        self.accept().await
+    }
+}
+
+/// Takes connections for ever and serves so many of them at once; further ones wait in the system's queue.
+pub(crate) async fn take<L: Listener, F: Future<Output = ()> + Send + 'static>(
+    listener: L,
+    at_once: usize,
+    what: &'static str,
+    serve: impl Fn(L::Stream) -> F,
+) {
+    let places = Arc::new(Semaphore::new(at_once));
+    // Connections end with whoever takes them.
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        match listener.next().await {
+            Ok(stream) => {
+                let serving = serve(stream);
+                connections.spawn(async move {
+                    serving.await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!("a connection to {what} cannot be taken: {error}");
+                tokio::time::sleep(AFTER_ERROR).await;
+            }
+        }
+    }
+}
+
+/// Answers requests until the client has no more. One that takes too long, or speaks no HTTP, is its own concern.
+pub(crate) async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S, router: Router) {
+    let served = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME)
+        .max_buf_size(HEAD_BYTES)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+        .await;
+    if let Err(error) = served {
+        tracing::trace!("a connection ended: {error}");
+    }
+}

@@ -1,0 +1,245 @@
+//! The paths by which a host is read, and what each of them asks of it.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, HttpBody as _, to_bytes};
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, Request, State};
+use axum::http::header::{ETAG, IF_NONE_MATCH};
+use axum::http::{HeaderValue, Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use glasshouse_client::api::{
+    AlertStatistics, Call, Called, Dashboard, Errors, Gap, Health, MetricNames, MetricSummary, Overview, Problem,
+    Records, Traces, Wanted, code,
+};
+use twox_hash::XxHash3_64;
+
+use crate::routes::{Host, Id, Member, answer, parse, parse_within, refused};
+use crate::stream::{Lifecycle, stream};
+use crate::{Pending, Served};
+
+/// Bytes of an event that is passed to an extension, and what is around them.
+const CALL_BYTES: usize = (16 << 20) + 4096;
+/// Bytes of an answer that is told apart from others by its digest; larger ones are sent each time.
+const TAGGED_BYTES: u64 = 1 << 20;
+
+/// What can be read of a running host. Those that may take a while are called where that holds nobody up.
+pub trait Readings: Send + Sync + 'static {
+    /// An extension at a glance.
+    fn overview(&self, extension: &str) -> Result<Overview, Problem>;
+    /// All that a first page about an extension shows.
+    fn dashboard(&self, extension: &str) -> Result<Dashboard, Problem>;
+    /// Records of a signal, such as `logs`.
+    fn records(&self, extension: &str, signal: &str, wanted: &Wanted) -> Result<Records, Problem>;
+    /// Its errors.
+    fn errors(&self, extension: &str, wanted: &Wanted) -> Result<Errors, Problem>;
+    /// What the samples of a window come to.
+    fn metrics(&self, extension: &str, wanted: &Wanted) -> Result<MetricSummary, Problem>;
+    /// What series of these names came to in the last minute; those of all names, if there are none.
+    fn current_metrics(&self, extension: &str, names: &MetricNames) -> Result<MetricSummary, Problem>;
+    /// How often and for how long its alerts fired.
+    fn alert_statistics(&self, extension: &str) -> Result<AlertStatistics, Problem>;
+    /// The newest requests that it had a part in, whole.
+    fn traces(&self, extension: &str, wanted: &Wanted) -> Result<Traces, Problem>;
+    /// Requests by their trace id or correlation id.
+    fn trace(&self, id: &str) -> Result<Traces, Problem>;
+    /// What an extension said of its health last, and what the host knows of it.
+    fn health(&self, extension: &str) -> Result<Health, Problem>;
+    /// The host's own health, and that of all extensions.
+    fn host_health(&self) -> Health;
+    /// Asks an extension how it is.
+    fn check_health<'a>(&'a self, extension: &'a str) -> Pending<'a, Health>;
+    /// Calls an extension's handler.
+    fn call<'a>(&'a self, extension: &'a str, call: Call) -> Pending<'a, Called>;
+    /// Follows a signal, from a cursor or else from now on.
+    fn follow(
+        &self,
+        extension: &str,
+        signal: &str,
+        query: &str,
+        after: Option<&str>,
+    ) -> Result<Box<dyn Follower>, Problem>;
+}
+
+/// Somebody who follows a signal.
+pub trait Follower: Send + Sync + 'static {
+    /// Whether there is something new. Takes some nanoseconds.
+    fn has_news(&self) -> bool;
+    /// What is new, so much at a time. May read files.
+    fn read(&mut self) -> Vec<News>;
+}
+
+/// Something that a follower is told.
+#[derive(Clone, Debug)]
+pub enum News {
+    /// A record, as JSON, and the cursor of it.
+    Record {
+        /// To go on from.
+        cursor: String,
+        /// The record.
+        json: String,
+    },
+    /// That records are missing here.
+    Gap(Gap),
+}
+
+/// Paths that only read.
+pub(crate) fn router() -> Router<Arc<dyn Served>> {
+    Router::new()
+        .route("/dashboard/{id}", get(dashboard))
+        .route("/dashboard/{id}/overview", get(overview))
+        .route("/dashboard/{id}/metrics", get(metrics))
+        .route("/dashboard/{id}/metrics/realtime", post(realtime))
+        .route("/dashboard/{id}/errors", get(errors))
+        .route("/dashboard/{id}/{signal}", get(records))
+        .route("/dashboard/{id}/{signal}/search", post(search))
+        .route("/dashboard/{id}/{signal}/stream", get(stream))
+        .route("/alerts/{id}/statistics", get(statistics))
+        .route("/traces/{id}", get(traces))
+        .route("/trace/{id}", get(trace))
+        .route("/health", get(host_health))
+        .route("/health/{id}", get(health))
+        .route("/managers/stream", get(lifecycle))
+}
+
+/// Paths that make an extension work.
+pub(crate) fn orders() -> Router<Arc<dyn Served>> {
+    Router::new().route("/health/{id}/check", post(check_health)).route("/call/{id}", post(call))
+}
+
+type Wants = Result<Query<Wanted>, QueryRejection>;
+
+/// Answers from a thread that may read files.
+async fn read<T: serde::Serialize + Send + 'static>(
+    control: Arc<dyn Served>,
+    read: impl FnOnce(&dyn Served) -> Result<T, Problem> + Send + 'static,
+) -> Response {
+    match tokio::task::spawn_blocking(move || read(&*control)).await {
+        Ok(result) => answer(result),
+        Err(error) => {
+            tracing::error!("a request could not be answered: {error}");
+            refused(Problem::new(500, code::INTERNAL, "The host failed", "it could not read that; its log says more"))
+        }
+    }
+}
+
+fn wanted(wanted: Wants) -> Result<Wanted, Problem> {
+    wanted.map(|Query(wanted)| wanted).map_err(|rejection| {
+        let detail = format!("{}; there are query, limit, before and after", rejection.body_text());
+        Problem::new(400, code::INVALID_QUERY, "The query cannot be used", detail)
+    })
+}
+
+async fn dashboard(State(control): Host, Id(id): Id) -> Response {
+    read(control, move |host| host.dashboard(&id)).await
+}
+
+async fn overview(State(control): Host, Id(id): Id) -> Response {
+    answer(control.overview(&id))
+}
+
+async fn metrics(State(control): Host, Id(id): Id, given: Wants) -> Response {
+    match wanted(given) {
+        Ok(wanted) => read(control, move |host| host.metrics(&id, &wanted)).await,
+        Err(problem) => refused(problem),
+    }
+}
+
+async fn realtime(State(control): Host, Id(id): Id, body: Body) -> Response {
+    match parse::<MetricNames>(body, "{\"metrics\": [\"requests\"]}").await {
+        Ok(names) => read(control, move |host| host.current_metrics(&id, &names)).await,
+        Err(problem) => refused(problem),
+    }
+}
+
+async fn errors(State(control): Host, Id(id): Id, given: Wants) -> Response {
+    match wanted(given) {
+        Ok(wanted) => read(control, move |host| host.errors(&id, &wanted)).await,
+        Err(problem) => refused(problem),
+    }
+}
+
+async fn records(State(control): Host, Member(id, signal): Member, given: Wants) -> Response {
+    match wanted(given) {
+        Ok(wanted) => read(control, move |host| host.records(&id, &signal, &wanted)).await,
+        Err(problem) => refused(problem),
+    }
+}
+
+async fn search(State(control): Host, Member(id, signal): Member, body: Body) -> Response {
+    match parse::<Wanted>(body, "{\"query\": \"level>=warning since 15m\", \"limit\": 100}").await {
+        Ok(wanted) => read(control, move |host| host.records(&id, &signal, &wanted)).await,
+        Err(problem) => refused(problem),
+    }
+}
+
+async fn statistics(State(control): Host, Id(id): Id) -> Response {
+    answer(control.alert_statistics(&id))
+}
+
+async fn traces(State(control): Host, Id(id): Id, given: Wants) -> Response {
+    match wanted(given) {
+        Ok(wanted) => read(control, move |host| host.traces(&id, &wanted)).await,
+        Err(problem) => refused(problem),
+    }
+}
+
+async fn trace(State(control): Host, Id(id): Id) -> Response {
+    read(control, move |host| host.trace(&id)).await
+}
+
+async fn host_health(State(control): Host) -> Response {
+    answer(Ok(control.host_health()))
+}
+
+async fn health(State(control): Host, Id(id): Id) -> Response {
+    answer(control.health(&id))
+}
+
+async fn check_health(State(control): Host, Id(id): Id) -> Response {
+    answer(control.check_health(&id).await)
+}
+
+async fn call(State(control): Host, Id(id): Id, body: Body) -> Response {
+    let example = "{\"event\": \"greet\", \"payload\": {\"name\": \"Ada\"}}";
+    let call = parse_within::<Call>(CALL_BYTES, body, example).await;
+    match call {
+        Ok(call) => answer(control.call(&id, call).await),
+        Err(problem) => refused(problem),
+    }
+}
+
+async fn lifecycle(State(control): Host) -> Response {
+    Lifecycle::new(control).respond()
+}
+
+/// Gives answers to reads a tag, and answers who has that one already with nothing but the tag: who looks again and again is told
+/// only what is new.
+pub(crate) async fn tag(request: Request, next: Next) -> Response {
+    let is_read = request.method() == Method::GET;
+    let known = request.headers().get(IF_NONE_MATCH).cloned();
+    let response = next.run(request).await;
+    let size = response.body().size_hint().exact();
+    if !is_read || response.status() != StatusCode::OK || size.is_none_or(|size| size > TAGGED_BYTES) {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    let Ok(bytes) = to_bytes(body, TAGGED_BYTES as usize).await else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    let Ok(tag) = HeaderValue::from_str(&format!("W/\"{:016x}\"", XxHash3_64::oneshot(&bytes))) else {
+        return Response::from_parts(parts, Body::from(bytes));
+    };
+    let is_known = known.as_ref().and_then(|known| known.to_str().ok()).zip(tag.to_str().ok());
+    let is_known = is_known.is_some_and(|(known, tag)| known.split(',').any(|one| one.trim() == tag));
+    parts.headers.insert(ETAG, tag);
+    if is_known {
+        parts.status = StatusCode::NOT_MODIFIED;
+        parts.headers.remove(axum::http::header::CONTENT_LENGTH);
+        return Response::from_parts(parts, Body::empty());
+    }
+    Response::from_parts(parts, Body::from(bytes))
+}

@@ -1,0 +1,130 @@
+//! Server-sent events: what is new, as it comes, for as long as somebody listens. Nothing is kept for a listener: what it has not
+//! taken yet stays where it is stored, so that a slow one holds up nobody, and is told of what was evicted meanwhile.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::HeaderMap;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse as _, Response};
+use futures_util::stream::unfold;
+use glasshouse_client::api::{Manager, Problem, code};
+use serde::{Deserialize, Serialize};
+
+use crate::routes::{Host, Member, refused};
+use crate::{Follower, News, Served};
+
+/// How long a record waits to be looked for, at most.
+const LOOK: Duration = Duration::from_millis(20);
+/// How often it is looked how extensions are doing.
+const LOOK_AT_MANAGERS: Duration = Duration::from_millis(250);
+/// How often something is said where nothing is new, so that nobody on the way takes the connection for dead.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+
+/// What is followed.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Followed {
+    #[serde(default)]
+    query: String,
+    #[serde(default)]
+    after: Option<String>,
+}
+
+/// Follows a signal of an extension: from the event that the client saw last, from a cursor, or from now on.
+pub(crate) async fn stream(
+    State(control): Host,
+    Member(id, signal): Member,
+    followed: Result<Query<Followed>, QueryRejection>,
+    headers: HeaderMap,
+) -> Response {
+    let Followed { query, after } = match followed {
+        Ok(Query(followed)) => followed,
+        Err(rejection) => {
+            let detail = format!("{}; there are query and after", rejection.body_text());
+            return refused(Problem::new(400, code::INVALID_QUERY, "The query cannot be used", detail));
+        }
+    };
+    let last_seen = headers.get("last-event-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
+    match control.follow(&id, &signal, &query, last_seen.or(after).as_deref()) {
+        Ok(follower) => respond(unfold((follower, VecDeque::new()), next_news)),
+        Err(problem) => refused(problem),
+    }
+}
+
+fn respond(events: impl futures_util::Stream<Item = Result<Event, Infallible>> + Send + 'static) -> Response {
+    Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT).text("heartbeat")).into_response()
+}
+
+type Following = (Box<dyn Follower>, VecDeque<News>);
+
+/// Waits for what is new.
+async fn next_news((mut follower, mut news): Following) -> Option<(Result<Event, Infallible>, Following)> {
+    loop {
+        if let Some(one) = news.pop_front() {
+            return Some((Ok(event(one)), (follower, news)));
+        }
+        if !follower.has_news() {
+            tokio::time::sleep(LOOK).await;
+            continue;
+        }
+        (follower, news) = tokio::task::spawn_blocking(move || {
+            let news = follower.read().into();
+            (follower, news)
+        })
+        .await
+        .ok()?;
+    }
+}
+
+fn event(news: News) -> Event {
+    match news {
+        News::Record { cursor, json } => Event::default().id(cursor).event("record").data(json),
+        News::Gap(gap) => named("gap", &gap),
+    }
+}
+
+fn named(name: &str, data: &impl Serialize) -> Event {
+    Event::default().event(name).data(serde_json::to_string(data).unwrap_or_default())
+}
+
+/// Tells how all extensions are doing, and then each that is doing otherwise.
+pub(crate) struct Lifecycle {
+    control: Arc<dyn Served>,
+    told: BTreeMap<String, (String, String)>,
+    news: VecDeque<Manager>,
+    is_first: bool,
+}
+
+impl Lifecycle {
+    pub(crate) fn new(control: Arc<dyn Served>) -> Self {
+        Self { control, told: BTreeMap::new(), news: VecDeque::new(), is_first: true }
+    }
+
+    pub(crate) fn respond(self) -> Response {
+        respond(unfold(self, Self::next))
+    }
+
+    async fn next(mut self) -> Option<(Result<Event, Infallible>, Self)> {
+        loop {
+            if let Some(manager) = self.news.pop_front() {
+                return Some((Ok(named("manager", &manager)), self));
+            }
+            if !self.is_first {
+                tokio::time::sleep(LOOK_AT_MANAGERS).await;
+            }
+            self.is_first = false;
+            for manager in self.control.managers() {
+                let state = (manager.status.clone(), manager.standing.state.clone());
+                if self.told.get(&manager.extension) != Some(&state) {
+                    self.told.insert(manager.extension.clone(), state);
+                    self.news.push_back(manager);
+                }
+            }
+        }
+    }
+}

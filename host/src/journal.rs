@@ -1,0 +1,76 @@
+//! What the host records of itself: who gave which order, and who was turned away. Logs of a store of its own, which is read like an
+//! extension's.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use glasshouse_model::settings::Settings;
+use glasshouse_model::wire::{Field, Value};
+use glasshouse_model::{Clock, HOST, Level};
+use glasshouse_server::{Audit, Refusal};
+use glasshouse_telemetry::{Depot, Store};
+
+/// The host's own records.
+pub(crate) struct Journal {
+    store: Arc<Store>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Journal {
+    pub(crate) fn open(depot: &Depot, clock: Arc<dyn Clock>) -> Self {
+        let settings = Settings::default();
+        let store = depot.store(HOST, &settings).unwrap_or_else(|error| {
+            tracing::error!("the host's own telemetry is kept in memory only: {error}");
+            depot.store_in_memory(&settings)
+        });
+        Self { store, clock }
+    }
+
+    /// Where it is kept.
+    pub(crate) fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// Stores a log.
+    pub(crate) fn note(&self, level: Level, message: &str, fields: &[Field<'_>]) {
+        self.store.recorder().host_log(self.clock.now(), &[], level, message, fields);
+    }
+
+    /// Stores that an order was given, and what became of it.
+    pub(crate) fn audit(&self, audit: &Audit<'_>) {
+        let Audit { by, scope, method, path, status, request } = *audit;
+        let became = if status < 400 { "done" } else { "refused" };
+        let texts = [
+            ("event", "audit"),
+            ("by", by),
+            ("scope", scope.as_str()),
+            ("http.request.method", method),
+            ("url.path", path),
+            ("request_id", request),
+        ];
+        let status = Field { name: "http.response.status_code", value: Value::Integer(status.into()) };
+        self.note(Level::Info, &format!("{method} {path} by {by}: {became}"), &with_texts(&texts, Some(status)));
+    }
+
+    /// Stores that somebody was turned away.
+    pub(crate) fn refused(&self, refusal: &Refusal<'_>) {
+        let Refusal { address, why, path, untold } = *refusal;
+        let address = address.to_string();
+        let texts =
+            [("event", "login.failed"), ("network.peer.address", &*address), ("url.path", path), ("reason", why)];
+        let mut message = format!("a request from {address} was turned away: {why}");
+        let others = (untold > 0).then(|| {
+            let _ = write!(message, "; so were {untold} others since the last that was told of");
+            Field { name: "untold", value: Value::Integer(i64::try_from(untold).unwrap_or(i64::MAX)) }
+        });
+        self.note(Level::Warning, &message, &with_texts(&texts, others));
+    }
+}
+
+fn with_texts<'a>(texts: &[(&'a str, &'a str)], other: Option<Field<'a>>) -> Vec<Field<'a>> {
+    texts.iter().map(|(name, value)| Field { name, value: Value::Text(value) }).chain(other).collect()
+}
