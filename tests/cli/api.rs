@@ -356,6 +356,24 @@ fn an_extension_is_read_at_a_glance_by_signal_and_page_by_page() {
 }
 
 #[test]
+fn the_api_is_described_as_it_was_published() {
+    let place = Place::with_plugins(&["neighbour"]);
+    let served = Served::start(&place);
+    let described = served.ask("GET /api/openapi.json", Some(&served.token), "", "").expect(200);
+    let published = include_str!("../../docs/openapi.json");
+    if described.body != published {
+        let now = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("openapi.json");
+        std::fs::write(&now, &described.body).expect("writing it");
+        panic!(
+            "docs/openapi.json is another one: look at what differs from {}, and copy it there if it is meant so",
+            now.display()
+        );
+    }
+    let page = served.ask("GET /api/", None, "", "").expect(200);
+    assert!(page.body.contains("openapi.json") && page.header("content-security-policy").is_some(), "{page:?}");
+}
+
+#[test]
 fn an_extension_is_called_and_the_call_is_found_by_its_id() {
     let place = Place::with_plugins(&["neighbour"]);
     let served = Served::start(&place);

@@ -6,6 +6,7 @@ mod reading;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 pub use access::{MadeToken, MakeToken, Scope, Token};
 pub use reading::{
@@ -20,7 +21,7 @@ pub const ROOT: &str = "/api/extensions/debugging";
 pub const SOCKET: &str = "control.sock";
 
 /// How an extension is doing.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Manager {
     /// Its id.
     pub extension: String,
@@ -38,7 +39,7 @@ pub struct Manager {
 }
 
 /// How an extension stands with its budget.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Standing {
     /// `healthy`, `warned`, `throttled`, `quarantined` or `probing`.
     pub state: String,
@@ -54,7 +55,7 @@ pub struct Standing {
 }
 
 /// What led to a state.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Evidence {
     /// In words.
     pub text: String,
@@ -69,7 +70,7 @@ pub struct Evidence {
 }
 
 /// An extension's budgets.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Budgets {
     /// Its id.
     pub extension: String,
@@ -80,7 +81,7 @@ pub struct Budgets {
 }
 
 /// A budget and what is used of it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Budget {
     /// Its value and where that comes from.
     #[serde(flatten)]
@@ -113,7 +114,7 @@ fn percent(part: u64, whole: u64) -> Option<u64> {
 }
 
 /// Settings of an extension.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Settings {
     /// Its id.
     pub extension: String,
@@ -122,7 +123,7 @@ pub struct Settings {
 }
 
 /// A value in effect.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Setting {
     /// The key, such as `budget.deadline`.
     pub key: String,
@@ -139,7 +140,7 @@ pub struct Setting {
 pub type Assignments = BTreeMap<String, String>;
 
 /// What setting values has changed.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Changes {
     /// The extension's id.
     pub extension: String,
@@ -152,7 +153,7 @@ pub struct Changes {
 }
 
 /// A value that is different now.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Change {
     /// The key.
     pub key: String,
@@ -163,7 +164,7 @@ pub struct Change {
 }
 
 /// What a release has done.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Released {
     /// The extension's id.
     pub extension: String,
@@ -173,7 +174,7 @@ pub struct Released {
 }
 
 /// Errors of an extension that are the same bug. What it quotes is the extension's.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ErrorGroup {
     /// The extension's id.
     pub extension: String,
@@ -223,7 +224,7 @@ pub struct ErrorGroup {
 }
 
 /// A component of which errors came.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Component {
     /// Its digest.
     pub digest: String,
@@ -233,7 +234,7 @@ pub struct Component {
 }
 
 /// That somebody says that an error is mended.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Resolution {
     /// When it was said.
     pub at: String,
@@ -247,7 +248,7 @@ pub struct Resolution {
 }
 
 /// Why errors are a group.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Fingerprint {
     /// The version of the rules.
     pub version: String,
@@ -258,7 +259,7 @@ pub struct Fingerprint {
 }
 
 /// What to do about an error.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Suggestion {
     /// In words.
     pub text: String,
@@ -271,7 +272,7 @@ pub struct Suggestion {
 }
 
 /// What is said of a group of errors that is mended.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Resolve {
     /// What there is to know.
@@ -283,7 +284,7 @@ pub struct Resolve {
 }
 
 /// A time in which an extension is watched otherwise, and what was stored of it meanwhile.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Session {
     /// The extension's id.
     pub extension: String,
@@ -313,7 +314,7 @@ pub struct Session {
 }
 
 /// A value that a session puts in the place of a key's.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Override {
     /// The key, such as `debugging.log_level`.
     pub key: String,
@@ -325,7 +326,7 @@ pub struct Override {
 }
 
 /// How a session ended.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct SessionEnd {
     /// When.
     pub at: String,
@@ -337,7 +338,7 @@ pub struct SessionEnd {
 }
 
 /// Records of a signal.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Collected {
     /// The signal, such as `logs`.
     pub signal: String,
@@ -349,7 +350,7 @@ pub struct Collected {
 }
 
 /// What a session is to be.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct StartSession {
     /// What it overrides: `{"log_level": "trace"}`, keys of `debugging`, with or without that before them.
@@ -360,7 +361,7 @@ pub struct StartSession {
 }
 
 /// An alert of an extension as it stands. What it quotes is the extension's, unless its origin is the host.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Alert {
     /// The extension's id.
     pub extension: String,
@@ -408,7 +409,7 @@ pub struct Alert {
 }
 
 /// A step of an alert.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AlertTransition {
     /// When.
     pub at: String,
@@ -425,7 +426,7 @@ pub struct AlertTransition {
 }
 
 /// What is said of an alert that is over.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ResolveAlert {
     /// What there is to know.
@@ -488,7 +489,7 @@ pub mod code {
 }
 
 /// Why a request was not done, as RFC 9457 has it.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Problem {
     /// The HTTP status.
     pub status: u16,

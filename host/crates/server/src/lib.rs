@@ -3,6 +3,7 @@
 
 mod access;
 mod connections;
+mod openapi;
 mod readings;
 mod routes;
 mod socket;

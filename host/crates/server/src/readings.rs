@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::body::{Body, HttpBody as _, to_bytes};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, Request, State};
@@ -10,15 +9,17 @@ use axum::http::header::{ETAG, IF_NONE_MATCH};
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use axum::routing::{get, post};
 use glasshouse_client::api::{
     AlertStatistics, Call, Called, Dashboard, Errors, Gap, Health, MetricNames, MetricSummary, Overview, Problem,
     Records, Traces, Wanted, code,
 };
 use twox_hash::XxHash3_64;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
+use crate::openapi::Refused;
 use crate::routes::{Host, Id, Member, answer, parse, parse_within, refused};
-use crate::stream::{Lifecycle, stream};
+use crate::stream::{__path_stream, Lifecycle, stream};
 use crate::{Pending, Served};
 
 /// Bytes of an event that is passed to an extension, and what is around them.
@@ -87,27 +88,27 @@ pub enum News {
 }
 
 /// Paths that only read.
-pub(crate) fn router() -> Router<Arc<dyn Served>> {
-    Router::new()
-        .route("/dashboard/{id}", get(dashboard))
-        .route("/dashboard/{id}/overview", get(overview))
-        .route("/dashboard/{id}/metrics", get(metrics))
-        .route("/dashboard/{id}/metrics/realtime", post(realtime))
-        .route("/dashboard/{id}/errors", get(errors))
-        .route("/dashboard/{id}/{signal}", get(records))
-        .route("/dashboard/{id}/{signal}/search", post(search))
-        .route("/dashboard/{id}/{signal}/stream", get(stream))
-        .route("/alerts/{id}/statistics", get(statistics))
-        .route("/traces/{id}", get(traces))
-        .route("/trace/{id}", get(trace))
-        .route("/health", get(host_health))
-        .route("/health/{id}", get(health))
-        .route("/managers/stream", get(lifecycle))
+pub(crate) fn router() -> OpenApiRouter<Arc<dyn Served>> {
+    OpenApiRouter::new()
+        .routes(routes!(dashboard))
+        .routes(routes!(overview))
+        .routes(routes!(metrics))
+        .routes(routes!(realtime))
+        .routes(routes!(errors))
+        .routes(routes!(records))
+        .routes(routes!(search))
+        .routes(routes!(stream))
+        .routes(routes!(statistics))
+        .routes(routes!(traces))
+        .routes(routes!(trace))
+        .routes(routes!(host_health))
+        .routes(routes!(health))
+        .routes(routes!(lifecycle))
 }
 
 /// Paths that make an extension work.
-pub(crate) fn orders() -> Router<Arc<dyn Served>> {
-    Router::new().route("/health/{id}/check", post(check_health)).route("/call/{id}", post(call))
+pub(crate) fn orders() -> OpenApiRouter<Arc<dyn Served>> {
+    OpenApiRouter::new().routes(routes!(check_health)).routes(routes!(call))
 }
 
 type Wants = Result<Query<Wanted>, QueryRejection>;
@@ -133,14 +134,38 @@ fn wanted(wanted: Wants) -> Result<Wanted, Problem> {
     })
 }
 
+/// All that a first page about an extension shows
+#[utoipa::path(
+    get,
+    path = "/dashboard/{id}",
+    tag = "dashboard",
+    params(("id" = String, Path, description = "The id of an extension.")),
+    responses((status = 200, body = Dashboard), Refused),
+)]
 async fn dashboard(State(control): Host, Id(id): Id) -> Response {
     read(control, move |host| host.dashboard(&id)).await
 }
 
+/// An extension at a glance
+#[utoipa::path(
+    get,
+    path = "/dashboard/{id}/overview",
+    tag = "dashboard",
+    params(("id" = String, Path, description = "The id of an extension.")),
+    responses((status = 200, body = Overview), Refused),
+)]
 async fn overview(State(control): Host, Id(id): Id) -> Response {
     answer(control.overview(&id))
 }
 
+/// What the samples of a window come to, by series
+#[utoipa::path(
+    get,
+    path = "/dashboard/{id}/metrics",
+    tag = "dashboard",
+    params(("id" = String, Path, description = "The id of an extension."), Wanted),
+    responses((status = 200, body = MetricSummary), Refused),
+)]
 async fn metrics(State(control): Host, Id(id): Id, given: Wants) -> Response {
     match wanted(given) {
         Ok(wanted) => read(control, move |host| host.metrics(&id, &wanted)).await,
@@ -148,6 +173,15 @@ async fn metrics(State(control): Host, Id(id): Id, given: Wants) -> Response {
     }
 }
 
+/// What series came to in the last minute
+#[utoipa::path(
+    post,
+    path = "/dashboard/{id}/metrics/realtime",
+    tag = "dashboard",
+    params(("id" = String, Path, description = "The id of an extension.")),
+    request_body = MetricNames,
+    responses((status = 200, body = MetricSummary), Refused),
+)]
 async fn realtime(State(control): Host, Id(id): Id, body: Body) -> Response {
     match parse::<MetricNames>(body, "{\"metrics\": [\"requests\"]}").await {
         Ok(names) => read(control, move |host| host.current_metrics(&id, &names)).await,
@@ -155,6 +189,14 @@ async fn realtime(State(control): Host, Id(id): Id, body: Body) -> Response {
     }
 }
 
+/// An extension's errors, in groups and one by one
+#[utoipa::path(
+    get,
+    path = "/dashboard/{id}/errors",
+    tag = "dashboard",
+    params(("id" = String, Path, description = "The id of an extension."), Wanted),
+    responses((status = 200, body = Errors), Refused),
+)]
 async fn errors(State(control): Host, Id(id): Id, given: Wants) -> Response {
     match wanted(given) {
         Ok(wanted) => read(control, move |host| host.errors(&id, &wanted)).await,
@@ -162,6 +204,14 @@ async fn errors(State(control): Host, Id(id): Id, given: Wants) -> Response {
     }
 }
 
+/// Records of a signal of an extension
+#[utoipa::path(
+    get,
+    path = "/dashboard/{id}/{signal}",
+    tag = "dashboard",
+    params(("id" = String, Path, description = "The id of an extension."), ("signal" = String, Path, description = "`logs`, `metrics`, `errors`, `spans`, `alerts` or `invocations`."), Wanted),
+    responses((status = 200, body = Records), Refused),
+)]
 async fn records(State(control): Host, Member(id, signal): Member, given: Wants) -> Response {
     match wanted(given) {
         Ok(wanted) => read(control, move |host| host.records(&id, &signal, &wanted)).await,
@@ -169,6 +219,15 @@ async fn records(State(control): Host, Member(id, signal): Member, given: Wants)
     }
 }
 
+/// Records of a signal that a query asks for
+#[utoipa::path(
+    post,
+    path = "/dashboard/{id}/{signal}/search",
+    tag = "dashboard",
+    params(("id" = String, Path, description = "The id of an extension."), ("signal" = String, Path, description = "`logs`, `metrics`, `errors`, `spans`, `alerts` or `invocations`.")),
+    request_body = Wanted,
+    responses((status = 200, body = Records), Refused),
+)]
 async fn search(State(control): Host, Member(id, signal): Member, body: Body) -> Response {
     match parse::<Wanted>(body, "{\"query\": \"level>=warning since 15m\", \"limit\": 100}").await {
         Ok(wanted) => read(control, move |host| host.records(&id, &signal, &wanted)).await,
@@ -176,10 +235,26 @@ async fn search(State(control): Host, Member(id, signal): Member, body: Body) ->
     }
 }
 
+/// How often and for how long alerts fired
+#[utoipa::path(
+    get,
+    path = "/alerts/{id}/statistics",
+    tag = "alerts",
+    params(("id" = String, Path, description = "The id of an extension.")),
+    responses((status = 200, body = AlertStatistics), Refused),
+)]
 async fn statistics(State(control): Host, Id(id): Id) -> Response {
     answer(control.alert_statistics(&id))
 }
 
+/// The newest requests that an extension had a part in, whole
+#[utoipa::path(
+    get,
+    path = "/traces/{id}",
+    tag = "traces",
+    params(("id" = String, Path, description = "The id of an extension."), Wanted),
+    responses((status = 200, body = Traces), Refused),
+)]
 async fn traces(State(control): Host, Id(id): Id, given: Wants) -> Response {
     match wanted(given) {
         Ok(wanted) => read(control, move |host| host.traces(&id, &wanted)).await,
@@ -187,22 +262,62 @@ async fn traces(State(control): Host, Id(id): Id, given: Wants) -> Response {
     }
 }
 
+/// A request by its trace id or correlation id
+#[utoipa::path(
+    get,
+    path = "/trace/{id}",
+    tag = "traces",
+    params(("id" = String, Path, description = "A trace id or a correlation id.")),
+    responses((status = 200, body = Traces), Refused),
+)]
 async fn trace(State(control): Host, Id(id): Id) -> Response {
     read(control, move |host| host.trace(&id)).await
 }
 
+/// What of the host and its extensions works, what does not, and what to do about it
+#[utoipa::path(
+    get,
+    path = "/health",
+    tag = "health",
+    responses((status = 200, body = Health), Refused),
+)]
 async fn host_health(State(control): Host) -> Response {
     answer(Ok(control.host_health()))
 }
 
+/// The health of an extension, as it said last and as the host sees it
+#[utoipa::path(
+    get,
+    path = "/health/{id}",
+    tag = "health",
+    params(("id" = String, Path, description = "The id of an extension.")),
+    responses((status = 200, body = Health), Refused),
+)]
 async fn health(State(control): Host, Id(id): Id) -> Response {
     answer(control.health(&id))
 }
 
+/// Ask an extension for its health
+#[utoipa::path(
+    post,
+    path = "/health/{id}/check",
+    tag = "health",
+    params(("id" = String, Path, description = "The id of an extension.")),
+    responses((status = 200, body = Health), Refused),
+)]
 async fn check_health(State(control): Host, Id(id): Id) -> Response {
     answer(control.check_health(&id).await)
 }
 
+/// Call an extension's handler
+#[utoipa::path(
+    post,
+    path = "/call/{id}",
+    tag = "calls",
+    params(("id" = String, Path, description = "The id of an extension.")),
+    request_body = Call,
+    responses((status = 200, body = Called), Refused),
+)]
 async fn call(State(control): Host, Id(id): Id, body: Body) -> Response {
     let example = "{\"event\": \"greet\", \"payload\": {\"name\": \"Ada\"}}";
     let call = parse_within::<Call>(CALL_BYTES, body, example).await;
@@ -212,6 +327,13 @@ async fn call(State(control): Host, Id(id): Id, body: Body) -> Response {
     }
 }
 
+/// How extensions are doing, and each that is doing otherwise, as server-sent events
+#[utoipa::path(
+    get,
+    path = "/managers/stream",
+    tag = "managers",
+    responses((status = 200, content_type = "text/event-stream", body = String), Refused),
+)]
 async fn lifecycle(State(control): Host) -> Response {
     Lifecycle::new(control).respond()
 }

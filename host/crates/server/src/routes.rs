@@ -10,13 +10,20 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, patch, post};
+use axum::routing::get;
 use axum::{Extension, Router};
 use bytes::Bytes;
-use glasshouse_client::api::{Assignments, MakeToken, Problem, ROOT, Resolve, ResolveAlert, Scope, StartSession, code};
+use glasshouse_client::api::{
+    Alert, Assignments, Budgets, Changes, ErrorGroup, MadeToken, MakeToken, Manager, Problem, ROOT, Released, Resolve,
+    ResolveAlert, Scope, Session, Settings, StartSession, Token, code,
+};
 use serde::de::DeserializeOwned;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 use crate::access::guard::{Needs, Peer, order};
+use crate::openapi::{self, Refused};
 use crate::{Keys, Served, Tokens, readings};
 
 /// Bytes of a request's body: all keys at their longest take a few thousand.
@@ -64,38 +71,43 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// All paths.
-pub(crate) fn router(control: Arc<dyn Served>) -> Router {
-    let reads = Router::new()
-        .route("/managers", get(managers))
-        .route("/managers/{id}/status", get(manager))
-        .route("/managers/{id}/settings", get(settings))
-        .route("/budgets", get(all_budgets))
-        .route("/budgets/{id}", get(budgets))
-        .route("/errors/{id}/groups", get(error_groups))
-        .route("/sessions", get(all_sessions))
-        .route("/sessions/{id}", get(sessions))
-        .route("/alerts/{id}", get(alerts))
+/// All paths, and their description.
+pub(crate) fn described(control: &Arc<dyn Served>) -> (Router<Arc<dyn Served>>, OpenApi) {
+    let reads = OpenApiRouter::new()
+        .routes(routes!(managers))
+        .routes(routes!(manager))
+        .routes(routes!(settings))
+        .routes(routes!(all_budgets))
+        .routes(routes!(budgets))
+        .routes(routes!(error_groups))
+        .routes(routes!(all_sessions))
+        .routes(routes!(sessions))
+        .routes(routes!(alerts))
         .merge(readings::router());
-    let orders = Router::new()
-        .route("/managers/{id}/start", post(start))
-        .route("/managers/{id}/stop", post(stop))
-        .route("/managers/{id}/settings", patch(set))
-        .route("/budgets/{id}", patch(set_budgets))
-        .route("/budgets/{id}/release", post(release))
-        .route("/errors/{id}/{group}/resolve", post(resolve))
-        .route("/sessions/{id}/start", post(start_session))
-        .route("/sessions/{id}/{session}/stop", post(stop_session))
-        .route("/alerts/{id}/{alert}/resolve", post(resolve_alert))
+    let orders = OpenApiRouter::new()
+        .routes(routes!(start))
+        .routes(routes!(stop))
+        .routes(routes!(set))
+        .routes(routes!(set_budgets))
+        .routes(routes!(release))
+        .routes(routes!(resolve))
+        .routes(routes!(start_session))
+        .routes(routes!(stop_session))
+        .routes(routes!(resolve_alert))
         .merge(readings::orders());
-    let administration =
-        Router::new().route("/tokens", get(tokens).post(make_token)).route("/tokens/{id}", delete(revoke_token));
-    let needs = |scope| Needs { control: Arc::clone(&control), scope };
+    let administration = OpenApiRouter::new().routes(routes!(tokens, make_token)).routes(routes!(revoke_token));
+    let needs = |scope| Needs { control: Arc::clone(control), scope };
     let paths = reads
         .merge(orders.route_layer(middleware::from_fn_with_state(needs(Scope::Operate), order)))
         .merge(administration.route_layer(middleware::from_fn_with_state(needs(Scope::Admin), order)));
-    Router::new()
-        .nest(ROOT, paths)
+    OpenApiRouter::with_openapi(openapi::head()).nest(ROOT, paths).split_for_parts()
+}
+
+/// All paths.
+pub(crate) fn router(control: Arc<dyn Served>) -> Router {
+    let (paths, description) = described(&control);
+    paths
+        .merge(openapi::router(&description))
         .route("/livez", get(async || "the host runs\n"))
         .route("/readyz", get(ready))
         .fallback(not_found)
@@ -113,10 +125,25 @@ async fn ready(State(control): Host) -> Response {
     refused(Problem::new(503, code::UNAVAILABLE, "Not ready yet", detail))
 }
 
+/// All tokens, without what is secret of them
+#[utoipa::path(
+    get,
+    path = "/tokens",
+    tag = "tokens",
+    responses((status = 200, body = Vec<Token>), Refused),
+)]
 async fn tokens(State(control): Host) -> Response {
     answer(control.tokens().and_then(Tokens::list))
 }
 
+/// Make a token; it is told this once
+#[utoipa::path(
+    post,
+    path = "/tokens",
+    tag = "tokens",
+    request_body = MakeToken,
+    responses((status = 200, body = MadeToken), Refused),
+)]
 async fn make_token(State(control): Host, Extension(peer): Extension<Peer>, body: Body) -> Response {
     match parse::<MakeToken>(body, "{\"name\": \"grafana\", \"scope\": \"read\"}").await {
         Ok(wanted) => answer(control.tokens().and_then(|tokens| tokens.make(&wanted, &peer.name))),
@@ -124,54 +151,159 @@ async fn make_token(State(control): Host, Extension(peer): Extension<Peer>, body
     }
 }
 
+/// End a token at once
+#[utoipa::path(
+    delete,
+    path = "/tokens/{id}",
+    tag = "tokens",
+    params(("id" = String, Path, description = "The id of a token.")),
+    responses((status = 200, body = Token), Refused),
+)]
 async fn revoke_token(State(control): Host, Id(id): Id) -> Response {
     answer(control.tokens().and_then(|tokens| tokens.revoke(&id)))
 }
 
+/// How all extensions are doing
+#[utoipa::path(
+    get,
+    path = "/managers",
+    tag = "managers",
+    responses((status = 200, body = Vec<Manager>), Refused),
+)]
 async fn managers(State(control): Host) -> Response {
     json(&control.managers())
 }
 
+/// How an extension is doing
+#[utoipa::path(
+    get,
+    path = "/managers/{id}/status",
+    tag = "managers",
+    params(("id" = String, Path, description = "The id of an extension.")),
+    responses((status = 200, body = Manager), Refused),
+)]
 async fn manager(State(control): Host, Id(id): Id) -> Response {
     answer(control.manager(&id))
 }
 
+/// Switch an extension's debugging on
+#[utoipa::path(
+    post,
+    path = "/managers/{id}/start",
+    tag = "managers",
+    params(("id" = String, Path, description = "The id of an extension.")),
+    responses((status = 200, body = Changes), Refused),
+)]
 async fn start(State(control): Host, Id(id): Id, Extension(peer): Extension<Peer>) -> Response {
     answer(control.switch(&id, true, &peer.name))
 }
 
+/// Switch an extension's debugging off; it runs on
+#[utoipa::path(
+    post,
+    path = "/managers/{id}/stop",
+    tag = "managers",
+    params(("id" = String, Path, description = "The id of an extension.")),
+    responses((status = 200, body = Changes), Refused),
+)]
 async fn stop(State(control): Host, Id(id): Id, Extension(peer): Extension<Peer>) -> Response {
     answer(control.switch(&id, false, &peer.name))
 }
 
+/// How an extension is watched
+#[utoipa::path(
+    get,
+    path = "/managers/{id}/settings",
+    tag = "managers",
+    params(("id" = String, Path, description = "The id of an extension.")),
+    responses((status = 200, body = Settings), Refused),
+)]
 async fn settings(State(control): Host, Id(id): Id) -> Response {
     answer(control.settings(&id))
 }
 
+/// Change how an extension is watched, until the host ends
+#[utoipa::path(
+    patch,
+    path = "/managers/{id}/settings",
+    tag = "managers",
+    params(("id" = String, Path, description = "The id of an extension.")),
+    request_body = Assignments,
+    responses((status = 200, body = Changes), Refused),
+)]
 async fn set(control: Host, id: Id, peer: Extension<Peer>, body: Body) -> Response {
     assign(control, id, peer, Keys::Debugging, body).await
 }
 
+/// The budgets of all extensions, and what is used of them
+#[utoipa::path(
+    get,
+    path = "/budgets",
+    tag = "budgets",
+    responses((status = 200, body = Vec<Budgets>), Refused),
+)]
 async fn all_budgets(State(control): Host) -> Response {
     json(&control.all_budgets())
 }
 
+/// The budgets of an extension, and what is used of them
+#[utoipa::path(
+    get,
+    path = "/budgets/{id}",
+    tag = "budgets",
+    params(("id" = String, Path, description = "The id of an extension.")),
+    responses((status = 200, body = Budgets), Refused),
+)]
 async fn budgets(State(control): Host, Id(id): Id) -> Response {
     answer(control.budgets(&id))
 }
 
+/// Change budgets of an extension, until the host ends
+#[utoipa::path(
+    patch,
+    path = "/budgets/{id}",
+    tag = "budgets",
+    params(("id" = String, Path, description = "The id of an extension.")),
+    request_body = Assignments,
+    responses((status = 200, body = Changes), Refused),
+)]
 async fn set_budgets(control: Host, id: Id, peer: Extension<Peer>, body: Body) -> Response {
     assign(control, id, peer, Keys::Budget, body).await
 }
 
+/// End an extension's warning, throttling or quarantine
+#[utoipa::path(
+    post,
+    path = "/budgets/{id}/release",
+    tag = "budgets",
+    params(("id" = String, Path, description = "The id of an extension.")),
+    responses((status = 200, body = Released), Refused),
+)]
 async fn release(State(control): Host, Id(id): Id, Extension(peer): Extension<Peer>) -> Response {
     answer(control.release(&id, &peer.name).await)
 }
 
+/// The errors of an extension that are the same bug, in groups
+#[utoipa::path(
+    get,
+    path = "/errors/{id}/groups",
+    tag = "errors",
+    params(("id" = String, Path, description = "The id of an extension.")),
+    responses((status = 200, body = Vec<ErrorGroup>), Refused),
+)]
 async fn error_groups(State(control): Host, Id(id): Id) -> Response {
     answer(control.error_groups(&id))
 }
 
+/// Note that the error of a group is mended
+#[utoipa::path(
+    post,
+    path = "/errors/{id}/{group}/resolve",
+    tag = "errors",
+    params(("id" = String, Path, description = "The id of an extension."), ("group" = String, Path, description = "The id of a group.")),
+    request_body = Resolve,
+    responses((status = 200, body = ErrorGroup), Refused),
+)]
 async fn resolve(
     State(control): Host,
     Member(id, group): Member,
@@ -185,14 +317,38 @@ async fn resolve(
     answer(control.resolve(&id, &group, &said, &peer.name))
 }
 
+/// The debug sessions of all extensions
+#[utoipa::path(
+    get,
+    path = "/sessions",
+    tag = "sessions",
+    responses((status = 200, body = Vec<Session>), Refused),
+)]
 async fn all_sessions(State(control): Host) -> Response {
     json(&control.all_sessions())
 }
 
+/// The debug sessions of an extension
+#[utoipa::path(
+    get,
+    path = "/sessions/{id}",
+    tag = "sessions",
+    params(("id" = String, Path, description = "The id of an extension.")),
+    responses((status = 200, body = Vec<Session>), Refused),
+)]
 async fn sessions(State(control): Host, Id(id): Id) -> Response {
     answer(control.sessions(&id))
 }
 
+/// Start a debug session
+#[utoipa::path(
+    post,
+    path = "/sessions/{id}/start",
+    tag = "sessions",
+    params(("id" = String, Path, description = "The id of an extension.")),
+    request_body = StartSession,
+    responses((status = 200, body = Session), Refused),
+)]
 async fn start_session(State(control): Host, Id(id): Id, Extension(peer): Extension<Peer>, body: Body) -> Response {
     let wanted = match parse::<StartSession>(body, "{\"set\": {\"log_level\": \"trace\"}, \"for_ms\": 600000}").await {
         Ok(wanted) => wanted,
@@ -201,14 +357,39 @@ async fn start_session(State(control): Host, Id(id): Id, Extension(peer): Extens
     answer(control.start_session(&id, &wanted, &peer.name))
 }
 
+/// End a debug session
+#[utoipa::path(
+    post,
+    path = "/sessions/{id}/{session}/stop",
+    tag = "sessions",
+    params(("id" = String, Path, description = "The id of an extension."), ("session" = String, Path, description = "The id of a debug session.")),
+    responses((status = 200, body = Session), Refused),
+)]
 async fn stop_session(State(control): Host, Member(id, session): Member, Extension(peer): Extension<Peer>) -> Response {
     answer(control.stop_session(&id, &session, &peer.name))
 }
 
+/// The alerts of an extension, those that fire first
+#[utoipa::path(
+    get,
+    path = "/alerts/{id}",
+    tag = "alerts",
+    params(("id" = String, Path, description = "The id of an extension.")),
+    responses((status = 200, body = Vec<Alert>), Refused),
+)]
 async fn alerts(State(control): Host, Id(id): Id) -> Response {
     answer(control.alerts(&id))
 }
 
+/// Note that an alert is over
+#[utoipa::path(
+    post,
+    path = "/alerts/{id}/{alert}/resolve",
+    tag = "alerts",
+    params(("id" = String, Path, description = "The id of an extension."), ("alert" = String, Path, description = "The id of an alert.")),
+    request_body = ResolveAlert,
+    responses((status = 200, body = Alert), Refused),
+)]
 async fn resolve_alert(
     State(control): Host,
     Member(id, alert): Member,

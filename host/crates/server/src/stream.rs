@@ -14,7 +14,9 @@ use axum::response::{IntoResponse as _, Response};
 use futures_util::stream::unfold;
 use glasshouse_client::api::{Manager, Problem, code};
 use serde::{Deserialize, Serialize};
+use utoipa::IntoParams;
 
+use crate::openapi::Refused;
 use crate::routes::{Host, Member, refused};
 use crate::{Follower, News, Served};
 
@@ -26,16 +28,31 @@ const LOOK_AT_MANAGERS: Duration = Duration::from_millis(250);
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
 /// What is followed.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Followed {
+    /// What records must be, in the language of docs/query.md.
     #[serde(default)]
     query: String,
+    /// Go on after this cursor.
     #[serde(default)]
     after: Option<String>,
 }
 
-/// Follows a signal of an extension: from the event that the client saw last, from a cursor, or from now on.
+/// Follow a signal as server-sent events: from the event that was seen last, from a cursor, or from now on
+#[utoipa::path(
+    get,
+    path = "/dashboard/{id}/{signal}/stream",
+    tag = "dashboard",
+    params(
+        ("id" = String, Path, description = "The id of an extension."),
+        ("signal" = String, Path, description = "`logs`, `metrics`, `errors`, `spans`, `alerts` or `invocations`."),
+        Followed,
+        ("last-event-id" = Option<String>, Header, description = "The cursor of the last event that was seen."),
+    ),
+    responses((status = 200, content_type = "text/event-stream", body = String), Refused),
+)]
 pub(crate) async fn stream(
     State(control): Host,
     Member(id, signal): Member,

@@ -1,9 +1,10 @@
 //! Who may use the API, as JSON.
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// What a token allows; each scope allows what those before it do.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Scope {
     /// To read what is stored, and how extensions are doing.
@@ -33,7 +34,7 @@ impl std::fmt::Display for Scope {
 }
 
 /// A token, without what is secret of it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Token {
     /// Its id: 8 hexadecimal digits.
     pub id: String,
@@ -51,7 +52,7 @@ pub struct Token {
 }
 
 /// What a token is to be.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MakeToken {
     /// What it is for: one line of at most 80 characters.
@@ -65,7 +66,7 @@ pub struct MakeToken {
 }
 
 /// A token that was just made. It is told this once: the host keeps a digest.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct MadeToken {
     /// What is known of it.
     #[serde(flatten)]

@@ -2,12 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use utoipa::{IntoParams, ToSchema};
 
 use super::{Alert, ErrorGroup, Manager};
 
 /// Which records are meant. All of it may be left out.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub struct Wanted {
     /// What they must be, in the language of docs/query.md: `level>=warning since 15m`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -24,13 +26,14 @@ pub struct Wanted {
 }
 
 /// Records of a signal of an extension.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Records {
     /// The extension's id.
     pub extension: String,
     /// The signal, such as `logs`.
     pub signal: String,
     /// The records, in the order that was asked for: the newest first, if nothing was said. Each has its `cursor`.
+    #[schema(value_type = Vec<Object>)]
     pub records: Vec<Box<RawValue>>,
     /// The cursor to name as `before` for those before these; nothing if there are none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -44,7 +47,7 @@ pub struct Records {
 }
 
 /// Records that are not there any more.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Gap {
     /// How many; 0 if nobody knows.
     pub missed: u64,
@@ -53,7 +56,7 @@ pub struct Gap {
 }
 
 /// What an extension has used and recorded since its host was started.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Summary {
     /// The extension's id.
     pub extension: String,
@@ -126,7 +129,7 @@ pub struct Summary {
 }
 
 /// An extension at a glance.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Overview {
     /// When it was so.
     pub time: String,
@@ -143,7 +146,7 @@ pub struct Overview {
 }
 
 /// All that a first page about an extension shows.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Dashboard {
     /// At a glance.
     pub overview: Overview,
@@ -156,7 +159,7 @@ pub struct Dashboard {
 }
 
 /// The errors of an extension.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Errors {
     /// In groups, those with the latest errors first.
     pub groups: Vec<ErrorGroup>,
@@ -165,7 +168,7 @@ pub struct Errors {
 }
 
 /// How well something works.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Health {
     /// `healthy`, `degraded` or `unhealthy`: the worst of the checks.
     pub status: String,
@@ -174,7 +177,7 @@ pub struct Health {
 }
 
 /// One thing that was checked.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Check {
     /// What.
     pub name: String,
@@ -189,7 +192,7 @@ pub struct Check {
 }
 
 /// How often and for how long the alerts of an extension fired.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AlertStatistics {
     /// The extension's id.
     pub extension: String,
@@ -208,7 +211,7 @@ pub struct AlertStatistics {
 }
 
 /// How often and for how long an alert fired.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct AlertStatistic {
     /// The extension's id.
     pub extension: String,
@@ -269,7 +272,7 @@ impl AlertStatistics {
 }
 
 /// Which metrics are meant, by their names; all if there are none.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MetricNames {
     /// The names.
@@ -278,7 +281,7 @@ pub struct MetricNames {
 }
 
 /// What metrics come to.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct MetricSummary {
     /// The extension's id.
     pub extension: String,
@@ -287,26 +290,29 @@ pub struct MetricSummary {
     /// Its end.
     pub until: Option<String>,
     /// Each series, with what its samples come to, as `glasshouse metrics summary --format json` has it.
+    #[schema(value_type = Vec<Object>)]
     pub series: Vec<Box<RawValue>>,
     /// How many series there are, of which the first ones are told.
     pub total: u64,
 }
 
 /// Requests, each as a whole.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Traces {
     /// The requests, the newest first, as `glasshouse trace --format json` has them.
+    #[schema(value_type = Vec<Object>)]
     pub traces: Vec<Box<RawValue>>,
 }
 
 /// An event for an extension's handler.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Call {
     /// The event's name.
     pub event: String,
     /// What it says; `null` if it is left out.
     #[serde(default)]
+    #[schema(value_type = serde_json::Value)]
     pub payload: Option<Box<RawValue>>,
     /// What the call's records are found by: 1 to 128 visible ASCII characters.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -323,10 +329,11 @@ pub struct Call {
 }
 
 /// A reply's payload; one of the payloads is there.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, ToSchema)]
 pub struct Payload {
     /// Where it is JSON or text.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = serde_json::Value)]
     pub payload: Option<Box<RawValue>>,
     /// In base64, where it is neither.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -337,12 +344,13 @@ pub struct Payload {
 }
 
 /// What came of a call: a payload or an error.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Called {
     /// Whether the extension replied.
     pub ok: bool,
     /// The reply, where it is JSON or text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = serde_json::Value)]
     pub payload: Option<Box<RawValue>>,
     /// The reply in base64, where it is neither.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -356,7 +364,7 @@ pub struct Called {
 }
 
 /// Why a call gave no reply.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct CallError {
     /// A word for it: the extension's own, or the host's.
     pub kind: String,

@@ -14,6 +14,7 @@ use axum::response::Response;
 use glasshouse_client::api::{Problem, Scope, code};
 
 use super::pace::Pace;
+use crate::openapi::PAGE;
 use crate::routes::refused;
 use crate::{Audit, Refusal, Served};
 
@@ -24,8 +25,9 @@ const REQUESTS: (u32, Duration) = (1000, Duration::from_millis(2));
 const TRIES: (u32, Duration) = (10, Duration::from_secs(6));
 /// The same of all addresses together, of which each leaves a record.
 const RECORDS: (u32, Duration) = (20, Duration::from_secs(1));
-/// Paths that need no token: they say whether the host is up, and nothing else.
-const OPEN_PATHS: [&str; 2] = ["/livez", "/readyz"];
+/// Paths that need no token: whether the host is up, and the page to try the API, which is the same for every host and asks for a token
+/// itself.
+const OPEN_PATHS: [&str; 3] = ["/livez", "/readyz", PAGE];
 /// The header by which a request is known in answers and records.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Characters of a request's id.
