@@ -15,6 +15,8 @@ pub mod records;
 mod source;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 pub use export::{Export, ExportError, Exported};

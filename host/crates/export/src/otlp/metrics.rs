@@ -160,7 +160,7 @@ impl Histogram {
 }
 
 /// The scale and the buckets of a distribution, without gaps, and with less precision where they would be too many.
-fn dense(distribution: &Distribution) -> (i32, Option<Buckets>, Option<Buckets>) {
+pub(super) fn dense(distribution: &Distribution) -> (i32, Option<Buckets>, Option<Buckets>) {
     let sides = [distribution.positive(), distribution.negative()];
     let is_wide = |buckets: &[(i32, u64)], shift: u32| {
         buckets

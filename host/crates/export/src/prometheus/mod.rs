@@ -175,16 +175,16 @@ impl Families {
         let help = format!("{}{in_unit} of {whose}", names::shown(name));
         let label_text = labels_of(source, labels);
         let exemplar = exemplars.get(&(name.clone(), labels.clone(), unit.clone(), *instrument, *origin)).copied();
-        let exemplar = exemplar.map(|one| Exemplar { value: one.value * named.factor, ..one });
+        let exemplar = exemplar.map(|one| Exemplar { value: named.factor.of(one.value), ..one });
         let value = match (instrument, &aggregate.distribution) {
             (Instrument::Histogram, Some(distribution)) => Value::Histogram(Histogram {
                 buckets: buckets(distribution, named.factor),
                 count: distribution.count(),
-                sum: aggregate.sum * named.factor,
+                sum: named.factor.of(aggregate.sum),
                 exemplar,
             }),
-            (Instrument::Counter, _) => Value::Number(aggregate.sum * named.factor, exemplar),
-            _ => Value::Number(aggregate.last * named.factor, None),
+            (Instrument::Counter, _) => Value::Number(named.factor.of(aggregate.sum), exemplar),
+            _ => Value::Number(named.factor.of(aggregate.last), None),
         };
         // Two metrics of one name need not be of one kind.
         let other = format!("{}_{instrument}", named.family);
@@ -257,7 +257,7 @@ fn labels_of(source: &Source, labels: &Labels) -> String {
 }
 
 /// Buckets whose bounds are powers of two, of the unit that was recorded in; what is zero or less is in one of its own.
-fn buckets(distribution: &Distribution, factor: f64) -> Vec<(f64, u64)> {
+fn buckets(distribution: &Distribution, factor: names::Factor) -> Vec<(f64, u64)> {
     let scale = distribution.scale();
     let below: u64 = distribution
         .negative()
@@ -281,7 +281,7 @@ fn buckets(distribution: &Distribution, factor: f64) -> Vec<(f64, u64)> {
             sum = sum.saturating_add(*count);
             at += 1;
         }
-        let bound = f64::from((index + 1) << doublings).exp2() * factor;
+        let bound = factor.of(f64::from((index + 1) << doublings).exp2());
         // The last doubling of all numbers ends where numbers do.
         if bound.is_finite() {
             buckets.push((bound, sum));
@@ -334,7 +334,10 @@ fn end(out: &mut Vec<u8>, exemplar: Option<Exemplar>) -> std::io::Result<()> {
     writeln!(out)
 }
 
-/// A number as both formats read it.
+/// A number as both formats read it. One that another unit has no number for is infinite.
 fn shown(number: f64) -> String {
-    if number == f64::INFINITY { "+Inf".to_owned() } else { format!("{number:?}") }
+    if number.is_infinite() {
+        return if number > 0.0 { "+Inf".to_owned() } else { "-Inf".to_owned() };
+    }
+    format!("{number:?}")
 }

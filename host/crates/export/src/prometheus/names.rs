@@ -7,46 +7,65 @@ use glasshouse_model::Instrument;
 /// Bytes of a metric's or a label's name: those of an extension are cut to it.
 const NAME_BYTES: usize = 128;
 
+/// What a value is multiplied by to be in another unit, and then divided by: dividing by a power of ten gives the number that people would write.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Factor {
+    times: f64,
+    over: f64,
+}
+
+impl Factor {
+    const ONE: Self = times(1.0);
+
+    /// The value in the other unit.
+    pub(super) fn of(self, value: f64) -> f64 {
+        value * self.times / self.over
+    }
+}
+
+const fn times(times: f64) -> Factor {
+    Factor { times, over: 1.0 }
+}
+
+const fn over(over: f64) -> Factor {
+    Factor { times: 1.0, over }
+}
+
 /// A unit that Prometheus has: the end of names, what a value is multiplied by, and the ends that names have had for the unit before.
 struct BaseUnit {
-    ucum: &'static [&'static str],
+    ucum: &'static str,
     name: &'static str,
-    factor: f64,
+    factor: Factor,
     ends: &'static [&'static str],
 }
 
-const fn unit(
-    ucum: &'static [&'static str],
-    name: &'static str,
-    factor: f64,
-    ends: &'static [&'static str],
-) -> BaseUnit {
+const fn unit(ucum: &'static str, name: &'static str, factor: Factor, ends: &'static [&'static str]) -> BaseUnit {
     BaseUnit { ucum, name, factor, ends }
 }
 
 /// Units of UCUM, and what Prometheus recommends for each ("Base units").
 const UNITS: &[BaseUnit] = &[
-    unit(&["s"], "seconds", 1.0, &["s", "sec", "second"]),
-    unit(&["ms"], "seconds", 1e-3, &["ms", "msec", "millis", "milliseconds", "millisecond"]),
-    unit(&["us"], "seconds", 1e-6, &["us", "usec", "micros", "microseconds", "microsecond"]),
-    unit(&["ns"], "seconds", 1e-9, &["ns", "nsec", "nanos", "nanoseconds", "nanosecond"]),
-    unit(&["min"], "seconds", 60.0, &["m", "min", "minutes"]),
-    unit(&["h"], "seconds", 3600.0, &["h", "hours"]),
-    unit(&["d"], "seconds", 86_400.0, &["d", "days"]),
-    unit(&["By"], "bytes", 1.0, &["b", "byte"]),
-    unit(&["kBy"], "bytes", 1e3, &["kb", "kilobytes"]),
-    unit(&["MBy"], "bytes", 1e6, &["mb", "megabytes"]),
-    unit(&["GBy"], "bytes", 1e9, &["gb", "gigabytes"]),
-    unit(&["KiBy"], "bytes", 1024.0, &["kb", "kib", "kibibytes"]),
-    unit(&["MiBy"], "bytes", 1_048_576.0, &["mb", "mib", "mebibytes"]),
-    unit(&["GiBy"], "bytes", 1_073_741_824.0, &["gb", "gib", "gibibytes"]),
-    unit(&["%"], "ratio", 1e-2, &["percent", "pct", "percentage"]),
-    unit(&["Cel"], "celsius", 1.0, &["c"]),
-    unit(&["m"], "meters", 1.0, &["m"]),
-    unit(&["g"], "grams", 1.0, &["g"]),
-    unit(&["V"], "volts", 1.0, &["v"]),
-    unit(&["A"], "amperes", 1.0, &["a"]),
-    unit(&["J"], "joules", 1.0, &["j"]),
+    unit("s", "seconds", times(1.0), &["s", "sec", "second"]),
+    unit("ms", "seconds", over(1e3), &["ms", "msec", "millis", "milliseconds", "millisecond"]),
+    unit("us", "seconds", over(1e6), &["us", "usec", "micros", "microseconds", "microsecond"]),
+    unit("ns", "seconds", over(1e9), &["ns", "nsec", "nanos", "nanoseconds", "nanosecond"]),
+    unit("min", "seconds", times(60.0), &["m", "min", "minutes"]),
+    unit("h", "seconds", times(3600.0), &["h", "hours"]),
+    unit("d", "seconds", times(86_400.0), &["d", "days"]),
+    unit("By", "bytes", times(1.0), &["b", "byte"]),
+    unit("kBy", "bytes", times(1e3), &["kb", "kilobytes"]),
+    unit("MBy", "bytes", times(1e6), &["mb", "megabytes"]),
+    unit("GBy", "bytes", times(1e9), &["gb", "gigabytes"]),
+    unit("KiBy", "bytes", times(1024.0), &["kb", "kib", "kibibytes"]),
+    unit("MiBy", "bytes", times(1_048_576.0), &["mb", "mib", "mebibytes"]),
+    unit("GiBy", "bytes", times(1_073_741_824.0), &["gb", "gib", "gibibytes"]),
+    unit("%", "ratio", over(100.0), &["percent", "pct", "percentage"]),
+    unit("Cel", "celsius", times(1.0), &["c"]),
+    unit("m", "meters", times(1.0), &["m"]),
+    unit("g", "grams", times(1.0), &["g"]),
+    unit("V", "volts", times(1.0), &["v"]),
+    unit("A", "amperes", times(1.0), &["a"]),
+    unit("J", "joules", times(1.0), &["j"]),
 ];
 
 /// What a metric becomes.
@@ -56,14 +75,14 @@ pub(super) struct Named {
     pub(super) family: String,
     /// The end of the name that is a unit, or empty.
     pub(super) unit: &'static str,
-    /// What values are multiplied by.
-    pub(super) factor: f64,
+    /// What brings values into that unit.
+    pub(super) factor: Factor,
 }
 
 /// The name of a metric, after a prefix: letters, digits and `_`, in lower case, the unit last.
 pub(super) fn metric(prefix: &str, name: &str, ucum: &str, instrument: Instrument) -> Named {
     let mut words: Vec<String> = words(name);
-    let known = UNITS.iter().find(|unit| unit.ucum.contains(&ucum));
+    let known = UNITS.iter().find(|unit| unit.ucum == ucum);
     // What the format itself appends to names, and so nobody else may.
     let strip = |words: &mut Vec<String>| {
         while matches!(
@@ -95,7 +114,7 @@ pub(super) fn metric(prefix: &str, name: &str, ucum: &str, instrument: Instrumen
         }
     }
     family.push_str(&end);
-    Named { family, unit: known.map_or("", |unit| unit.name), factor: known.map_or(1.0, |unit| unit.factor) }
+    Named { family, unit: known.map_or("", |unit| unit.name), factor: known.map_or(Factor::ONE, |unit| unit.factor) }
 }
 
 /// The words of a name, in lower case: parted by whatever is neither a letter nor a digit of ASCII, and where a capital follows a small letter.
@@ -171,7 +190,7 @@ mod tests {
             ("count", "", "x_counts", 1.0),
         ] {
             let named = metric("x_", name, ucum, Instrument::Gauge);
-            assert_eq!((named.family.as_str(), named.factor), (family, factor), "{name:?}");
+            assert_eq!((named.family.as_str(), named.factor.of(1.0)), (family, factor), "{name:?}");
         }
         assert!(metric("x_", &"long name ".repeat(100), "s", Instrument::Gauge).family.len() <= NAME_BYTES);
     }
@@ -188,6 +207,6 @@ mod tests {
         ] {
             assert_eq!(label(name), expect);
         }
-        assert_eq!(value("a\"b\\c\nd", 100), "a\\\"b\\\\c\\\\u{a}d");
+        assert_eq!(value("a\"b\\c\nd", 100), "a\\\"b\\\\c\\\\nd");
     }
 }
