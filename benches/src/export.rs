@@ -52,10 +52,11 @@ pub(crate) fn measure(plan: &Plan) -> Result<Vec<Row>> {
     let few = peak_bytes(folder.path(), FEW)?;
     let all = peak_bytes(folder.path(), "")?;
     let records = Stored::open(folder.path())?.extension(EXTENSION).records::<LogRecord>();
-    let in_memory: Vec<_> = records.latest(LOGS as usize).into_iter().collect();
-    let cursor = |record: &LogRecord| records.cursor(record.head.sequence).to_string();
-    let in_memory: Vec<_> =
-        in_memory.into_iter().map(|record| Line { extension: EXTENSION, cursor: cursor(&record), record }).collect();
+    let line = |record: LogRecord| {
+        let cursor = records.cursor(record.head.sequence).to_string();
+        Line { extension: EXTENSION, cursor, record }
+    };
+    let in_memory: Vec<_> = records.latest(LOGS as usize).into_iter().map(line).collect();
     ensure!(in_memory.len() == LOGS as usize, "not all logs are stored");
 
     let (mut exported, mut written) = (0, 0);
@@ -76,7 +77,7 @@ pub(crate) fn measure(plan: &Plan) -> Result<Vec<Row>> {
     ensure!(exported == written, "an export of {exported} bytes is not the same as {written} bytes of serde_json");
     let what = format!("a log as a line of JSON, of {LOGS} stored and sealed ones");
     Ok(vec![
-        ours.against(&peer, "export", what, "serde_json, the same records in memory", Some(1.5)),
+        ours.against(&peer, "export", &what, "serde_json, the same records in memory", Some(1.5)),
         Row::figure("export", format!("memory for an export of {LOGS} logs"), Unit::Bytes, Spread::of(all))
             .beside("for one of 2000", few),
     ])

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -360,10 +361,10 @@ fn check_jaeger(value: &Value, kind: &str, at: &str) {
             .is_some_and(|id| id.len() == digits && id.bytes().all(|byte| b"0123456789abcdef".contains(&byte)))
     };
     if let Some(kind) = kind.strip_prefix('?') {
-        return if value.is_null() {
-        } else {
-            check_jaeger(value, kind, at)
-        };
+        if !value.is_null() {
+            check_jaeger(value, kind, at);
+        }
+        return;
     }
     if let Some(kind) = kind.strip_prefix('[') {
         let items = value.as_array().unwrap_or_else(|| panic!("{at} is no list"));
@@ -492,7 +493,12 @@ fn an_export_that_breaks_off_says_so_and_leaves_no_half_file() {
     let said = said.all_of_them().join("\n");
     assert!(said.contains("Broken pipe") && said.contains("no whole export"), "{said}");
 
+    let mode = |name: &str| fs::metadata(place.path(name)).expect("it is there").permissions().mode() & 0o777;
+    place.on_data(&["export", "logs", "--output", "new.jsonl"]).expect_code(0);
+    assert_eq!(mode("new.jsonl"), 0o600, "as private as the data directory");
+    fs::set_permissions(place.path("kept.jsonl"), fs::Permissions::from_mode(0o640)).expect("it is ours");
     place.on_data(&["export", "logs", "--output", "kept.jsonl"]).expect_code(0);
+    assert_eq!(mode("kept.jsonl"), 0o640);
     assert_eq!(place.read("kept.jsonl").lines().count(), lines(&place, "logs", &[]).len());
 }
 

@@ -33,7 +33,7 @@ pub struct Exported {
     pub written: u64,
     /// Bytes that were written.
     pub bytes: u64,
-    /// Records between those written that are damaged, as far as that is known: only an export of everything can tell.
+    /// Records between those written that are damaged or went meanwhile, as far as that is known: only an export of everything can tell.
     pub missing: u64,
     /// What the format has no room for: spans of traces beyond its bounds, series beyond theirs.
     pub left_out: u64,

@@ -83,9 +83,9 @@ impl Format {
             (Self::Otlp | Self::OtlpJson, What::All) => {
                 Err("a file of OpenTelemetry's protocol holds logs, metrics or traces; export them one by one")
             }
-            (Self::Jaeger, What::Traces | What::Invocations) => Ok(()),
+            (Self::Jaeger, What::Traces | What::Invocations)
+            | (Self::Prometheus | Self::OpenMetrics, What::Metrics) => Ok(()),
             (Self::Jaeger, _) => Err("Jaeger's files hold traces; export `traces`"),
-            (Self::Prometheus | Self::OpenMetrics, What::Metrics) => Ok(()),
             (Self::Prometheus | Self::OpenMetrics, _) => {
                 Err("Prometheus' formats hold metrics as they stand now; export `metrics`")
             }

@@ -28,7 +28,7 @@ const SAFE_INTEGER: i64 = (1 << 53) - 1;
 #[derive(Serialize)]
 struct Trace {
     #[serde(rename = "traceID")]
-    trace_id: String,
+    id: String,
     spans: Vec<Span>,
     processes: BTreeMap<String, Process>,
     warnings: Option<Vec<String>>,
@@ -47,7 +47,7 @@ struct Span {
     #[serde(rename = "traceID")]
     trace_id: String,
     #[serde(rename = "spanID")]
-    span_id: String,
+    id: String,
     flags: u32,
     operation_name: String,
     references: Vec<Reference>,
@@ -250,7 +250,7 @@ fn trace(walk: &mut Walk<'_>, id: TraceId, gathered: Gathered, export: &Export<'
     walk.exported.left_out += left_out;
     let warnings =
         (left_out > 0).then(|| vec![format!("{left_out} more spans are left out: a trace has {SPANS} at most here")]);
-    Some(Trace { trace_id: id.to_string(), spans, processes, warnings })
+    Some(Trace { id: id.to_string(), spans, processes, warnings })
 }
 
 fn span_of(source: &Source, found: Found<'_>) -> Option<Span> {
@@ -328,7 +328,7 @@ fn span(source: &Source, record: SpanRecord) -> Option<Span> {
     });
     Some(Span {
         trace_id: context.trace_id.to_string(),
-        span_id: context.span_id.to_string(),
+        id: context.span_id.to_string(),
         flags: 1,
         operation_name: record.name,
         references: Vec::new(),
@@ -360,7 +360,7 @@ fn call(source: &Source, record: InvocationRecord) -> Option<Span> {
     let start = UnixNanos(record.head.time.0.saturating_sub_unsigned(record.wall_ns));
     Some(Span {
         trace_id: context.trace_id.to_string(),
-        span_id: context.span_id.to_string(),
+        id: context.span_id.to_string(),
         flags: 1,
         operation_name: record.name,
         references: Vec::new(),

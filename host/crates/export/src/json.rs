@@ -22,7 +22,7 @@ pub(crate) struct Line<'a, T> {
     pub(crate) record: &'a T,
 }
 
-#[expect(clippy::ref_option, reason = "serde passes fields in this form")]
+#[expect(clippy::ref_option, clippy::trivially_copy_pass_by_ref, reason = "serde passes fields in this form")]
 fn some_shown<S: serde::Serializer>(signal: &Option<Signal>, serializer: S) -> Result<S::Ok, S::Error> {
     crate::records::shown_if_any(signal, serializer)
 }

@@ -147,7 +147,7 @@ fn tell(exported: &Exported, format: Format, path: Option<&Path>) {
     };
     if missing > 0 {
         output::warn(format_args!(
-            "{} records between these are missing: what was stored of them is damaged",
+            "{} records between these are missing: what was stored of them is damaged, or went meanwhile",
             count(missing)
         ));
     }

@@ -27,6 +27,7 @@ pub(super) fn numbers<S: Serializer>(numbers: &[u64], serializer: S) -> Result<S
 }
 
 /// A number, which need not be finite.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields in this form")]
 pub(super) fn double<S: Serializer>(number: &f64, serializer: S) -> Result<S::Ok, S::Error> {
     match *number {
         number if number.is_finite() => number.serialize(serializer),

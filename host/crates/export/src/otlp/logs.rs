@@ -34,7 +34,7 @@ fn put(walk: &mut Walk<'_>, batch: &mut Batch, out: &Out) -> Result<(), Broken> 
     }
     let scopes = std::mem::take(batch).into_iter();
     let scope_logs = scopes.map(|(scope, log_records)| ScopeLogs { scope: Some(scope), log_records }).collect();
-    out.put(walk, &LogsData { resource_logs: vec![ResourceLogs { resource: out.resource(), scope_logs }] })
+    out.put(walk, &LogsData { resource_logs: vec![ResourceLogs { resource: Some(out.resource.clone()), scope_logs }] })
 }
 
 fn log_record(signal: Signal, source: &Source, found: Found<'_>) -> Option<(Scope, LogRecord)> {

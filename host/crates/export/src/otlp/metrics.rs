@@ -77,7 +77,7 @@ impl Batch {
             told.insert(series, time);
         }
         let (trace_id, span_id) = ids(head.context.as_ref());
-        let exemplar = (!trace_id.is_empty()).then(|| Exemplar {
+        let exemplar = (!trace_id.is_empty()).then_some(Exemplar {
             time_unix_nano: time,
             as_double: Some(value),
             span_id,
@@ -85,17 +85,14 @@ impl Batch {
         });
         let points = self.metrics.entry(key).or_default();
         if instrument == Instrument::Histogram {
-            match points.histograms.get_mut(&labels) {
-                Some(known) => {
-                    known.aggregate.add(value, head.time);
-                    known.start = known.start.min(start);
-                    known.exemplars.extend(exemplar.filter(|_| known.exemplars.len() < EXEMPLARS));
-                }
-                None => {
-                    let aggregate = Aggregate::of(instrument, value, head.time);
-                    let exemplars = exemplar.into_iter().collect();
-                    points.histograms.insert(labels, Histogram { attributes, start, aggregate, exemplars });
-                }
+            if let Some(known) = points.histograms.get_mut(&labels) {
+                known.aggregate.add(value, head.time);
+                known.start = known.start.min(start);
+                known.exemplars.extend(exemplar.filter(|_| known.exemplars.len() < EXEMPLARS));
+            } else {
+                let aggregate = Aggregate::of(instrument, value, head.time);
+                let exemplars = exemplar.into_iter().collect();
+                points.histograms.insert(labels, Histogram { attributes, start, aggregate, exemplars });
             }
         } else {
             points.numbers.push(NumberDataPoint {
@@ -131,7 +128,9 @@ impl Batch {
         let scope_metrics = scopes.map(|(scope, metrics)| ScopeMetrics { scope: Some(scope), metrics }).collect();
         out.put(
             walk,
-            &MetricsData { resource_metrics: vec![ResourceMetrics { resource: out.resource(), scope_metrics }] },
+            &MetricsData {
+                resource_metrics: vec![ResourceMetrics { resource: Some(out.resource.clone()), scope_metrics }],
+            },
         )
     }
 }

@@ -48,10 +48,6 @@ struct Out {
 }
 
 impl Out {
-    fn resource(&self) -> Option<Resource> {
-        Some(self.resource.clone())
-    }
-
     fn put(&self, walk: &mut Walk<'_>, batch: &impl Document) -> Result<(), Broken> {
         if self.format == Format::OtlpJson {
             serde_json::to_writer(walk.buffer(), batch)?;

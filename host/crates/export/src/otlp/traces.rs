@@ -32,6 +32,7 @@ pub(super) fn write(walk: &mut Walk<'_>, source: &Source, what: What, out: &mut 
                 _ => (found.record().and_then(span), origin),
             };
             let Some(span) = span else {
+                walk.exported.written -= 1;
                 walk.exported.left_out += 1;
                 return Ok(());
             };
@@ -48,7 +49,10 @@ fn put(walk: &mut Walk<'_>, batch: &mut Batch, out: &Out) -> Result<(), Broken> 
     }
     let scopes = std::mem::take(batch).into_iter();
     let scope_spans = scopes.map(|(scope, spans)| ScopeSpans { scope: Some(scope), spans }).collect();
-    out.put(walk, &TracesData { resource_spans: vec![ResourceSpans { resource: out.resource(), scope_spans }] })
+    out.put(
+        walk,
+        &TracesData { resource_spans: vec![ResourceSpans { resource: Some(out.resource.clone()), scope_spans }] },
+    )
 }
 
 /// An id, empty if it is none.

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Stdout, Write};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
@@ -66,8 +67,13 @@ impl Partial {
         file_name.push(name.file_name().unwrap_or_default());
         file_name.push(format!(".{:016x}.partial", fastrand::u64(..)));
         let path = name.with_file_name(file_name);
-        let file = OpenOptions::new().write(true).create_new(true).open(&path)?;
-        Ok(Self { file, path, name: name.to_owned(), is_done: false })
+        // As private as the data directory, unless there is a file already that says otherwise.
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
+        let partial = Self { file, path, name: name.to_owned(), is_done: false };
+        if let Ok(known) = name.metadata() {
+            partial.file.set_permissions(known.permissions())?;
+        }
+        Ok(partial)
     }
 }
 
