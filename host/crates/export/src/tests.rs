@@ -24,7 +24,9 @@ fn messages(shelf: &Shelf, query: &str) -> Vec<String> {
 fn an_export_of_several_pages_has_each_record_once_and_in_order() {
     let shelf = Shelf::new("markdown");
     let all: Vec<_> = (0..40_000).map(|number| format!("log {number}")).collect();
-    all.iter().for_each(|message| shelf.log(message, &[]));
+    for message in &all {
+        shelf.log(message, &[]);
+    }
     assert!(messages(&shelf, "") == all, "each once, the oldest first");
     let newest_first: Vec<_> = all.iter().rev().cloned().collect();
     assert!(messages(&shelf, "newest first") == newest_first);
