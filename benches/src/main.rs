@@ -8,6 +8,7 @@ mod child;
 mod costs;
 mod deadlines;
 mod delay;
+mod export;
 #[cfg(feature = "extism")]
 mod extism;
 mod follow;
@@ -46,7 +47,7 @@ use house::House;
 #[command(name = "cargo xtask bench", about = "Measures Glasshouse side by side with its peers")]
 struct Arguments {
     /// Measure only the groups whose names contain this: ready, log, call, costs, metering, neighbours, span, metric,
-    /// overhead, extism, deadlines, append, group, delay, search, follow, rollup, seal, idle, start
+    /// overhead, extism, deadlines, append, group, delay, search, export, follow, rollup, seal, idle, start
     filter: Option<String>,
     /// How to print the rows
     #[arg(long, value_enum, default_value_t = Format::Table)]
@@ -105,6 +106,7 @@ const GROUPS: &[(&str, Group)] = &[
     ("group", Group::Store(group::measure)),
     ("delay", Group::Store(delay::measure)),
     ("search", Group::Store(search::measure)),
+    ("export", Group::Store(export::measure)),
     ("follow", Group::Store(follow::measure)),
     ("rollup", Group::Store(rollup::measure)),
     ("seal", Group::Store(seal::measure)),

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use glasshouse_export::Source;
 use glasshouse_model::settings::Settings;
 use glasshouse_model::standing;
 use glasshouse_model::{AlertId, ExtensionId, Failure, GroupId, Signal, UnixNanos, Version};
@@ -240,6 +241,11 @@ impl Extension {
     /// Reads one of its signals as it is stored.
     pub fn reader(&self, signal: Signal) -> Reader {
         self.handle.reader(signal)
+    }
+
+    /// All that is stored of it, to be exported.
+    pub fn source(&self) -> Source {
+        Source::new(self.id().as_str(), |signal| self.reader(signal))
     }
 
     /// The source lines of a failure's stack, innermost first. Without lines if the host is gone, or the component has

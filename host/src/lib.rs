@@ -63,6 +63,7 @@ pub use sessions::{DebugSession, EndCause, SessionEnd, SessionError, SessionOver
 pub use stored::{Stored, StoredExtension};
 pub use trial::Trial;
 
+pub use glasshouse_export as export;
 pub use glasshouse_model::config::{self, ConfigError, Grant, Manifest, Setting};
 pub use glasshouse_model::settings::{Budget, Debugging, Metering, Permissions, Redaction, Retention, Settings};
 pub use glasshouse_model::standing;

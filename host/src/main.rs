@@ -12,7 +12,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, fmt};
 
-use cli::{Cli, Exit, Format};
+use cli::{Cli, Exit};
 use glasshouse::EVENT_INTERVAL;
 
 /// What the host's own log shows where nobody says otherwise.
@@ -21,7 +21,7 @@ const LOG: &str = "warn";
 fn main() -> ExitCode {
     glasshouse::worker::run_if_asked();
     let cli = Cli::parse();
-    let for_programs = cli.format == Format::Json;
+    let for_programs = cli.is_for_programs();
     if for_programs {
         output::speak_to_programs();
     }

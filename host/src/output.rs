@@ -82,7 +82,12 @@ pub(crate) fn progress(text: &str) {
 
 /// Whether standard error is a terminal for people, and standard output is not the same one.
 pub(crate) fn has_room_for_progress() -> bool {
-    io::stderr().is_terminal() && !io::stdout().is_terminal() && !FOR_PROGRAMS.load(Ordering::Relaxed)
+    is_for_people() && !io::stdout().is_terminal()
+}
+
+/// Whether standard error is a terminal for people.
+pub(crate) fn is_for_people() -> bool {
+    io::stderr().is_terminal() && !FOR_PROGRAMS.load(Ordering::Relaxed)
 }
 
 /// Whether an error means that nobody reads on.

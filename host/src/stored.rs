@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use glasshouse_export::Source;
 use glasshouse_model::{Clock as _, Signal};
 use glasshouse_runtime::SystemClock;
 use glasshouse_telemetry::{Alert, DataDir, DataDirError, ErrorGroup, Reader};
@@ -52,6 +53,11 @@ impl StoredExtension {
     /// lines.
     pub fn records<T: Record>(&self) -> Records<T> {
         Records::new(|signal| self.reader(signal), &self.id)
+    }
+
+    /// All that is stored of it, to be exported.
+    pub fn source(&self) -> Source {
+        Source::new(&self.id, |signal| self.reader(signal))
     }
 
     /// The groups of its errors that are the same bug, as of now; those with the latest errors first.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use glasshouse::records::{FieldList, FieldValue, InvocationRecord, LogRecord, SourceLine, StackFrame};
+use glasshouse::records::{FieldList, FieldValue, InvocationRecord, LogRecord, SourceLine, StackFrame, stack_frame};
 use glasshouse::text::{self, visible};
 use glasshouse::{
     CallError, Event, Extension, Failure, JSON, Level, Reply, TraceParent, Trigger, call_error_answer, limits,
@@ -256,7 +256,7 @@ impl Told {
             message: failure.message.clone(),
             source: failure.location.clone().map(|(file, line)| SourceLine { file, line }),
             evidence: FieldList(evidence.collect()),
-            stack: extension.source_frames(failure).await.into_iter().map(StackFrame::from).collect(),
+            stack: extension.source_frames(failure).await.into_iter().map(stack_frame).collect(),
             advice: Some(failure.kind.advice()),
         }
     }

@@ -42,20 +42,62 @@ pub(crate) struct Cli {
     /// What the host's own log on standard error shows: a level, or `tracing` directives [default: warn]
     #[arg(long, global = true, value_name = "LEVEL")]
     pub(crate) log: Option<String>,
-    /// How results are written
-    #[arg(long, global = true, value_enum, default_value_t = Format::Table)]
-    pub(crate) format: Format,
+    /// How results are written [default: table]
+    #[arg(long, global = true, value_enum, value_name = "FORMAT")]
+    format: Option<AnyFormat>,
     #[command(subcommand)]
     verb: Verb,
 }
 
-/// How results are written.
+/// What can be said of how results are written: most of it means something to `glasshouse export` only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Format {
+enum AnyFormat {
     /// For people
     Table,
     /// For programs: JSON, one value a line; on standard error as well
     Json,
+    #[value(hide = true)]
+    Jsonl,
+    #[value(hide = true)]
+    Csv,
+    #[value(hide = true)]
+    Otlp,
+    #[value(hide = true)]
+    OtlpJson,
+    #[value(hide = true)]
+    Jaeger,
+    #[value(hide = true)]
+    Prometheus,
+    #[value(hide = true, name = "openmetrics")]
+    OpenMetrics,
+}
+
+/// How results are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// For people.
+    Table,
+    /// For programs: JSON, one value a line; on standard error as well.
+    Json,
+}
+
+impl Cli {
+    /// Whether what is written to standard error is for programs as well.
+    pub(crate) fn is_for_programs(&self) -> bool {
+        self.format == Some(AnyFormat::Json)
+    }
+
+    /// How results are written by verbs that do not export.
+    fn result_format(&self) -> Result<Format, UsageError> {
+        match self.format {
+            None | Some(AnyFormat::Table) => Ok(Format::Table),
+            Some(AnyFormat::Json) => Ok(Format::Json),
+            Some(other) => {
+                let name = other.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+                Err(UsageError(format!("{name} is a format of `glasshouse export`; here there are table and json")))
+            }
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -77,6 +119,7 @@ enum Verb {
     Activity(records::Activity),
     Alerts(records::Alerts),
     Invocations(records::Invocations),
+    Export(records::Export),
     Status(control::Status),
     Budgets(control::Budgets),
     Debugging(control::Debugging),
@@ -150,6 +193,7 @@ pub(crate) struct UsageError(String);
 
 /// Does what the command line says.
 pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
+    let format = cli.result_format();
     match cli.verb {
         Verb::Run(verb) => verb.run(cli.format).await,
         Verb::Call(verb) => verb.run(cli.format).await,
@@ -176,6 +220,30 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Verb::Stop(verb) => verb.run(cli.format).await,
         Verb::Health(verb) => verb.run(cli.format).await,
         Verb::Tokens(verb) => verb.run(cli.format).await,
+        Verb::Export(verb) => verb.run(cli.format).await,
+        Verb::Run(verb) => verb.run(format?).await,
+        Verb::Call(verb) => verb.run(format?).await,
+        Verb::Check(verb) => verb.run(format?).await,
+        Verb::List(verb) => verb.run(format?).await,
+        Verb::Inspect(verb) => verb.run(format?),
+        Verb::Doctor(verb) => verb.run(format?),
+        Verb::Config(verb) => verb.run(format?),
+        Verb::New(verb) => verb.run(format?),
+        Verb::Build(verb) => verb.run(format?),
+        Verb::Logs(verb) => verb.run(format?),
+        Verb::Errors(verb) => verb.run(format?).await,
+        Verb::Metrics(verb) => verb.run(format?),
+        Verb::Trace(verb) => verb.run(format?),
+        Verb::Traces(verb) => verb.run(format?),
+        Verb::Activity(verb) => verb.run(format?),
+        Verb::Alerts(verb) => verb.run(format?).await,
+        Verb::Invocations(verb) => verb.run(format?),
+        Verb::Status(verb) => verb.run(format?).await,
+        Verb::Budgets(verb) => verb.run(format?).await,
+        Verb::Debugging(verb) => verb.run(format?).await,
+        Verb::Debug(verb) => verb.run(format?).await,
+        Verb::Start(verb) => verb.run(format?).await,
+        Verb::Stop(verb) => verb.run(format?).await,
     }
 }
 

@@ -14,13 +14,18 @@ pub(crate) struct Stop(watch::Sender<bool>);
 impl Stop {
     /// Listens from now on.
     pub(crate) fn listen() -> io::Result<Self> {
+        Self::listen_and_say("stopping: calls in flight are finished first; again to stop at once")
+    }
+
+    /// The same, with what is said when the end is asked for.
+    pub(crate) fn listen_and_say(note: &'static str) -> io::Result<Self> {
         let stop = Self(watch::Sender::new(false));
         let mut signals = Signals::listen()?;
         let asked = stop.clone();
         tokio::spawn(async move {
             signals.next().await;
             asked.request();
-            output::note("stopping: calls in flight are finished first; again to stop at once");
+            output::note(note);
             signals.next().await;
             std::process::exit(INTERRUPTED);
         });
@@ -30,6 +35,11 @@ impl Stop {
     /// Asks for the end.
     pub(crate) fn request(&self) {
         self.0.send_replace(true);
+    }
+
+    /// Whether the end was asked for.
+    pub(crate) fn is_requested(&self) -> bool {
+        *self.0.borrow()
     }
 
     /// Waits until the end is asked for.

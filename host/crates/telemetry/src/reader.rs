@@ -196,6 +196,21 @@ impl Reader {
         })
     }
 
+    /// Visits, one by one in an order, the records with these sequence numbers that could be what a query asks for; which of them are, is
+    /// left to the visitor, who also says when it is enough. Memory does not grow with how many there are.
+    pub fn candidates(
+        &self,
+        sequences: Range<u64>,
+        order: Order,
+        query: &Query,
+        visit: &mut dyn FnMut(Entry) -> ControlFlow<()>,
+    ) {
+        self.visit(self.view(), sequences, order, query.needs(), &mut |entry| match visit(entry) {
+            ControlFlow::Continue(()) => ControlFlow::Continue(()),
+            ControlFlow::Break(()) => ControlFlow::Break(Stop::Enough),
+        });
+    }
+
     fn matching(
         &self,
         sequences: Sequences,

@@ -1,10 +1,11 @@
-//! `glasshouse logs`, `errors`, `metrics`, `traces`, `alerts`, `invocations`, `debug`: what is in a data directory, whether its host
+//! `glasshouse logs`, `errors`, `metrics`, `traces`, `alerts`, `invocations`, `debug`, `export`: what is in a data directory, whether its host
 //! runs, has stopped or was killed.
 
 mod activity;
 mod alerts;
 mod digest;
 mod errors;
+mod export;
 mod follow;
 mod kept;
 mod lines;
@@ -25,6 +26,7 @@ use super::{Exit, Format};
 pub(super) use activity::Activity;
 pub(super) use alerts::Alerts;
 pub(super) use errors::Errors;
+pub(super) use export::Export;
 pub(crate) use metrics::Metrics;
 use select::{Conditions, Selection};
 pub(super) use select::{Place, duration};

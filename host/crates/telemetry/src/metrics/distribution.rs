@@ -71,6 +71,26 @@ impl Distribution {
         counts.fold(self.zeros, u64::saturating_add)
     }
 
+    /// The scale of its buckets, as OpenTelemetry's data model has it.
+    pub fn scale(&self) -> u8 {
+        self.scale
+    }
+
+    /// How many zeros it has.
+    pub fn zeros(&self) -> u64 {
+        self.zeros
+    }
+
+    /// Index and count of each bucket of positive numbers that holds any, by index.
+    pub fn positive(&self) -> &[(i32, u64)] {
+        &self.positive.0
+    }
+
+    /// The same of negative numbers, by their distance from zero.
+    pub fn negative(&self) -> &[(i32, u64)] {
+        &self.negative.0
+    }
+
     /// Buckets in use.
     pub fn buckets(&self) -> usize {
         self.positive.0.len() + self.negative.0.len()

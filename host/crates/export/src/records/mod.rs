@@ -19,7 +19,7 @@ use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
 
 pub use alert::AlertRecord;
-pub use error::{ErrorRecord, Errors, StackFrame};
+pub use error::{ErrorRecord, StackFrame};
 pub use invocation::{HostFunctionUse, InvocationRecord, TransferRecord};
 pub use log::LogRecord;
 pub use metric::MetricRecord;
@@ -30,7 +30,8 @@ pub trait Record: Sized + sealed::FromStore {}
 
 impl<T: sealed::FromStore> Record for T {}
 
-pub(crate) mod sealed {
+#[doc(hidden)]
+pub mod sealed {
     use super::{Body, Head, Signal};
 
     /// Made from what a store holds.
@@ -71,7 +72,7 @@ pub struct RecordPage<T> {
 
 impl<T: Record> Records<T> {
     /// Records of this extension, by what makes a reader of a signal of it.
-    pub(crate) fn new(reader: impl FnOnce(Signal) -> Reader, extension: &str) -> Self {
+    pub fn new(reader: impl FnOnce(Signal) -> Reader, extension: &str) -> Self {
         Self { reader: reader(T::SIGNAL), extension: extension.to_owned(), kind: PhantomData }
     }
 
@@ -257,7 +258,7 @@ impl From<wire::Source<'_>> for SourceLine {
 }
 
 /// Serialises what has a text form as that.
-pub(crate) fn shown<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
+pub fn shown<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
 }
 

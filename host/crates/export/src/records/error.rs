@@ -1,14 +1,12 @@
-//! Errors: those that an extension reported, and its failures, with their source lines.
+//! Errors: those that an extension reported, and its failures.
 
 use glasshouse_model::wire::Record;
 use glasshouse_model::{Blame, Failure, Signal};
-use glasshouse_runtime::SourceFrame;
 use glasshouse_telemetry::{Body, group_of};
 use serde::Serialize;
 
 use super::sealed::FromStore;
-use super::{FieldList, FieldValue, Head, RecordPage, SourceLine, shown};
-use crate::Extension;
+use super::{FieldList, FieldValue, Head, SourceLine, shown};
 
 /// An error that an extension reported, or a failure of one of its calls.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -18,7 +16,7 @@ pub struct ErrorRecord {
     pub head: Head,
     /// The error's type; of a failure one of [`glasshouse_model::FailureKind`].
     pub kind: String,
-    /// The group of errors that are the same: what [`crate::Extension::error_groups`] counts it in.
+    /// The group of errors that are the same: what an extension's groups of errors count it in.
     pub group: String,
     /// What happened.
     pub message: String,
@@ -60,48 +58,17 @@ pub struct StackFrame {
     pub inlined: bool,
 }
 
-/// Reads the errors of one extension.
-#[derive(Clone)]
-pub struct Errors(Extension);
-
-impl Errors {
-    pub(crate) fn new(extension: Extension) -> Self {
-        Self(extension)
-    }
-
-    /// The newest `limit` errors, oldest of them first, with source lines. May be cancelled.
-    pub async fn latest(&self, limit: usize) -> Vec<ErrorRecord> {
-        let mut records = self.0.records::<ErrorRecord>().latest(limit);
-        self.add_sources(&mut records).await;
-        records
-    }
-
-    /// Up to `limit` errors from sequence number `from` on, oldest first, with source lines. May be cancelled.
-    pub async fn page(&self, from: u64, limit: usize) -> RecordPage<ErrorRecord> {
-        let mut page = self.0.records::<ErrorRecord>().page(from, limit);
-        self.add_sources(&mut page.records).await;
-        page
-    }
-
-    async fn add_sources(&self, records: &mut [ErrorRecord]) {
-        for record in records {
-            if let Some(failure) = record.failure.take() {
-                record.stack = self.0.source_frames(&failure).await.into_iter().map(Into::into).collect();
-            }
-        }
-    }
-}
-
 impl StackFrame {
     fn named(function: &str) -> Self {
         Self { function: function.to_owned(), source: None, inlined: false }
     }
 }
 
-impl From<SourceFrame> for StackFrame {
-    fn from(frame: SourceFrame) -> Self {
-        let source = frame.location.map(|(file, line)| SourceLine { file, line });
-        Self { function: frame.function, source, inlined: frame.inlined }
+impl ErrorRecord {
+    /// Takes the failure that it was made from, for whoever can find the source lines of its stack; `None` if it is none of a call,
+    /// or was taken.
+    pub fn take_failure(&mut self) -> Option<Box<Failure>> {
+        self.failure.take()
     }
 }
 

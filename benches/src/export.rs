@@ -1,0 +1,121 @@
+//! An export of stored logs as lines of JSON, beside what serde_json spends on the same records in memory.
+
+use std::hint::black_box;
+use std::io::{self, Write};
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use anyhow::{Context as _, Result, ensure};
+use glasshouse::Stored;
+use glasshouse::export::{Export, Format, What};
+use glasshouse::records::LogRecord;
+use glasshouse_model::UnixNanos;
+use glasshouse_telemetry::Query;
+use serde::Serialize;
+use tempfile::TempDir;
+
+use crate::harness::{Plan, Row, Side, Spread, Unit, cpu};
+use crate::records::{EXTENSION, Logs, depot, roomy, store};
+
+/// Logs that are exported: more than any cache holds.
+const LOGS: u32 = 200_000;
+/// What a hundredth of them is asked for by.
+const FEW: &str = "limit 2000";
+
+/// A line as `glasshouse export logs` writes it.
+#[derive(Serialize)]
+struct Line<'a> {
+    extension: &'a str,
+    cursor: String,
+    #[serde(flatten)]
+    record: LogRecord,
+}
+
+/// Takes bytes and counts them.
+#[derive(Default)]
+struct Count(u64);
+
+impl Write for Count {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += black_box(bytes).len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+pub(crate) fn measure(plan: &Plan) -> Result<Vec<Row>> {
+    let folder = TempDir::new()?;
+    fill(folder.path())?;
+    let few = peak_bytes(folder.path(), FEW)?;
+    let all = peak_bytes(folder.path(), "")?;
+    let records = Stored::open(folder.path())?.extension(EXTENSION).records::<LogRecord>();
+    let line = |record: LogRecord| {
+        let cursor = records.cursor(record.head.sequence).to_string();
+        Line { extension: EXTENSION, cursor, record }
+    };
+    let in_memory: Vec<_> = records.latest(LOGS as usize).into_iter().map(line).collect();
+    ensure!(in_memory.len() == LOGS as usize, "not all logs are stored");
+
+    let (mut exported, mut written) = (0, 0);
+    let ours: Side<'_> = Box::new(|| cpu(LOGS, || export(folder.path(), "").map(|bytes| exported = bytes)));
+    let peer: Side<'_> = Box::new(|| {
+        cpu(LOGS, || {
+            let mut output = io::BufWriter::with_capacity(64 * 1024, Count::default());
+            for line in &in_memory {
+                serde_json::to_writer(&mut output, line)?;
+                output.write_all(b"\n")?;
+            }
+            output.flush()?;
+            written = output.get_ref().0;
+            Ok(())
+        })
+    });
+    let [ours, peer] = plan.run([ours, peer])?;
+    ensure!(exported == written, "an export of {exported} bytes is not the same as {written} bytes of serde_json");
+    let what = format!("a log as a line of JSON, of {LOGS} stored and sealed ones");
+    Ok(vec![
+        ours.against(&peer, "export", &what, "serde_json, the same records in memory", Some(1.5)),
+        Row::figure("export", format!("memory for an export of {LOGS} logs"), Unit::Bytes, Spread::of(all))
+            .beside("for one of 2000", few),
+    ])
+}
+
+fn fill(data_dir: &Path) -> Result<()> {
+    let depot = depot(data_dir)?;
+    let store = store(&depot, EXTENSION, &roomy())?;
+    let recorder = store.recorder();
+    let mut logs = Logs::new(1, LOGS.into());
+    for _ in 0..LOGS {
+        logs.record(&recorder, None)?;
+    }
+    depot.settle();
+    Ok(())
+}
+
+/// Exports what a query asks for; returns how many bytes that are.
+fn export(data_dir: &Path, query: &str) -> Result<u64> {
+    let sources = [Stored::open(data_dir)?.extension(EXTENSION).source()];
+    let query = Query::parse(query, UnixNanos(0))?;
+    let export = Export { sources: &sources, what: What::Logs, format: Format::JsonLines, query: &query, limit: None };
+    let mut output = Count::default();
+    export.write(&mut output, &mut |_| ControlFlow::Continue(()))?;
+    Ok(output.0)
+}
+
+/// What an export adds to the memory that is resident, at most.
+fn peak_bytes(data_dir: &Path, query: &str) -> Result<f64> {
+    // Makes the peak what is resident now (proc(5)).
+    std::fs::write("/proc/self/clear_refs", "5").context("setting the peak of memory back")?;
+    let before = resident_bytes("VmRSS:")?;
+    export(data_dir, query)?;
+    Ok((resident_bytes("VmHWM:")? - before).max(0.0))
+}
+
+fn resident_bytes(what: &str) -> Result<f64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix(what)).context("the kernel tells what is resident")?;
+    Ok(line.trim().trim_end_matches(" kB").parse::<f64>()? * 1024.0)
+}

@@ -1,0 +1,218 @@
+//! Comma-separated values as RFC 4180 has them: a head, a line a record, the same columns whatever is in the records.
+//!
+//! Spreadsheets take a cell that starts with certain characters for a formula. Text that an extension chose gets an apostrophe before such a
+//! start, and before an apostrophe, so that taking one apostrophe away from each text that starts with one gives back what was stored. Numbers are written as
+//! they are, negative ones too: no text gets into their columns.
+
+use std::borrow::Cow;
+
+use glasshouse_model::Signal;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::export::{Broken, Export};
+use crate::json::{Line, Take, feed};
+use crate::walk::Walk;
+
+/// The columns that all records have.
+const HEAD: &[&str] = &[
+    "extension",
+    "sequence",
+    "time",
+    "origin",
+    "cut",
+    "batched",
+    "trace_id",
+    "span_id",
+    "correlation_id",
+    "user",
+    "tenant",
+    "cursor",
+];
+
+/// What tells of several signals which one a line is of.
+const SIGNAL: &str = "signal";
+/// Fields or labels, as a JSON object.
+const FIELDS: &str = "fields";
+/// What has no column of its own, such as stacks, as a JSON object.
+const MORE: &str = "more";
+
+/// The columns of what a span cost.
+const COST: &[&str] = &[
+    "fuel",
+    "elapsed_ns",
+    "in_guest_ns",
+    "in_host_ns",
+    "waiting_ns",
+    "idle_ns",
+    "host_calls",
+    "memory_delta_bytes",
+    "read_bytes",
+    "written_bytes",
+    "sent_bytes",
+    "received_bytes",
+];
+
+/// The further columns of a signal. What lies in an object is named by its path.
+fn columns(signal: Signal) -> &'static [&'static [&'static str]] {
+    match signal {
+        Signal::Log => &[&["level", "target", "message", "source.file", "source.line", "guest_time"]],
+        Signal::Metric => &[&["instrument", "name", "unit", "value"]],
+        Signal::Error => &[&[
+            "kind",
+            "group",
+            "message",
+            "blame",
+            "handled",
+            "call",
+            "source.file",
+            "source.line",
+            "guest_stack",
+            "advice",
+        ]],
+        Signal::Span => &[&["name", "parent", "kind", "status", "failure", "start"], COST],
+        Signal::Alert => &[&["severity", "type", "title", "message", "metric", "value", "threshold"]],
+        Signal::Invocation => &[
+            &["name", "parent", "cause", "outcome", "wall_ns", "queued_ns", "unattributed_ns"],
+            &["guest_cpu_ns", "host_cpu_ns", "cpu_estimated"],
+            COST,
+            &["memory_bytes", "memory_peak_bytes", "input_bytes", "output_bytes"],
+        ],
+    }
+}
+
+/// The columns of an export, in order.
+fn columns_of(signals: &[Signal]) -> Vec<&'static str> {
+    let mut all = if signals.len() > 1 { vec![SIGNAL] } else { Vec::new() };
+    let own = signals.iter().flat_map(|signal| columns(*signal)).flat_map(|part| part.iter());
+    for column in HEAD.iter().chain(own) {
+        if !all.contains(column) {
+            all.push(column);
+        }
+    }
+    all.extend([FIELDS, MORE]);
+    all
+}
+
+/// Writes the head, and a line for each record.
+pub(crate) fn write(export: &Export<'_>, walk: &mut Walk<'_>) -> Result<(), Broken> {
+    let signals = export.what.signals();
+    let columns = columns_of(signals);
+    walk.buffer().extend_from_slice(columns.join(",").as_bytes());
+    walk.buffer().extend_from_slice(b"\r\n");
+    let mut rows = Rows { columns };
+    for signal in signals {
+        for source in export.sources {
+            feed(walk, source, *signal, (signals.len() > 1).then_some(*signal), &mut rows)?;
+        }
+    }
+    Ok(())
+}
+
+struct Rows {
+    columns: Vec<&'static str>,
+}
+
+impl Take for Rows {
+    fn take<T: Serialize>(&mut self, walk: &mut Walk<'_>, line: &Line<'_, T>) -> Result<(), Broken> {
+        let Value::Object(mut record) = serde_json::to_value(line)? else { return Ok(()) };
+        let fields = record.remove("fields").or_else(|| record.remove("labels"));
+        for column in &self.columns {
+            let value = match *column {
+                FIELDS => fields.clone().unwrap_or_else(|| Value::Object(Map::new())),
+                MORE => Value::Object(std::mem::take(&mut record)),
+                column => taken(&mut record, column),
+            };
+            put(walk.buffer(), &value);
+            walk.buffer().push(b',');
+        }
+        walk.buffer().pop();
+        walk.buffer().extend_from_slice(b"\r\n");
+        Ok(())
+    }
+}
+
+/// Takes out what a column is of; null if there is none, or it is no single value.
+fn taken(record: &mut Map<String, Value>, column: &str) -> Value {
+    let Some((outer, inner)) = column.split_once('.') else {
+        return record.remove(column).unwrap_or_default();
+    };
+    let Some(Value::Object(object)) = record.get_mut(outer) else { return Value::Null };
+    let value = object.remove(inner).unwrap_or_default();
+    if object.is_empty() {
+        record.remove(outer);
+    }
+    value
+}
+
+fn put(line: &mut Vec<u8>, value: &Value) {
+    match value {
+        Value::Null => {}
+        Value::String(text) => put_quoted(line, &defused(text)),
+        Value::Bool(_) | Value::Number(_) => line.extend_from_slice(value.to_string().as_bytes()),
+        Value::Array(_) | Value::Object(_) => put_quoted(line, &value.to_string()),
+    }
+}
+
+/// Text that no spreadsheet takes for a formula, see above. The last four are what East Asian keyboards have for the first.
+fn defused(text: &str) -> Cow<'_, str> {
+    let is_live = |first: char| {
+        matches!(
+            first,
+            '=' | '+' | '-' | '@' | '\t' | '\r' | '\n' | '\'' | '\u{ff1d}' | '\u{ff0b}' | '\u{ff0d}' | '\u{ff20}'
+        )
+    };
+    if text.starts_with(is_live) { Cow::Owned(format!("'{text}")) } else { Cow::Borrowed(text) }
+}
+
+/// A cell, in quotation marks if it needs them.
+fn put_quoted(line: &mut Vec<u8>, text: &str) {
+    if !text.contains(['"', ',', '\r', '\n']) {
+        return line.extend_from_slice(text.as_bytes());
+    }
+    line.push(b'"');
+    line.extend_from_slice(text.replace('"', "\"\"").as_bytes());
+    line.push(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_text_is_a_formula_and_each_comes_back() {
+        for text in ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "'=1", "''", "＝1", "plain", "", "a=1"] {
+            let cell = defused(text);
+            assert!(!cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '＝']), "{cell:?}");
+            assert_eq!(cell.strip_prefix('\'').unwrap_or(&cell), text);
+        }
+    }
+
+    #[test]
+    fn numbers_stay_numbers_and_what_needs_quotation_marks_gets_them() {
+        let check = |value: Value, expect: &str| {
+            let mut line = Vec::new();
+            put(&mut line, &value);
+            assert_eq!(String::from_utf8(line).expect("UTF-8"), expect);
+        };
+        check((-5).into(), "-5");
+        check(Value::from(-2.5), "-2.5");
+        check("-5".into(), "'-5");
+        check("a, \"b\"\r\nc".into(), "\"a, \"\"b\"\"\r\nc\"");
+        check(serde_json::json!({"a": "=1"}), "\"{\"\"a\"\":\"\"=1\"\"}\"");
+    }
+
+    #[test]
+    fn columns_are_those_that_they_were() {
+        let of = |signals: &[Signal]| columns_of(signals).join(",");
+        assert_eq!(
+            of(&[Signal::Log]),
+            "extension,sequence,time,origin,cut,batched,trace_id,span_id,correlation_id,user,tenant,cursor,level,target,message,\
+             source.file,source.line,guest_time,fields,more"
+        );
+        assert!(of(crate::What::All.signals()).starts_with("signal,extension,sequence,"));
+        let all = columns_of(crate::What::All.signals());
+        let unique: std::collections::BTreeSet<_> = all.iter().collect();
+        assert_eq!(unique.len(), all.len());
+    }
+}

@@ -1,0 +1,24 @@
+//! What is stored, taken elsewhere: records as values that serialise, and writers of the formats that people's tools read.
+//!
+//! An [`Export`] says what is written, and in which [`Format`]; [`Export::write`] goes through its [`Source`]s a page of records at a time and
+//! writes to anything that bytes can be written to. How much memory that takes is bounded, however much is stored. Nothing in here opens files
+//! or sockets, or reads a clock.
+
+mod csv;
+mod export;
+mod format;
+mod jaeger;
+mod json;
+mod otlp;
+mod prometheus;
+pub mod records;
+mod source;
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+pub use export::{Export, ExportError, Exported};
+pub use format::{Format, What};
+pub use source::Source;

@@ -1,0 +1,138 @@
+//! What OpenTelemetry's JSON is to the letter, and what samples become. That others read it is tested from the command line.
+
+use glasshouse_model::wire::{Field, Value as Wire};
+use glasshouse_model::{Instrument, Origin, UnixNanos};
+use glasshouse_telemetry::Aggregate;
+use serde_json::{Value, json};
+
+use super::metrics::dense;
+use crate::testing::{START, Shelf, export, text};
+use crate::{Format, What};
+
+fn documents(shelf: &Shelf, what: What) -> Vec<Value> {
+    let lines = text(&[shelf], what, Format::OtlpJson, "");
+    lines.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+#[test]
+fn a_log_in_json_is_to_the_letter() {
+    let shelf = Shelf::new("markdown");
+    let fields = [
+        Field { name: "big", value: Wire::Integer(i64::MIN) },
+        Field { name: "odd", value: Wire::Float(f64::NEG_INFINITY) },
+        Field { name: "glasshouse.origin", value: Wire::Text("host") },
+        Field { name: "big", value: Wire::Integer(i64::MAX) },
+    ];
+    shelf.log("hello", &fields);
+    let time = START.to_string();
+    let attribute = |key: &str, kind: &str, value: Value| json!({"key": key, "value": {kind: value}});
+    assert_eq!(
+        documents(&shelf, What::Logs),
+        [json!({"resourceLogs": [{
+            "resource": {"attributes": [
+                attribute("service.name", "stringValue", "markdown".into()),
+                attribute("service.namespace", "stringValue", "glasshouse".into()),
+            ]},
+            "scopeLogs": [{"scope": {"name": "test"}, "logRecords": [{
+                "timeUnixNano": time,
+                "observedTimeUnixNano": time,
+                "severityNumber": 9,
+                "severityText": "info",
+                "body": {"stringValue": "hello"},
+                "attributes": [
+                    attribute("glasshouse.origin", "stringValue", "guest".into()),
+                    attribute("glasshouse.sequence", "intValue", "1".into()),
+                    attribute("glasshouse.correlation_id", "stringValue", format!("{:032x}", 7).into()),
+                    attribute("big", "intValue", i64::MAX.to_string().into()),
+                    attribute("odd", "doubleValue", "-Infinity".into()),
+                ],
+                "traceId": format!("{:032x}", 7),
+                "spanId": format!("{:016x}", 8),
+            }]}],
+        }]})]
+    );
+}
+
+#[test]
+fn counters_are_parts_of_sums_side_by_side_and_histograms_what_a_batch_has() {
+    let shelf = Shelf::new("markdown");
+    for value in [1.0, 2.0, 3.0] {
+        shelf.sample(Instrument::Counter, "calls", "{call}", value);
+        shelf.sample(Instrument::Gauge, "depth", "", -value);
+        shelf.sample(Instrument::Histogram, "took", "ms", value);
+    }
+    let documents = documents(&shelf, What::Metrics);
+    let metrics = &documents[0]["resourceMetrics"][0]["scopeMetrics"][0]["metrics"];
+    let of = |name: &str| {
+        metrics.as_array().expect("metrics").iter().find(|metric| metric["name"] == name).expect("it is there")
+    };
+    let sum = &of("calls")["sum"];
+    assert_eq!(
+        (&sum["aggregationTemporality"], &sum["isMonotonic"], &of("calls")["unit"]),
+        (&json!(1), &json!(true), &json!("{call}"))
+    );
+    let points = sum["dataPoints"].as_array().expect("points");
+    let values: Vec<_> = points.iter().map(|point| point["asDouble"].clone()).collect();
+    assert_eq!(values, [json!(1.0), json!(2.0), json!(3.0)]);
+    for pair in points.windows(2) {
+        assert_eq!(pair[1]["startTimeUnixNano"], pair[0]["timeUnixNano"], "no part is told twice, and none is missing");
+    }
+    assert_eq!(points[0]["exemplars"][0]["traceId"], format!("{:032x}", 7));
+    let gauge = &of("depth")["gauge"]["dataPoints"];
+    assert_eq!((&gauge[2]["asDouble"], gauge[2].get("startTimeUnixNano")), (&json!(-3.0), None));
+    let histogram = &of("took")["exponentialHistogram"];
+    let point = &histogram["dataPoints"][0];
+    assert_eq!(
+        (&histogram["aggregationTemporality"], &point["count"], &point["sum"]),
+        (&json!(1), &json!("3"), &json!(6.0))
+    );
+    assert_eq!((&point["min"], &point["max"]), (&json!(1.0), &json!(3.0)));
+    let counts = point["positive"]["bucketCounts"].as_array().expect("buckets");
+    assert_eq!(counts.iter().filter(|count| **count == json!("1")).count(), 3);
+}
+
+#[test]
+fn what_the_host_measures_is_in_a_scope_of_its_own() {
+    use glasshouse_model::wire::Metric;
+    let shelf = Shelf::new("markdown");
+    for (origin, instrument) in [(Origin::Guest, Instrument::Histogram), (Origin::Host, Instrument::Gauge)] {
+        shelf.metric(origin, &Metric { instrument, name: "response_time", unit: "ms", value: 1.0 }, &[]);
+    }
+    let documents = documents(&shelf, What::Metrics);
+    let scopes = documents[0]["resourceMetrics"][0]["scopeMetrics"].as_array().expect("scopes");
+    let names: Vec<_> = scopes.iter().map(|scope| scope["scope"]["name"].as_str().expect("a name")).collect();
+    assert_eq!(names, ["glasshouse", "markdown"]);
+}
+
+#[test]
+fn a_distribution_of_all_sizes_is_written_in_few_buckets_and_loses_no_sample() {
+    let mut aggregate = Aggregate::of(Instrument::Histogram, 0.0, UnixNanos(1));
+    for exponent in -300..300 {
+        for sign in [1.0, -1.0] {
+            aggregate.add(sign * 10_f64.powi(exponent), UnixNanos(1));
+        }
+    }
+    let distribution = aggregate.distribution.expect("a histogram has one");
+    let (scale, positive, negative) = dense(&distribution);
+    assert!(scale < 0, "{scale}");
+    for side in [positive, negative] {
+        let side = side.expect("it holds some");
+        assert!(side.bucket_counts.len() <= 160);
+        assert_eq!(side.bucket_counts.iter().sum::<u64>(), 600);
+        // Bucket i is of what is more than base^i, with base = 2^(2^-scale).
+        let doublings = f64::from(1 << -scale);
+        assert!((f64::from(side.offset) * doublings).exp2() < 1e-299);
+    }
+}
+
+#[test]
+fn a_file_of_protobuf_is_one_message_with_all_batches() {
+    use prost::Message as _;
+    let shelf = Shelf::new("markdown");
+    (0..1200).for_each(|number| shelf.log(&format!("log {number}"), &[]));
+    let (bytes, exported) = export(&[&shelf], What::Logs, Format::Otlp, "");
+    let data = super::messages::LogsData::decode(&bytes[..]).expect("it decodes");
+    assert_eq!((data.resource_logs.len(), exported.written), (3, 1200));
+    let records: usize = data.resource_logs.iter().map(|one| one.scope_logs[0].log_records.len()).sum();
+    assert_eq!(records, 1200);
+}

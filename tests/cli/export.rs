@@ -1,0 +1,530 @@
+//! `glasshouse export`: what a host has stored, as other people's programs read it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::harness::{Place, Running, end, wait_for};
+use crate::peers;
+
+const SIGNALS: [&str; 5] = ["logs", "errors", "metrics", "alerts", "invocations"];
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const PARENT: &str = "00f067aa0ba902b7";
+/// Texts that are more than text to some reader.
+const HOSTILE: [&str; 9] = [
+    "=cmd|' /C calc'!A0",
+    "+1,\"2\"\r\n3",
+    "-1",
+    "@SUM(A1)",
+    "'quoted",
+    "a\"} 1\n# TYPE up counter\nup{b=\"\\",
+    "\u{1b}[2J\u{202e}",
+    "é∞\u{0}",
+    "__name__",
+];
+/// Where the guest `canary` puts such texts.
+const PLACES: [&str; 11] = [
+    "log-field",
+    "log-message",
+    "metric-name",
+    "metric-unit",
+    "metric-label",
+    "metric-label-name",
+    "error-message",
+    "alert-title",
+    "span-name",
+    "span-event",
+    "span-failure",
+];
+
+/// A host that has done a little of everything, hostile things among it, and still runs.
+fn busy(place: &Place) -> Running {
+    let run = ["run", "plugins", "--data-dir", "data", "--feed", "-"];
+    let traced = ["--set", "defaults.debugging.tracing_enabled=true"];
+    let mut host = place.start(&[&run[..], &traced].concat());
+    let replies = host.stdout();
+    let mut count = 0;
+    let mut tell = |line: Value| {
+        host.tell(&line);
+        count += 1;
+    };
+    for number in 1..=5 {
+        tell(json!({"extension": "neighbour", "event": "echo", "payload": number, "user": format!("u{number}")}));
+    }
+    let traceparent = format!("00-{TRACE}-{PARENT}-01");
+    tell(json!({"extension": "context", "event": "signals", "correlation_id": "c-1", "traceparent": traceparent}));
+    tell(json!({"extension": "panic", "event": "panic", "payload": "noon"}));
+    for put in PLACES {
+        tell(json!({"extension": "canary", "event": "plant", "payload": {"place": put, "texts": HOSTILE}}));
+    }
+    wait_for("all replies", || (replies.count() == count).then_some(()));
+    host
+}
+
+fn place() -> Place {
+    Place::with_plugins(&["neighbour", "context", "panic", "canary"]).lenient()
+}
+
+/// A data directory of a host that has ended.
+fn served() -> Place {
+    let place = place();
+    busy(&place).kill();
+    place
+}
+
+/// Exports to a file; returns what was said of it.
+fn export(place: &Place, what: &str, format: &str, more: &[&str]) -> std::path::PathBuf {
+    let file = format!("{what}.{format}");
+    let ended = place.on_data(&[&["export", what, "--format", format, "--output", &file], more].concat());
+    let ended = ended.expect_code(0);
+    assert!(ended.stdout.is_empty() && (ended.stderr.contains("wrote ") || format == "json"), "{ended:?}");
+    place.path(&file)
+}
+
+fn lines(place: &Place, what: &str, more: &[&str]) -> Vec<Value> {
+    place.on_data(&[&["export", what], more].concat()).expect_code(0).json_lines()
+}
+
+fn check_lines(place: &Place) {
+    let all = lines(place, "all", &[]);
+    for signal in SIGNALS {
+        for extension in ["neighbour", "context", "panic", "canary", "host"] {
+            let own = ["--extension-id", extension];
+            let shown = place.on_data(&[&[signal, "show", "--format", "json", "--limit", "100000"], &own[..]].concat());
+            let exported = place.on_data(&[&["export", signal], &own[..]].concat()).expect_code(0);
+            assert_eq!(exported.stdout, shown.stdout, "{signal} of {extension}");
+            let mut among_all = all.iter().filter(|line| line["signal"] == signal && line["extension"] == extension);
+            for line in exported.json_lines() {
+                let mut same = among_all.next().expect("it is among all").clone();
+                same.as_object_mut().expect("an object").remove("signal");
+                assert_eq!(same, line);
+            }
+            assert!(among_all.next().is_none());
+        }
+    }
+    let traces = lines(place, "traces", &[]);
+    let of_traces = |line: &&Value| line["signal"] == "spans" || line["signal"] == "invocations";
+    assert_eq!(traces.len(), all.iter().filter(of_traces).count());
+    assert!(traces.iter().any(|line| line["name"] == "kettle"), "{traces:?}");
+}
+
+#[test]
+fn what_is_exported_is_what_is_shown_while_a_host_runs_and_after_it_was_killed() {
+    let place = place();
+    let mut host = busy(&place);
+    let ran = lines(&place, "logs", &[]);
+    check_lines(&place);
+    host.kill();
+    check_lines(&place);
+    assert_eq!(lines(&place, "logs", &[]), ran);
+    place.glasshouse(&["run", "plugins", "--data-dir", "data", "--exit-when-done"]).expect_code(0);
+    check_lines(&place);
+    let chosen = lines(&place, "logs", &["--query", "message=echoed", "--limit", "2"]);
+    let numbers: Vec<_> = chosen.iter().map(|log| log["fields"]["number"].as_u64()).collect();
+    assert_eq!(numbers, [Some(4), Some(5)]);
+    let document = place.on_data(&["export", "--format", "json"]).expect_code(0).json();
+    assert_eq!(document["logs"].as_array().map(Vec::len), Some(lines(&place, "logs", &[]).len()));
+}
+
+#[test]
+fn pythons_reader_of_csv_gives_back_every_text_and_no_cell_is_a_formula() {
+    let place = served();
+    for what in ["logs", "errors", "metrics", "alerts", "invocations", "traces", "all"] {
+        let rows = peers::read("csv", &[], &export(&place, what, "csv", &[]));
+        let rows = rows.as_array().expect("rows");
+        let records = lines(&place, what, &[]);
+        assert_eq!(rows.len(), records.len(), "{what}");
+        for (row, record) in rows.iter().zip(&records) {
+            let row = row.as_object().expect("a row");
+            for (column, cell) in row {
+                let cell = cell.as_str().unwrap_or_else(|| panic!("{what}: {column} of {row:?}"));
+                let stored = &record[column.as_str()];
+                match stored {
+                    Value::String(text) => {
+                        assert!(!cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']), "{what}: {cell:?}");
+                        assert_eq!(cell.strip_prefix('\'').unwrap_or(cell), text, "{what}: {column}");
+                    }
+                    Value::Number(_) | Value::Bool(_) => assert_eq!(cell, stored.to_string(), "{what}: {column}"),
+                    _ => assert!(cell.is_empty() || !cell.starts_with(['=', '+', '-', '@']), "{what}: {column} {cell}"),
+                }
+            }
+            let fields: Value = serde_json::from_str(row["fields"].as_str().expect("text")).expect("JSON");
+            let stored = record.get("fields").or_else(|| record.get("labels")).cloned().unwrap_or_else(|| json!({}));
+            assert_eq!(fields, stored, "{what}");
+        }
+    }
+    let logs = fs::read_to_string(place.path("errors.csv")).expect("it was exported");
+    assert!(logs.contains("'=cmd|' /C calc'!A0"), "{logs}");
+}
+
+/// All of a kind that lie in a list of resources: name of the service, scope, and each.
+fn of_services<'v>(data: &'v Value, [resources, scopes, kind]: [&str; 3]) -> Vec<(&'v str, &'v str, &'v Value)> {
+    let mut all = Vec::new();
+    let list = |value: &'v Value, key: &str| value[key].as_array().map(Vec::as_slice).unwrap_or_default();
+    for resource in list(data, resources) {
+        let service = &resource["resource"]["attributes"][0];
+        assert_eq!(service["key"], "service.name");
+        for scope in list(resource, scopes) {
+            let name = scope["scope"]["name"].as_str().unwrap_or_default();
+            let service = service["value"]["stringValue"].as_str().expect("a name");
+            all.extend(list(scope, kind).iter().map(|one| (service, name, one)));
+        }
+    }
+    all
+}
+
+fn attribute<'v>(of: &'v Value, key: &str) -> &'v Value {
+    let all = of["attributes"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut found = all.iter().filter(|attribute| attribute["key"] == key);
+    let value = found.next().map_or(&Value::Null, |attribute| &attribute["value"]);
+    assert!(found.next().is_none(), "{key} is there twice: {of}");
+    value
+}
+
+/// What OpenTelemetry's own decoder makes of an export: the same in protobuf and in JSON.
+fn decoded(place: &Place, what: &str, kind: &str) -> Value {
+    let binary = peers::read("otlp", &[kind], &export(place, what, "otlp", &[]));
+    let text = peers::read("otlp-json", &[kind], &export(place, what, "otlp-json", &[]));
+    assert_eq!(binary, text, "{what}");
+    binary
+}
+
+/// A time of a record as OpenTelemetry has it.
+fn nanos(text: &Value) -> String {
+    let text = text.as_str().expect("a time").trim_end_matches('Z');
+    let (seconds, nanos) = text.split_once('.').expect("it has nanoseconds");
+    let seconds = end(Command::new("date").args(["--utc", "--date", seconds, "+%s"])).expect_code(0).stdout;
+    format!("{}{nanos}", seconds.trim())
+}
+
+#[test]
+fn opentelemetrys_own_decoder_reads_logs_errors_and_alerts() {
+    let place = served();
+    for what in ["logs", "errors", "alerts"] {
+        let data = decoded(&place, what, "logs");
+        let decoded = of_services(&data, ["resourceLogs", "scopeLogs", "logRecords"]);
+        let stored = lines(&place, what, &[]);
+        assert_eq!(decoded.len(), stored.len(), "{what}");
+        for record in &stored {
+            let sequence = record["sequence"].to_string();
+            let same = |one: &&(&str, &str, &Value)| {
+                record["extension"] == one.0 && attribute(one.2, "glasshouse.sequence")["intValue"] == sequence
+            };
+            let (_, scope, log) = decoded.iter().find(same).unwrap_or_else(|| panic!("{record} is not there"));
+            assert_eq!(log["body"]["stringValue"], record["message"]);
+            assert_eq!((&log["traceId"], &log["spanId"]), (&record["trace_id"], &record["span_id"]));
+            assert_eq!(attribute(log, "glasshouse.origin")["stringValue"], record["origin"]);
+            let fields = record["fields"].as_object().into_iter().flatten();
+            for (name, value) in fields.filter(|(_, value)| value.is_string()) {
+                assert_eq!(&attribute(log, name)["stringValue"], value, "{record}");
+            }
+            let severity = |name: &str| match name {
+                "trace" => "SEVERITY_NUMBER_TRACE",
+                "debug" => "SEVERITY_NUMBER_DEBUG",
+                "info" | "low" => "SEVERITY_NUMBER_INFO",
+                "warning" | "medium" => "SEVERITY_NUMBER_WARN",
+                "error" | "high" => "SEVERITY_NUMBER_ERROR",
+                _ => "SEVERITY_NUMBER_FATAL",
+            };
+            let level = record.get("level").or_else(|| record.get("severity")).and_then(Value::as_str);
+            assert_eq!(log["severityNumber"], severity(level.unwrap_or("error")));
+            match what {
+                "logs" => assert_eq!(record["target"], **scope),
+                "errors" => {
+                    assert_eq!(
+                        (&log["eventName"], &attribute(log, "exception.type")["stringValue"]),
+                        (&json!("exception"), &record["kind"])
+                    );
+                }
+                _ => assert_eq!(attribute(log, "glasshouse.alert.title")["stringValue"], record["title"]),
+            }
+        }
+        let first = stored.first().expect("there is one");
+        let times: BTreeSet<_> =
+            decoded.iter().map(|(_, _, log)| log["observedTimeUnixNano"].clone().to_string()).collect();
+        assert!(times.contains(&json!(nanos(&first["time"])).to_string()), "{what}");
+    }
+}
+
+#[test]
+fn opentelemetrys_own_decoder_reads_metrics_and_none_of_a_sample_is_lost() {
+    let place = served();
+    let data = decoded(&place, "metrics", "metrics");
+    let decoded = of_services(&data, ["resourceMetrics", "scopeMetrics", "metrics"]);
+    let mut found = BTreeMap::<_, (f64, u64)>::new();
+    for (service, scope, metric) in decoded {
+        assert_eq!(scope == "glasshouse", service == "host" || scope != service, "{metric}");
+        let name = metric["name"].as_str().unwrap_or_default();
+        let sums = &metric["sum"];
+        let known = found.entry((service.to_owned(), name.to_owned())).or_default();
+        let points = |of: &Value| of["dataPoints"].as_array().cloned().unwrap_or_default();
+        for point in points(sums).iter().chain(&points(&metric["gauge"])) {
+            known.0 += point["asDouble"].as_f64().expect("a number");
+            known.1 += 1;
+        }
+        if !sums.is_null() {
+            let temporality = &sums["aggregationTemporality"];
+            assert_eq!((temporality, &sums["isMonotonic"]), (&json!("AGGREGATION_TEMPORALITY_DELTA"), &json!(true)));
+        }
+        for point in points(&metric["exponentialHistogram"]) {
+            let count = |value: &Value| value.as_str().map_or(0, |count| count.parse::<u64>().expect("a count"));
+            known.0 += point["sum"].as_f64().expect("a sum");
+            known.1 += count(&point["count"]);
+            let buckets = point["positive"]["bucketCounts"].as_array().expect("buckets").iter().map(count);
+            assert_eq!(buckets.sum::<u64>() + count(&point["zeroCount"]), count(&point["count"]));
+            assert_eq!(point["exemplars"][0]["traceId"].as_str().map(str::len), Some(32));
+        }
+    }
+    let mut stored = BTreeMap::<_, (f64, u64)>::new();
+    for sample in lines(&place, "metrics", &[]) {
+        let text = |key: &str| sample[key].as_str().unwrap_or_default().to_owned();
+        let known = stored.entry((text("extension"), text("name"))).or_default();
+        known.0 += sample["value"].as_f64().expect("a number");
+        known.1 += 1;
+    }
+    assert_eq!(found.keys().collect::<Vec<_>>(), stored.keys().collect::<Vec<_>>());
+    for (key, (sum, count)) in &stored {
+        let (found, found_count) = found[key];
+        assert!((found - sum).abs() <= sum.abs() * 1e-9 && found_count == *count, "{key:?}");
+    }
+}
+
+#[test]
+fn opentelemetrys_own_decoder_reads_spans_and_calls() {
+    let place = served();
+    let data = decoded(&place, "traces", "traces");
+    let decoded = of_services(&data, ["resourceSpans", "scopeSpans", "spans"]);
+    let stored = lines(&place, "traces", &[]);
+    assert_eq!(decoded.len(), stored.len());
+    for record in &stored {
+        let same = |one: &&(&str, &str, &Value)| {
+            (&one.2["traceId"], &one.2["spanId"]) == (&record["trace_id"], &record["span_id"])
+        };
+        let (service, _, span) = decoded.iter().find(same).unwrap_or_else(|| panic!("{record} is not there"));
+        assert_eq!((&record["extension"], &record["name"]), (&json!(service), &span["name"]));
+        let parent = record["parent"].as_str().filter(|id| id.contains(|digit| digit != '0'));
+        assert_eq!(span["parentSpanId"].as_str(), parent.or(record["cause"].as_str()));
+        let is_failed = match record["signal"].as_str() {
+            Some("spans") => record["status"] != "ok",
+            _ => record["outcome"] != "ok",
+        };
+        assert_eq!(span["status"]["code"] == "STATUS_CODE_ERROR", is_failed, "{span}");
+        let number = |key: &str| span[key].as_str().map_or(0, |time| time.parse::<u64>().expect("a time"));
+        assert!(number("startTimeUnixNano") <= number("endTimeUnixNano"), "{span}");
+        let events = record["events"].as_array().map_or(0, Vec::len);
+        assert_eq!(span["events"].as_array().map_or(0, Vec::len), events);
+    }
+    let call = decoded.iter().find(|(_, _, span)| span["traceId"] == TRACE && span["parentSpanId"] == PARENT);
+    let (service, scope, call) = call.expect("the call that a request from outside made");
+    assert_eq!((*service, *scope, &call["kind"]), ("context", "glasshouse", &json!("SPAN_KIND_SERVER")));
+    let record = stored.iter().find(|record| record["span_id"] == call["spanId"]).expect("it is stored");
+    assert_eq!(call["endTimeUnixNano"], nanos(&record["time"]));
+}
+
+/// The fields of Jaeger's UI JSON and their types, after the documentation of its `model/json`: `?` may be null, `-` left out.
+const JAEGER: [(&str, &[(&str, &str)]); 7] = [
+    ("", &[("data", "[trace]"), ("total", "int"), ("limit", "int"), ("offset", "int"), ("errors", "?[text]")]),
+    ("trace", &[("traceID", "hex32"), ("spans", "[span]"), ("processes", "{process}"), ("warnings", "?[text]")]),
+    (
+        "span",
+        &[
+            ("traceID", "hex32"),
+            ("spanID", "hex16"),
+            ("parentSpanID", "-hex16"),
+            ("flags", "-int"),
+            ("operationName", "text"),
+            ("references", "[reference]"),
+            ("startTime", "int"),
+            ("duration", "int"),
+            ("tags", "[tag]"),
+            ("logs", "[log]"),
+            ("processID", "-text"),
+            ("process", "-process"),
+            ("warnings", "?[text]"),
+        ],
+    ),
+    ("reference", &[("refType", "text"), ("traceID", "hex32"), ("spanID", "hex16")]),
+    ("process", &[("serviceName", "text"), ("tags", "[tag]")]),
+    ("log", &[("timestamp", "int"), ("fields", "[tag]")]),
+    ("tag", &[("key", "text"), ("type", "-text"), ("value", "value")]),
+];
+
+fn check_jaeger(value: &Value, kind: &str, at: &str) {
+    let hex = |digits: usize| {
+        value
+            .as_str()
+            .is_some_and(|id| id.len() == digits && id.bytes().all(|byte| b"0123456789abcdef".contains(&byte)))
+    };
+    if let Some(kind) = kind.strip_prefix('?') {
+        if !value.is_null() {
+            check_jaeger(value, kind, at);
+        }
+        return;
+    }
+    if let Some(kind) = kind.strip_prefix('[') {
+        let items = value.as_array().unwrap_or_else(|| panic!("{at} is no list"));
+        return items.iter().for_each(|item| check_jaeger(item, kind.trim_end_matches(']'), at));
+    }
+    if let Some(kind) = kind.strip_prefix('{') {
+        let items = value.as_object().unwrap_or_else(|| panic!("{at} is no object"));
+        return items.values().for_each(|item| check_jaeger(item, kind.trim_end_matches('}'), at));
+    }
+    match kind {
+        "int" => assert!(value.is_u64(), "{at} is {value}"),
+        "text" => assert!(value.is_string(), "{at} is {value}"),
+        "value" => assert!(value.is_string() || value.is_number() || value.is_boolean(), "{at} is {value}"),
+        "hex16" => assert!(hex(16), "{at} is {value}"),
+        "hex32" => assert!(hex(32), "{at} is {value}"),
+        _ => {
+            let (_, fields) = JAEGER.iter().find(|(name, _)| *name == kind).expect("a kind of the list");
+            let object = value.as_object().unwrap_or_else(|| panic!("{at} is no object"));
+            let unknown = object.keys().find(|key| fields.iter().all(|(name, _)| name != key));
+            assert_eq!(unknown, None, "{at}");
+            for (name, kind) in *fields {
+                let at = format!("{at}.{name}");
+                match (object.get(*name), kind.strip_prefix('-')) {
+                    (Some(value), kind_if_optional) => check_jaeger(value, kind_if_optional.unwrap_or(kind), &at),
+                    (None, optional) => assert!(optional.is_some(), "{at} is missing"),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn jaegers_file_has_the_fields_and_types_of_the_public_format() {
+    let place = served();
+    let text = fs::read_to_string(export(&place, "traces", "jaeger", &[])).expect("it was exported");
+    let document: Value = serde_json::from_str(&text).expect("JSON");
+    check_jaeger(&document, "", "");
+    let traces = document["data"].as_array().expect("traces");
+    let spans: Vec<_> = traces.iter().flat_map(|trace| trace["spans"].as_array().expect("spans")).collect();
+    assert_eq!(spans.len(), lines(&place, "traces", &[]).len());
+    for trace in traces {
+        for span in trace["spans"].as_array().expect("spans") {
+            assert_eq!(span["traceID"], trace["traceID"]);
+            assert!(trace["processes"].get(span["processID"].as_str().expect("an id")).is_some(), "{span}");
+            for tag in span["tags"].as_array().expect("tags") {
+                let fits = match tag["type"].as_str() {
+                    Some("string") => tag["value"].is_string(),
+                    Some("bool") => tag["value"].is_boolean(),
+                    Some("int64") => tag["value"].is_i64() || tag["value"].is_string(),
+                    Some("float64") => tag["value"].is_number(),
+                    _ => false,
+                };
+                assert!(fits, "{tag}");
+            }
+        }
+    }
+    let kettle = spans.iter().find(|span| span["operationName"] == "kettle").expect("the span in which it panicked");
+    let error = json!({"key": "error", "type": "bool", "value": true});
+    assert!(kettle["tags"].as_array().is_some_and(|tags| tags.contains(&error)), "{kettle}");
+}
+
+#[test]
+fn prometheus_own_tool_finds_no_fault_in_what_the_host_names() {
+    let place = Place::with_plugins(&["neighbour"]);
+    let mut host = place.host(&[]).0;
+    host.tell(&json!({"extension": "neighbour", "event": "echo", "payload": 1}));
+    wait_for("a sample", || (!lines(&place, "metrics", &["--query", "name=echoes"]).is_empty()).then_some(()));
+    let ended = peers::promtool(&export(&place, "metrics", "prometheus", &[]));
+    assert_eq!((ended.code, ended.stdout.as_str(), ended.stderr.as_str()), (Some(0), "", ""));
+    let shown = fs::read_to_string(place.path("metrics.prometheus")).expect("it was exported");
+    for line in
+        ["glasshouse_guest_echoes_total{extension=\"neighbour\"} 1.0", "# TYPE process_cpu_seconds_total counter"]
+    {
+        assert!(shown.lines().any(|known| known == line), "{shown}");
+    }
+}
+
+#[test]
+fn whatever_extensions_call_things_prometheus_and_openmetrics_readers_take_it() {
+    let place = served();
+    let ended = peers::promtool(&export(&place, "metrics", "prometheus", &[]));
+    // What an extension calls its metrics may be against good taste (3), never against the format (1).
+    assert!(matches!(ended.code, Some(0 | 3)) && !ended.stderr.contains("error while linting"), "{ended:?}");
+    let families = peers::read("openmetrics", &[], &export(&place, "metrics", "openmetrics", &[]));
+    let families = families.as_array().expect("families");
+    let of =
+        |name: &str| families.iter().find(|family| family["name"] == name).unwrap_or_else(|| panic!("{families:?}"));
+    let samples = |name: &str| of(name)["samples"].as_array().cloned().unwrap_or_default();
+    let echoes = &samples("glasshouse_guest_echoes")[0];
+    assert_eq!((&echoes["value"], &echoes["labels"]["extension"]), (&json!(5.0), &json!("neighbour")));
+    assert_eq!(echoes["exemplar"]["trace_id"].as_str().map(str::len), Some(32), "{echoes}");
+    let sizes = samples("glasshouse_guest_size");
+    for text in HOSTILE {
+        let shown = text.contains(['\u{1b}', '\r', '\n', '\u{0}']);
+        let is_there = sizes.iter().any(|sample| sample["labels"]["of"] == text);
+        assert!(is_there || shown, "{text:?} is not among {sizes:?}");
+    }
+    assert!(families.iter().all(|family| family["name"] != "up"), "no extension makes up metrics of others");
+    assert_eq!(of("process_cpu_seconds")["unit"], "seconds");
+}
+
+#[test]
+fn an_export_that_breaks_off_says_so_and_leaves_no_half_file() {
+    let place = served();
+    let full = place.on_data(&["export", "logs", "--output", "/dev/full"]).expect_code(3);
+    assert!(full.stderr.contains("No space left") && full.stderr.contains("no whole export"), "{full:?}");
+
+    place.write("kept.jsonl", "what was there before\n");
+    let mut limited = Command::new("sh");
+    let script = "trap '' XFSZ; ulimit -f 1; exec \"$0\" export all --data-dir data --output kept.jsonl";
+    limited.args(["-c", script, env!("CARGO_BIN_EXE_glasshouse")]).current_dir(place.path("."));
+    let limited = end(&mut limited).expect_code(3);
+    assert!(limited.stderr.contains("File too large") && limited.stderr.contains("kept.jsonl"), "{limited:?}");
+    assert_eq!(place.read("kept.jsonl"), "what was there before\n");
+    let left: Vec<_> =
+        fs::read_dir(place.path(".")).expect("the folder").map(|entry| entry.expect("an entry").file_name()).collect();
+    assert!(left.iter().all(|name| !name.to_string_lossy().contains("partial")), "{left:?}");
+
+    let mut closed = place.start(&["export", "all", "--data-dir", "data"]);
+    let mut first = [0; 10];
+    let mut stdout = closed.0.stdout.take().expect("its output is a pipe");
+    stdout.read_exact(&mut first).expect("it writes");
+    drop(stdout);
+    let said = closed.stderr();
+    assert_eq!(closed.code_within(Duration::from_mins(1)), Some(3));
+    let said = said.all_of_them().join("\n");
+    assert!(said.contains("Broken pipe") && said.contains("no whole export"), "{said}");
+
+    let mode = |name: &str| fs::metadata(place.path(name)).expect("it is there").permissions().mode() & 0o777;
+    place.on_data(&["export", "logs", "--output", "new.jsonl"]).expect_code(0);
+    assert_eq!(mode("new.jsonl"), 0o600, "as private as the data directory");
+    fs::set_permissions(place.path("kept.jsonl"), fs::Permissions::from_mode(0o640)).expect("it is ours");
+    place.on_data(&["export", "logs", "--output", "kept.jsonl"]).expect_code(0);
+    assert_eq!(mode("kept.jsonl"), 0o640);
+    assert_eq!(place.read("kept.jsonl").lines().count(), lines(&place, "logs", &[]).len());
+}
+
+#[test]
+fn what_cannot_be_exported_is_refused_with_what_to_do() {
+    let place = Place::with_plugins(&["neighbour"]);
+    place.glasshouse(&["run", "plugins", "--data-dir", "data", "--exit-when-done"]).expect_code(0);
+    for (arguments, code, says) in [
+        (&["export", "moods"][..], 2, "logs, metrics, errors, alerts, traces, invocations, all"),
+        (&["export", "--format", "table"], 2, "export as one of json, jsonl, csv"),
+        (&["export", "--format", "xml"], 2, "possible values"),
+        (&["export", "--format", "otlp"], 2, "one by one"),
+        (&["export", "logs", "--format", "jaeger"], 2, "export `traces`"),
+        (&["export", "all", "--format", "prometheus"], 2, "export `metrics`"),
+        (&["export", "--query", "messge=x"], 2, "did you mean \"message\"?"),
+        (&["export", "--extension-id", "stranger"], 2, "\"stranger\""),
+        (&["export", "--output", "plugins"], 3, "is a folder"),
+        (&["export", "--output", "nowhere/logs.jsonl"], 3, "nowhere/logs.jsonl"),
+        (&["logs", "show", "--format", "csv"], 2, "csv is a format of `glasshouse export`"),
+    ] {
+        let ended = place.on_data(arguments).expect_code(code);
+        assert!(ended.stdout.is_empty() && ended.stderr.contains(says), "{arguments:?}: {ended:?}");
+    }
+    let nothing = place.on_data(&["export", "logs", "--query", "message=never"]).expect_code(0);
+    assert!(nothing.stdout.is_empty() && nothing.stderr.contains("nothing is stored that fits"), "{nothing:?}");
+    let mut piped = place.command(&["export", "logs", "--data-dir", "data", "--output", "/dev/stdout"]);
+    let piped = end(piped.stdout(Stdio::piped())).expect_code(0);
+    assert_eq!(piped.json_lines(), lines(&place, "logs", &[]));
+}
