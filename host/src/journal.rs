@@ -56,6 +56,14 @@ impl Journal {
         self.note(Level::Info, &format!("{method} {path} by {by}: {became}"), &with_texts(&texts, Some(status)));
     }
 
+    /// Stores that somebody took away what is stored.
+    pub(crate) fn exported(&self, extension: &str, what: &str, format: &str, by: &str) {
+        let texts =
+            [("event", "data.exported"), ("by", by), ("target", extension), ("operation", what), ("detail", format)];
+        let of = if extension == "*" { "all extensions" } else { extension };
+        self.note(Level::Info, &format!("{what} of {of} were exported as {format} by {by}"), &with_texts(&texts, None));
+    }
+
     /// Stores that somebody was turned away.
     pub(crate) fn refused(&self, refusal: &Refusal<'_>) {
         let Refusal { address, why, path, untold } = *refusal;

@@ -1,15 +1,18 @@
 //! What other programs read of a running host: each answer is made of what the host's own API gives.
 
+use std::io;
+use std::ops::ControlFlow;
 use std::time::Duration;
 
+use glasshouse_export::{Export, ExportError, Format, Source, What};
 use glasshouse_model::text::visible;
-use glasshouse_model::{Signal, TraceParent, UnixNanos};
+use glasshouse_model::{HOST, Signal, TraceParent, UnixNanos};
 use glasshouse_runtime::{Event, Status, Trigger};
 use glasshouse_server::api::{
     self, AlertStatistics, Call, Called, Check, Dashboard, Errors, Gap, Health, MetricNames, MetricSummary, Overview,
     Problem, Records, Wanted, code,
 };
-use glasshouse_server::{Follower, News, Pending, Readings};
+use glasshouse_server::{ExportWanted, Exporting, Follower, News, Pending, Readings};
 use glasshouse_telemetry::{Cursor, Entry, GroupState, Order, Query, Reader, Summary};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -185,6 +188,37 @@ impl Readings for Controlled {
         })
     }
 
+    fn export(&self, id: &str, what: &str, wanted: &ExportWanted, by: &str) -> Result<Exporting, Problem> {
+        let what: What =
+            what.parse().map_err(|_| no_such("export", what, What::ALL.iter().map(|what| what.as_str())))?;
+        let format = wanted.format.as_deref().unwrap_or(Format::Json.as_str());
+        let format: Format =
+            format.parse().map_err(|_| no_such("format", format, Format::ALL.iter().map(|format| format.as_str())))?;
+        let (sources, now) = if id == "*" {
+            let of_host = Source::new(HOST, |signal| self.journal.store().reader(signal));
+            let sources = self.extensions.values().map(Extension::source).chain([of_host]).collect();
+            (sources, self.journal.clock().now())
+        } else {
+            let extension = self.find(id)?;
+            (vec![extension.source()], extension.now())
+        };
+        let export = Job { sources, what, format, query: parsed(&wanted.query, now)?, limit: wanted.limit };
+        export.as_export().check().map_err(unusable)?;
+        // Reading metrics each few seconds, as Prometheus does, takes no data away that a record is to tell of.
+        if !matches!(format, Format::Prometheus | Format::OpenMetrics) {
+            self.journal.exported(id, what.as_str(), format.as_str(), by);
+        }
+        Ok(Exporting {
+            media_type: format.media_type(),
+            file_name: format!("{}-{what}.{}", if id == "*" { "glasshouse" } else { id }, format.extension()),
+            write: Box::new(move |output| match export.as_export().write(output, &mut |_| ControlFlow::Continue(())) {
+                Ok(_) => Ok(()),
+                Err(ExportError::Output { cause, .. }) => Err(cause),
+                Err(other) => Err(io::Error::other(other)),
+            }),
+        })
+    }
+
     fn follow(
         &self,
         extension: &str,
@@ -201,6 +235,27 @@ impl Readings for Controlled {
         };
         Ok(Box::new(Following { extension: extension.id().to_string(), reader, query, next, is_lost }))
     }
+}
+
+/// An export that owns what it is made of.
+struct Job {
+    sources: Vec<Source>,
+    what: What,
+    format: Format,
+    query: Query,
+    limit: Option<usize>,
+}
+
+impl Job {
+    fn as_export(&self) -> Export<'_> {
+        let Self { sources, what, format, query, limit } = self;
+        Export { sources, what: *what, format: *format, query, limit: *limit }
+    }
+}
+
+fn no_such<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> Problem {
+    let known: Vec<_> = known.collect();
+    unusable(format!("there is no {what} \"{}\"; there are {}", visible(name, 40), known.join(", ")))
 }
 
 /// Somebody who follows a signal.

@@ -374,6 +374,54 @@ fn the_api_is_described_as_it_was_published() {
 }
 
 #[test]
+fn what_is_stored_is_exported_as_the_command_exports_it_and_leaves_a_record() {
+    let place = Place::with_plugins(&["neighbour"]).lenient();
+    let mut served = Served::start(&place);
+    for number in 0..50 {
+        served.call(&ping(number));
+    }
+    let exported = served.get("export/neighbour/logs?format=jsonl").expect(200);
+    assert!(exported.header("content-disposition").is_some_and(|name| name.contains("neighbour-logs.jsonl")));
+    let by_command = ["export", "logs", "--extension-id", "neighbour", "--format", "jsonl"];
+    assert_eq!(exported.body, place.on_data(&by_command).expect_code(0).stdout);
+    assert_eq!(exported.body.lines().count(), 51, "{exported:?}");
+    for (what, format) in [
+        ("metrics", "csv"),
+        ("errors", "json"),
+        ("alerts", "jsonl"),
+        ("traces", "jaeger"),
+        ("traces", "otlp-json"),
+        ("invocations", "csv"),
+        ("all", "json"),
+    ] {
+        let export =
+            served.get(&format!("export/neighbour/{what}?format={format}&query=since%201h&limit=5")).expect(200);
+        assert!(!export.body.is_empty(), "{what} {format}");
+    }
+    served.get("export/*/all?format=jsonl").expect(200);
+    for (path, code) in [
+        ("export/neighbour/moods", "invalid-query"),
+        ("export/neighbour/logs?format=xml", "invalid-query"),
+        ("export/neighbour/logs?format=jaeger", "invalid-query"),
+        ("export/neighbour/logs?query=%28", "invalid-query"),
+        ("export/neighbour/logs?colour=red", "invalid-query"),
+    ] {
+        served.get(path).expect_problem(400, code);
+    }
+    let metrics = |accept: &str| served.ask("GET /metrics", Some(&served.token), accept, "").expect(200);
+    let plain = metrics("");
+    assert!(
+        plain.header("content-type").is_some_and(|kind| kind.starts_with("text/plain; version=0.0.4")),
+        "{plain:?}"
+    );
+    assert!(plain.body.contains("extension=\"neighbour\""), "{plain:?}");
+    let open = metrics("Accept: application/openmetrics-text; version=1.0.0\r\n");
+    assert!(open.body.ends_with("# EOF\n"), "{open:?}");
+    let told = place.on_data(&["logs", "show", "--extension-id", "host", "--format", "json", "event=data.exported"]);
+    assert_eq!(told.json_lines().len(), 9, "{told:?}");
+}
+
+#[test]
 fn an_extension_is_called_and_the_call_is_found_by_its_id() {
     let place = Place::with_plugins(&["neighbour"]);
     let served = Served::start(&place);

@@ -195,31 +195,6 @@ pub(crate) struct UsageError(String);
 pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
     let format = cli.result_format();
     match cli.verb {
-        Verb::Run(verb) => verb.run(cli.format).await,
-        Verb::Call(verb) => verb.run(cli.format).await,
-        Verb::Check(verb) => verb.run(cli.format).await,
-        Verb::List(verb) => verb.run(cli.format).await,
-        Verb::Inspect(verb) => verb.run(cli.format),
-        Verb::Doctor(verb) => verb.run(cli.format),
-        Verb::Config(verb) => verb.run(cli.format),
-        Verb::New(verb) => verb.run(cli.format),
-        Verb::Build(verb) => verb.run(cli.format),
-        Verb::Logs(verb) => verb.run(cli.format),
-        Verb::Errors(verb) => verb.run(cli.format).await,
-        Verb::Metrics(verb) => verb.run(cli.format),
-        Verb::Trace(verb) => verb.run(cli.format),
-        Verb::Traces(verb) => verb.run(cli.format),
-        Verb::Activity(verb) => verb.run(cli.format),
-        Verb::Alerts(verb) => verb.run(cli.format).await,
-        Verb::Invocations(verb) => verb.run(cli.format),
-        Verb::Status(verb) => verb.run(cli.format).await,
-        Verb::Budgets(verb) => verb.run(cli.format).await,
-        Verb::Debugging(verb) => verb.run(cli.format).await,
-        Verb::Debug(verb) => verb.run(cli.format).await,
-        Verb::Start(verb) => verb.run(cli.format).await,
-        Verb::Stop(verb) => verb.run(cli.format).await,
-        Verb::Health(verb) => verb.run(cli.format).await,
-        Verb::Tokens(verb) => verb.run(cli.format).await,
         Verb::Export(verb) => verb.run(cli.format).await,
         Verb::Run(verb) => verb.run(format?).await,
         Verb::Call(verb) => verb.run(format?).await,
@@ -244,6 +219,8 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Verb::Debug(verb) => verb.run(format?).await,
         Verb::Start(verb) => verb.run(format?).await,
         Verb::Stop(verb) => verb.run(format?).await,
+        Verb::Health(verb) => verb.run(format?).await,
+        Verb::Tokens(verb) => verb.run(format?).await,
     }
 }
 

@@ -10,7 +10,7 @@ const LAYERS: [(&str, &[&str]); 10] = [
     ("glasshouse-export", &["glasshouse-model", "glasshouse-telemetry"]),
     ("glasshouse-runtime", &["glasshouse-model", "glasshouse-telemetry"]),
     ("glasshouse-client", &[]),
-    ("glasshouse-server", &["glasshouse-client"]),
+    ("glasshouse-server", &["glasshouse-client", "glasshouse-model"]),
     ("glasshouse-toolchain", &[]),
     ("glasshouse-sdk", &["glasshouse-sdk-macros", "glasshouse-wire"]),
     ("xtask", &["glasshouse-toolchain"]),

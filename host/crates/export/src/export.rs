@@ -85,6 +85,12 @@ impl From<serde_json::Error> for Broken {
 }
 
 impl Export<'_> {
+    /// Whether the format has a place for what is asked for; if it has none, why.
+    pub fn check(&self) -> Result<(), ExportError> {
+        let (what, format) = (self.what, self.format);
+        format.takes(what).map_err(|why| ExportError::NoPlace { format, what, why })
+    }
+
     /// Writes it, and flushes the output. `watch` is told from time to time how far it is, at least each few thousand records that are looked at, and can
     /// stop it. This blocks for as long as reading the store and the output take.
     ///
@@ -96,10 +102,9 @@ impl Export<'_> {
         output: &mut dyn Write,
         watch: &mut dyn FnMut(&Exported) -> ControlFlow<()>,
     ) -> Result<Exported, ExportError> {
-        let (what, format) = (self.what, self.format);
-        format.takes(what).map_err(|why| ExportError::NoPlace { format, what, why })?;
+        self.check()?;
         let mut walk = Walk::new(self.query, self.limit, output, watch);
-        let ended = match format {
+        let ended = match self.format {
             Format::Json => json::write_document(self, &mut walk),
             Format::JsonLines => json::write_lines(self, &mut walk),
             Format::Csv => csv::write(self, &mut walk),

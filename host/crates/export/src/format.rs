@@ -72,6 +72,17 @@ impl Format {
         }
     }
 
+    /// What names of its files end with.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Json | Self::Jaeger => "json",
+            Self::JsonLines | Self::OtlpJson => "jsonl",
+            Self::Csv => "csv",
+            Self::Otlp => "binpb",
+            Self::Prometheus | Self::OpenMetrics => "prom",
+        }
+    }
+
     /// Whether it is text in which control characters of what extensions recorded cannot be, so that it may be shown on a terminal.
     pub fn is_for_terminals(self) -> bool {
         !matches!(self, Self::Csv | Self::Otlp)

@@ -3,6 +3,7 @@
 
 mod access;
 mod connections;
+mod export;
 mod openapi;
 mod readings;
 mod routes;
@@ -15,6 +16,7 @@ use std::net::IpAddr;
 use std::pin::Pin;
 
 pub use access::{Tokens, TokensError};
+pub use export::{ExportWanted, Exporting, WriteExport};
 pub use glasshouse_client::api;
 pub use readings::{Follower, News, Readings};
 pub use socket::ControlSocket;

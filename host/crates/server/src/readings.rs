@@ -17,10 +17,11 @@ use twox_hash::XxHash3_64;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::export::{__path_export, export};
 use crate::openapi::Refused;
 use crate::routes::{Host, Id, Member, answer, parse, parse_within, refused};
 use crate::stream::{__path_stream, Lifecycle, stream};
-use crate::{Pending, Served};
+use crate::{ExportWanted, Exporting, Pending, Served};
 
 /// Bytes of an event that is passed to an extension, and what is around them.
 const CALL_BYTES: usize = (16 << 20) + 4096;
@@ -55,6 +56,8 @@ pub trait Readings: Send + Sync + 'static {
     fn check_health<'a>(&'a self, extension: &'a str) -> Pending<'a, Health>;
     /// Calls an extension's handler.
     fn call<'a>(&'a self, extension: &'a str, call: Call) -> Pending<'a, Called>;
+    /// Begins an export of an extension, or of all with `*`, for somebody.
+    fn export(&self, extension: &str, what: &str, wanted: &ExportWanted, by: &str) -> Result<Exporting, Problem>;
     /// Follows a signal, from a cursor or else from now on.
     fn follow(
         &self,
@@ -104,6 +107,7 @@ pub(crate) fn router() -> OpenApiRouter<Arc<dyn Served>> {
         .routes(routes!(host_health))
         .routes(routes!(health))
         .routes(routes!(lifecycle))
+        .routes(routes!(export))
 }
 
 /// Paths that make an extension work.

@@ -24,7 +24,7 @@ use utoipa_axum::routes;
 
 use crate::access::guard::{Needs, Peer, order};
 use crate::openapi::{self, Refused};
-use crate::{Keys, Served, Tokens, readings};
+use crate::{Keys, Served, Tokens, export, readings};
 
 /// Bytes of a request's body: all keys at their longest take a few thousand.
 const BODY_BYTES: usize = 64 << 10;
@@ -110,6 +110,7 @@ pub(crate) fn router(control: Arc<dyn Served>) -> Router {
         .merge(openapi::router(&description))
         .route("/livez", get(async || "the host runs\n"))
         .route("/readyz", get(ready))
+        .route("/metrics", get(export::metrics))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn(readings::tag))

@@ -1,0 +1,136 @@
+//! Exports: what is stored, in the formats of other programs, as a stream. A thread writes as fast as the client reads, so that an
+//! export of any size takes the same memory.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::HeaderMap;
+use axum::http::header::{ACCEPT, CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::response::{IntoResponse as _, Response};
+use bytes::{Bytes, BytesMut};
+use futures_util::stream::unfold;
+use glasshouse_client::api::{Problem, code};
+use serde::Deserialize;
+use tokio::sync::mpsc;
+use utoipa::IntoParams;
+
+use crate::Served;
+use crate::access::guard::Peer;
+use crate::openapi::Refused;
+use crate::routes::{Host, Member, refused};
+
+/// Bytes that are sent at a time.
+const CHUNK: usize = 64 << 10;
+/// Chunks that wait for a client.
+const CHUNKS: usize = 4;
+
+/// What is to be exported.
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ExportWanted {
+    /// `json`, `jsonl`, `csv`, `otlp`, `otlp-json`, `jaeger`, `prometheus` or `openmetrics`; `json` if it is left out.
+    pub format: Option<String>,
+    /// What records must be, in the language of docs/query.md; all if it is left out.
+    #[serde(default)]
+    pub query: String,
+    /// At most so many of each signal, the newest; all if it is left out.
+    pub limit: Option<usize>,
+}
+
+/// An export that is about to be written.
+pub struct Exporting {
+    /// Its media type.
+    pub media_type: &'static str,
+    /// What a file of it is called.
+    pub file_name: String,
+    /// Writes it.
+    pub write: WriteExport,
+}
+
+/// Writes an export. May take long, and blocks.
+pub type WriteExport = Box<dyn FnOnce(&mut dyn Write) -> io::Result<()> + Send>;
+
+/// Export what is stored of an extension, or of all of them with `*`: `logs`, `metrics`, `errors`, `alerts`, `traces`, `invocations` or `all`
+#[utoipa::path(
+    get,
+    path = "/export/{id}/{what}",
+    tag = "export",
+    params(
+        ("id" = String, Path, description = "The id of an extension, or `*` for all."),
+        ("what" = String, Path, description = "`logs`, `metrics`, `errors`, `alerts`, `traces`, `invocations` or `all`."),
+        ExportWanted,
+    ),
+    responses((status = 200, content_type = "*/*", body = String), Refused),
+)]
+pub(crate) async fn export(
+    State(control): Host,
+    Member(id, what): Member,
+    Extension(peer): Extension<Peer>,
+    wanted: Result<Query<ExportWanted>, QueryRejection>,
+) -> Response {
+    match wanted {
+        Ok(Query(wanted)) => begin(&control, &id, &what, &wanted, &peer.name),
+        Err(rejection) => {
+            let detail = format!("{}; there are format, query and limit", rejection.body_text());
+            refused(Problem::new(400, code::INVALID_QUERY, "The query cannot be used", detail))
+        }
+    }
+}
+
+/// The metrics of the host and all its extensions, as they stand now, for Prometheus.
+pub(crate) async fn metrics(State(control): Host, Extension(peer): Extension<Peer>, headers: HeaderMap) -> Response {
+    let accepted = headers.get(ACCEPT).and_then(|accepted| accepted.to_str().ok()).unwrap_or_default();
+    let format = if accepted.contains("application/openmetrics-text") { "openmetrics" } else { "prometheus" };
+    let wanted = ExportWanted { format: Some(format.to_owned()), ..ExportWanted::default() };
+    begin(&control, "*", "metrics", &wanted, &peer.name)
+}
+
+fn begin(control: &Arc<dyn Served>, id: &str, what: &str, wanted: &ExportWanted, by: &str) -> Response {
+    let Exporting { media_type, file_name, write } = match control.export(id, what, wanted, by) {
+        Ok(exporting) => exporting,
+        Err(problem) => return refused(problem),
+    };
+    let (sender, receiver) = mpsc::channel::<io::Result<Bytes>>(CHUNKS);
+    tokio::task::spawn_blocking(move || {
+        let mut chunks = Chunks { sender: sender.clone(), waiting: BytesMut::with_capacity(CHUNK) };
+        let written = write(&mut chunks).and_then(|()| chunks.flush());
+        if let Err(error) = written {
+            // The client sees that it is not whole by a body that breaks off; one that is gone needs no telling.
+            let _ = sender.blocking_send(Err(error));
+        }
+    });
+    let chunks = unfold(receiver, async |mut receiver| receiver.recv().await.map(|chunk| (chunk, receiver)));
+    let name = format!("attachment; filename=\"{file_name}\"");
+    ([(CONTENT_TYPE, media_type.to_owned()), (CONTENT_DISPOSITION, name)], Body::from_stream(chunks)).into_response()
+}
+
+/// What is written, as chunks for a client; blocks while as many wait as may.
+struct Chunks {
+    sender: mpsc::Sender<io::Result<Bytes>>,
+    waiting: BytesMut,
+}
+
+impl Write for Chunks {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let taken = bytes.len().min(CHUNK - self.waiting.len());
+        self.waiting.extend_from_slice(&bytes[..taken]);
+        if self.waiting.len() == CHUNK {
+            self.flush()?;
+        }
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        if self.waiting.is_empty() {
+            return Ok(());
+        }
+        let chunk = self.waiting.split().freeze();
+        self.waiting.reserve(CHUNK);
+        self.sender.blocking_send(Ok(chunk)).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))
+    }
+}
