@@ -388,7 +388,7 @@ fn what_is_stored_is_exported_as_the_command_exports_it_and_leaves_a_record() {
     for (what, format) in [
         ("metrics", "csv"),
         ("errors", "json"),
-        ("alerts", "jsonl"),
+        ("alerts", "json"),
         ("traces", "jaeger"),
         ("traces", "otlp-json"),
         ("invocations", "csv"),
