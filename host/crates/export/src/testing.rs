@@ -75,6 +75,26 @@ impl Shelf {
         self.append(Signal::Log, Origin::Guest, Some((7, 8)), wire::KIND_LOG, &body);
     }
 
+    #[expect(clippy::too_many_arguments, reason = "each is something that a log can have")]
+    pub(crate) fn log_as(
+        &self,
+        log: &Log<'_>,
+        message: &str,
+        fields: &[Field<'_>],
+        time: i64,
+        origin: Origin,
+        context: Option<&Context>,
+        is_marked: bool,
+    ) {
+        let (mut body, mut encoded) = (Vec::new(), Vec::new());
+        wire::write_log(&mut body, log, format_args!("{message}"), fields);
+        if let Some(context) = context {
+            context.encode(&mut encoded);
+        }
+        let head = Head { time: UnixNanos(time), origin, cut: is_marked, batched: is_marked, context: &encoded };
+        assert!(self.store.recorder().append(Signal::Log, head, wire::KIND_LOG, &body) > 0, "it was not stored");
+    }
+
     pub(crate) fn metric(&self, origin: Origin, metric: &Metric<'_>, labels: &[(&str, &str)]) {
         let mut body = Vec::new();
         let labels: Vec<_> = labels.iter().map(|(name, value)| Field { name, value: Value::Text(value) }).collect();

@@ -23,6 +23,14 @@ pub struct Cursor {
 #[error("\"{0}\" is no cursor; take one as it was given, or leave it out to start at the oldest record")]
 pub struct InvalidCursor(String);
 
+impl Cursor {
+    /// What stands before and after its sequence number in its text, for whoever writes many that differ in that only. The number
+    /// has hexadecimal digits.
+    pub fn around_sequence(&self) -> (String, String) {
+        (format!("{:08x}.", self.incarnation), format!(".{}.{}", self.signal, self.extension))
+    }
+}
+
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:08x}.{:x}.{}.{}", self.incarnation, self.sequence, self.signal, self.extension)
@@ -53,6 +61,8 @@ mod tests {
     #[test]
     fn a_cursor_is_read_as_it_was_written_and_nothing_else_is_one() {
         let cursor = Cursor { incarnation: 7, extension: "a-b".into(), signal: Signal::Span, sequence: u64::MAX };
+        let (before, after) = cursor.around_sequence();
+        assert_eq!(format!("{before}{:x}{after}", cursor.sequence), cursor.to_string());
         assert_eq!(cursor.to_string().parse(), Ok(cursor));
         for text in ["", "1", "00000007.1.spans", "00000007.1.spans.", "00000007.1.moods.a", "0000007.1.spans.a", "…"]
         {
