@@ -2,6 +2,7 @@
 //! <https://opentelemetry.io/docs/specs/otel/trace/tracestate-probability-sampling/>.
 
 use std::fmt;
+use std::num::NonZeroU64;
 use std::str::FromStr;
 
 use crate::TraceId;
@@ -17,7 +18,14 @@ const PRECISION: u32 = 4;
 
 /// What a trace is chosen by: a number of 56 bits that is the same for all who decide on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Randomness(u64);
+pub struct Randomness(OneMore);
+
+/// A number of up to 56 bits, and one more, so that none takes no room of its own: what is decided on a trace goes with each call.
+type OneMore = NonZeroU64;
+
+const fn one_more(number: u64) -> OneMore {
+    OneMore::MIN.saturating_add(number)
+}
 
 /// Text that is no [`Randomness`] or no [`Threshold`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -31,16 +39,21 @@ impl Randomness {
     /// That of a trace for which nobody has drawn another one: the last seven bytes of its id.
     #[inline]
     pub fn of(trace_id: TraceId) -> Self {
-        Self(u128::from_be_bytes(trace_id.0) as u64 & (ALL - 1))
+        Self(one_more(u128::from_be_bytes(trace_id.0) as u64 & (ALL - 1)))
     }
 
     #[inline]
     pub(crate) fn from_bytes(bytes: [u8; Self::BYTES]) -> Self {
-        Self(bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
+        Self(one_more(bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))))
     }
 
     pub(crate) fn to_bytes(self) -> [u8; Self::BYTES] {
-        std::array::from_fn(|index| (self.0 >> (8 * (Self::BYTES - 1 - index))) as u8)
+        std::array::from_fn(|index| (self.number() >> (8 * (Self::BYTES - 1 - index))) as u8)
+    }
+
+    #[inline]
+    fn number(self) -> u64 {
+        self.0.get() - 1
     }
 }
 
@@ -48,25 +61,25 @@ impl FromStr for Randomness {
     type Err = InvalidSampling;
 
     fn from_str(text: &str) -> Result<Self, InvalidSampling> {
-        if text.len() == DIGITS { digits(text).map(Self) } else { Err(InvalidSampling) }
+        if text.len() == DIGITS { digits(text).map(|number| Self(one_more(number))) } else { Err(InvalidSampling) }
     }
 }
 
 impl fmt::Display for Randomness {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:014x}", self.0)
+        write!(f, "{:014x}", self.number())
     }
 }
 
 /// The part of all traces that is not kept: those whose randomness is below it, of 2^56.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Threshold(u64);
+pub struct Threshold(OneMore);
 
 impl Threshold {
     /// Every trace is kept.
-    pub const KEEP_ALL: Self = Self(0);
+    pub const KEEP_ALL: Self = Self(one_more(0));
     /// No trace is kept: this is no probability, and has no text form that others would read.
-    pub const KEEP_NONE: Self = Self(ALL);
+    pub const KEEP_NONE: Self = Self(one_more(ALL));
 
     /// That at which traces are kept with a probability, which is rounded to four digits; 0 and less keeps none, 1 and more all.
     pub fn of_probability(probability: f64) -> Self {
@@ -83,12 +96,12 @@ impl Threshold {
         let kept = ((probability * ALL as f64).round() as u64).max(1);
         let rounded = (ALL - kept + unit / 2) / unit * unit;
         // What is to be kept now and then is not rounded to never.
-        Self(rounded.min(ALL - unit))
+        Self(one_more(rounded.min(ALL - unit)))
     }
 
     /// The part of all traces that is kept, 0.0 to 1.0.
     pub fn probability(self) -> f64 {
-        (ALL - self.0) as f64 / ALL as f64
+        (ALL - self.to_bits()) as f64 / ALL as f64
     }
 
     /// Whether a trace is kept.
@@ -100,13 +113,13 @@ impl Threshold {
     /// As a number: the values of randomness that are not kept, of 2^56.
     #[inline]
     pub fn to_bits(self) -> u64 {
-        self.0
+        self.0.get() - 1
     }
 
     /// What [`Threshold::to_bits`] gave.
     #[inline]
     pub fn from_bits(bits: u64) -> Self {
-        Self(bits.min(ALL))
+        Self(one_more(bits.min(ALL)))
     }
 }
 
@@ -115,14 +128,14 @@ impl FromStr for Threshold {
 
     fn from_str(text: &str) -> Result<Self, InvalidSampling> {
         let left_out = DIGITS.checked_sub(text.len()).filter(|_| !text.is_empty()).ok_or(InvalidSampling)?;
-        Ok(Self(digits(text)? << (4 * left_out)))
+        Ok(Self(one_more(digits(text)? << (4 * left_out))))
     }
 }
 
 impl fmt::Display for Threshold {
     /// Without trailing zeros, as it is passed on.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digits = format!("{:014x}", self.0);
+        let digits = format!("{:014x}", self.to_bits());
         let digits = digits.trim_end_matches('0');
         f.write_str(if digits.is_empty() { "0" } else { digits })
     }
@@ -218,7 +231,7 @@ mod tests {
             let counted = counted.adjusted_count().expect("it is known");
             assert!((counted / of - 1.0).abs() < 0.001, "1 in {of} counts {counted}");
         }
-        assert_eq!(Threshold::of_probability(1e-30).probability(), 2.0_f64.powi(-48), "the least, and not never");
+        assert_eq!(Threshold::of_probability(1e-30).to_string(), "ffffffffffff", "the least, and not never");
     }
 
     #[test]

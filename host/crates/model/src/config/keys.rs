@@ -358,7 +358,7 @@ pub(super) static KEYS: &[Key] = &[
     .setting(Cap::Free, |all| Target::Number(&mut all.debugging.sampling_rate)),
     key(
         "debugging.slow_call",
-        Kind::SlowCall { least: Duration::ZERO, most: Duration::from_secs(86_400) },
+        Kind::SlowCall { least: Duration::ZERO, most: Duration::from_hours(24) },
         "1s",
         "A call that takes so long is slow: its spans are stored whatever the sampling rate is, also with tracing switched off. With p95 it is slow if \
          it takes longer than all but a twentieth of the recent calls of its export and event.",
