@@ -95,9 +95,8 @@ impl Logs {
         let context = Context {
             trace_id: TraceId(random.u128(..).to_le_bytes()),
             span_id: SpanId(random.u64(..).to_le_bytes()),
-            correlation_id: None,
             user: Some(format!("u{}", random.u32(1..5_000))),
-            tenant: None,
+            ..Context::default()
         };
         self.time += random.i64(0..2 * Self::GAP);
         self.body.clear();

@@ -206,6 +206,17 @@ fn a_context_is_in_force_until_it_is_dropped() {
 }
 
 #[test]
+fn what_came_along_with_a_request_can_be_read() {
+    let ((tier, none, headers), _) = Host::new()
+        .baggage("tier=gold%20or%zz;ttl=1, note = caf%C3%A9,tier=later")
+        .run(|| (context::baggage("tier"), context::baggage("ttl"), context::headers()));
+    assert_eq!((tier.as_deref(), none), (Some("gold or%zz"), None));
+    let members: Vec<_> = headers.baggage_members().map(|(name, value)| format!("{name}={value}")).collect();
+    assert_eq!(members, ["tier=gold or%zz", "note=café", "tier=later"]);
+    assert_eq!(headers.traceparent, context::current().traceparent());
+}
+
+#[test]
 fn the_log_crate_arrives() {
     let line = line!() + 1;
     let recorded = recorded(|| log::warn!(target: "elsewhere", "{} left", 3));

@@ -65,15 +65,17 @@ pub use trial::Trial;
 
 pub use glasshouse_export as export;
 pub use glasshouse_model::config::{self, ConfigError, Grant, Manifest, Setting};
-pub use glasshouse_model::settings::{Budget, Debugging, Metering, Permissions, Redaction, Retention, Settings};
+pub use glasshouse_model::settings::{
+    Budget, Debugging, Metering, Permissions, Redaction, Retention, Settings, SlowCall,
+};
 pub use glasshouse_model::standing;
 pub use glasshouse_model::{
     AlertId, Blame, Clock, Context, Digest, ExtensionId, Failure, FailureKind, GroupId, HOST, Instrument,
-    InvalidTraceParent, Level, Origin, Outcome, SessionId, Severity, Signal, SpanId, SpanKind, SpanStatus, TraceId,
-    TraceParent, UnixNanos, Version, limits, text,
+    InvalidTraceParent, Level, Origin, Outcome, Randomness, SessionId, Severity, Signal, SpanId, SpanKind, SpanStatus,
+    Threshold, TraceId, TraceParent, TraceSampling, UnixNanos, Version, limits, text,
 };
 pub use glasshouse_runtime::{
-    ApplyError, CallError, Check, CompileCost, CompileLimit, CompileSettings, ComponentInfo, Containment,
+    ApplyError, CallError, Carried, Check, CompileCost, CompileLimit, CompileSettings, ComponentInfo, Containment,
     EVENT_INTERVAL, EmbedderCall, EmbedderData, Event, HandlerError, Health, HostFault, HostMemory, Inspection,
     LinkerHook, LoadError, Reply, SourceFrame, State, Status, SystemClock, TooMuch, Tried, Trigger, WASMTIME_VERSION,
     inspect, wasmtime, worker,

@@ -99,3 +99,118 @@ fn all_that_one_user_or_tenant_did_is_told_in_its_order() {
     assert_eq!(newest[..], ada[ada.len() - 1..]);
     place.glasshouse(&["activity", "--data-dir", "data"]).expect_code(2);
 }
+
+/// What `traces slowest` tells of one name, as stored, counted, estimated, and failed.
+fn counted(all: &[Value], name: &str) -> (u64, u64, bool, u64) {
+    let found = all.iter().find(|one| one["name"] == name).unwrap_or_else(|| panic!("{name}: {all:?}"));
+    let number = |key: &str| found[key].as_u64().expect("a number");
+    (number("stored"), number("count"), found["is_estimate"] == true, number("failed"))
+}
+
+#[test]
+fn figures_are_true_though_one_trace_in_eight_is_kept() {
+    const CALLS: u64 = 3000;
+    // Each trace is kept with one chance in eight and then counts eight: five standard deviations of their sum.
+    let error = 5.0 * (CALLS as f64 * 7.0).sqrt();
+    let check_estimate = |what: &str, found: u64| {
+        assert!((found as f64 - CALLS as f64).abs() < error, "{what}: {found} of {CALLS}, good to {error:.0}");
+    };
+    // Of traces that are left out, no span that ended well is stored, or all are, since each call counts as slow.
+    for (slow_call, all_are_stored) in [("1d", false), ("0s", true)] {
+        let place = Place::with_plugins(&["telemetry-flood"]);
+        let line = json!({"extension": "telemetry-flood", "event": "work"}).to_string();
+        place.write("feed.jsonl", &vec![line; CALLS as usize].join("\n"));
+        let slow_call = format!("slow_call={slow_call}");
+        // Nothing is shed, however slow this build is.
+        let sets = ["tracing_enabled=true", "sampling_rate=0.125", "profiling_overhead_limit=100", &slow_call];
+        let sets = sets.map(|set| format!("--set=defaults.debugging.{set}"));
+        let sets: Vec<_> = sets.iter().map(String::as_str).collect();
+        let run = ["run", "plugins", "--data-dir", "data", "--feed", "feed.jsonl", "--exit-when-done"];
+        place.glasshouse(&[&run[..], &sets].concat()).expect_code(0);
+
+        let all = json_of(&place, &["traces", "slowest"]);
+        assert_eq!(counted(&all, "handle:work"), (CALLS, CALLS, false, 0), "calls are always stored");
+        assert_eq!(counted(&all, "failed"), (CALLS, CALLS, false, CALLS), "and so are spans that failed");
+        let (stored, count, is_estimate, failed) = counted(&all, "done");
+        assert_eq!((is_estimate, failed), (true, 0));
+        check_estimate("spans", count);
+        if all_are_stored {
+            assert_eq!(stored, CALLS);
+        } else {
+            check_estimate("eight for each that is stored", 8 * stored);
+        }
+        let table = place.glasshouse(&["traces", "slowest", "--data-dir", "data"]).expect_code(0);
+        assert!(
+            table.stdout.contains('~') && table.stderr.contains("estimated from the traces that are kept"),
+            "{table:?}"
+        );
+
+        let spans = json_of(&place, &["traces", "show", "name=done", "--limit", "100000"]);
+        let kept: Vec<_> = spans.iter().filter(|span| span["adjusted_count"] == 8.0).collect();
+        assert_eq!(kept.len() as u64 * 8, count);
+        assert!(kept.iter().all(|span| span["tracestate"] == "ot=th:e" && span.get("sampled").is_none()));
+        let left_out: Vec<_> = spans.iter().filter(|span| span["adjusted_count"] == 0.0).collect();
+        assert!(left_out.len() + kept.len() == spans.len() && left_out.iter().all(|span| span["sampled"] == false));
+        let shown = |span: &Value| {
+            let id = span["trace_id"].as_str().expect("an id");
+            place.glasshouse(&["trace", id, "--data-dir", "data"]).expect_code(0).stdout
+        };
+        assert!(shown(kept[0]).contains(", kept as one of 8"), "{}", shown(kept[0]));
+        if let Some(span) = left_out.first() {
+            assert!(shown(span).contains(", left out by sampling"), "{}", shown(span));
+        }
+    }
+}
+
+#[test]
+fn what_is_passed_along_with_a_request_reaches_the_guest_and_no_file() {
+    let place = Place::with_plugins(&["context"]);
+    let traceparent = format!("00-{TRACE}-{PARENT}-01");
+    let line = |headers: Value| {
+        let mut line = json!({"extension": "context", "event": "headers"});
+        let (Value::Object(line), Value::Object(headers)) = (&mut line, headers) else { panic!("objects") };
+        line.extend(headers);
+        json!(line).to_string()
+    };
+    let feed = [
+        line(json!({"traceparent": traceparent, "tracestate": "rojo=brought-along", "baggage": "tier=brought-along"})),
+        line(json!({"traceparent": traceparent, "tracestate": "brought-along", "baggage": "brought-along"})),
+    ];
+    place.write("feed.jsonl", &feed.join("\n"));
+    let run = ["run", "plugins", "--data-dir", "data", "--feed", "feed.jsonl", "--exit-when-done", "--format", "json"];
+    let answers = place.glasshouse(&[&run[..], &["--set", "defaults.debugging.tracing_enabled=true"]].concat());
+    let answers = answers.expect_code(0).stdout;
+    assert!(answers.contains("rojo=brought-along") && answers.contains("tier=brought-along"), "{answers}");
+    let traces = json_of(&place, &["trace", TRACE]);
+    assert_eq!(traces[0]["sampled"], true);
+    let mut folders = vec![place.path("data")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("it is a folder").flatten() {
+            if entry.path().is_dir() {
+                folders.push(entry.path());
+            } else {
+                let bytes = std::fs::read(entry.path()).expect("it is read");
+                assert!(!bytes.windows(13).any(|window| window == b"brought-along"), "{}", entry.path().display());
+            }
+        }
+    }
+    let told = json_of(&place, &["logs", "show", "level>=warning"]);
+    assert!(told.iter().any(|log| log["message"].as_str().is_some_and(|text| text.contains("left out of account"))));
+}
+
+#[test]
+fn a_call_by_hand_continues_a_trace_with_all_that_comes_along() {
+    let place = Place::with_plugins(&["context"]);
+    let traceparent = format!("00-{TRACE}-{PARENT}-01");
+    let call = ["call", "plugins/context", "--event", "headers"];
+    let headers = ["--traceparent", &traceparent, "--tracestate", "rojo=1,ot=th:0", "--baggage", "tier=gold%21"];
+    let reply = place.glasshouse(&[&call[..], &headers].concat()).expect_code(0).stdout;
+    let told: [String; 4] = serde_json::from_str(&reply).unwrap_or_else(|error| panic!("{reply}: {error}"));
+    assert!(told[0].starts_with(&traceparent[..36]) && told[0].ends_with("-01"), "{told:?}");
+    assert_eq!(told[1..], ["ot=th:0,rojo=1", "tier=gold%21", "gold!"]);
+    let alone = place.glasshouse(&[&call[..], &headers[2..4]].concat()).expect_code(2);
+    assert!(alone.stderr.contains("--traceparent"), "{alone:?}");
+    // What is no such header is told, and costs no call.
+    let wrong = place.glasshouse(&[&call[..], &["--baggage", "a b"]].concat()).expect_code(0);
+    assert!(wrong.stderr.contains("the baggage that came with a call is left out of account"), "{wrong:?}");
+}

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use glasshouse_model::invocation::{Cost, HostUse, Transfer};
-use glasshouse_model::settings::FileAccess;
+use glasshouse_model::settings::{FileAccess, SlowCall};
 use glasshouse_model::{FailureKind, HostFunction, Origin, Outcome, Signal, SpanCost, SpanId};
 use glasshouse_runtime::{Extension, SystemClock};
 use glasshouse_telemetry::Body;
@@ -274,7 +274,7 @@ async fn what_a_guest_does_with_files_has_no_spans_while_tracing_is_off() {
     let extension = spender(&house, folder.path(), "").await;
     let mut settings = (*extension.settings()).clone();
     settings.debugging.tracing_enabled = false;
-    settings.debugging.slow_call = Duration::from_hours(1);
+    settings.debugging.slow_call = SlowCall::After(Duration::from_hours(1));
     extension.apply(settings, "test").expect("it can change at any time");
     ask(&extension, "nest", "\"/data\"").await;
     assert!(host_spans(&extension).is_empty());

@@ -2,7 +2,7 @@
 
 use glasshouse_wire::{Field, Instrument};
 
-use crate::context::Info;
+use crate::context::{Headers, Info};
 use crate::events::{CallError, PublishError};
 use crate::gate::Stored;
 use crate::testing::collector::{self, Scopes};
@@ -75,6 +75,16 @@ impl Drop for Span {
 
 pub(crate) fn current() -> Info {
     Scopes::current()
+}
+
+/// Those of a trace that is kept as every trace is, with the baggage that the test passes along.
+pub(crate) fn headers() -> Headers {
+    let Info { trace_id, span_id, .. } = current();
+    Headers {
+        traceparent: format!("00-{trace_id}-{span_id}-01"),
+        tracestate: "ot=th:0".to_owned(),
+        baggage: collector::with(|collector| collector.baggage()).unwrap_or_default(),
+    }
 }
 
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 use glasshouse_wire::{Field, Instrument, Value};
 
 use crate::bindings::glasshouse::extension::{context, debugging, events, types};
-use crate::context::Info;
+use crate::context::{Headers, Info};
 use crate::events::{CallError, PublishError};
 use crate::gate::Stored;
 use crate::{Error, Payload, SpanKind};
@@ -92,6 +92,11 @@ impl Span {
 pub(crate) fn current() -> Info {
     let context::Info { correlation_id, user, tenant, trace_id, span_id } = context::current();
     Info { correlation_id, user, tenant, trace_id, span_id }
+}
+
+pub(crate) fn headers() -> Headers {
+    let context::TraceHeaders { traceparent, tracestate, baggage } = context::current_headers();
+    Headers { traceparent, tracestate, baggage }
 }
 
 #[derive(Debug)]

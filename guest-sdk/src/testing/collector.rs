@@ -16,6 +16,7 @@ pub(crate) struct Collector {
     stored: Stored,
     answer: Option<Answer>,
     refusal: Option<PublishError>,
+    baggage: String,
     recorded: Recorded,
 }
 
@@ -30,8 +31,13 @@ pub(crate) fn with<T>(act: impl FnOnce(&mut Collector) -> T) -> Option<T> {
 }
 
 /// Starts to collect; gives what collected before.
-pub(super) fn begin(stored: Stored, answer: Option<Answer>, refusal: Option<PublishError>) -> Option<Collector> {
-    COLLECTOR.replace(Some(Collector { stored, answer, refusal, recorded: Recorded::default() }))
+pub(super) fn begin(
+    stored: Stored,
+    answer: Option<Answer>,
+    refusal: Option<PublishError>,
+    baggage: String,
+) -> Option<Collector> {
+    COLLECTOR.replace(Some(Collector { stored, answer, refusal, baggage, recorded: Recorded::default() }))
 }
 
 /// Gives what was collected, and puts back what collected before.
@@ -65,6 +71,10 @@ fn source(source: Option<Source<'_>>) -> Option<(String, u32)> {
 impl Collector {
     pub(crate) fn stored(&self) -> Stored {
         self.stored
+    }
+
+    pub(crate) fn baggage(&self) -> String {
+        self.baggage.clone()
     }
 
     pub(crate) fn answer(&self) -> Option<Answer> {

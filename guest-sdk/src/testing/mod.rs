@@ -157,11 +157,12 @@ pub struct Host {
     stored: Stored,
     answer: Option<Answer>,
     refusal: Option<PublishError>,
+    baggage: String,
 }
 
 impl Default for Host {
     fn default() -> Self {
-        Self { stored: Stored::ALL, answer: None, refusal: None }
+        Self { stored: Stored::ALL, answer: None, refusal: None, baggage: String::new() }
     }
 }
 
@@ -204,12 +205,18 @@ impl Host {
         self
     }
 
+    /// Passes a baggage along with what runs: `name=value` with commas between them, values percent-encoded.
+    pub fn baggage(mut self, baggage: &str) -> Self {
+        baggage.clone_into(&mut self.baggage);
+        self
+    }
+
     /// Runs `work` and gives what it gave and what was recorded meanwhile on this thread.
     pub fn run<T>(self, work: impl FnOnce() -> T) -> (T, Recorded) {
         bridge::install();
         gate::forget();
         batch::stop();
-        let before = collector::begin(self.stored, self.answer, self.refusal);
+        let before = collector::begin(self.stored, self.answer, self.refusal, self.baggage);
         let result = work();
         batch::stop();
         let recorded = collector::end(before);

@@ -65,6 +65,12 @@ pub(crate) struct Call {
     /// The trace to continue, as W3C Trace Context has it: 00-TRACE-SPAN-FLAGS
     #[arg(long, value_name = "TEXT")]
     traceparent: Option<TraceParent>,
+    /// What others say of that trace, as W3C Trace Context has it
+    #[arg(long, value_name = "TEXT", requires = "traceparent")]
+    tracestate: Option<String>,
+    /// What is passed along with the call, as W3C Baggage has it: name=value,...
+    #[arg(long, value_name = "TEXT")]
+    baggage: Option<String>,
     #[command(flatten)]
     operator: Operator,
 }
@@ -104,6 +110,12 @@ impl Call {
             anyhow::bail!("the extension is switched off by its configuration (enabled = false)");
         };
         let mut trigger = self.traceparent.map_or_else(Trigger::default, Trigger::from);
+        if let Some(tracestate) = &self.tracestate {
+            trigger = trigger.tracestate(tracestate);
+        }
+        if let Some(baggage) = &self.baggage {
+            trigger = trigger.baggage(baggage);
+        }
         trigger.correlation_id.clone_from(&self.correlation_id);
         trigger.user.clone_from(&self.user);
         trigger.tenant.clone_from(&self.tenant);

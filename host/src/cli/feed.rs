@@ -47,6 +47,8 @@ struct Written<'a> {
     user: Option<String>,
     tenant: Option<String>,
     traceparent: Option<String>,
+    tracestate: Option<String>,
+    baggage: Option<String>,
 }
 
 impl Feed {
@@ -116,6 +118,12 @@ fn parse(text: &[u8]) -> Result<Work, String> {
         .transpose()
         .map_err(|error: InvalidTraceParent| format!("its traceparent cannot be used: {error}"))?;
     let mut trigger = parent.map_or_else(Trigger::default, Trigger::from);
+    if let Some(tracestate) = written.tracestate {
+        trigger = trigger.tracestate(&tracestate);
+    }
+    if let Some(baggage) = written.baggage {
+        trigger = trigger.baggage(&baggage);
+    }
     (trigger.correlation_id, trigger.user, trigger.tenant) = (written.correlation_id, written.user, written.tenant);
     Ok(Work { extension: written.extension, event, trigger })
 }
@@ -173,6 +181,22 @@ mod tests {
         assert_eq!(trigger.parent.map(|id| id.to_string()).as_deref(), Some("00f067aa0ba902b7"));
         let error = lines[1].work.as_ref().expect_err("it is cut");
         assert!(error.starts_with("its traceparent cannot be used: a traceparent is 00-"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn what_comes_with_a_trace_is_taken_as_it_is_and_never_spoils_a_line() {
+        let lines = lines(
+            b"{\"extension\":\"a\",\"event\":\"e\",\"baggage\":\" tier = gold\",\"tracestate\":\"rojo=1,ot=th:c\",\
+              \"traceparent\":\"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\"}\n\
+              {\"extension\":\"a\",\"event\":\"e\",\"baggage\":\"no baggage\",\"tracestate\":\"no state\"}",
+        )
+        .await;
+        let trigger = &lines[0].work.as_ref().expect("it is valid").trigger;
+        assert_eq!(trigger.carried.baggage(), "tier=gold");
+        let kept = trigger.sampling.expect("whoever sent it has decided");
+        assert!(kept.is_sampled && trigger.carried.tracestate(&kept).ends_with("rojo=1"));
+        let trigger = &lines[1].work.as_ref().expect("it is valid all the same").trigger;
+        assert!(trigger.carried.baggage().is_empty());
     }
 
     #[tokio::test]

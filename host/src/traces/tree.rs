@@ -22,6 +22,12 @@ pub struct Trace {
     pub fuel: Option<u64>,
     /// Whether parts of it are known to be missing: a step's cause, or more records than are read.
     pub partial: bool,
+    /// Whether it was to be kept, by what was decided where it began. Of one that was not, there are the calls, and the spans of those that failed or
+    /// were slow.
+    pub sampled: bool,
+    /// For how many traces it stands, if it was to be kept and that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adjusted_count: Option<f64>,
     /// Its calls and spans, each before those that it caused, otherwise by their starts.
     pub steps: Vec<Step>,
     /// What was noted outside of all steps that are stored.
@@ -245,6 +251,7 @@ pub(super) fn grow(trace_id: TraceId, mut works: Vec<(String, Work)>, notes: Vec
         .collect();
     cost(&mut steps);
     let notes = note(&mut steps, notes);
+    let sampling = steps.iter().find_map(|step| Some(step.work.head().context.as_ref()?.sampling)).unwrap_or_default();
     let start = steps.iter().map(|step| step.start).min().unwrap_or(UnixNanos(0));
     let end = steps.iter().map(Step::end).max().unwrap_or_default();
     let mut trace = Trace {
@@ -253,6 +260,8 @@ pub(super) fn grow(trace_id: TraceId, mut works: Vec<(String, Work)>, notes: Vec
         elapsed_ns: end.saturating_sub(start.0).unsigned_abs(),
         fuel: None,
         partial,
+        sampled: sampling.is_sampled,
+        adjusted_count: sampling.adjusted_count(),
         steps,
         notes,
     };

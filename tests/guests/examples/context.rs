@@ -32,6 +32,14 @@ impl Context {
         }
     }
 
+    /// Tells by which headers other programs go on with this, and a value that came along.
+    #[event]
+    fn headers(&mut self) -> [String; 4] {
+        let headers = context::headers();
+        let tier = context::baggage("tier").unwrap_or_default();
+        [headers.traceparent, headers.tracestate, headers.baggage, tier]
+    }
+
     /// Leaves one of each signal behind.
     #[event]
     fn signals(&mut self) {

@@ -1,6 +1,7 @@
 //! The words that every floor of Glasshouse shares: ids, units, records, settings and the clock. No I/O, no async.
 
 mod aspect;
+mod baggage;
 pub mod clock;
 pub mod config;
 pub mod context;
@@ -19,8 +20,11 @@ pub mod standing;
 mod telemetry_budget;
 pub mod text;
 mod trace_parent;
+mod trace_sampling;
+mod trace_state;
 
 pub use aspect::Aspect;
+pub use baggage::{Baggage, InvalidBaggage};
 pub use clock::{Clock, UnixNanos};
 pub use context::Context;
 pub use failure::{Blame, Failure, FailureKind, Frame};
@@ -34,3 +38,5 @@ pub use semver::Version;
 pub use signal::Signal;
 pub use span::{Span, SpanCost, SpanKind, SpanStatus};
 pub use trace_parent::{InvalidTraceParent, TraceParent};
+pub use trace_sampling::{InvalidSampling, Randomness, Threshold, TraceSampling};
+pub use trace_state::{InvalidTraceState, TraceState};

@@ -152,9 +152,32 @@ pub struct Debugging {
     /// The part of traces whose spans, and logs below warning, are stored, 0.0 to 1.0.
     pub sampling_rate: f64,
     /// How long a call takes to be slow: its spans are stored whatever the sampling rate is.
-    pub slow_call: Duration,
+    pub slow_call: SlowCall,
     /// The part of its CPU time that debugging may cost an extension, in percent.
     pub profiling_overhead_limit: f64,
+}
+
+/// When a call is slow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SlowCall {
+    /// If it takes so long.
+    After(Duration),
+    /// If it takes longer than all but a twentieth of the recent calls of the same export and event; as long as there were too few of them, if it
+    /// takes as long as by default.
+    P95,
+}
+
+impl SlowCall {
+    /// The default, and what holds for an export of which too little is known.
+    pub const DEFAULT: Duration = Duration::from_secs(1);
+    /// How [`SlowCall::P95`] is written.
+    pub const P95_WORD: &str = "p95";
+}
+
+impl Default for SlowCall {
+    fn default() -> Self {
+        Self::After(Self::DEFAULT)
+    }
 }
 
 impl Debugging {
@@ -206,7 +229,7 @@ impl Default for Debugging {
             max_errors: 1_000,
             max_traces: 1_000,
             sampling_rate: 1.0,
-            slow_call: Duration::from_secs(1),
+            slow_call: SlowCall::default(),
             profiling_overhead_limit: 5.0,
         }
     }

@@ -7,11 +7,12 @@ use glasshouse_model::settings::Settings;
 use glasshouse_telemetry::{Load, Store, StoreSettings};
 use tokio::sync::watch;
 
-use crate::extension::{CallError, Event, Extension, Reply, Trigger};
+use crate::extension::{CallError, Event, Extension, Reply};
 use crate::intake::Intake;
 use crate::meter::Phase;
 use crate::sandbox::{Job, Sandbox};
 use crate::supervisor::told;
+use crate::trigger::Trigger;
 use crate::{ExtensionSpec, Runtime, SystemClock};
 
 /// An instance that is called where it stands.

@@ -9,8 +9,7 @@ use glasshouse_model::settings::Settings;
 use glasshouse_model::standing::{State as Stand, Uses};
 use glasshouse_model::wire::{Field, Value};
 use glasshouse_model::{
-    AlertId, Clock, Context, Digest, ExtensionId, Failure, GroupId, Level, Signal, SpanId, TraceId, TraceParent,
-    UnixNanos, Version, limits, text,
+    AlertId, Clock, Digest, ExtensionId, Failure, GroupId, Level, Signal, UnixNanos, Version, limits, text,
 };
 use glasshouse_telemetry::{
     Alert, AlertError, Drops, ErrorGroup, Overhead, Reader, Resolution, ResolveError, Store, StoreSettings, Usage,
@@ -23,6 +22,7 @@ use crate::intake::host_log;
 use crate::mailbox::{Mailbox, Refused, Work};
 use crate::present::{ApplyError, Present};
 use crate::sandbox::EmbedderCall;
+use crate::trigger::Trigger;
 
 /// Work for an extension.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -98,96 +98,6 @@ pub enum CallError {
     /// The host stopped first.
     #[error("the host is stopping")]
     Cancelled,
-}
-
-/// What caused a call, and on whose behalf.
-#[derive(Clone, Debug, Default)]
-pub struct Trigger {
-    /// 1 to 128 visible ASCII characters; the trace id stands in where there is none.
-    pub correlation_id: Option<String>,
-    /// On whose behalf.
-    pub user: Option<String>,
-    /// For which customer.
-    pub tenant: Option<String>,
-    /// The trace to continue.
-    pub trace_id: Option<TraceId>,
-    /// The span that caused it.
-    pub parent: Option<SpanId>,
-    /// The extensions that wait for it; the host fills it in, and it is empty for a trigger from outside.
-    pub chain: Chain,
-}
-
-/// How a call came about inside of the host.
-#[derive(Clone, Debug, Default)]
-pub struct Chain {
-    /// The extensions that wait for it, outermost first.
-    waiting: Vec<ExtensionId>,
-    /// Calls and events that led to it.
-    hops: usize,
-    /// The own span of the call that made it.
-    cause: Option<SpanId>,
-}
-
-impl From<TraceParent> for Trigger {
-    fn from(parent: TraceParent) -> Self {
-        Self { trace_id: Some(parent.trace_id), parent: Some(parent.span_id), ..Self::default() }
-    }
-}
-
-impl Chain {
-    /// The trigger of a call that `caller` makes while it serves what came about so, and waits for.
-    pub(crate) fn called_by(&self, caller: &ExtensionId, context: &Context, cause: SpanId) -> Trigger {
-        let mut next = self.published(context, cause);
-        next.chain.waiting.clone_from(&self.waiting);
-        next.chain.waiting.push(caller.clone());
-        next
-    }
-
-    /// The trigger of an event that is published while what came about so is served, and that nobody waits for. `cause` is
-    /// the own span of the call that serves it.
-    pub(crate) fn published(&self, context: &Context, cause: SpanId) -> Trigger {
-        Trigger {
-            correlation_id: context.correlation_id.clone(),
-            user: context.user.clone(),
-            tenant: context.tenant.clone(),
-            trace_id: Some(context.trace_id),
-            parent: Some(context.span_id),
-            chain: Self { waiting: Vec::new(), hops: self.hops + 1, cause: Some(cause) },
-        }
-    }
-
-    /// The own span of the call of another extension that made it.
-    #[inline]
-    pub(crate) fn cause(&self) -> Option<SpanId> {
-        self.cause
-    }
-}
-
-impl Trigger {
-    /// Whether a call of `target` would nest too deeply, or come back to an extension that waits for it.
-    pub(crate) fn would_cycle(&self, target: &ExtensionId) -> bool {
-        self.is_too_deep() || self.chain.waiting.contains(target)
-    }
-
-    /// Whether too many calls and events led to it: extensions that answer events with events would go on for ever.
-    pub(crate) fn is_too_deep(&self) -> bool {
-        self.chain.hops >= limits::CALL_DEPTH
-    }
-
-    /// Whether it comes from outside of the host.
-    pub(crate) fn is_from_outside(&self) -> bool {
-        self.chain.hops == 0
-    }
-
-    fn check(&self) -> Result<(), CallError> {
-        let parts = [("correlation id", &self.correlation_id), ("user", &self.user), ("tenant", &self.tenant)];
-        for (what, text) in parts {
-            if let Some(text) = text {
-                Context::check(what, text).map_err(|error| CallError::InvalidEvent(error.to_string()))?;
-            }
-        }
-        Ok(())
-    }
 }
 
 /// How an extension is doing.

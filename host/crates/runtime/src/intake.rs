@@ -8,11 +8,12 @@ use glasshouse_model::settings::TelemetryBudget;
 use glasshouse_model::text::cut;
 use glasshouse_model::wire::{self, Error, Field, Fields, Instrument, Log, Metric, Record, Value};
 use glasshouse_model::{Clock, Context, Level, Origin, Signal, UnixNanos, limits};
-use glasshouse_telemetry::{CleanStarts, Drop, Head, Load, Place, Recorder, Worth};
+use glasshouse_telemetry::{CleanStarts, Drop, Head, Load, Place, Recorder, Verdict, Worth};
 
 use crate::cuts::{Cuts, overflow};
 use crate::extension::HandlerError;
 use crate::probe::{Probe, Timed};
+use crate::waiting::{Waiting, WaitingLogs};
 
 /// What a guest said of its panic, kept until the trap that follows it.
 #[derive(Clone, Debug)]
@@ -46,6 +47,7 @@ pub(crate) struct Intake {
     /// What one record may be.
     cuts: Cell<Cuts>,
     probe: Probe,
+    waiting: RefCell<WaitingLogs>,
 }
 
 /// What a meter keeps: its sample, encoded, whose value is set each time.
@@ -114,6 +116,7 @@ impl Intake {
             clean_starts: RefCell::default(),
             cuts: Cell::default(),
             probe: Probe::default(),
+            waiting: RefCell::default(),
         }
     }
 
@@ -257,12 +260,18 @@ impl Intake {
                 match checked {
                     Ok(log) if log.fields as usize <= cuts.fields => {
                         let target = || wire::Reader::new(&body[log.texts_at..]).str().unwrap_or_default();
-                        if self.recorder.admit_log(log.level, target, &self.context_bytes) {
-                            let head = self.head(arrival, false);
-                            if self.recorder.affords(Worth::of_log(log.level), &head, body.len()) {
-                                let body = with_time(body, arrival.corrected(log.time));
-                                self.recorder.append_log(head, &body, &log, seen, &mut known);
+                        match self.recorder.judge_log(log.level, target, &self.context_bytes) {
+                            Verdict::Keep => {
+                                let head = self.head(arrival, false);
+                                if self.recorder.affords(Worth::of_log(log.level), &head, body.len()) {
+                                    let body = with_time(body, arrival.corrected(log.time));
+                                    self.recorder.append_log(head, &body, &log, seen, &mut known);
+                                }
                             }
+                            Verdict::Undecided => {
+                                self.wait(arrival, log.level, &with_time(body, arrival.corrected(log.time)), false);
+                            }
+                            Verdict::LeaveOut => {}
                         }
                         continue;
                     }
@@ -357,7 +366,17 @@ impl Intake {
         {
             return self.note_panic(error, body, record);
         }
-        let Some(signal) = self.recorder.admit(record, &self.context_bytes) else { return };
+        let (signal, waits) = match record {
+            Record::Log(log, _) => match self.recorder.judge_log(log.level, || log.target, &self.context_bytes) {
+                Verdict::Keep => (Signal::Log, None),
+                Verdict::Undecided => (Signal::Log, Some(log.level)),
+                Verdict::LeaveOut => return,
+            },
+            _ => match self.recorder.admit(record, &self.context_bytes) {
+                Some(signal) => (signal, None),
+                None => return,
+            },
+        };
         let cuts = self.cuts.get();
         let cut = !cuts.fits(record, body.len());
         let body = if cut { Cow::Owned(cuts.cut(record)) } else { Cow::Borrowed(body) };
@@ -372,7 +391,25 @@ impl Intake {
             _ => Some(Cow::Borrowed(&*body)),
         };
         let Some(body) = placed else { return self.recorder.dropped(Drop::Metrics) };
-        self.store(arrival, signal, kind, &body, cut, Worth::of(record));
+        match waits {
+            Some(level) => self.wait(arrival, level, &body, cut),
+            None => self.store(arrival, signal, kind, &body, cut, Worth::of(record)),
+        }
+    }
+
+    /// Keeps a log for how its call will end.
+    #[cold]
+    fn wait(&self, arrival: Arrival, level: Level, body: &[u8], cut: bool) {
+        let Head { time, batched, .. } = self.head(arrival, cut);
+        self.waiting.borrow_mut().add(Waiting::new(time, level, cut, batched), &self.context_bytes, body);
+    }
+
+    /// Stores the logs that waited for how their call would end, or leaves them out.
+    #[inline]
+    pub(crate) fn decide_on_logs(&self, stored: bool) {
+        if !self.waiting.borrow().is_empty() {
+            self.waiting.borrow_mut().decide(self, stored);
+        }
     }
 
     #[inline]

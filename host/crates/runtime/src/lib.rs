@@ -35,14 +35,17 @@ mod present;
 mod probe;
 mod refused;
 mod sandbox;
+mod slowness;
 mod standing;
 mod state;
 mod stdio;
 mod supervisor;
 mod symbols;
 mod trial;
+mod trigger;
 mod turn;
 mod usage;
+mod waiting;
 
 use std::any::Any;
 use std::path::PathBuf;
@@ -62,7 +65,7 @@ pub use clock::SystemClock;
 pub use compile::{CompileCost, CompileLimit, CompileSettings, Containment};
 pub use determinism::Determinism;
 pub use engine::{EVENT_INTERVAL, LinkerHook, WASMTIME_VERSION};
-pub use extension::{CallError, Chain, ComponentInfo, Event, Extension, HandlerError, Reply, Status, Trigger};
+pub use extension::{CallError, ComponentInfo, Event, Extension, HandlerError, Reply, Status};
 pub use failure::HostFault;
 pub use grants::GrantError;
 pub use health::{Check, Health};
@@ -74,6 +77,7 @@ pub use sandbox::{EmbedderCall, EmbedderData};
 pub use state::State;
 pub use symbols::SourceFrame;
 pub use trial::{Trial, Tried};
+pub use trigger::{Carried, Chain, Trigger};
 pub use wasmtime;
 
 use cache::{Cache, digest_file};
@@ -88,6 +92,7 @@ use neighbours::{Neighbours, Registry};
 use present::Present;
 use refused::NotStarted;
 use sandbox::{Blueprint, Exports};
+use slowness::Slowness;
 use supervisor::{Inbox, Supervisor};
 use symbols::Symbols;
 
@@ -407,6 +412,7 @@ impl Assembler {
             embedder_data: self.embedder_data,
             held: Arc::clone(&shared.held),
             determinism: self.determinism,
+            slowness: Slowness::default(),
         };
         let info = ComponentInfo { digest: loaded.digest, file_bytes: loaded.file_bytes, compiled: loaded.compiled };
         Ok((Arc::new(blueprint), info))

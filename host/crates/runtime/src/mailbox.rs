@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
-use crate::extension::{CallError, Event, Reply, Trigger};
+use crate::extension::{CallError, Event, Reply};
 use crate::sandbox::EmbedderCall;
+use crate::trigger::Trigger;
 
 /// Bytes of payloads that wait in one mailbox: two of the largest, or many of usual size.
 const MAILBOX_BYTES: usize = 2 * glasshouse_model::limits::PAYLOAD_BYTES;
@@ -31,15 +32,20 @@ impl Message {
     }
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all work is events: a box for each would cost more than the room"
+)]
 pub(crate) enum Work {
     Event { event: Event, trigger: Trigger, reply: Option<oneshot::Sender<Result<Reply, CallError>>> },
     Embedder { name: String, call: EmbedderCall, done: oneshot::Sender<Result<(), CallError>> },
 }
 
 impl Work {
+    /// Bytes of its payload, and of what is passed along with it.
     fn payload_bytes(&self) -> usize {
         match self {
-            Self::Event { event, .. } => event.payload.len(),
+            Self::Event { event, trigger, .. } => event.payload.len() + trigger.carried.bytes(),
             Self::Embedder { .. } => 0,
         }
     }

@@ -7,7 +7,8 @@ use glasshouse_model::ExtensionId;
 use glasshouse_model::config::matches_pattern;
 use glasshouse_model::settings::Permissions;
 
-use crate::extension::{Event, Extension, Trigger};
+use crate::extension::{Event, Extension};
+use crate::trigger::Trigger;
 
 /// All extensions of a host, by id.
 #[derive(Default)]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use glasshouse_model::invocation::{Cost, HostUses};
-use glasshouse_model::settings::Settings;
+use glasshouse_model::settings::{Settings, SlowCall};
 use glasshouse_model::standing::Spent;
 use glasshouse_model::{
     Clock, Digest, ExtensionId, Failure, FailureKind, Invocation, Origin, Outcome, SpanCost, UnixNanos,
@@ -22,7 +22,7 @@ use crate::denials::Denials;
 use crate::determinism::{Determinism, GuestClock, Ids};
 use crate::engine::{Machine, YIELD_FUEL};
 use crate::epochs::{Pace, Ticker};
-use crate::extension::{Event, HandlerError, Reply, Trigger};
+use crate::extension::{Event, HandlerError, Reply};
 use crate::failure::{
     Circumstances, classify, deadline as deadline_failure, ends_like_a_panic, host_calls as host_calls_failure,
     is_overdue, or_host_fault, store as store_failure,
@@ -36,8 +36,10 @@ use crate::limiter::{Bounds, Limiter};
 use crate::meter::{Conditions, Ended, Phase, run};
 use crate::neighbours::Neighbours;
 use crate::present::Settled;
+use crate::slowness::Slowness;
 use crate::state::{State, StateParts};
 use crate::stdio::Stdio;
+use crate::trigger::Trigger;
 use crate::turn::Rouser;
 
 /// The most that `shutdown` may take, so that the host's own end is not delayed.
@@ -70,6 +72,7 @@ pub(crate) struct Blueprint {
     pub(crate) embedder_data: EmbedderData,
     pub(crate) held: Arc<Held>,
     pub(crate) determinism: Option<Determinism>,
+    pub(crate) slowness: Slowness,
 }
 
 /// Which of the exports of `wit/` a component has.
@@ -411,7 +414,10 @@ impl Sandbox {
             cpu_nanos: cost.cpu_nanos,
             memory_bytes: cost.memory_bytes,
         };
-        let is_slow = Duration::from_nanos(elapsed_nanos) >= settings.debugging.slow_call;
+        let is_slow = match settings.debugging.slow_call {
+            SlowCall::After(limit) => Duration::from_nanos(elapsed_nanos) >= limit,
+            SlowCall::P95 => self.blueprint.slowness.judge(&self.name, elapsed_nanos),
+        };
         let course = Course { cut, input_bytes, counts, run_until: measured.ended_at, ended_at, is_slow };
         self.record(&answer, cost, &course);
         if self.store.data().intake.is_yield_due() {
@@ -442,7 +448,7 @@ impl Sandbox {
         }
         store.data_mut().leave_scopes();
         let matters = is_slow || !matches!(outcome, Outcome::Ok | Outcome::Cancelled);
-        store.data_mut().decide_on_spans(matters, run_until);
+        store.data_mut().decide(matters, run_until);
         let intake = &store.data().intake;
         scratch.clear();
         invocation.encode(scratch);

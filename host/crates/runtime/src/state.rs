@@ -5,15 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use glasshouse_model::settings::Budget;
-use glasshouse_model::{Clock, Context, ExtensionId, HostFunction, SpanId, TraceId};
-use glasshouse_telemetry::Recorder;
+use glasshouse_model::{Clock, Context, ExtensionId, HostFunction, Level, SpanId, TraceId};
+use glasshouse_telemetry::{Drop, Recorder};
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::filesystem::WasiFilesystemCtxView;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::denials::{Denials, Denied, DeniedBy};
 use crate::determinism::{GuestClock, Ids};
-use crate::extension::{Chain, Trigger};
 use crate::grants::Reachable;
 use crate::host::batch::SharedBatch;
 use crate::host::context::Scopes;
@@ -25,6 +24,7 @@ use crate::intake::Intake;
 use crate::limiter::Limiter;
 use crate::neighbours::Neighbours;
 use crate::stdio::Stdio;
+use crate::trigger::{Carried, Chain, Passing, Trigger};
 
 /// How often an invocation may pass what one host call may carry through calls that cannot yield: names of spans, meters
 /// and scopes, which a well-behaved guest keeps short.
@@ -54,6 +54,10 @@ pub struct State {
     /// How the present invocation came about, and the span that caused it.
     pub(crate) chain: Chain,
     pub(crate) parent: Option<SpanId>,
+    /// What is passed on with its trace.
+    carried: Carried,
+    /// Whether it was told that what came with a trace is unusable.
+    has_told_unusable: bool,
     /// When the present invocation has to be done, in `Clock::monotonic_nanos`.
     pub(crate) deadline_at: u64,
     /// What the present invocation may still pass through calls that cannot yield to the neighbours, in bytes.
@@ -102,6 +106,8 @@ impl State {
             scopes: Scopes::default(),
             chain: Chain::default(),
             parent: None,
+            carried: Carried::default(),
+            has_told_unusable: false,
             deadline_at: 0,
             data_left: 0,
             counts_fuel: parts.counts_fuel,
@@ -207,8 +213,12 @@ impl State {
         deadline: Duration,
     ) {
         let ids = &mut self.spans.ids;
+        let decided = trigger.decided();
+        let trace_id = trigger.trace_id.unwrap_or_else(|| new_trace_id(ids));
+        let sampling = decided.unwrap_or_else(|random| self.intake.recorder().sample_root(trace_id, random));
         self.intake.change_context(|context| {
-            context.trace_id = trigger.trace_id.unwrap_or_else(|| new_trace_id(ids));
+            context.trace_id = trace_id;
+            context.sampling = sampling;
             context.span_id = SpanId(ids.draw().to_be_bytes());
             context.correlation_id = trigger.correlation_id.take();
             context.user = trigger.user.take();
@@ -216,12 +226,39 @@ impl State {
         });
         self.parent = trigger.parent;
         self.chain = std::mem::take(&mut trigger.chain);
+        self.carried = std::mem::take(&mut trigger.carried);
         self.deadline_at = began_at.saturating_add(deadline.as_nanos() as u64);
         self.intake.begin_invocation(began_at);
         self.imports.begin(budget.host_calls_per_call, self.intake.may_store_spans());
         self.data_left = budget.host_data_per_call.saturating_mul(CALLS_WORTH_OF_DATA);
         self.stdio.set_context(self.intake.context_bytes());
         self.limiter.start_call();
+        if !self.carried.is_empty() && self.chain.cause().is_none() {
+            self.tell_unusable();
+        }
+    }
+
+    /// Counts the headers that came with a call and are left out of account, and tells of the first ones.
+    #[cold]
+    fn tell_unusable(&mut self) {
+        for (header, wrong) in self.carried.wrongs() {
+            self.intake.recorder().dropped(Drop::Unusable);
+            if !std::mem::replace(&mut self.has_told_unusable, true) {
+                let message = format!("the {header} that came with a call is left out of account: {wrong}");
+                self.intake.host_log(Level::Warning, &message, &[]);
+            }
+        }
+    }
+
+    /// What the present invocation passes on to whom it causes.
+    pub(crate) fn passing(&self) -> Passing<'_> {
+        let context = self.intake.context();
+        Passing { chain: &self.chain, carried: &self.carried, context, cause: self.spans.root(context) }
+    }
+
+    /// What programs pass on with the trace of the present invocation.
+    pub fn carried(&self) -> &Carried {
+        &self.carried
     }
 
     /// Ends an invocation that was run until a time: the spans that the guest left open are closed. Its scopes stay in force, so that a failure
@@ -237,10 +274,11 @@ impl State {
         self.intake.end_invocation();
     }
 
-    /// Decides on the spans that waited for how the invocation would end, which was run until a time, and whose scopes were left; `matters`
-    /// tells whether it failed or was slow.
+    /// Decides on the logs and spans that waited for how the invocation would end, which was run until a time, and whose scopes were left;
+    /// `matters` tells whether it failed or was slow.
     #[inline]
-    pub(crate) fn decide_on_spans(&mut self, matters: bool, run_until: u64) {
+    pub(crate) fn decide(&mut self, matters: bool, run_until: u64) {
+        self.intake.decide_on_logs(matters);
         if self.spans.is_any_undecided(&self.imports.host_calls) {
             self.spans.decide(&self.intake, &self.imports.host_calls, matters, run_until);
         }

@@ -13,7 +13,7 @@ use glasshouse_telemetry::{Component, Drop, HostAlert, Recorder};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
-use crate::extension::{CallError, ComponentInfo, Extension, Order, Reply, Status, Trigger};
+use crate::extension::{CallError, ComponentInfo, Extension, Order, Reply, Status};
 use crate::health::CHECKS;
 use crate::intake::host_log;
 use crate::mailbox::{Message, Work};
@@ -21,6 +21,7 @@ use crate::meter::Phase;
 use crate::refused::{NotStarted, record};
 use crate::sandbox::{Answer, Blueprint, BuildError, Job, Sandbox};
 use crate::standing;
+use crate::trigger::Trigger;
 use crate::usage::UsageMetrics;
 
 /// How often a throttled extension is looked at: by so much its next call may be late.

@@ -11,10 +11,11 @@ use glasshouse_telemetry::Body;
 use tokio::sync::watch;
 
 use crate::engine::GROWTH_FUEL;
-use crate::extension::{CallError, Event, Extension, Reply, Trigger, check};
+use crate::extension::{CallError, Event, Extension, Reply, check};
 use crate::meter::Phase;
 use crate::sandbox::{Answer, BuildError, Job, Sandbox};
 use crate::supervisor::told;
+use crate::trigger::Trigger;
 use crate::{ExtensionSpec, Runtime, RuntimeError, RuntimeSettings};
 
 /// The wall time that a call may take. It is to end what would never end, and by nothing else than its fuel should a call be

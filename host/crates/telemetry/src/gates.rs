@@ -3,6 +3,7 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU8, AtomicU64, Ordering};
 
+use glasshouse_model::context::is_left_out;
 use glasshouse_model::wire::{self, Field, Metric, Record, Value};
 use glasshouse_model::{Aspect, Clock, Level, Origin, Signal, UnixNanos, limits, text};
 
@@ -108,7 +109,12 @@ impl Gates {
     }
 }
 
-/// What is to become of a span.
+/// Why something is left out that would be stored in another trace.
+fn cause_of_sampling(context: &[u8]) -> Drop {
+    if is_left_out(context) { Drop::Sampled } else { Drop::Shed }
+}
+
+/// What is to become of a span, or of a log below warning.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// It is stored.
@@ -180,17 +186,34 @@ impl Recorder {
     /// security events are kept all the same.
     #[inline]
     pub fn admit_log<'t>(&self, level: Level, target: impl Fn() -> &'t str, context: &[u8]) -> bool {
+        match self.judge_log(level, target, context) {
+            Verdict::Keep => true,
+            Verdict::Undecided => self.sampled_out(context),
+            Verdict::LeaveOut => false,
+        }
+    }
+
+    /// As [`Recorder::admit_log`], but a log of a trace that is left out may wait for how its call ends; it is not counted then.
+    #[inline]
+    pub fn judge_log<'t>(&self, level: Level, target: impl Fn() -> &'t str, context: &[u8]) -> Verdict {
         if !self.is_on(Signal::Log) {
-            return false;
+            return Verdict::LeaveOut;
         }
         let gates = self.gates();
         let below = (level as u8) < gates.log_level.load(Ordering::Relaxed);
         let refusal = if below { Some(Drop::BelowLevel) } else { gates.loggers.refusal(level, &target) };
         if let Some(cause) = refusal {
             self.dropped(cause);
-            return false;
+            return Verdict::LeaveOut;
         }
-        gates.sampling.keeps_log(level, context) || Aspect::Security.has_logger(target()) || self.sampled_out(context)
+        if gates.sampling.keeps_log(level, context) || Aspect::Security.has_logger(target()) {
+            Verdict::Keep
+        } else if gates.sampling.affords_log(level, context) {
+            Verdict::Undecided
+        } else {
+            self.sampled_out(context);
+            Verdict::LeaveOut
+        }
     }
 
     /// What is to become of a span that ended well, in that encoded context.
@@ -221,18 +244,14 @@ impl Recorder {
     #[cold]
     pub fn leave_out_spans(&self, context: &[u8], spans: u64) {
         if self.is_enabled(Signal::Span) {
-            self.dropped_all(self.cause_of_sampling(context), spans);
+            self.dropped_all(cause_of_sampling(context), spans);
         }
     }
 
-    fn cause_of_sampling(&self, context: &[u8]) -> Drop {
-        if self.gates().sampling.is_asked_for(context) { Drop::Shed } else { Drop::Sampled }
-    }
-
-    /// Counts what sampling leaves out: by the settings, or else by the governor. It is not stored.
+    /// Counts what sampling leaves out: its trace, or else the governor. It is not stored.
     #[cold]
     fn sampled_out(&self, context: &[u8]) -> bool {
-        self.dropped(self.cause_of_sampling(context));
+        self.dropped(cause_of_sampling(context));
         false
     }
 
@@ -338,6 +357,7 @@ mod tests {
     use std::sync::Arc;
 
     use glasshouse_model::settings::Settings;
+    use glasshouse_model::{Context, TraceId};
 
     use super::*;
     use crate::Store;
@@ -367,7 +387,10 @@ mod tests {
             settings.debugging.sampling_rate = 0.0;
             change(&mut settings);
             let store = Store::new(&StoreSettings::new(&settings), Arc::new(Redactor::default()));
-            let admitted = store.recorder().admit_log(Level::Debug, || target, &[1; 64]);
+            let sampling = store.recorder().sample_root(TraceId::default(), None);
+            let mut context = Vec::new();
+            Context { sampling, ..Context::default() }.encode(&mut context);
+            let admitted = store.recorder().admit_log(Level::Debug, || target, &context);
             let dropped: Vec<_> = store.drops().into_iter().filter(|(_, count)| *count > 0).collect();
             assert_eq!((admitted, dropped), (expect.is_none(), expect.map(|cause| (cause, 1)).into_iter().collect()));
         };

@@ -1,62 +1,69 @@
-//! Which traces' spans and logs below warning are stored: the same ones in all extensions that have the same rate.
+//! Which traces' spans and logs below warning are stored: what was decided where a trace began holds for all that have a part in it,
+//! and the governor leaves some of those out where debugging costs too much, the same ones everywhere.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use glasshouse_model::Level;
+use glasshouse_model::context::{is_left_out, randomness};
+use glasshouse_model::{Context, Level, Randomness, Threshold, TraceId, TraceSampling};
 
 use crate::governor::{Detail, Load};
+use crate::store::Recorder;
 
-/// Where the random part of a trace id ends in an encoded context, which starts with it: as W3C trace contexts have it, the
-/// last bytes are random, whoever made the id.
-const TRACE_RANDOM_AT: std::ops::Range<usize> = 8..16;
-/// The bound of the numbers of traces when all are kept.
-const ALL: u64 = u64::MAX;
+/// The least level whose logs are kept in every trace.
+const ALWAYS: Level = Level::Warning;
 
-/// A bound for each kind of detail: a trace whose number is below it is kept.
+/// A threshold for each kind of detail: of the traces that are kept, those below it are left out.
 pub(crate) struct Sampling {
-    /// By level.
+    /// Of logs, by level.
     logs: [AtomicU64; Level::ALL.len()],
     spans: AtomicU64,
-    /// Whether the governor leaves spans out, beside what the settings do not ask for.
+    /// Whether the governor leaves spans out.
     sheds_spans: AtomicBool,
-    /// What the settings ask for, without what the governor leaves out.
-    asked: AtomicU64,
+    /// That of traces which begin here.
+    roots: AtomicU64,
 }
 
 impl Sampling {
     pub(crate) fn new(rate: f64) -> Self {
         let sampling = Self {
-            logs: std::array::from_fn(|_| AtomicU64::new(ALL)),
-            spans: AtomicU64::new(ALL),
+            logs: Default::default(),
+            spans: AtomicU64::new(0),
             sheds_spans: AtomicBool::new(false),
-            asked: AtomicU64::new(ALL),
+            roots: AtomicU64::new(0),
         };
         sampling.apply(rate, Detail::Full);
         sampling
     }
 
-    /// Sets the part of traces that is kept, at some detail.
+    /// Sets the part of traces that is kept of those which begin here, and of all of them at some detail.
     pub(crate) fn apply(&self, rate: f64, detail: Detail) {
-        let kept = |load: Load| bound(rate.min(detail.kept(load)));
-        self.asked.store(bound(rate), Ordering::Relaxed);
+        let bits = |part| Threshold::of_probability(part).to_bits();
+        self.roots.store(bits(rate), Ordering::Relaxed);
         for level in [Level::Trace, Level::Debug] {
-            self.logs[level as usize].store(kept(Load::Debug), Ordering::Relaxed);
+            self.logs[level as usize].store(bits(detail.kept(Load::Debug)), Ordering::Relaxed);
         }
-        self.logs[Level::Info as usize].store(kept(Load::Info), Ordering::Relaxed);
-        self.spans.store(kept(Load::Span), Ordering::Relaxed);
+        self.logs[Level::Info as usize].store(bits(detail.kept(Load::Info)), Ordering::Relaxed);
+        self.spans.store(bits(detail.kept(Load::Span)), Ordering::Relaxed);
         self.sheds_spans.store(detail.kept(Load::Span) < 1.0, Ordering::Relaxed);
     }
 
     /// Whether a log of that level is kept in that context.
     #[inline]
     pub(crate) fn keeps_log(&self, level: Level, context: &[u8]) -> bool {
-        is_kept(self.logs[level as usize].load(Ordering::Relaxed), context)
+        level >= ALWAYS || (!is_left_out(context) && self.affords_log(level, context))
+    }
+
+    /// Whether the governor leaves a log of that level in that context.
+    #[inline]
+    pub(crate) fn affords_log(&self, level: Level, context: &[u8]) -> bool {
+        is_above(self.logs[level as usize].load(Ordering::Relaxed), context)
     }
 
     /// Whether a span that did not fail is kept in that context.
     #[inline]
     pub(crate) fn keeps_span(&self, context: &[u8]) -> bool {
-        is_kept(self.spans.load(Ordering::Relaxed), context)
+        !is_left_out(context) && is_above(self.spans.load(Ordering::Relaxed), context)
     }
 
     /// Whether the governor leaves out spans.
@@ -65,73 +72,94 @@ impl Sampling {
         self.sheds_spans.load(Ordering::Relaxed)
     }
 
-    /// Whether the settings ask for a trace.
-    pub(crate) fn is_asked_for(&self, context: &[u8]) -> bool {
-        is_kept(self.asked.load(Ordering::Relaxed), context)
+    /// The least level of which any log is kept in a trace like that of the context, or may be for how its call ends. Where no trace is to
+    /// be kept, what waits for that is not worth making.
+    pub(crate) fn least_level(&self, context: &[u8]) -> Level {
+        let keeps_none = |threshold: &AtomicU64| threshold.load(Ordering::Relaxed) >= Threshold::KEEP_NONE.to_bits();
+        if is_left_out(context) && keeps_none(&self.roots) {
+            return ALWAYS;
+        }
+        let any = |level: &&Level| !keeps_none(&self.logs[**level as usize]);
+        Level::ALL.iter().find(any).copied().unwrap_or(ALWAYS)
     }
-
-    /// The least level of which any log is kept.
-    pub(crate) fn least_level(&self) -> Level {
-        let any = |level: &&Level| self.logs[**level as usize].load(Ordering::Relaxed) > 0;
-        Level::ALL.iter().find(any).copied().unwrap_or(Level::Warning)
-    }
-}
-
-/// The number that a part of all numbers is below.
-fn bound(part: f64) -> u64 {
-    if part >= 1.0 { ALL } else { (part.max(0.0) * ALL as f64) as u64 }
 }
 
 /// What belongs to no trace is kept.
 #[inline]
-fn is_kept(bound: u64, context: &[u8]) -> bool {
-    bound == ALL || number(context).is_none_or(|number| number < bound)
+fn is_above(threshold: u64, context: &[u8]) -> bool {
+    threshold == 0 || randomness(context).is_none_or(|random| Threshold::from_bits(threshold).keeps(random))
 }
 
-fn number(context: &[u8]) -> Option<u64> {
-    let random = context.get(TRACE_RANDOM_AT)?;
-    random.first_chunk().map(|bytes| u64::from_be_bytes(*bytes))
+impl Recorder {
+    /// Decides on a trace that begins here; a random value, if it came with one, stands for that in its id.
+    #[inline]
+    pub fn sample_root(&self, trace_id: TraceId, random: Option<Randomness>) -> TraceSampling {
+        let threshold = Threshold::from_bits(self.gates().sampling.roots.load(Ordering::Relaxed));
+        TraceSampling::of_root(trace_id, threshold, random)
+    }
+
+    /// An encoded context as it is for a span that is kept now: where the governor leaves some out, those that are kept stand for them.
+    #[inline]
+    pub fn weighed<'c>(&self, context: &'c [u8]) -> Cow<'c, [u8]> {
+        let threshold = self.gates().sampling.spans.load(Ordering::Relaxed);
+        if threshold == 0 { Cow::Borrowed(context) } else { raised(context, Threshold::from_bits(threshold)) }
+    }
+}
+
+#[cold]
+fn raised(context: &[u8], least: Threshold) -> Cow<'_, [u8]> {
+    let Ok(decoded) = Context::decode(context) else { return Cow::Borrowed(context) };
+    let mut bytes = Vec::with_capacity(context.len() + size_of::<u64>());
+    Context { sampling: decoded.sampling.raised(least), ..decoded }.encode(&mut bytes);
+    Cow::Owned(bytes)
 }
 
 #[cfg(test)]
 mod tests {
-    use glasshouse_model::{Context, TraceId};
-
     use super::*;
 
-    fn context(number: u64) -> Vec<u8> {
+    /// A trace that is chosen by the part of the scale that it lies at, as it was decided on at a rate.
+    fn context(rate: f64, part: f64) -> Vec<u8> {
         let mut bytes = Vec::new();
-        let trace_id = TraceId((u128::from(u64::MAX) << 64 | u128::from(number)).to_be_bytes());
-        Context { trace_id, ..Context::default() }.encode(&mut bytes);
+        // As many bits as the part has, below those that do not matter.
+        let random = ((part * ((1_u64 << 53) - 1) as f64) as u128) << 3;
+        let trace_id = TraceId((u128::MAX << 56 | random).to_be_bytes());
+        let sampling = TraceSampling::of_root(trace_id, Threshold::of_probability(rate), None);
+        Context { trace_id, sampling, ..Context::default() }.encode(&mut bytes);
         bytes
     }
 
     #[test]
     fn a_trace_is_kept_whole_or_not_at_all_and_warnings_always_are() {
-        let sampling = Sampling::new(0.25);
-        for trace in 0..1000 {
-            let context = context(trace * (u64::MAX / 1000));
-            let kept = trace <= 250;
-            for level in [Level::Trace, Level::Debug, Level::Info] {
-                assert_eq!(sampling.keeps_log(level, &context), kept, "{trace}");
+        // What this host would decide of traces of its own is of no account for others'.
+        for rate_here in [0.0, 0.5, 1.0] {
+            let sampling = Sampling::new(rate_here);
+            for trace in 0..1000 {
+                let context = context(0.25, (f64::from(trace) + 0.5) / 1000.0);
+                let kept = trace >= 750;
+                for level in [Level::Trace, Level::Debug, Level::Info] {
+                    assert_eq!(sampling.keeps_log(level, &context), kept, "{trace}");
+                }
+                assert_eq!(sampling.keeps_span(&context), kept, "{trace}");
+                for level in [Level::Warning, Level::Error, Level::Critical] {
+                    assert!(sampling.keeps_log(level, &context));
+                }
             }
-            assert_eq!((sampling.keeps_span(&context), sampling.is_asked_for(&context)), (kept, kept), "{trace}");
-            for level in [Level::Warning, Level::Error, Level::Critical] {
-                assert!(sampling.keeps_log(level, &context));
-            }
+            assert!(sampling.keeps_log(Level::Trace, b""), "what belongs to no trace is kept");
         }
-        assert!(sampling.keeps_log(Level::Trace, b""), "what belongs to no trace is kept");
     }
 
     #[test]
     fn the_ends_of_the_scale_are_all_and_none() {
         for (rate, kept) in [(1.0, true), (0.0, false)] {
-            let sampling = Sampling::new(rate);
-            for number in [0, 1, u64::MAX - 1, u64::MAX] {
-                assert_eq!(sampling.keeps_span(&context(number)), kept, "{number} at {rate}");
+            for part in [0.0, 0.5, 1.0] {
+                assert_eq!(Sampling::new(1.0).keeps_span(&context(rate, part)), kept, "{part} at {rate}");
             }
         }
-        assert_eq!(Sampling::new(0.0).least_level(), Level::Warning);
+        let least = |rate_here, rate| Sampling::new(rate_here).least_level(&context(rate, 0.5));
+        assert_eq!(least(0.0, 0.0), Level::Warning, "nothing would be kept but for how it ends");
+        assert_eq!(least(0.5, 0.0), Level::Trace, "what is made waits for how the call ends");
+        assert_eq!(least(0.0, 1.0), Level::Trace, "who caused the call keeps its trace");
     }
 
     #[test]
@@ -150,21 +178,31 @@ mod tests {
     #[test]
     fn each_step_keeps_no_trace_that_the_one_before_it_left_out() {
         let sampling = Sampling::new(0.5);
-        for number in (0..100).map(|part| part * (u64::MAX / 100)) {
-            let context = context(number);
-            let mut before = [true; 4];
+        for part in 0..100 {
+            let context = context(0.5, f64::from(part) / 100.0);
+            let mut before = [true; 3];
             for detail in Detail::ALL {
                 sampling.apply(0.5, *detail);
                 let now = [
                     sampling.keeps_log(Level::Debug, &context),
                     sampling.keeps_log(Level::Info, &context),
                     sampling.keeps_span(&context),
-                    sampling.is_asked_for(&context),
                 ];
                 assert!(now.iter().zip(before).all(|(now, before)| before || !now), "{detail}");
                 before = now;
             }
-            assert_eq!(sampling.least_level(), Level::Warning);
+            assert_eq!(sampling.least_level(&context), Level::Warning);
         }
+    }
+
+    #[test]
+    fn a_trace_that_the_governor_leaves_stands_for_those_that_it_leaves_out() {
+        let count = |context: &[u8], least: f64| {
+            let raised = raised(context, Threshold::of_probability(least));
+            Context::decode(&raised).expect("it is whole").sampling.adjusted_count()
+        };
+        assert_eq!(count(&context(0.5, 1.0), 0.25), Some(4.0));
+        assert_eq!(count(&context(0.125, 1.0), 0.25), Some(8.0), "it is chosen by the same number");
+        assert_eq!(count(&context(0.5, 0.0), 0.25), None, "it was left out before");
     }
 }

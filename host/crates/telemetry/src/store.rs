@@ -52,12 +52,14 @@ glasshouse_model::wire::byte_enum! {
         Rate = 7 "over the rate",
         /// A sample of a metric beyond those that the budget allows.
         Metrics = 8 "too many metrics",
-        /// A log or span of a trace that `debugging.sampling_rate` leaves out.
+        /// A log or span of a trace that is not kept, by `debugging.sampling_rate` or by whoever caused the call.
         Sampled = 9 "sampled out",
         /// A log or span that the overhead governor leaves out.
         Shed = 10 "shed",
         /// A span for which there was no room while its call went on: of a call of the host, or one that waited for how the call would end.
         Crowded = 11 "too many spans in a call",
+        /// A `tracestate` or `baggage` that came with a call and is none, or came without a trace to continue: it is as if it had not come.
+        Unusable = 12 "unusable trace header",
     }
 }
 

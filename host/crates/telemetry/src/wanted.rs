@@ -25,11 +25,11 @@ pub struct Wanted {
 }
 
 impl Recorder {
-    /// Which records are stored at this moment.
-    pub fn wanted(&self) -> Wanted {
+    /// Which records are stored at this moment in that encoded context.
+    pub fn wanted(&self, context: &[u8]) -> Wanted {
         let logs = self.is_enabled(Signal::Log);
         Wanted {
-            logs: logs.then(|| self.least_level()),
+            logs: logs.then(|| self.least_level(context)),
             metrics: self.is_enabled(Signal::Metric),
             errors: self.is_enabled(Signal::Error),
             spans: self.keeps_failed_spans(),
@@ -39,10 +39,10 @@ impl Recorder {
     }
 
     /// The least level of which some logs are stored, if logs are.
-    fn least_level(&self) -> Level {
+    fn least_level(&self, context: &[u8]) -> Level {
         let gates = self.gates();
         let level = Level::from_byte(gates.log_level.load(Ordering::Relaxed)).unwrap_or(Level::Info);
-        level.max(gates.sampling.least_level())
+        level.max(gates.sampling.least_level(context))
     }
 
     /// Whether an aspect is watched.
@@ -81,6 +81,7 @@ mod tests {
     use std::sync::Arc;
 
     use glasshouse_model::settings::{Debugging, Settings};
+    use glasshouse_model::{Context, TraceId};
 
     use super::*;
     use crate::{Store, StoreSettings};
@@ -97,11 +98,14 @@ mod tests {
         };
         let check = |change: fn(&mut Debugging), expect: Wanted| {
             let store = Store::new(&StoreSettings::new(&Settings::default()), Arc::default());
-            assert_eq!(store.recorder().wanted(), all);
+            assert_eq!(store.recorder().wanted(&[]), all);
             let mut settings = Settings::default();
             change(&mut settings.debugging);
             store.apply(&StoreSettings::new(&settings));
-            assert_eq!(store.recorder().wanted(), expect);
+            let (recorder, mut context) = (store.recorder(), Vec::new());
+            let sampling = recorder.sample_root(TraceId::default(), None);
+            Context { sampling, ..Context::default() }.encode(&mut context);
+            assert_eq!(recorder.wanted(&context), expect);
         };
         check(|debugging| debugging.log_level = Level::Warning, Wanted { logs: Some(Level::Warning), ..all });
         check(|debugging| debugging.log_levels = vec!["db=trace".into()], Wanted { logs: Some(Level::Trace), ..all });

@@ -137,6 +137,7 @@ fn list(Asked { selection, query }: Asked, format: Format) -> Result<()> {
                 "trace_id": trace.trace_id.to_string(), "start": trace.start.to_string(), "elapsed_ns": trace.elapsed_ns,
                 "fuel": trace.fuel, "calls": calls, "spans": trace.steps.len() - calls, "failed": failed,
                 "extension": first.extension, "name": first.work.name(), "partial": trace.partial,
+                "sampled": trace.sampled, "adjusted_count": trace.adjusted_count,
             }))?,
             Format::Table => table.row([
                 trace.start.to_string(),
@@ -171,7 +172,7 @@ fn slowest(Asked { selection, query }: Asked, format: Format) -> Result<()> {
             Format::Json => output::json(one)?,
             Format::Table => table.row([
                 nanos(one.total_ns),
-                count(one.count),
+                if one.is_estimate { format!("~{}", count(one.count)) } else { count(one.count) },
                 some(one.failed as usize),
                 nanos(one.p50_ns),
                 nanos(one.p95_ns),
@@ -181,7 +182,11 @@ fn slowest(Asked { selection, query }: Asked, format: Format) -> Result<()> {
             ]),
         }
     }
-    ended(&table, operations.is_empty(), format)
+    ended(&table, operations.is_empty(), format)?;
+    if format == Format::Table && operations.iter().take(chosen.limit).any(|one| one.is_estimate) {
+        output::note("~ is estimated from the traces that are kept (debugging.sampling_rate)");
+    }
+    Ok(())
 }
 
 fn ended(table: &Table, is_empty: bool, format: Format) -> Result<()> {
@@ -269,6 +274,13 @@ fn title(trace: &Trace) -> String {
                 let _ = write!(title, ", {what} {}", visible(text, 128));
             }
         }
+    }
+    match trace.adjusted_count {
+        _ if !trace.sampled => title.push_str(", left out by sampling: spans only of what failed or was slow"),
+        Some(stands_for) if stands_for > 1.0 => {
+            let _ = write!(title, ", kept as one of {}", rounded(stands_for));
+        }
+        _ => {}
     }
     if trace.partial {
         title.push_str(", parts of it are missing");
@@ -365,6 +377,12 @@ fn note_text(note: &Note) -> String {
         let _ = write!(text, " {}", field_text(name, value));
     }
     text
+}
+
+/// With a decimal where there is one worth telling.
+fn rounded(number: f64) -> String {
+    let text = format!("{number:.1}");
+    text.strip_suffix(".0").map_or_else(|| text.clone(), str::to_owned)
 }
 
 /// A number, or nothing for none.

@@ -13,7 +13,7 @@ use std::fmt::Display;
 use std::marker::PhantomData;
 
 use glasshouse_model::wire::{self, Fields};
-use glasshouse_model::{Envelope, Origin, Signal, SpanId, TraceId, UnixNanos};
+use glasshouse_model::{Envelope, Origin, Signal, SpanId, TraceId, TraceSampling, TraceState, UnixNanos};
 use glasshouse_telemetry::{Body, Cursor, Entry, Query, Reader};
 use serde::ser::SerializeMap as _;
 use serde::{Serialize, Serializer};
@@ -167,6 +167,22 @@ pub struct ContextRecord {
     /// For which customer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,
+    /// What was decided on the trace. Shown where it is not kept as all traces are: `sampled` = false if it is not, and as `tracestate` what
+    /// OpenTelemetry says of it.
+    #[serde(flatten, serialize_with = "shown_sampling")]
+    pub sampling: TraceSampling,
+}
+
+fn shown_sampling<S: Serializer>(sampling: &TraceSampling, serializer: S) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(None)?;
+    if !sampling.is_sampled {
+        map.serialize_entry("sampled", &false)?;
+    }
+    let state = TraceState::default().passed_on(sampling);
+    if *sampling != TraceSampling::default() && !state.is_empty() {
+        map.serialize_entry("tracestate", &state)?;
+    }
+    map.end()
 }
 
 impl From<Envelope> for Head {
@@ -177,6 +193,7 @@ impl From<Envelope> for Head {
             span_id: context.span_id,
             user: context.user,
             tenant: context.tenant,
+            sampling: context.sampling,
         });
         Self {
             sequence: envelope.sequence,
@@ -300,7 +317,23 @@ mod tests {
         assert_eq!(head["correlation_id"], "0".repeat(32));
         assert_eq!((head["user"].as_str(), head.get("tenant")), (Some("ada"), None));
         assert_eq!(head.get("batched"), None);
+        assert_eq!((head.get("sampled"), head.get("tracestate")), (None, None));
         envelope.batched = true;
-        assert_eq!(serde_json::to_value(Head::from(envelope)).expect("JSON")["batched"], true);
+        let sampling = |is_sampled: bool, threshold: Option<&str>, random: Option<&str>| TraceSampling {
+            is_sampled,
+            threshold: threshold.map(|text| text.parse().expect("a threshold")),
+            randomness: random.map(|text| text.parse().expect("a random value")),
+        };
+        for (sampling, shown) in [
+            (sampling(true, Some("e"), None), (None, Some("ot=th:e"))),
+            (sampling(false, None, Some("00000000000001")), (Some(false), Some("ot=rv:00000000000001"))),
+            (sampling(true, None, None), (None, None)),
+        ] {
+            envelope.context = Some(glasshouse_model::Context { sampling, ..Default::default() });
+            let head = serde_json::to_value(Head::from(envelope.clone())).expect("JSON");
+            assert_eq!(head["batched"], true);
+            let text = |name: &str| head.get(name).and_then(serde_json::Value::as_str);
+            assert_eq!((head.get("sampled").and_then(serde_json::Value::as_bool), text("tracestate")), shown);
+        }
     }
 }

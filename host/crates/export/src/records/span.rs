@@ -1,6 +1,6 @@
 //! Spans.
 
-use glasshouse_model::{Signal, SpanCost, SpanId, SpanKind, SpanStatus, UnixNanos};
+use glasshouse_model::{Signal, SpanCost, SpanId, SpanKind, SpanStatus, TraceSampling, UnixNanos};
 use glasshouse_telemetry::Body;
 use serde::Serialize;
 
@@ -40,6 +40,27 @@ pub struct SpanRecord {
     pub fields: FieldList,
     /// What happened meanwhile.
     pub events: Vec<SpanEventRecord>,
+    /// For how many spans it stands, itself included: 1 divided by the probability with which it was kept. One that failed is always kept and stands for
+    /// itself; one that was kept for how its call ended, although its trace is not, stands for none, since those in traces that are kept stand
+    /// for it as well. Left out where it is 1.
+    #[serde(skip_serializing_if = "is_one")]
+    pub adjusted_count: f64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields in this form")]
+fn is_one(count: &f64) -> bool {
+    (count - 1.0).abs() < f64::EPSILON
+}
+
+/// For how many spans one stands that ended so, in a trace on which that was decided. What nobody knows counts as 1.
+fn adjusted_count(status: SpanStatus, sampling: Option<TraceSampling>) -> f64 {
+    match sampling {
+        Some(sampling) if status != SpanStatus::Failed => {
+            let kept = sampling.is_sampled.then(|| sampling.adjusted_count().unwrap_or(1.0));
+            kept.unwrap_or(0.0)
+        }
+        _ => 1.0,
+    }
 }
 
 /// What a span cost: `elapsed_ns` is the sum of `in_guest_ns`, `in_host_ns` and `waiting_ns`.
@@ -105,7 +126,9 @@ impl FromStore for SpanRecord {
             name: event.name.to_owned(),
             fields: event.fields.into(),
         });
+        let sampling = head.context.as_ref().map(|context| context.sampling);
         Some(Self {
+            adjusted_count: adjusted_count(span.status, sampling),
             head,
             total: span.total.into(),
             own: span.own().into(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::HostSettings;
 use super::value::{Kind, Value};
 use crate::Level;
-use crate::settings::{Metering, Settings};
+use crate::settings::{Metering, Settings, SlowCall};
 
 /// Where a key may stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +65,7 @@ pub(super) enum Target<'a> {
     Count(&'a mut usize),
     Number(&'a mut f64),
     Duration(&'a mut Duration),
+    SlowCall(&'a mut SlowCall),
     Size(&'a mut u64),
     Level(&'a mut Level),
     Metering(&'a mut Metering),
@@ -83,6 +84,7 @@ impl Target<'_> {
             (Self::Count(field), Value::Integer(value)) => *field = usize::try_from(*value).unwrap_or(usize::MAX),
             (Self::Number(field), Value::Number(value)) => *field = *value,
             (Self::Duration(field), Value::Duration(value)) => *field = *value,
+            (Self::SlowCall(field), Value::SlowCall(value)) => *field = *value,
             (Self::Level(field), Value::Level(value)) => *field = *value,
             (Self::Metering(field), Value::Metering(value)) => *field = *value,
             (Self::Path(field), Value::Path(value)) => *field = Some(value.clone()),
@@ -101,6 +103,7 @@ impl Target<'_> {
             Self::Count(field) => Value::Integer(*field as u64),
             Self::Number(field) => Value::Number(*field),
             Self::Duration(field) => Value::Duration(*field),
+            Self::SlowCall(field) => Value::SlowCall(*field),
             Self::Size(field) => Value::Size(*field),
             Self::Level(field) => Value::Level(*field),
             Self::Metering(field) => Value::Metering(*field),
@@ -201,7 +204,10 @@ impl Key {
 
     /// A value of the right kind, as one would write it in TOML.
     pub(super) fn example(&self) -> String {
-        let quoted = matches!(self.kind, Kind::Duration { .. } | Kind::Size { .. } | Kind::Level | Kind::Metering);
+        let quoted = matches!(
+            self.kind,
+            Kind::Duration { .. } | Kind::SlowCall { .. } | Kind::Size { .. } | Kind::Level | Kind::Metering
+        );
         match self.kind.example() {
             Some(example) => example.to_owned(),
             None if quoted => format!("\"{}\"", self.default),

@@ -352,16 +352,18 @@ pub(super) static KEYS: &[Key] = &[
         "debugging.sampling_rate",
         Kind::Number { least: 0.0, most: 1.0 },
         "1.0",
-        "The part of traces whose spans, and whose logs below warning, are stored, from 0.0 to 1.0; what failed always is.",
+        "The part of traces that begin here whose spans, and whose logs below warning, are stored, from 0.0 to 1.0; what failed always is. A trace that \
+         began elsewhere is kept if it is kept there.",
     )
     .setting(Cap::Free, |all| Target::Number(&mut all.debugging.sampling_rate)),
     key(
         "debugging.slow_call",
-        duration(0, 86_400),
+        Kind::SlowCall { least: Duration::ZERO, most: Duration::from_hours(24) },
         "1s",
-        "A call that takes so long is slow: its spans are stored whatever the sampling rate is, also with tracing switched off.",
+        "A call that takes so long is slow: its spans are stored whatever the sampling rate is, also with tracing switched off. With p95 it is slow if \
+         it takes longer than all but a twentieth of the recent calls of its export and event.",
     )
-    .setting(Cap::Free, |all| Target::Duration(&mut all.debugging.slow_call)),
+    .setting(Cap::Free, |all| Target::SlowCall(&mut all.debugging.slow_call)),
     key(
         "debugging.profiling_overhead_limit",
         Kind::Number { least: 0.0, most: 100.0 },

@@ -171,7 +171,11 @@ impl<'t> Reader<'t> {
         let result = match (&key.kind, given.get_ref()) {
             (Kind::Switch, DeValue::Boolean(switch)) => Ok(Value::Switch(*switch)),
             (
-                Kind::Integer { .. } | Kind::Number { .. } | Kind::Duration { .. } | Kind::Size { .. },
+                Kind::Integer { .. }
+                | Kind::Number { .. }
+                | Kind::Duration { .. }
+                | Kind::SlowCall { .. }
+                | Kind::Size { .. },
                 DeValue::Integer(integer),
             ) => match i64::from_str_radix(integer.as_str(), integer.radix()) {
                 Ok(integer) => from_text(&key.kind, &integer.to_string()),
@@ -179,7 +183,13 @@ impl<'t> Reader<'t> {
             },
             (Kind::Number { .. }, DeValue::Float(float)) => from_text(&key.kind, float.as_str()),
             (
-                Kind::Duration { .. } | Kind::Size { .. } | Kind::Level | Kind::Metering | Kind::Path | Kind::Text(_),
+                Kind::Duration { .. }
+                | Kind::SlowCall { .. }
+                | Kind::Size { .. }
+                | Kind::Level
+                | Kind::Metering
+                | Kind::Path
+                | Kind::Text(_),
                 DeValue::String(text),
             ) => from_text(&key.kind, text),
             _ => Err(Refusal::Kind),

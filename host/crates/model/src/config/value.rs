@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::Level;
-use crate::settings::{FileAccess, Metering, NetworkAccess};
+use crate::settings::{FileAccess, Metering, NetworkAccess, SlowCall};
 use crate::text::visible;
 
 /// Characters of a text; longer descriptions belong in a README.
@@ -18,6 +18,7 @@ pub(super) enum Kind {
     Integer { least: u64, most: u64 },
     Number { least: f64, most: f64 },
     Duration { least: Duration, most: Duration },
+    SlowCall { least: Duration, most: Duration },
     Size { least: u64, most: u64 },
     Level,
     Metering,
@@ -41,6 +42,7 @@ impl Kind {
             Self::Integer { .. } => "an integer",
             Self::Number { .. } => "a number",
             Self::Duration { .. } => "a duration",
+            Self::SlowCall { .. } => "a duration, or p95",
             Self::Size { .. } => "a size",
             Self::Level => "a level",
             Self::Metering => "fuel or cpu",
@@ -72,6 +74,9 @@ impl Kind {
             Self::Integer { least, most } => Some((Value::Integer(least), Value::Integer(most))),
             Self::Number { least, most } => Some((Value::Number(least), Value::Number(most))),
             Self::Duration { least, most } => Some((Value::Duration(least), Value::Duration(most))),
+            Self::SlowCall { least, most } => {
+                Some((Value::SlowCall(SlowCall::After(least)), Value::SlowCall(SlowCall::After(most))))
+            }
             Self::Size { least, most } => Some((Value::Size(least), Value::Size(most))),
             _ => None,
         }
@@ -85,6 +90,7 @@ pub(super) enum Value {
     Integer(u64),
     Number(f64),
     Duration(Duration),
+    SlowCall(SlowCall),
     Size(u64),
     Level(Level),
     Metering(Metering),
@@ -101,7 +107,8 @@ impl fmt::Display for Value {
             Self::Switch(switch) => write!(f, "{switch}"),
             Self::Integer(integer) => write!(f, "{integer}"),
             Self::Number(number) => write!(f, "{number:?}"),
-            Self::Duration(duration) => write_duration(f, *duration),
+            Self::Duration(duration) | Self::SlowCall(SlowCall::After(duration)) => write_duration(f, *duration),
+            Self::SlowCall(SlowCall::P95) => f.write_str(SlowCall::P95_WORD),
             Self::Size(bytes) => write_size(f, *bytes),
             Self::Level(level) => write!(f, "{level}"),
             Self::Metering(metering) => write!(f, "{metering}"),
@@ -183,6 +190,8 @@ pub(super) fn from_text(kind: &Kind, text: &str) -> Result<Value, Refusal> {
         Kind::Integer { .. } => Value::Integer(integer(text)?),
         Kind::Number { .. } => Value::Number(number(text)?),
         Kind::Duration { .. } => Value::Duration(duration(text)?),
+        Kind::SlowCall { .. } if text == SlowCall::P95_WORD => Value::SlowCall(SlowCall::P95),
+        Kind::SlowCall { .. } => Value::SlowCall(SlowCall::After(duration(text)?)),
         Kind::Size { .. } => Value::Size(size(text)?),
         Kind::Level => Value::Level(one_of(text, Level::ALL)?),
         Kind::Metering => Value::Metering(one_of(text, Metering::ALL)?),
@@ -226,7 +235,8 @@ pub(super) fn within_bounds(kind: &Kind, value: &Value) -> bool {
             (least..=most).contains(&found)
         }
         (Kind::Number { least, most }, Value::Number(found)) => (least..=most).contains(&found),
-        (Kind::Duration { least, most }, Value::Duration(found)) => (least..=most).contains(&found),
+        (Kind::Duration { least, most }, Value::Duration(found))
+        | (Kind::SlowCall { least, most }, Value::SlowCall(SlowCall::After(found))) => (least..=most).contains(&found),
         _ => true,
     }
 }
@@ -305,6 +315,11 @@ mod tests {
         check(&DURATION, "0s", Err("bounds 0s"));
         check(&DURATION, "-2s", Err("found -2s, but a duration cannot be negative"));
         check(&DURATION, "soon", Err("kind"));
+        let slow = Kind::SlowCall { least: Duration::ZERO, most: Duration::from_hours(1) };
+        check(&slow, "250ms", Ok("250ms"));
+        check(&slow, "p95", Ok("p95"));
+        check(&slow, "p99", Err("kind"));
+        check(&slow, "2h", Err("bounds 2h"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `context`: whose work an invocation is, and nested scopes.
 
-use glasshouse_model::{Context, HostFunction, limits};
+use glasshouse_model::{Context, HostFunction, TraceParent, limits};
 use glasshouse_telemetry::Drop;
 use wasmtime::component::Resource;
 
@@ -95,6 +95,20 @@ impl wit::Host for State {
         };
         self.imports.leave(entered);
         Ok(info)
+    }
+
+    fn current_headers(&mut self) -> wasmtime::Result<wit::TraceHeaders> {
+        let entered = self.imports.enter_light(HostFunction::Context)?;
+        let Context { trace_id, span_id, ref sampling, .. } = *self.intake.context();
+        let headers = wit::TraceHeaders {
+            traceparent: TraceParent { trace_id, span_id, is_sampled: sampling.is_sampled }.to_string(),
+            tracestate: self.carried().tracestate(sampling),
+            baggage: self.carried().baggage().to_owned(),
+        };
+        // A guest that asks for ever makes the host write for ever.
+        self.charge(headers.tracestate.len() + headers.baggage.len())?;
+        self.imports.leave(entered);
+        Ok(headers)
     }
 }
 

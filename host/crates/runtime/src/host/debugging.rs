@@ -205,7 +205,7 @@ impl wit::Host for State {
 
     fn enabled(&mut self) -> wasmtime::Result<wit::EnabledSet> {
         let entered = self.imports.enter_light(HostFunction::Enabled)?;
-        let enabled = enabled_set(&self.intake.recorder().wanted());
+        let enabled = enabled_set(&self.intake.recorder().wanted(self.intake.context_bytes()));
         self.imports.leave(entered);
         Ok(enabled)
     }

@@ -56,7 +56,7 @@ impl State {
             self.denied("publish", "publish", &topic);
             return Ok(Err(wit::PublishError::Denied));
         }
-        let trigger = self.chain.published(self.intake.context(), self.spans.root(self.intake.context()));
+        let trigger = self.passing().published();
         if trigger.is_too_deep() {
             self.intake.recorder().dropped(Drop::Undelivered);
             let message = "an event was not published: events have answered events too often";
@@ -79,7 +79,7 @@ impl State {
         let Some(target) = self.neighbours.find(extension) else {
             return Err(wit::CallError::UnknownExtension);
         };
-        let trigger = self.chain.called_by(&self.id, self.intake.context(), self.spans.root(self.intake.context()));
+        let trigger = self.passing().called_by(&self.id);
         if trigger.would_cycle(target.id()) {
             return Err(wit::CallError::Cycle);
         }

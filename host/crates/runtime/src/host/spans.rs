@@ -178,7 +178,9 @@ impl Spans {
             return;
         }
         match intake.recorder().judge_span(context) {
-            Verdict::Keep => ended.store(intake, context, intake.clock().at(ended.at)),
+            Verdict::Keep => {
+                ended.store(intake, &intake.recorder().weighed(context), intake.clock().at(ended.at));
+            }
             Verdict::Undecided => self.undecided.add(context, ended),
             Verdict::LeaveOut => intake.recorder().leave_out_spans(context, 1),
         }
@@ -226,7 +228,8 @@ impl Spans {
         for (call, scope) in calls.each() {
             let timed = intake.cross();
             let id = SpanId(self.ids.draw().to_be_bytes());
-            store_host_call(intake, call, &Intake::with_span(scope.unwrap_or(own), id), run_until, now);
+            let context = intake.recorder().weighed(scope.unwrap_or(own));
+            store_host_call(intake, call, &Intake::with_span(&context, id), run_until, now);
             intake.crossed(timed, || Load::Span);
         }
         if left_out > 0 {
