@@ -60,7 +60,7 @@ pub use glasshouse_model::config::{self, ConfigError, Grant, Manifest, Setting};
 pub use glasshouse_model::settings::{Budget, Debugging, Metering, Permissions, Redaction, Retention, Settings};
 pub use glasshouse_model::standing;
 pub use glasshouse_model::{
-    AlertId, Blame, Clock, Context, Digest, ExtensionId, Failure, FailureKind, GroupId, HOST, Instrument,
+    AlertId, Blame, Clock, Context, Digest, ExtensionId, Failure, FailureKind, GroupId, HOST, InputDigest, Instrument,
     InvalidTraceParent, Level, Origin, Outcome, SessionId, Severity, Signal, SpanId, SpanKind, SpanStatus, TraceId,
     TraceParent, UnixNanos, Version, limits, text,
 };

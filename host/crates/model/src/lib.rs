@@ -1,5 +1,6 @@
 //! The words that every floor of Glasshouse shares: ids, units, records, settings and the clock. No I/O, no async.
 
+mod answered;
 mod aspect;
 pub mod clock;
 pub mod config;
@@ -20,6 +21,7 @@ mod telemetry_budget;
 pub mod text;
 mod trace_parent;
 
+pub use answered::{AnsweredError, Reported};
 pub use aspect::Aspect;
 pub use clock::{Clock, UnixNanos};
 pub use context::Context;
@@ -27,7 +29,7 @@ pub use failure::{Blame, Failure, FailureKind, Frame};
 pub use glasshouse_wire as wire;
 pub use glasshouse_wire::{Instrument, Level, Severity};
 pub use host_function::HostFunction;
-pub use id::{AlertId, Digest, ExtensionId, GroupId, HOST, SessionId, SpanId, TraceId};
+pub use id::{AlertId, Digest, ExtensionId, GroupId, HOST, InputDigest, SessionId, SpanId, TraceId};
 pub use invocation::{Invocation, Outcome};
 pub use record::{Envelope, Origin};
 pub use semver::Version;

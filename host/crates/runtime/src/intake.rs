@@ -4,15 +4,19 @@ use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
+use glasshouse_model::record::KIND_ANSWERED;
 use glasshouse_model::settings::TelemetryBudget;
 use glasshouse_model::text::cut;
 use glasshouse_model::wire::{self, Error, Field, Fields, Instrument, Log, Metric, Record, Value};
-use glasshouse_model::{Clock, Context, Level, Origin, Signal, UnixNanos, limits};
+use glasshouse_model::{
+    AnsweredError, Clock, Context, InputDigest, Level, Origin, Reported, Signal, UnixNanos, limits,
+};
 use glasshouse_telemetry::{CleanStarts, Drop, Head, Load, Place, Recorder, Worth};
 
 use crate::cuts::{Cuts, overflow};
 use crate::extension::HandlerError;
 use crate::probe::{Probe, Timed};
+use crate::reports::Reports;
 
 /// What a guest said of its panic, kept until the trap that follows it.
 #[derive(Clone, Debug)]
@@ -46,6 +50,7 @@ pub(crate) struct Intake {
     /// What one record may be.
     cuts: Cell<Cuts>,
     probe: Probe,
+    reports: Reports,
 }
 
 /// What a meter keeps: its sample, encoded, whose value is set each time.
@@ -114,6 +119,7 @@ impl Intake {
             clean_starts: RefCell::default(),
             cuts: Cell::default(),
             probe: Probe::default(),
+            reports: Reports::default(),
         }
     }
 
@@ -207,6 +213,7 @@ impl Intake {
     pub(crate) fn begin_invocation(&self, began_at: u64) {
         self.began_at.set(began_at);
         self.flushed_at.set(None);
+        self.reports.clear();
     }
 
     /// Takes the batch that a guest had gathered and not sent when its call ended, unless it was sent after all.
@@ -372,7 +379,21 @@ impl Intake {
             _ => Some(Cow::Borrowed(&*body)),
         };
         let Some(body) = placed else { return self.recorder.dropped(Drop::Metrics) };
+        if let Record::Error(error, _) = record {
+            return self.store_report(arrival, error, &body, cut);
+        }
         self.store(arrival, signal, kind, &body, cut, Worth::of(record));
+    }
+
+    /// Stores an error that the guest reports, and notes what it says: the call may be answered with the same.
+    #[cold]
+    fn store_report(&self, arrival: Arrival, error: &Error<'_>, body: &[u8], cut: bool) {
+        let head = self.head(arrival, cut);
+        if self.recorder.affords(Worth::Urgent, &head, body.len())
+            && let (sequence, Some(group)) = self.recorder.append_report(head, body)
+        {
+            self.reports.note(error, Reported { sequence, group, handled: error.handled });
+        }
     }
 
     #[inline]
@@ -413,10 +434,10 @@ impl Intake {
         }
     }
 
-    /// Stores an error that the guest gave for an answer, as if it had reported it; the field `returned` tells that it did not. What
-    /// the caller is to blame for counts as handled.
+    /// Stores an error that the guest gave for an answer; the field `returned` tells that it did not report it so. What the caller is
+    /// to blame for counts as handled. One that it has reported in this call is told to be the same.
     #[cold]
-    pub(crate) fn take_answered(&self, error: &HandlerError) {
+    pub(crate) fn take_answered(&self, error: &HandlerError, input: Option<InputDigest>) {
         let (kind, message, handled) = match error {
             HandlerError::UnknownEvent(message) => ("unknown-event", message, true),
             HandlerError::InvalidPayload(message) => ("invalid-payload", message, true),
@@ -431,7 +452,9 @@ impl Intake {
         let Ok(record) = wire::decode(wire::KIND_ERROR, &body) else { return };
         let cut = !self.cuts.get().fits(&record, body.len());
         let body = if cut { Cow::Owned(self.cuts.get().cut(&record)) } else { Cow::Borrowed(&*body) };
-        self.store(Arrival::AtOnce, Signal::Error, wire::KIND_ERROR, &body, cut, Worth::Urgent);
+        let mut answered = Vec::with_capacity(body.len() + 32);
+        AnsweredError::encode(&mut answered, input, self.reports.of(error), &body);
+        self.store(Arrival::AtOnce, Signal::Error, KIND_ANSWERED, &answered, cut, Worth::Urgent);
     }
 
     /// The panic that came before a trap.

@@ -18,6 +18,7 @@ mod governor;
 mod groups;
 mod header;
 mod home;
+mod input;
 mod keeper;
 mod ledger;
 mod loggers;
@@ -51,6 +52,7 @@ pub use groups::{
     Basis, Component, ErrorGroup, FINGERPRINT_VERSION, GROUPS, GroupState, HOURS, OVERFLOW, Resolution, ResolveError,
     Trend, group_of,
 };
+pub use input::InputDigester;
 pub use ledger::{Ledger, Usage};
 #[doc(hidden)]
 pub use metrics::Follower;

@@ -1,8 +1,8 @@
 //! All telemetry of one extension: a ring for each signal, its ledger, and what was dropped.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
 use std::time::Duration;
 
 use glasshouse_model::record::KIND_INVOCATION;
@@ -14,6 +14,7 @@ use crate::alerts::{Alarm, Alert, AlertError, Alerts, BURST_IS_OVER_AFTER, HostA
 use crate::frame::{FrameParts, MAX_CONTEXT_BYTES};
 use crate::gates::Gates;
 use crate::groups::{BURST_ERRORS, BURST_WINDOW, Component, ErrorGroup, Groups, News, Resolution, ResolveError};
+use crate::input::{InputDigester, InputKey};
 use crate::metrics::Tier;
 use crate::overhead::Overhead;
 use crate::reader::Reader;
@@ -168,15 +169,17 @@ pub struct Store {
     drops: [AtomicU64; Drop::ALL.len()],
     ledger: Ledger,
     redactor: Arc<Redactor>,
+    input_key: Arc<InputKey>,
     groups: Groups,
     alerts: Alerts,
 }
 
-/// Where what else is known of an extension is kept, if it is.
+/// What else is kept of an extension: where its groups and its alerts are, if they are, and by what its inputs are digested.
 #[derive(Default)]
-pub(crate) struct States {
+pub(crate) struct Kept {
     pub(crate) groups: Option<Arc<Ring>>,
     pub(crate) alerts: Option<Arc<Ring>>,
+    pub(crate) input_key: Arc<InputKey>,
 }
 
 impl Store {
@@ -184,23 +187,24 @@ impl Store {
     /// another [`Depot`](crate::Depot) looks after it.
     pub fn new(settings: &StoreSettings, redactor: Arc<Redactor>) -> Arc<Self> {
         let rollups = settings.rollups.map(Ring::in_memory);
-        Self::with_rings("", settings.bounds.map(Ring::in_memory), rollups, States::default(), settings, redactor)
+        let kept = Kept { input_key: Arc::new(InputKey::random()), ..Kept::default() };
+        Self::with_rings("", settings.bounds.map(Ring::in_memory), rollups, kept, settings, redactor)
     }
 
     pub(crate) fn with_rings(
         extension: &str,
         rings: [Arc<Ring>; Signal::COUNT],
         rollups: [Arc<Ring>; Tier::COUNT],
-        states: States,
+        kept: Kept,
         settings: &StoreSettings,
         redactor: Arc<Redactor>,
     ) -> Arc<Self> {
         Arc::new(Self {
-            groups: Groups::new(Arc::clone(&rings[Signal::Error as usize]), states.groups),
+            groups: Groups::new(Arc::clone(&rings[Signal::Error as usize]), kept.groups),
             alerts: Alerts::new(
                 extension,
                 Arc::clone(&rings[Signal::Alert as usize]),
-                states.alerts,
+                kept.alerts,
                 settings.alert_resolve_after,
             ),
             rings,
@@ -209,6 +213,7 @@ impl Store {
             drops: Default::default(),
             ledger: Ledger::default(),
             redactor,
+            input_key: kept.input_key,
         })
     }
 
@@ -334,6 +339,13 @@ pub struct Head<'a> {
     pub context: &'a [u8],
 }
 
+#[inline]
+fn frame_parts<'a>(head: Head<'a>, kind: u8, body: &'a [u8]) -> FrameParts<'a> {
+    debug_assert!(head.context.len() <= MAX_CONTEXT_BYTES, "contexts are bounded where they are made");
+    let flags = head.origin as u8 | if head.cut { FLAG_CUT } else { 0 } | if head.batched { FLAG_BATCHED } else { 0 };
+    FrameParts { sequence: 0, time: head.time.0, kind, flags, context: head.context, body }
+}
+
 impl Recorder {
     /// Stores a record in its encoded form, which the caller has validated, without what is secret in it. Returns its
     /// sequence number; 0 if there is no memory for it.
@@ -369,12 +381,26 @@ impl Recorder {
         self.append_searched(Signal::Metric, head, wire::KIND_METRIC, body, is_suspect)
     }
 
+    /// The same for an error that a guest reports; gives the group that counts it as well.
+    pub fn append_report(&self, head: Head<'_>, body: &[u8]) -> (u64, Option<GroupId>) {
+        let redactor = &self.0.redactor;
+        let redacted = redactor.is_suspect(body).then(|| redactor.redact_record(wire::KIND_ERROR, body)).flatten();
+        let (sequence, group) =
+            self.append_error(frame_parts(head, wire::KIND_ERROR, redacted.as_deref().unwrap_or(body)));
+        if sequence == 0 {
+            self.dropped(Drop::NoMemory);
+        }
+        (sequence, group)
+    }
+
+    /// Begins a digest of a call's input.
+    pub fn digest_input(&self) -> InputDigester {
+        InputDigester::new(&self.0.input_key)
+    }
+
     #[inline]
     fn append_searched(&self, signal: Signal, head: Head<'_>, kind: u8, body: &[u8], is_suspect: bool) -> u64 {
-        debug_assert!(head.context.len() <= MAX_CONTEXT_BYTES, "contexts are bounded where they are made");
-        let flags =
-            head.origin as u8 | if head.cut { FLAG_CUT } else { 0 } | if head.batched { FLAG_BATCHED } else { 0 };
-        let parts = FrameParts { sequence: 0, time: head.time.0, kind, flags, context: head.context, body };
+        let parts = frame_parts(head, kind, body);
         let sequence = if is_suspect { self.append_redacted(signal, parts) } else { self.append_as_is(signal, parts) };
         if sequence == 0 {
             self.dropped(Drop::NoMemory);
@@ -392,14 +418,14 @@ impl Recorder {
     #[inline]
     fn append_as_is(&self, signal: Signal, parts: FrameParts<'_>) -> u64 {
         match signal {
-            Signal::Error => self.append_error(parts),
+            Signal::Error => self.append_error(parts).0,
             Signal::Alert => self.0.alerts.append(parts),
             _ => self.0.ring(signal).append(parts),
         }
     }
 
     #[cold]
-    fn append_error(&self, parts: FrameParts<'_>) -> u64 {
+    fn append_error(&self, parts: FrameParts<'_>) -> (u64, Option<GroupId>) {
         self.0.groups.append(parts, |news| self.alarm_of_errors(UnixNanos(parts.time), news))
     }
 
