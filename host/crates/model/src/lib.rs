@@ -19,6 +19,7 @@ pub mod span;
 pub mod standing;
 mod telemetry_budget;
 pub mod text;
+mod threshold;
 mod trace_parent;
 
 pub use answered::{AnsweredError, Reported};
@@ -35,4 +36,5 @@ pub use record::{Envelope, Origin};
 pub use semver::Version;
 pub use signal::Signal;
 pub use span::{Span, SpanCost, SpanKind, SpanStatus};
+pub use threshold::{Statistic, Threshold};
 pub use trace_parent::{InvalidTraceParent, TraceParent};

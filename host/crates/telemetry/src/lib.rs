@@ -37,6 +37,7 @@ mod series;
 mod state;
 mod store;
 mod stored;
+mod thresholds;
 mod view;
 mod wanted;
 
@@ -66,4 +67,5 @@ pub use ring::Bounds;
 pub use series::Place;
 pub use store::{Drop, Drops, Head, Recorder, Store, StoreSettings};
 pub use stored::DataDir;
+pub use thresholds::Thresholds;
 pub use wanted::Wanted;

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use glasshouse_model::record::KIND_INVOCATION;
@@ -20,6 +20,7 @@ use crate::overhead::Overhead;
 use crate::reader::Reader;
 use crate::redact::{CleanNames, CleanStarts, Redactor, SeenLog};
 use crate::ring::{Bounds, Ring, SEGMENT_BYTES};
+use crate::thresholds::{THRESHOLD, Thresholds};
 use crate::{Ledger, Usage};
 
 /// The label that names the group of errors that an alert is about.
@@ -90,6 +91,8 @@ pub struct StoreSettings {
     pub overhead_limit: f64,
     /// How often what debugging costs is stored as samples.
     pub metrics_interval: Duration,
+    /// Limits of what its metrics come to.
+    pub thresholds: Thresholds,
     /// How long after it was last raised a guest's alert is over.
     pub alert_resolve_after: Duration,
 }
@@ -156,6 +159,7 @@ impl StoreSettings {
             sampling_rate: debugging.sampling_rate,
             overhead_limit: debugging.profiling_overhead_limit,
             metrics_interval: debugging.metrics_interval,
+            thresholds: Thresholds::of(debugging),
             alert_resolve_after: debugging.alert_resolve_after,
         }
     }
@@ -172,6 +176,7 @@ pub struct Store {
     input_key: Arc<InputKey>,
     groups: Groups,
     alerts: Alerts,
+    thresholds: Mutex<Thresholds>,
 }
 
 /// What else is kept of an extension: where its groups and its alerts are, if they are, and by what its inputs are digested.
@@ -210,6 +215,7 @@ impl Store {
             rings,
             rollups,
             gates: Gates::new(settings),
+            thresholds: Mutex::new(settings.thresholds.clone()),
             drops: Default::default(),
             ledger: Ledger::default(),
             redactor,
@@ -221,6 +227,7 @@ impl Store {
     pub fn apply(&self, settings: &StoreSettings) {
         self.gates.apply(settings);
         self.alerts.apply(settings.alert_resolve_after);
+        *self.thresholds.lock().unwrap_or_else(PoisonError::into_inner) = settings.thresholds.clone();
     }
 
     /// What debugging costs the extension, and how much detail that leaves.
@@ -279,6 +286,11 @@ impl Store {
     /// in the note is not.
     pub fn resolve_alert(&self, id: AlertId, at: UnixNanos, by: &str, note: &str) -> Result<Alert, AlertError> {
         self.alerts.resolve(id, at, by, &self.redactor.redact_text(note))
+    }
+
+    /// Limits of what its metrics come to.
+    pub(crate) fn thresholds(&self) -> Thresholds {
+        self.thresholds.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What the extension has used so far.
@@ -476,6 +488,14 @@ impl Recorder {
     /// Ends these alerts of the host's about the extension, whatever their labels, since their cause is over.
     pub fn recover(&self, at: UnixNanos, those: &[HostAlert], note: &str) {
         self.0.alerts.recover(at, note, |alert| those.iter().any(|known| known.as_str() == alert.name));
+    }
+
+    /// Ends the alerts of those thresholds, by their text, that `is_over` says so of.
+    pub(crate) fn recover_thresholds(&self, at: UnixNanos, note: &str, is_over: impl Fn(&str) -> bool) {
+        self.0.alerts.recover(at, note, |alert| {
+            alert.name == HostAlert::MetricThreshold.as_str()
+                && alert.labels.iter().any(|(name, value)| name == THRESHOLD && is_over(value))
+        });
     }
 
     #[inline]

@@ -10,6 +10,7 @@ use glasshouse_model::Clock;
 use super::follower::Follower;
 use crate::keeper::NICENESS;
 use crate::store::Store;
+use crate::thresholds::Watch;
 
 /// How often samples are looked at: often enough that a second's rollup is there soon after it, and that a ring in memory holds what came
 /// meanwhile.
@@ -64,11 +65,22 @@ impl Drop for Roller {
 fn run(orders: &Receiver<Order>, clock: &dyn Clock) {
     // Refused where the system does not let a thread lower itself.
     let _ = rustix::process::nice(NICENESS);
-    let mut followers: Vec<Follower> = Vec::new();
-    let follow = |followers: &mut Vec<Follower>| followers.retain_mut(|follower| follower.follow(clock.now()));
+    let mut followers: Vec<(Follower, Watch)> = Vec::new();
+    let follow = |followers: &mut Vec<(Follower, Watch)>| {
+        followers.retain_mut(|(follower, watch)| {
+            let now = clock.now();
+            let goes_on = follower.follow(now);
+            if let Some(store) = follower.store() {
+                watch.look(&store, now);
+            }
+            goes_on
+        });
+    };
     loop {
         match orders.recv_timeout(EVERY) {
-            Ok(Order::Follow(store)) => followers.extend(store.upgrade().as_ref().map(Follower::new)),
+            Ok(Order::Follow(store)) => {
+                followers.extend(store.upgrade().as_ref().map(|store| (Follower::new(store), Watch::default())))
+            }
             Ok(Order::Settle(done)) => {
                 follow(&mut followers);
                 // Whoever waited may have gone.
