@@ -4,8 +4,9 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::hash::{BuildHasher as _, RandomState};
 
-use glasshouse_model::Reported;
+use glasshouse_model::text::cut;
 use glasshouse_model::wire::Error;
+use glasshouse_model::{Reported, limits};
 
 use crate::extension::HandlerError;
 
@@ -32,12 +33,13 @@ struct Report {
 impl Reports {
     /// Notes a report that was stored.
     pub(crate) fn note(&self, error: &Error<'_>, reported: Reported) {
-        let mut whole = error.message.to_owned();
-        for cause in error.stack.lines().filter_map(|line| line.strip_prefix(CAUSE)) {
+        let message = cut(error.message, limits::MESSAGE_BYTES);
+        let mut whole = message.to_owned();
+        for cause in cut(error.stack, limits::TEXT_BYTES).lines().filter_map(|line| line.strip_prefix(CAUSE)) {
             whole.push_str(": ");
             whole.push_str(cause);
         }
-        let says = [self.hasher.hash_one(error.message), self.hasher.hash_one(&*whole)];
+        let says = [self.hasher.hash_one(message), self.hasher.hash_one(&*whole)];
         let mut latest = self.latest.borrow_mut();
         if latest.len() == REMEMBERED {
             latest.pop_front();
@@ -55,8 +57,10 @@ impl Reports {
         let (kind, message) = match answer {
             HandlerError::UnknownEvent(message) => ("unknown event", message),
             HandlerError::InvalidPayload(message) => ("invalid payload", message),
-            HandlerError::Failed { kind, message } => (kind.as_str(), message),
+            HandlerError::Failed { kind, message } => (cut(kind, limits::NAME_BYTES), message),
         };
+        // What is longer is not looked at: a guest may answer with megabytes.
+        let message = cut(message, limits::MESSAGE_BYTES);
         let whole = format!("{kind}: {message}");
         let ends = message.match_indices(": ").take(CONTEXTS).map(|(at, colon)| &message[at + colon.len()..]);
         let texts = [whole.as_str(), message].into_iter().chain(ends);

@@ -119,7 +119,9 @@ mod tests {
 
     fn digest(key: &InputKey, parts: &[&str]) -> InputDigest {
         let mut digester = InputDigester::new(key);
-        parts.iter().for_each(|part| digester.part(part.as_bytes()));
+        for part in parts {
+            digester.part(part.as_bytes());
+        }
         digester.finish().expect("the system has random bytes")
     }
 
