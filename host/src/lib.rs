@@ -66,14 +66,14 @@ pub use glasshouse_model::{
 };
 pub use glasshouse_runtime::{
     ApplyError, CallError, Check, CompileCost, CompileLimit, CompileSettings, ComponentInfo, Containment,
-    EVENT_INTERVAL, EmbedderCall, EmbedderData, Event, HandlerError, Health, HostFault, HostMemory, Inspection,
-    LinkerHook, LoadError, Reply, SourceFrame, State, Status, SystemClock, TooMuch, Tried, Trigger, WASMTIME_VERSION,
-    inspect, wasmtime, worker,
+    EVENT_INTERVAL, EmbedderCall, EmbedderData, Event, HandlerError, Health, HostFault, HostMemory, HostUse,
+    Inspection, LinkerHook, LoadError, Reply, SourceFrame, State, Status, SystemClock, TooMuch, Tried, Trigger,
+    WASMTIME_VERSION, inspect, wasmtime, worker,
 };
 pub use glasshouse_server::ControlSocket;
 pub use glasshouse_telemetry::{
     Aggregate, Alert, AlertCause, AlertError, AlertState, AlertTransition, Basis, Component, Cursor, DataDirError,
     Detail, Distribution, Drop as DropCause, Drops, Entry, ErrorGroup, Gap, GapCause, GroupState, InvalidCursor,
     Labels, Order, Overhead, Page, Query, QueryError, Reader, Redactor, Resolution, ResolveError, SeriesSummary,
-    Summary, Tier, Trend, Usage, query,
+    Summary, TelemetryUse, Tier, Trend, Usage, query,
 };

@@ -263,6 +263,7 @@ impl Intake {
                 let seen = search.seen();
                 match checked {
                     Ok(log) if log.fields as usize <= cuts.fields => {
+                        self.recorder.note_fields(log.fields as usize);
                         let target = || wire::Reader::new(&body[log.texts_at..]).str().unwrap_or_default();
                         if self.recorder.admit_log(log.level, target, &self.context_bytes) {
                             let head = self.head(arrival, false);
@@ -365,6 +366,9 @@ impl Intake {
             return self.note_panic(error, body, record);
         }
         let Some(signal) = self.recorder.admit(record, &self.context_bytes) else { return };
+        if let Record::Log(_, fields) | Record::Metric(_, fields) | Record::Error(_, fields) = record {
+            self.recorder.note_fields(fields.len());
+        }
         let cuts = self.cuts.get();
         let cut = !cuts.fits(record, body.len());
         let body = if cut { Cow::Owned(cuts.cut(record)) } else { Cow::Borrowed(body) };

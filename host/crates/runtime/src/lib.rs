@@ -68,7 +68,7 @@ pub use extension::{CallError, Chain, ComponentInfo, Event, Extension, HandlerEr
 pub use failure::HostFault;
 pub use grants::GrantError;
 pub use health::{Check, Health};
-pub use held::HostMemory;
+pub use held::{HostMemory, HostUse};
 pub use inspect::{Inspection, inspect};
 pub use loader::LoadError;
 pub use present::ApplyError;

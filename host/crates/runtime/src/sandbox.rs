@@ -366,7 +366,7 @@ impl Sandbox {
         };
         let cut = panic.as_ref().is_some_and(|panic| panic.cut);
         state.end_invocation(fuel_left, measured.ended_at);
-        blueprint.held.note(&mut state.table, &state.limiter);
+        blueprint.held.note(&mut state.table, &state.limiter, state.imports.calls());
         let state = self.store.data();
         let (component, limiter, imports) = (blueprint.component, &state.limiter, &state.imports);
         let circumstances = || Circumstances { call: self.name.clone(), component, budget, limiter, imports, panic };

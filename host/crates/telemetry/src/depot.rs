@@ -19,11 +19,13 @@ use crate::header::FORMAT_VERSION;
 use crate::home::{Found, Home};
 use crate::input::InputKey;
 use crate::keeper::Keeper;
-use crate::metrics::{Roller, Tier, rolled_up_to};
+use crate::metrics::{Tier, rolled_up_to, roller};
 use crate::reader::Reader;
 use crate::redact::{RedactionError, Redactor};
 use crate::ring::{Bounds, DiskRing, Ring};
+use crate::rounds::Rounds;
 use crate::store::{Kept, Store, StoreSettings};
+use crate::thresholds::watcher;
 
 /// The folder of all extensions' folders.
 pub(crate) const EXTENSIONS: &str = "extensions";
@@ -106,8 +108,9 @@ pub enum StoreError {
 /// Keeps stores, and what has to be done for them in the background.
 pub struct Depot {
     disk: Option<Arc<Disk>>,
-    /// It ends before the keeper, which has to look after what it stores.
-    roller: Roller,
+    /// These end before the keeper, which has to look after what they store.
+    watcher: Rounds,
+    roller: Rounds,
     keeper: Keeper,
     clock: Arc<dyn Clock>,
     /// Shared by the extensions that have the same rules.
@@ -166,9 +169,19 @@ impl Depot {
     /// Keeps stores in memory only.
     pub fn in_memory(clock: Arc<dyn Clock>) -> Self {
         let keeper = Keeper::start(None, &DepotSettings::default(), Arc::clone(&clock));
-        let roller = Roller::start(Arc::clone(&clock));
+        let roller = roller(Arc::clone(&clock));
+        let watcher = watcher(Arc::clone(&clock));
         let input_key = Arc::new(InputKey::random());
-        Self { disk: None, roller, keeper, clock, redactors: Mutex::default(), ahead: Mutex::default(), input_key }
+        Self {
+            disk: None,
+            watcher,
+            roller,
+            keeper,
+            clock,
+            redactors: Mutex::default(),
+            ahead: Mutex::default(),
+            input_key,
+        }
     }
 
     /// Opens the data directory, or makes it, if there is to be one.
@@ -177,8 +190,18 @@ impl Depot {
             settings.data_dir.as_deref().map(|root| Disk::open(root, settings.data_limit)).transpose()?.map(Arc::new);
         let input_key = Arc::new(disk.as_ref().map_or_else(InputKey::random, |disk| InputKey::of(&disk.root)));
         let keeper = Keeper::start(disk.clone(), settings, Arc::clone(&clock));
-        let roller = Roller::start(Arc::clone(&clock));
-        Ok(Self { disk, roller, keeper, clock, redactors: Mutex::default(), ahead: Mutex::default(), input_key })
+        let roller = roller(Arc::clone(&clock));
+        let watcher = watcher(Arc::clone(&clock));
+        Ok(Self {
+            disk,
+            watcher,
+            roller,
+            keeper,
+            clock,
+            redactors: Mutex::default(),
+            ahead: Mutex::default(),
+            input_key,
+        })
     }
 
     /// The data directory, if there is one.
@@ -226,6 +249,7 @@ impl Depot {
         let store = Store::new(&settings, Arc::default());
         self.keeper.watch(store.rings());
         self.roller.follow(&store);
+        self.watcher.follow(&store);
         store
     }
 
@@ -265,6 +289,7 @@ impl Depot {
         let store = Store::with_rings(extension, rings, rollups, kept, settings, redactor);
         self.keeper.watch(store.rings());
         self.roller.follow(&store);
+        self.watcher.follow(&store);
         Ok(store)
     }
 
@@ -326,6 +351,7 @@ impl Depot {
     /// Waits until all that is full is sealed and what is to go has gone, and all is safe against the loss of power.
     pub fn settle(&self) {
         self.roller.settle();
+        self.watcher.settle();
         self.keeper.settle();
     }
 }

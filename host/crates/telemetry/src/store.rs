@@ -230,6 +230,10 @@ impl Store {
         *self.thresholds.lock().unwrap_or_else(PoisonError::into_inner) = settings.thresholds.clone();
     }
 
+    pub(crate) fn gates(&self) -> &Gates {
+        &self.gates
+    }
+
     /// What debugging costs the extension, and how much detail that leaves.
     pub fn overhead(&self) -> Overhead {
         self.gates.overhead.overhead()

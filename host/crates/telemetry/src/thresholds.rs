@@ -1,19 +1,20 @@
 //! Thresholds of metrics: what is declared is compared with what the metrics come to, and the host's alerts follow.
 //!
-//! On the roller's thread, each metrics interval, so that nobody who records or is called pays for it. Rules in a language of their own
-//! will have their place beside [`Watch::look`], and raise alerts by the same call.
+//! On a thread of their own, each metrics interval, so that nobody who records or is called pays for it, and no rollup waits for it. Rules
+//! in a language of their own will have their place beside [`Watch::look`], and raise alerts by the same call.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use glasshouse_model::settings::Debugging;
-use glasshouse_model::{Instrument, Signal, Statistic, Threshold, UnixNanos, text};
+use glasshouse_model::{Clock, Instrument, Signal, Statistic, Threshold, UnixNanos, text};
 
 use crate::alerts::{Alarm, HostAlert, METRIC};
 use crate::metrics::Aggregate;
 use crate::query::Query;
 use crate::reader::Reader;
+use crate::rounds::{Round, Rounds};
 use crate::store::Store;
 
 /// Thresholds of an extension that are looked at: those that the operator may declare, and as many of a manifest's.
@@ -21,6 +22,11 @@ pub(crate) const THRESHOLDS: usize = 2 * Threshold::MOST;
 /// Looks in a row by which a value has to be within its limit for the alert to be over, so that one which goes to and fro around its
 /// limit is one alert and not many.
 const CALM_LOOKS: u32 = 3;
+/// How often the thread looks whether anything is due; the shortest metrics interval is a second.
+const LOOKS: Duration = Duration::from_millis(500);
+/// After a look that took some time an extension waits so many times as long, at least. A manifest may ask for wide windows of very many
+/// series at short intervals, and all extensions share the thread: this leaves each the tenth part of it at most.
+const REST: u64 = 9;
 /// The label that names the threshold which an alert is about, beside its metric.
 pub(crate) const THRESHOLD: &str = "threshold";
 
@@ -42,17 +48,35 @@ impl Thresholds {
 
 /// Looks at the thresholds of one extension.
 #[derive(Default)]
-pub(crate) struct Watch {
+struct Watch {
     /// When it looked last; alerts that an earlier host left are looked at first.
     looked_at: Option<UnixNanos>,
     thresholds: Thresholds,
     /// How many looks in a row each was within its limit.
     calm: HashMap<String, u32>,
+    /// When it may look again, in `Clock::monotonic_nanos`.
+    rests_until: u64,
+}
+
+/// Starts the thread that looks at thresholds.
+pub(crate) fn watcher(clock: Arc<dyn Clock>) -> Rounds {
+    Rounds::start("thresholds", LOOKS, clock, |_| Box::new(Watch::default()))
+}
+
+impl Round for Watch {
+    fn go(&mut self, store: &Arc<Store>, clock: &dyn Clock) {
+        let began = clock.monotonic_nanos();
+        if began >= self.rests_until {
+            self.look(store, clock.now());
+            let ended = clock.monotonic_nanos();
+            self.rests_until = ended.saturating_add(REST * ended.saturating_sub(began));
+        }
+    }
 }
 
 impl Watch {
     /// Looks at all that is declared, if it is time to.
-    pub(crate) fn look(&mut self, store: &Arc<Store>, now: UnixNanos) {
+    fn look(&mut self, store: &Arc<Store>, now: UnixNanos) {
         let declared = store.thresholds();
         let is_changed = self.looked_at.is_none() || self.thresholds != declared;
         let since = self.looked_at.map_or(0, |last| now.0.saturating_sub(last.0));

@@ -73,11 +73,6 @@ impl Follower {
         }
     }
 
-    /// The store that it follows, while there is one.
-    pub(crate) fn store(&self) -> Option<Arc<Store>> {
-        self.store.upgrade()
-    }
-
     /// Takes what has come, and stores what is over by now. `false` if the store is gone.
     pub fn follow(&mut self, now: UnixNanos) -> bool {
         let Some(store) = self.store.upgrade() else { return false };
