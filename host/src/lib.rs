@@ -28,6 +28,7 @@
 //! `examples/embedder.rs` does both.
 
 mod alerts;
+mod budgets;
 mod builder;
 mod control;
 mod discover;
@@ -44,8 +45,9 @@ pub mod traces;
 mod trial;
 
 pub use alerts::alert_answer;
+pub use budgets::BudgetUse;
 pub use builder::HostBuilder;
-pub use control::{BudgetUse, Changed, ControlError};
+pub use control::{Changed, ControlError};
 pub use error::HostError;
 pub use extension::Extension;
 pub use groups::{Suggestion, group_answer};

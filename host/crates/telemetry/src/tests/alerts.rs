@@ -408,14 +408,8 @@ fn a_state_that_is_written_for_long_stays_small_and_loses_nothing() {
 fn over(rings: &[Arc<Ring>; Signal::COUNT], rollups: &[Arc<Ring>; Tier::COUNT], states: [&Arc<Ring>; 2]) -> Arc<Store> {
     let settings = StoreSettings::new(&glasshouse_model::settings::Settings::default());
     let [groups, alerts] = states.map(|state| Some(Arc::clone(state)));
-    Store::with_rings(
-        "markdown",
-        rings.clone(),
-        rollups.clone(),
-        Kept { groups, alerts, ..Kept::default() },
-        &settings,
-        Arc::default(),
-    )
+    let kept = Kept { groups, alerts, ..Kept::default() };
+    Store::with_rings("markdown", rings.clone(), rollups.clone(), kept, &settings, Arc::default())
 }
 
 #[test]
