@@ -119,6 +119,7 @@ fn failure(body: &mut Vec<u8>, number: u32) {
         location: Some(("src/render.rs".to_owned(), number)),
         frames: STACK.iter().map(frame).collect(),
         evidence: Vec::new(),
+        input: None,
     }
     .encode(body);
 }

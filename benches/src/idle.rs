@@ -49,6 +49,7 @@ pub(crate) fn child(folder: &Path) -> Result<Vec<f64>> {
             cost: Cost::default(),
             host: HostUses::default(),
             input_bytes: 0,
+            input: None,
             output_bytes: 0,
         };
         let mut body = Vec::new();

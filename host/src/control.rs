@@ -8,7 +8,7 @@ use std::time::Duration;
 use glasshouse_model::ExtensionId;
 use glasshouse_model::config::{AssignError, Change, Origin, Overlay, Setting, assign, changes, nearest};
 use glasshouse_model::settings::{Debugging, Settings};
-use glasshouse_model::standing::{self, CallBudget, Rate};
+use glasshouse_model::standing;
 use glasshouse_model::wire::{Field, Value};
 use glasshouse_runtime::{ApplyError, CallError, Runtime, Status};
 use glasshouse_server::api::{self, Assignments, Problem, Released, Resolve, ResolveAlert, StartSession, code};
@@ -17,6 +17,7 @@ use glasshouse_telemetry::{Alert, AlertError, ErrorGroup, ResolveError};
 use tokio::sync::Notify;
 
 use crate::alerts::alert_answer;
+use crate::budgets::BudgetUse;
 use crate::extension::Extension;
 use crate::groups::group_answer;
 use crate::journal::Journal;
@@ -43,19 +44,6 @@ pub struct Changed {
     pub set: Vec<Setting>,
     /// It holds until the host ends. These lines of `glasshouse.toml` keep it.
     pub lines: Vec<String>,
-}
-
-/// A budget and what is used of it.
-#[derive(Clone, Debug)]
-pub struct BudgetUse {
-    /// Its value and where that comes from.
-    pub setting: Setting,
-    /// What is used of it now, or was by the last call: units of fuel, nanoseconds, bytes or a count.
-    pub used: Option<u64>,
-    /// What may be used, in the same unit; of a rate, in a window.
-    pub limit: Option<u64>,
-    /// The most that was used since the start.
-    pub peak: Option<u64>,
 }
 
 /// What was changed since an extension was planned.
@@ -261,32 +249,6 @@ impl Extension {
             }
         }
         settings
-    }
-
-    /// Its budgets, with what is used of each.
-    pub fn budgets(&self) -> Vec<BudgetUse> {
-        let budgets = self.present_config().into_iter().filter(|setting| setting.key.starts_with("budget."));
-        budgets.map(|setting| self.budget_use(setting)).collect()
-    }
-
-    fn budget_use(&self, setting: Setting) -> BudgetUse {
-        let settings = self.settings();
-        let (budget, uses) = (&settings.budget, self.uses());
-        let call = CallBudget::ALL.iter().find(|budget| budget.key() == setting.key);
-        let rate = Rate::ALL.iter().find(|rate| rate.key() == setting.key);
-        let (used, limit, peak) = match (call, rate, setting.key.as_str()) {
-            (Some(call), ..) => (Some(uses.last(*call)), Some(call.limit(budget)), Some(uses.peak(*call))),
-            (_, Some(rate), _) => {
-                let used = uses.in_window(*rate, self.monotonic_nanos());
-                (Some(used), Some(rate.limit(budget)), Some(uses.highest(*rate)))
-            }
-            (.., "budget.mailbox") => (Some(self.waiting() as u64), Some(budget.mailbox as u64), None),
-            (.., "budget.failures_in_a_row") => {
-                (Some(uses.failures_in_a_row()), Some(u64::from(budget.failures_in_a_row)), None)
-            }
-            _ => (None, None, None),
-        };
-        BudgetUse { setting, used, limit, peak }
     }
 }
 

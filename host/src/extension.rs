@@ -11,10 +11,10 @@ use glasshouse_model::standing;
 use glasshouse_model::{AlertId, ExtensionId, Failure, GroupId, Signal, UnixNanos, Version};
 use glasshouse_runtime::wasmtime::{self, Store, component::Instance};
 use glasshouse_runtime::{
-    CallError, Check, ComponentInfo, EmbedderCall, Event, HostMemory, Reply, Runtime, SourceFrame, State, Status,
-    Trigger,
+    CallError, Check, ComponentInfo, EmbedderCall, Event, HostMemory, HostUse, Reply, Runtime, SourceFrame, State,
+    Status, Trigger,
 };
-use glasshouse_telemetry::{Alert, AlertError, Drops, ErrorGroup, Overhead, Reader, ResolveError, Usage};
+use glasshouse_telemetry::{Alert, AlertError, Drops, ErrorGroup, Overhead, Reader, ResolveError, TelemetryUse, Usage};
 use tokio::sync::{Notify, oneshot};
 
 use crate::control::Steering;
@@ -156,6 +156,16 @@ impl Extension {
     /// What the host keeps in its own memory on its behalf.
     pub fn host_memory(&self) -> HostMemory {
         self.handle.host_memory()
+    }
+
+    /// What it has used of what the host counts for it since it was started.
+    pub fn host_use(&self) -> HostUse {
+        self.handle.host_use()
+    }
+
+    /// What it uses of its budgets of telemetry.
+    pub fn telemetry_use(&self) -> TelemetryUse {
+        self.handle.telemetry_use()
     }
 
     /// What it said of its health when it was last asked; empty if it was not, or has nothing to say.

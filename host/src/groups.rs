@@ -84,6 +84,8 @@ pub fn group_answer(extension: &str, group: &ErrorGroup, settings: Option<&[Sett
         hours: group.hours.to_vec(),
         users: group.users,
         tenants: group.tenants,
+        inputs: group.inputs,
+        with_input: group.with_input,
         components: group.components.iter().map(component).collect(),
         samples: group.samples.clone(),
         regressed_at: group.regressed_at.map(|at| at.to_string()),

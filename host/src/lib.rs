@@ -29,6 +29,7 @@
 
 mod alerts;
 mod answers;
+mod budgets;
 mod builder;
 mod control;
 mod discover;
@@ -50,8 +51,9 @@ mod trial;
 
 pub use alerts::alert_answer;
 pub use answers::{series_answer, summary_answer};
+pub use budgets::BudgetUse;
 pub use builder::HostBuilder;
-pub use control::{BudgetUse, Changed, ControlError};
+pub use control::{Changed, ControlError};
 pub use error::HostError;
 pub use extension::Extension;
 pub use groups::{Suggestion, group_answer};
@@ -70,20 +72,20 @@ pub use glasshouse_model::settings::{
 };
 pub use glasshouse_model::standing;
 pub use glasshouse_model::{
-    AlertId, Blame, Clock, Context, Digest, ExtensionId, Failure, FailureKind, GroupId, HOST, Instrument,
-    InvalidTraceParent, Level, Origin, Outcome, Randomness, SessionId, Severity, Signal, SpanId, SpanKind, SpanStatus,
-    Threshold, TraceId, TraceParent, TraceSampling, UnixNanos, Version, limits, text,
+    AlertId, Blame, Clock, Context, Digest, ExtensionId, Failure, FailureKind, GroupId, HOST, InputDigest, Instrument,
+    InvalidTraceParent, Level, Origin, Outcome, Randomness, SamplingThreshold, SessionId, Severity, Signal, SpanId,
+    SpanKind, SpanStatus, Threshold, TraceId, TraceParent, TraceSampling, UnixNanos, Version, limits, text,
 };
 pub use glasshouse_runtime::{
     ApplyError, CallError, Carried, Check, CompileCost, CompileLimit, CompileSettings, ComponentInfo, Containment,
-    EVENT_INTERVAL, EmbedderCall, EmbedderData, Event, HandlerError, Health, HostFault, HostMemory, Inspection,
-    LinkerHook, LoadError, Reply, SourceFrame, State, Status, SystemClock, TooMuch, Tried, Trigger, WASMTIME_VERSION,
-    inspect, wasmtime, worker,
+    EVENT_INTERVAL, EmbedderCall, EmbedderData, Event, HandlerError, Health, HostFault, HostMemory, HostUse,
+    Inspection, LinkerHook, LoadError, Reply, SourceFrame, State, Status, SystemClock, TooMuch, Tried, Trigger,
+    WASMTIME_VERSION, inspect, wasmtime, worker,
 };
 pub use glasshouse_server::{ApiServer, ControlSocket, ServeError, Tokens};
 pub use glasshouse_telemetry::{
     Aggregate, Alert, AlertCause, AlertError, AlertState, AlertTransition, Basis, Component, Cursor, DataDirError,
     Detail, Distribution, Drop as DropCause, Drops, Entry, ErrorGroup, Gap, GapCause, GroupState, InvalidCursor,
     Labels, Order, Overhead, Page, Query, QueryError, Reader, Redactor, Resolution, ResolveError, SeriesSummary,
-    Summary, Tier, Trend, Usage, query,
+    Summary, TelemetryUse, Tier, Trend, Usage, query,
 };

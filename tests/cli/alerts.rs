@@ -103,6 +103,36 @@ fn alerts_are_listed_resolved_and_there_after_a_kill_and_fire_anew() {
 }
 
 #[test]
+fn a_threshold_that_a_manifest_or_the_operator_declares_is_an_alert_of_the_host() {
+    let place = Place::with_plugins(&[]);
+    place.extension("shop", "neighbour", "[debugging]\nthresholds = [\"sum(echoes) > 2 over 1h\"]\n");
+    place.write(
+        "glasshouse.toml",
+        "[extensions.shop.debugging]\nmetrics_interval = \"1s\"\nthresholds = [\"rate(echoes) > 1000 over 1h\"]\n",
+    );
+    let (mut running, replies) = place.host(&["--config", "glasshouse.toml"]);
+    for _ in 0..3 {
+        running.call(&replies, &json!({"extension": "shop", "event": "echo", "payload": "x"}));
+    }
+    let fires = |alerts: &Vec<Value>| alerts.iter().any(|alert| alert["name"] == "metric.threshold");
+    let found = wait_for("the threshold's alert", || Some(alerts(&place)).filter(fires));
+    let alert = find(&found, "host", "metric.threshold");
+    assert_eq!(
+        (&alert["value"], &alert["threshold"], &alert["severity"]),
+        (&json!(3.0), &json!(2.0), &json!("medium"))
+    );
+    let table = place.on_data(&["alerts", "list"]).expect_code(0).stdout;
+    assert!(table.contains("threshold=sum(echoes) > 2 over 1h"), "{table}");
+    let history = place.on_data(&["alerts", "history", id(&alert)]).expect_code(0).stdout;
+    assert!(history.contains("sum of echoes is 3 over the last"), "{history}");
+
+    let wrong = ["debugging", "set", "shop", "debugging.thresholds=[\"echoes > 2\"]"];
+    let refused = place.on_data(&wrong).expect_code(2);
+    assert!(refused.stderr.contains("write such as p95(response_time) > 250 over 5m"), "{refused:?}");
+    place.on_data(&["debugging", "set", "shop", "debugging.thresholds=[]"]).expect_code(0);
+}
+
+#[test]
 fn what_was_raised_before_a_host_was_killed_is_counted_once() {
     let place = place();
     let mut raised = 0;

@@ -44,6 +44,45 @@ fn audit(place: &Place, extension: &str) -> Vec<String> {
 }
 
 #[test]
+fn budgets_show_what_is_used_of_those_of_telemetry_and_of_the_host_with_the_most_that_was() {
+    let place = Place::with_plugins(&["answers", "neighbour"]);
+    let (mut host, replies) = place.host(&[]);
+    for _ in 0..2 {
+        call(&mut host, &replies, "answers", "panic", &json!("two spans deep"));
+    }
+    call(&mut host, &replies, "neighbour", "echo", &json!("x"));
+    let budget = |extension: &str, key: &str| {
+        let shown = place.on_data(&["budgets", "show", extension, "--format", "json"]).expect_code(0).json();
+        let budgets = shown["budgets"].as_array().expect("a list");
+        budgets.iter().find(|budget| budget["key"] == key).unwrap_or_else(|| panic!("{key} is listed")).clone()
+    };
+    for (extension, key, peak, limit) in [
+        ("answers", "budget.open_spans", 2, 128),
+        ("answers", "budget.span_depth", 2, 128),
+        ("answers", "budget.mailbox", 1, 256),
+        ("neighbour", "budget.metrics", 1, 1000),
+        ("neighbour", "budget.series_per_metric", 0, 2000),
+    ] {
+        let budget = budget(extension, key);
+        assert_eq!((&budget["peak"], &budget["limit"]), (&json!(peak), &json!(limit)), "{budget}");
+    }
+    let at_least_one = |key| budget("answers", key)["peak"].as_u64().is_some_and(|peak| peak > 0);
+    assert!(at_least_one("budget.fields_per_record") && at_least_one("budget.host_calls_per_call"));
+    let elements = budget("neighbour", "budget.table_elements");
+    assert!(elements["used"].as_u64() > Some(0) && elements["used"] == elements["peak"], "{elements}");
+    assert!(budget("neighbour", "budget.handles")["used"].is_null(), "the engine does not tell them");
+    wait_for("a second in which records were stored", || {
+        // Whatever the first calls fell into, one of the seconds has some.
+        call(&mut host, &replies, "neighbour", "echo", &json!("x"));
+        let stored = ["budget.records_per_second", "budget.record_bytes_per_second"];
+        stored.iter().all(|key| budget("neighbour", key)["peak"].as_u64() > Some(0)).then_some(())
+    });
+    let table = place.on_data(&["budgets", "show", "answers"]).expect_code(0).stdout;
+    let line = table.lines().find(|line| line.contains("budget.open_spans")).expect("it is listed");
+    assert!(line.contains("2 (1 %)"), "{line}");
+}
+
+#[test]
 fn budgets_of_a_running_host_are_shown_set_and_released() {
     let place = Place::with_plugins(&["neighbour", "panic", "spin"]);
     let (mut host, replies) = place.host(&[]);

@@ -77,6 +77,40 @@ fn a_group_is_resolved_outlives_a_killed_host_and_comes_back_by_a_later_error() 
 }
 
 #[test]
+fn a_group_shows_whether_its_errors_came_by_the_same_input_and_each_of_the_latest_with_all_that_led_to_it() {
+    let place = Place::with_plugins(&["answers"]);
+    let (mut running, replies) = place.host(&[]);
+    for text in ["first", "second", "first"] {
+        running.call(&replies, &json!({"extension": "answers", "event": "panic", "payload": text, "user": text}));
+    }
+    let group = &groups(&place)[0];
+    assert_eq!((&group["count"], &group["inputs"], &group["with_input"]), (&json!(3), &json!(2), &json!(3)));
+    let id = group["group"].as_str().expect("it has an id");
+    let told = place.on_data(&["errors", "explain", id]).expect_code(0).stdout;
+    for part in
+        ["2 different ones in all 3", "Number 3:", "open when its call ended:", "outer", "inner", "about to panic"]
+    {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    let second = place.on_data(&["errors", "explain", id, "--number", "2"]).expect_code(0).stdout;
+    assert!(second.contains("Number 2:") && second.contains("text=second"), "{second}");
+    let none = place.on_data(&["errors", "explain", id, "--number", "9"]).expect_code(2);
+    assert!(none.stderr.contains("there are 1, 2, 3"), "{none:?}");
+    let shown = place.on_data(&["errors", "explain", id, "--format", "json"]).expect_code(0).json_lines();
+    let samples = shown[0]["context"]["samples"].as_array().expect("samples");
+    let digest = |index: usize| samples[index]["error"]["input_digest"].as_str().expect("a digest");
+    assert!(digest(0) == digest(2) && digest(0) != digest(1), "{samples:?}");
+    assert_eq!(samples[1]["invocation"]["input_digest"], digest(1));
+    assert!(samples[1]["invocation"]["fuel"].as_u64().is_some_and(|fuel| fuel > 0), "{samples:?}");
+
+    let query = format!("input_digest={}", digest(0));
+    let same = place.on_data(&["errors", "show", "--format", "json", &query]).expect_code(0).json_lines();
+    assert_eq!(same.iter().map(|error| &error["sequence"]).collect::<Vec<_>>(), [&json!(1), &json!(3)]);
+    let shown = place.on_data(&["errors", "show", &query]).expect_code(0).stdout;
+    assert!(shown.contains(&format!("input {}", &digest(0)[..12])), "{shown}");
+}
+
+#[test]
 fn a_failure_that_is_a_limit_names_its_setting_and_its_present_value() {
     let place = Place::with_plugins(&["spin"]);
     let (mut running, replies) = place.host(&["--set", "defaults.budget.fuel_per_call=20000000"]);

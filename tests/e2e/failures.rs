@@ -1,6 +1,5 @@
 //! Guests that crash: the call ends with a typed outcome, the record says what happened, and everything goes on.
 
-use glasshouse_model::wire::Record;
 use glasshouse_model::{Blame, Failure, FailureKind, Level, Origin, Outcome, Signal, SpanStatus};
 use glasshouse_runtime::{CallError, Extension, HandlerError, HostFault, Status, wasmtime};
 use glasshouse_telemetry::{Body, Drop};
@@ -354,7 +353,7 @@ async fn an_error_that_is_an_answer_is_stored_with_its_context_and_the_same_ones
         );
     }
     let returned = each(&extension, Signal::Error, |_, body| match body {
-        Body::Record(Record::Error(_, fields)) => Some(fields.iter().any(|field| field.name == "returned")),
+        Body::Answered(answered) => Some(answered.fields.iter().any(|field| field.name == "returned")),
         _ => None,
     });
     assert_eq!(returned, [true; 3]);

@@ -8,7 +8,8 @@ use std::time::Duration;
 use glasshouse_model::settings::Settings;
 use glasshouse_model::wire::{Record, Value};
 use glasshouse_model::{
-    Clock, Context, Envelope, Failure, FailureKind, Instrument, Level, Outcome, Severity, Signal, SpanStatus, UnixNanos,
+    AnsweredError, Clock, Context, Envelope, Failure, FailureKind, Instrument, Level, Outcome, Severity, Signal,
+    SpanStatus, UnixNanos,
 };
 use glasshouse_runtime::{
     CallError, CompileSettings, Event, Extension, ExtensionSpec, Reply, Runtime, RuntimeSettings, Status, Trigger,
@@ -249,10 +250,10 @@ pub(crate) fn failures(extension: &Extension) -> Vec<(Envelope, Failure)> {
     })
 }
 
-/// The errors that the guest reported: kind, message and whether it went on.
+/// The errors that the guest reported, or answered with: kind, message and whether it went on.
 pub(crate) fn errors(extension: &Extension) -> Vec<(Envelope, String, String, bool)> {
     each(extension, Signal::Error, |envelope, body| match body {
-        Body::Record(Record::Error(error, _)) => {
+        Body::Record(Record::Error(error, _)) | Body::Answered(AnsweredError { error, .. }) => {
             Some((envelope, error.kind.to_owned(), error.message.to_owned(), error.handled))
         }
         _ => None,

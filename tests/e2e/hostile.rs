@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use glasshouse_model::settings::{FileAccess, Metering};
 use glasshouse_model::{Blame, FailureKind, Outcome, Signal};
-use glasshouse_runtime::{Extension, ExtensionSpec, HostMemory, Status, SystemClock};
+use glasshouse_runtime::{CallError, Extension, ExtensionSpec, HostMemory, Status, SystemClock};
 use glasshouse_telemetry::Query;
 use wasm_encoder::{
     Component, ConstExpr, CustomSection, DataSection, ExportKind, ExportSection, ImportSection, InstanceSection,
@@ -14,7 +14,7 @@ use wasm_encoder::{
 };
 
 use crate::harness::{
-    House, LONG, ask, beside, elapsed, fail, failures, guest, invocations, logs_with, samples, scratch,
+    House, LONG, ask, beside, call, elapsed, fail, failures, guest, invocations, logs_with, samples, scratch,
 };
 
 const DEADLINE: Duration = Duration::from_millis(200);
@@ -161,6 +161,85 @@ async fn memory_returns_to_its_level_whatever_a_call_did() {
     }
 }
 
+/// What guests do that tests elsewhere look at one by one, and that ends as it may: the guest, the event and its payload.
+const DEEDS: &[(&str, &str, &str)] = &[
+    ("log-flood", "flood", "20000"),
+    ("long-log", "message", "1000000"),
+    ("long-log", "fields", "5000"),
+    ("malformed-emit", "emit", "no records at all"),
+    ("malformed-emit", "thrice", "no records at all"),
+    ("forged-batch", "lengths", "1000"),
+    ("forged-batch", "past-the-end", ""),
+    ("forged-batch", "overlap", ""),
+    ("stdio", "speak", ""),
+    ("painter", "paint", ""),
+    ("painter", "fall", ""),
+    ("invalid-metrics", "record", ""),
+    ("label-explosion", "explode", "20000"),
+    ("telemetry-flood", "errors", "5000"),
+    ("telemetry-flood", "meters", "2000"),
+    ("telemetry-flood", "names", "5000"),
+    ("telemetry-flood", "chain", "1000"),
+    ("telemetry-flood", "impersonate", "2000"),
+    ("alarmist", "flood", "5000"),
+    ("alarmist", "hold", "60000000"),
+    ("answers", "both", "\"x\""),
+    ("answers", "panic", "\"x\""),
+    ("batched", "count-for-ever", "100"),
+    ("context", "illegal", ""),
+    ("trespasser", "read", "\"/etc/passwd\""),
+    ("trespasser", "connect", "\"127.0.0.1:1\""),
+    ("gossip", "publish", "\"rumour\""),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory_returns_to_its_level_after_what_ends_as_it_may() {
+    let house = house();
+    let neighbour = neighbour(&house).await;
+    for (at, (name, event, payload)) in DEEDS.iter().enumerate() {
+        let extension = house.start(&format!("{name}-{at}"), &guest(name), |spec| {
+            spec.settings.budget.failures_in_a_row = 1_000;
+            spec.settings.budget.deadline = 10 * DEADLINE;
+            few_records(spec);
+        });
+        assert_eq!(extension.loaded().await, Status::Ready, "{name}");
+        let mut level = 0;
+        for round in 0..=ROUNDS {
+            let ended = beside(&neighbour, call(&extension, event, payload)).await;
+            let is_typed = matches!(ended, Ok(_) | Err(CallError::Answered(_) | CallError::Failed(_)));
+            assert!(is_typed, "{name} {event}: {ended:?}");
+            // It waits for the new instance, if there is to be one.
+            extension.release("a test").await.expect("it takes orders");
+            if round == 0 {
+                level = resident_bytes();
+            }
+        }
+        assert_eq!(
+            invocations(&extension).iter().filter(|(call, _)| call.ends_with(event)).count(),
+            ROUNDS + 1,
+            "{name}"
+        );
+        check_level(&format!("{name} {event}"), level);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory_returns_to_its_level_whatever_a_start_did() {
+    use FailureKind::*;
+    check(
+        Metering::Fuel,
+        DEADLINE,
+        &[
+            ("huge-memory", MemoryBreach),
+            ("disguise", DeadlineBreach),
+            ("init-spin", DeadlineBreach),
+            ("start-spin", DeadlineBreach),
+        ],
+    )
+    .await;
+    check(Metering::Fuel, LONG, &[("init-trap", Panic), ("init-refuses", InitRefused)]).await;
+}
+
 /// What burns time for little fuel, or for none: a name a line.
 const BURNERS: &str = include_str!("../guests/burners.txt");
 
@@ -225,10 +304,18 @@ async fn what_no_meter_sees_is_not_compiled() {
     }
 }
 
-/// Checks that a file that has too much of something is refused before any compiler sees it.
+/// Checks that a file that has too much of something is refused before any compiler sees it, each time.
 async fn check_file(house: &House, neighbour: &Extension, name: &str, bytes: &[u8], expected: &str) {
-    let cause = beside(neighbour, house.refused(name, &scratch(&format!("{name}.wasm"), bytes))).await;
-    assert!(cause.contains(expected), "{name}: {cause}");
+    let file = scratch(&format!("{name}.wasm"), bytes);
+    let mut level = 0;
+    for round in 0..=ROUNDS {
+        let cause = beside(neighbour, house.refused(&format!("{name}-{round}"), &file)).await;
+        assert!(cause.contains(expected), "{name}: {cause}");
+        if round == 0 {
+            level = resident_bytes();
+        }
+    }
+    check_level(name, level);
 }
 
 /// A component with a section of its own.
@@ -261,7 +348,7 @@ fn much_data() -> Vec<u8> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn gigantic_files_are_refused_and_say_what_they_have_too_much_of() {
+async fn gigantic_files_are_refused_say_what_they_have_too_much_of_and_leave_nothing_behind() {
     let house = house();
     let neighbour = neighbour(&house).await;
     check_file(&house, &neighbour, "much-data", &much_data(), "of data segments").await;
@@ -336,7 +423,15 @@ async fn a_guest_that_hoards_open_files_leaves_the_others_theirs() {
     let neighbour = neighbour(&house).await;
     let open = || std::fs::read_dir("/proc/self/fd").expect("open files are listed").count();
     let before = open();
-    beside(&neighbour, fail(&hoarder, "hoard", r#"["/data/note", 100000]"#, FailureKind::ResourceBreach)).await;
+    let mut level = 0;
+    for round in 0..=ROUNDS {
+        beside(&neighbour, fail(&hoarder, "hoard", r#"["/data/note", 100000]"#, FailureKind::ResourceBreach)).await;
+        hoarder.release("a test").await.expect("it takes orders");
+        if round == 0 {
+            level = resident_bytes();
+        }
+    }
+    check_level("hoard-files", level);
     assert_eq!(ask(&reader, "read", "\"/data/note\"").await, "\"still here\"");
     assert_eq!(ask(&hoarder, "hoard", r#"["/data/note", 10]"#).await, "10");
     assert!(open() <= before + 100, "{} files are open, {before} were", open());
@@ -371,13 +466,21 @@ async fn data_that_is_written_again_and_again_at_the_start_is_under_the_deadline
     let house = house();
     let neighbour = neighbour(&house).await;
     let file = scratch("data-bomb.wasm", &data_bomb());
-    let extension = house.start("data-bomb", &file, |spec| {
-        spec.settings.budget.deadline = DEADLINE / 10;
-        spec.settings.budget.fuel_per_call = u64::MAX / 2;
-    });
-    let status = beside(&neighbour, extension.loaded()).await;
-    assert!(matches!(&status, Status::Failed { cause } if cause.starts_with("breach.deadline")), "{status:?}");
-    assert!(elapsed(&extension)[0] <= DEADLINE / 10 + LATE);
+    let mut level = 0;
+    for round in 0..=ROUNDS {
+        let extension = house.start(&format!("data-bomb-{round}"), &file, |spec| {
+            spec.settings.budget.deadline = DEADLINE / 10;
+            spec.settings.budget.fuel_per_call = u64::MAX / 2;
+            few_records(spec);
+        });
+        let status = beside(&neighbour, extension.loaded()).await;
+        assert!(matches!(&status, Status::Failed { cause } if cause.starts_with("breach.deadline")), "{status:?}");
+        assert!(elapsed(&extension)[0] <= DEADLINE / 10 + LATE);
+        if round == 0 {
+            level = resident_bytes();
+        }
+    }
+    check_level("data-bomb", level);
     let starved = house.start("starved", &file, |spec| spec.settings.budget.fuel_per_call = 100_000_000);
     let status = beside(&neighbour, starved.loaded()).await;
     assert!(matches!(&status, Status::Failed { cause } if cause.starts_with("breach.fuel")), "{status:?}");

@@ -4,6 +4,7 @@ mod harness;
 mod hostile;
 
 mod alerts;
+mod answers;
 mod aspects;
 mod batches;
 mod budgets;

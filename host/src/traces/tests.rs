@@ -32,6 +32,7 @@ fn invocation(cause: Option<u8>, nanos: u64) -> Invocation<'static> {
         cost,
         host: HostUses::default(),
         input_bytes: 0,
+        input: None,
         output_bytes: 0,
     }
 }

@@ -206,6 +206,12 @@ pub struct ErrorGroup {
     pub users: u64,
     /// Tenants, likewise.
     pub tenants: u64,
+    /// Different inputs of the calls in which its errors came, likewise; 1 is the same input each time.
+    #[serde(default)]
+    pub inputs: u64,
+    /// Errors of which the input is known: of calls that failed or were answered with an error.
+    #[serde(default)]
+    pub with_input: u64,
     /// The components that had it, the latest last.
     pub components: Vec<Component>,
     /// The sequence numbers of its latest errors, the latest last; they may be stored no longer.

@@ -141,7 +141,7 @@ pub(crate) fn write_document(export: &Export<'_>, walk: &mut Walk<'_>) -> Result
 #[cfg(test)]
 mod tests {
     use glasshouse_model::wire::{Field, Source as Place, Value};
-    use glasshouse_model::{Context, Level, Origin, SpanId, TraceId};
+    use glasshouse_model::{Context, Level, Origin, SpanId, TraceId, TraceSampling};
 
     use super::*;
     use crate::testing::{START, Shelf};
@@ -163,6 +163,7 @@ mod tests {
             correlation_id: Some("c-\"1\"".into()),
             user: Some("ada".into()),
             tenant: Some("engines\u{202e}".into()),
+            sampling: TraceSampling { is_sampled: false, threshold: None, randomness: None },
         };
         let plain = Context { trace_id: TraceId([1; 16]), ..Context::default() };
         let times = [0, -1, i64::MIN, i64::MAX, START, START + 1, START + 999_999_999, START + 1_000_000_000];

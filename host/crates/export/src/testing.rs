@@ -138,6 +138,7 @@ impl Shelf {
             host: HostUses::default(),
             input_bytes: 0,
             output_bytes: 0,
+            input: None,
         };
         invocation.encode(&mut body);
         self.append(Signal::Invocation, Origin::Host, Some((trace, id)), KIND_INVOCATION, &body);

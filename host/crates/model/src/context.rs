@@ -2,7 +2,7 @@
 
 use glasshouse_wire::{Malformed, Reader, put_str};
 
-use crate::trace_sampling::{Randomness, Threshold, TraceSampling};
+use crate::trace_sampling::{Randomness, SamplingThreshold, TraceSampling};
 use crate::{SpanId, TraceId, limits};
 
 const FLAG_CORRELATION: u8 = 1;
@@ -106,7 +106,7 @@ impl Context {
         let decided = match threshold {
             _ if !is_sampled => FLAG_LEFT_OUT,
             None => FLAG_UNKNOWN,
-            Some(Threshold::KEEP_ALL) => 0,
+            Some(SamplingThreshold::KEEP_ALL) => 0,
             Some(_) => FLAG_THRESHOLD,
         };
         buffer.push(flags | decided | if randomness.is_some() { FLAG_RANDOMNESS } else { 0 });
@@ -129,8 +129,8 @@ impl Context {
         let mut part = |flag| if flags & flag == 0 { Ok(None) } else { reader.str().map(|text| Some(text.to_owned())) };
         let (correlation_id, user, tenant) = (part(FLAG_CORRELATION)?, part(FLAG_USER)?, part(FLAG_TENANT)?);
         let threshold = match flags & (FLAG_LEFT_OUT | FLAG_UNKNOWN | FLAG_THRESHOLD) {
-            0 => Some(Threshold::KEEP_ALL),
-            FLAG_THRESHOLD => Some(Threshold::from_bits(u64::from_be_bytes(reader.array()?))),
+            0 => Some(SamplingThreshold::KEEP_ALL),
+            FLAG_THRESHOLD => Some(SamplingThreshold::from_bits(u64::from_be_bytes(reader.array()?))),
             _ => None,
         };
         let randomness = match flags & FLAG_RANDOMNESS {
@@ -149,7 +149,7 @@ mod tests {
     use super::*;
 
     fn sampling() -> impl Strategy<Value = TraceSampling> {
-        let threshold = prop::option::of((0..=1_u64 << 56).prop_map(Threshold::from_bits));
+        let threshold = prop::option::of((0..=1_u64 << 56).prop_map(SamplingThreshold::from_bits));
         (any::<bool>(), threshold, prop::option::of(any::<[u8; 7]>())).prop_map(|(is_sampled, threshold, random)| {
             let threshold = threshold.filter(|_| is_sampled);
             TraceSampling { is_sampled, threshold, randomness: random.map(Randomness::from_bytes) }

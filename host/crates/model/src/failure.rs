@@ -4,7 +4,7 @@ use std::fmt;
 
 use glasshouse_wire::{Field, Fields, Malformed, Reader, Severity, put_fields, put_str, put_varint};
 
-use crate::Digest;
+use crate::{Digest, InputDigest};
 
 glasshouse_wire::byte_enum! {
     /// Whose fault an error is.
@@ -129,6 +129,8 @@ pub struct Failure {
     pub frames: Vec<Frame>,
     /// Figures that prove it, such as the limit and the use.
     pub evidence: Vec<(String, i64)>,
+    /// What tells whether other calls had the same input; `None` where there was none.
+    pub input: Option<InputDigest>,
 }
 
 impl fmt::Display for Failure {
@@ -164,6 +166,9 @@ impl Failure {
             .map(|(name, value)| Field { name, value: glasshouse_wire::Value::Integer(*value) })
             .collect();
         put_fields(buffer, &evidence);
+        if let Some(input) = self.input {
+            buffer.extend_from_slice(&input.0);
+        }
     }
 
     /// Reads what [`Failure::encode`] wrote.
@@ -188,6 +193,8 @@ impl Failure {
             })
             .collect();
         let location = (!file.is_empty()).then_some((file, line));
-        Ok(Self { kind, message, call, component, location, frames, evidence })
+        // Failures that were stored before there were digests end here, as do those without any.
+        let input = if reader.rest().is_empty() { None } else { Some(InputDigest(reader.array()?)) };
+        Ok(Self { kind, message, call, component, location, frames, evidence, input })
     }
 }

@@ -112,6 +112,12 @@ hex_id! {
 }
 
 hex_id! {
+    /// What tells whether calls had the same input: 32 lower-case hexadecimal digits, from the input and a secret of the data
+    /// directory.
+    InputDigest, 16
+}
+
+hex_id! {
     /// A group of errors that are the same bug: 12 lower-case hexadecimal digits, from their fingerprint.
     GroupId, 6
 }
@@ -128,6 +134,13 @@ hex_id! {
 
 impl Digest {
     /// The first twelve digits: enough to tell versions apart on a screen.
+    pub fn short(&self) -> String {
+        self.to_string()[..12].to_owned()
+    }
+}
+
+impl InputDigest {
+    /// The first twelve digits: enough to tell inputs apart on a screen.
     pub fn short(&self) -> String {
         self.to_string()[..12].to_owned()
     }

@@ -3,7 +3,7 @@
 use glasshouse_wire::{Malformed, Reader, put_str};
 
 use crate::numbers::{numbers, put_numbers};
-use crate::{HostFunction, SpanId};
+use crate::{HostFunction, InputDigest, SpanId};
 
 glasshouse_wire::byte_enum! {
     /// How an invocation ended.
@@ -45,6 +45,8 @@ pub struct Invocation<'a> {
     pub host: HostUses<'a>,
     /// Bytes of the event's payload.
     pub input_bytes: u64,
+    /// What tells whether other calls had the same input, of one that failed or was answered with an error.
+    pub input: Option<InputDigest>,
     /// Bytes of the reply's payload.
     pub output_bytes: u64,
 }
@@ -224,6 +226,8 @@ const FLAG_CPU_ESTIMATED: u8 = 1;
 const FLAG_PARENT: u8 = 2;
 /// That the id of a cause follows, after the parent's.
 const FLAG_CAUSE: u8 = 4;
+/// That a digest of the input follows, after the ids.
+const FLAG_INPUT: u8 = 8;
 
 impl Invocation<'_> {
     /// Appends the invocation as it stands in a stored record.
@@ -235,7 +239,8 @@ impl Invocation<'_> {
         buffer.push(
             flag(cost.cpu_estimated, FLAG_CPU_ESTIMATED)
                 | flag(self.parent.is_some(), FLAG_PARENT)
-                | flag(self.cause.is_some(), FLAG_CAUSE),
+                | flag(self.cause.is_some(), FLAG_CAUSE)
+                | flag(self.input.is_some(), FLAG_INPUT),
         );
         put_numbers(
             buffer,
@@ -263,6 +268,9 @@ impl Invocation<'_> {
         for id in [self.parent, self.cause].into_iter().flatten() {
             buffer.extend_from_slice(&id.0);
         }
+        if let Some(input) = self.input {
+            buffer.extend_from_slice(&input.0);
+        }
         put_str(buffer, self.name);
         buffer.extend_from_slice(self.host.0);
     }
@@ -272,7 +280,7 @@ impl Invocation<'_> {
         let mut reader = Reader::new(body);
         let outcome = Outcome::from_byte(reader.byte()?).ok_or(Malformed("unknown outcome"))?;
         let flags = reader.byte()?;
-        if flags & !(FLAG_CPU_ESTIMATED | FLAG_PARENT | FLAG_CAUSE) != 0 {
+        if flags & !(FLAG_CPU_ESTIMATED | FLAG_PARENT | FLAG_CAUSE | FLAG_INPUT) != 0 {
             return Err(Malformed("unknown flag of an invocation"));
         }
         let [
@@ -313,9 +321,10 @@ impl Invocation<'_> {
         };
         let mut id = |flag| if flags & flag == 0 { Ok(None) } else { reader.array().map(|id| Some(SpanId(id))) };
         let (parent, cause) = (id(FLAG_PARENT)?, id(FLAG_CAUSE)?);
+        let input = if flags & FLAG_INPUT == 0 { None } else { Some(InputDigest(reader.array()?)) };
         let name = reader.str()?;
         let host = HostUses::decode(reader.rest())?;
-        Ok(Invocation { outcome, name, parent, cause, cost, host, input_bytes, output_bytes })
+        Ok(Invocation { outcome, name, parent, cause, cost, host, input_bytes, input, output_bytes })
     }
 }
 
@@ -369,6 +378,7 @@ mod tests {
         #[test]
         fn an_invocation_comes_back_as_it_was(
             cost in cost(), calls in prop::collection::vec(any::<u64>(), 0..4), ids in any::<[Option<[u8; 8]>; 2]>(),
+            input in any::<Option<[u8; 16]>>(),
         ) {
             let uses = calls.iter().zip(HostFunction::ALL).map(|(calls, function)| HostUse {
                 function: *function, calls: *calls, nanos: calls / 2, waited_nanos: calls / 3,
@@ -377,7 +387,7 @@ mod tests {
             let host = HostUses::encode(&mut encoded, uses.clone());
             let call = Invocation {
                 outcome: Outcome::Answered, name: "handle:x", parent: ids[0].map(SpanId), cause: ids[1].map(SpanId),
-                cost, host, input_bytes: 3, output_bytes: 0,
+                cost, host, input_bytes: 3, input: input.map(InputDigest), output_bytes: 0,
             };
             call.encode(&mut body);
             let decoded = Invocation::decode(&body).expect("it was just encoded");

@@ -1,5 +1,6 @@
 //! The words that every floor of Glasshouse shares: ids, units, records, settings and the clock. No I/O, no async.
 
+mod answered;
 mod aspect;
 mod baggage;
 pub mod clock;
@@ -19,10 +20,12 @@ pub mod span;
 pub mod standing;
 mod telemetry_budget;
 pub mod text;
+mod threshold;
 mod trace_parent;
 mod trace_sampling;
 mod trace_state;
 
+pub use answered::{AnsweredError, Reported};
 pub use aspect::Aspect;
 pub use baggage::{Baggage, InvalidBaggage};
 pub use clock::{Clock, UnixNanos};
@@ -31,12 +34,13 @@ pub use failure::{Blame, Failure, FailureKind, Frame};
 pub use glasshouse_wire as wire;
 pub use glasshouse_wire::{Instrument, Level, Severity};
 pub use host_function::HostFunction;
-pub use id::{AlertId, Digest, ExtensionId, GroupId, HOST, SessionId, SpanId, TraceId};
+pub use id::{AlertId, Digest, ExtensionId, GroupId, HOST, InputDigest, SessionId, SpanId, TraceId};
 pub use invocation::{Invocation, Outcome};
 pub use record::{Envelope, Origin};
 pub use semver::Version;
 pub use signal::Signal;
 pub use span::{Span, SpanCost, SpanKind, SpanStatus};
+pub use threshold::{Statistic, Threshold};
 pub use trace_parent::{InvalidTraceParent, TraceParent};
-pub use trace_sampling::{InvalidSampling, Randomness, Threshold, TraceSampling};
+pub use trace_sampling::{InvalidSampling, Randomness, SamplingThreshold, TraceSampling};
 pub use trace_state::{InvalidTraceState, TraceState};

@@ -8,6 +8,8 @@ pub const KIND_SPAN: u8 = 64;
 pub const KIND_INVOCATION: u8 = 65;
 /// The kind byte of a failed call's error, which only the host writes.
 pub const KIND_FAILURE: u8 = 66;
+/// The kind byte of an error that a call was answered with, which only the host writes.
+pub const KIND_ANSWERED: u8 = 68;
 /// The kind byte of what metric samples came to, which only the host writes, and in rings of its own.
 pub const KIND_ROLLUP: u8 = 67;
 

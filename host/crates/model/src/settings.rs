@@ -141,6 +141,8 @@ pub struct Debugging {
     pub health_check_interval: Duration,
     /// How long after it was last raised a guest's alert is taken to be over.
     pub alert_resolve_after: Duration,
+    /// Limits of what metrics come to, beyond which the host raises alerts; see [`crate::Threshold`].
+    pub thresholds: Vec<String>,
     /// Logs kept in memory.
     pub max_log_entries: usize,
     /// Metric samples kept in memory.
@@ -224,6 +226,7 @@ impl Default for Debugging {
             metrics_interval: Duration::from_secs(30),
             health_check_interval: Duration::from_mins(1),
             alert_resolve_after: Duration::from_hours(24),
+            thresholds: Vec::new(),
             max_log_entries: 10_000,
             max_metrics: 50_000,
             max_errors: 1_000,

@@ -27,7 +27,7 @@ const fn one_more(number: u64) -> OneMore {
     OneMore::MIN.saturating_add(number)
 }
 
-/// Text that is no [`Randomness`] or no [`Threshold`].
+/// Text that is no [`Randomness`] or no [`SamplingThreshold`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("a threshold has 1 to 14 lower-case hexadecimal digits, and a random value 14")]
 pub struct InvalidSampling;
@@ -73,9 +73,9 @@ impl fmt::Display for Randomness {
 
 /// The part of all traces that is not kept: those whose randomness is below it, of 2^56.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Threshold(OneMore);
+pub struct SamplingThreshold(OneMore);
 
-impl Threshold {
+impl SamplingThreshold {
     /// Every trace is kept.
     pub const KEEP_ALL: Self = Self(one_more(0));
     /// No trace is kept: this is no probability, and has no text form that others would read.
@@ -116,14 +116,14 @@ impl Threshold {
         self.0.get() - 1
     }
 
-    /// What [`Threshold::to_bits`] gave.
+    /// What [`SamplingThreshold::to_bits`] gave.
     #[inline]
     pub fn from_bits(bits: u64) -> Self {
         Self(one_more(bits.min(ALL)))
     }
 }
 
-impl FromStr for Threshold {
+impl FromStr for SamplingThreshold {
     type Err = InvalidSampling;
 
     fn from_str(text: &str) -> Result<Self, InvalidSampling> {
@@ -132,7 +132,7 @@ impl FromStr for Threshold {
     }
 }
 
-impl fmt::Display for Threshold {
+impl fmt::Display for SamplingThreshold {
     /// Without trailing zeros, as it is passed on.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let digits = format!("{:014x}", self.to_bits());
@@ -154,7 +154,7 @@ pub struct TraceSampling {
     pub is_sampled: bool,
     /// At which threshold that was decided. `None` where the trace is not kept, and where nobody said: then nobody knows for how many
     /// traces it stands.
-    pub threshold: Option<Threshold>,
+    pub threshold: Option<SamplingThreshold>,
     /// What it was chosen by, if that is not in its id.
     pub randomness: Option<Randomness>,
 }
@@ -162,14 +162,14 @@ pub struct TraceSampling {
 impl Default for TraceSampling {
     /// Kept, as every trace is.
     fn default() -> Self {
-        Self { is_sampled: true, threshold: Some(Threshold::KEEP_ALL), randomness: None }
+        Self { is_sampled: true, threshold: Some(SamplingThreshold::KEEP_ALL), randomness: None }
     }
 }
 
 impl TraceSampling {
     /// Decides on a trace that begins here.
     #[inline]
-    pub fn of_root(trace_id: TraceId, threshold: Threshold, randomness: Option<Randomness>) -> Self {
+    pub fn of_root(trace_id: TraceId, threshold: SamplingThreshold, randomness: Option<Randomness>) -> Self {
         let is_sampled = threshold.keeps(randomness.unwrap_or_else(|| Randomness::of(trace_id)));
         Self { is_sampled, threshold: Some(threshold).filter(|_| is_sampled), randomness }
     }
@@ -178,7 +178,7 @@ impl TraceSampling {
     pub fn of_parent(
         trace_id: TraceId,
         is_sampled: bool,
-        threshold: Option<Threshold>,
+        threshold: Option<SamplingThreshold>,
         randomness: Option<Randomness>,
     ) -> Self {
         let chosen_by = randomness.unwrap_or_else(|| Randomness::of(trace_id));
@@ -188,15 +188,15 @@ impl TraceSampling {
 
     /// How many traces one that is kept stands for: 1 divided by its probability; `None` if it is not kept, or nobody knows.
     pub fn adjusted_count(&self) -> Option<f64> {
-        let known = self.threshold.filter(|threshold| self.is_sampled && *threshold < Threshold::KEEP_NONE);
+        let known = self.threshold.filter(|threshold| self.is_sampled && *threshold < SamplingThreshold::KEEP_NONE);
         known.map(|threshold| threshold.probability().recip())
     }
 
     /// The same trace where something keeps no more of all traces than another threshold does.
     #[must_use]
-    pub fn raised(self, least: Threshold) -> Self {
+    pub fn raised(self, least: SamplingThreshold) -> Self {
         // What nobody knows is taken for all of them: so it stands for those that were left out here.
-        let threshold = self.threshold.unwrap_or(Threshold::KEEP_ALL).max(least);
+        let threshold = self.threshold.unwrap_or(SamplingThreshold::KEEP_ALL).max(least);
         Self { threshold: Some(threshold).filter(|_| self.is_sampled), ..self }
     }
 }
@@ -224,14 +224,14 @@ mod tests {
             (100_000.0, "ffff583a"),
             (1_000_000.0, "ffffef39"),
         ] {
-            let threshold = Threshold::of_probability(1.0 / of);
+            let threshold = SamplingThreshold::of_probability(1.0 / of);
             assert_eq!(threshold.to_string(), text, "1 in {of}");
             assert_eq!(text.parse(), Ok(threshold));
             let counted = TraceSampling { threshold: Some(threshold), ..TraceSampling::default() };
             let counted = counted.adjusted_count().expect("it is known");
             assert!((counted / of - 1.0).abs() < 0.001, "1 in {of} counts {counted}");
         }
-        assert_eq!(Threshold::of_probability(1e-30).to_string(), "ffffffffffff", "the least, and not never");
+        assert_eq!(SamplingThreshold::of_probability(1e-30).to_string(), "ffffffffffff", "the least, and not never");
     }
 
     #[test]
@@ -243,13 +243,13 @@ mod tests {
         for (kept, threshold) in
             [(true, "6e6d1a75832a2f"), (true, "6e6d1a75832a2e"), (false, "6e6d1a75832a3"), (true, "0")]
         {
-            assert_eq!(threshold.parse::<Threshold>().expect("a threshold").keeps(random), kept, "{threshold}");
+            assert_eq!(threshold.parse::<SamplingThreshold>().expect("a threshold").keeps(random), kept, "{threshold}");
         }
         for text in ["", "6e6d1a75832a2", "6e6d1a75832a2f0", "6E6D1A75832A2F", "+e6d1a75832a2f"] {
             assert_eq!(text.parse::<Randomness>(), Err(InvalidSampling), "{text}");
         }
         for text in ["", "6e6d1a75832a2f0", "E", "-1", "g"] {
-            assert_eq!(text.parse::<Threshold>(), Err(InvalidSampling), "{text}");
+            assert_eq!(text.parse::<SamplingThreshold>(), Err(InvalidSampling), "{text}");
         }
     }
 
@@ -257,7 +257,7 @@ mod tests {
     fn a_threshold_that_cannot_have_led_to_the_decision_is_not_believed() {
         let id = TraceId([1; 16]);
         let (low, high) = ("01".parse().expect("a threshold"), "02".parse().expect("a threshold"));
-        let check = |is_sampled, threshold, expect: Option<Threshold>| {
+        let check = |is_sampled, threshold, expect: Option<SamplingThreshold>| {
             let found = TraceSampling::of_parent(id, is_sampled, threshold, None);
             assert_eq!((found.is_sampled, found.threshold), (is_sampled, expect));
         };
@@ -265,28 +265,28 @@ mod tests {
         check(true, Some(high), None);
         check(true, None, None);
         check(false, Some(high), None);
-        let never = TraceSampling { threshold: Some(Threshold::KEEP_NONE), ..TraceSampling::default() };
+        let never = TraceSampling { threshold: Some(SamplingThreshold::KEEP_NONE), ..TraceSampling::default() };
         assert_eq!(never.adjusted_count(), None, "nothing stands for all that there is");
     }
 
     proptest! {
         #[test]
         fn who_keeps_more_keeps_what_who_keeps_less_does(one in 0.0..=1.0, other in 0.0..=1.0, id in any::<[u8; 16]>()) {
-            let kept = |rate: f64| TraceSampling::of_root(TraceId(id), Threshold::of_probability(rate), None).is_sampled;
+            let kept = |rate: f64| TraceSampling::of_root(TraceId(id), SamplingThreshold::of_probability(rate), None).is_sampled;
             prop_assert!(kept(f64::max(one, other)) || !kept(f64::min(one, other)));
         }
 
         #[test]
         fn any_probability_is_kept_to_a_thousandth_and_comes_back_from_text(exponent in -30.0..0.0_f64) {
             let probability = exponent.exp2();
-            let threshold = Threshold::of_probability(probability);
+            let threshold = SamplingThreshold::of_probability(probability);
             prop_assert!((threshold.probability() / probability - 1.0).abs() < 0.001, "{threshold}");
             prop_assert_eq!(threshold.to_string().parse(), Ok(threshold));
         }
 
         #[test]
         fn any_text_is_read_or_refused(text in "[0-9a-fA-F.+]{0,16}") {
-            if let Ok(threshold) = text.parse::<Threshold>() {
+            if let Ok(threshold) = text.parse::<SamplingThreshold>() {
                 prop_assert!((0.0..=1.0).contains(&threshold.probability()));
             }
             if let Ok(random) = text.parse::<Randomness>() {

@@ -5,7 +5,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use crate::trace_sampling::{Randomness, Threshold, TraceSampling};
+use crate::trace_sampling::{Randomness, SamplingThreshold, TraceSampling};
 
 /// Members of a `tracestate`, by the standard.
 const MEMBERS: usize = 32;
@@ -23,7 +23,7 @@ pub struct TraceState {
     others: Option<Arc<str>>,
     /// What OpenTelemetry's member says beside threshold and randomness.
     more: Option<Arc<str>>,
-    threshold: Option<Threshold>,
+    threshold: Option<SamplingThreshold>,
     randomness: Option<Randomness>,
 }
 
@@ -49,7 +49,7 @@ impl TraceState {
     }
 
     /// At which threshold its trace was kept, if it says so.
-    pub fn threshold(&self) -> Option<Threshold> {
+    pub fn threshold(&self) -> Option<SamplingThreshold> {
         self.threshold
     }
 
@@ -243,7 +243,7 @@ mod tests {
             let members: Vec<_> = members.iter().filter(|(key, _)| *key != OPEN_TELEMETRY).collect();
             let text = members.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",");
             let randomness = format!("{:014x}", random >> 8).parse().ok();
-            let threshold = Some(Threshold::of_probability(rate)).filter(|one| is_sampled && *one < Threshold::KEEP_NONE);
+            let threshold = Some(SamplingThreshold::of_probability(rate)).filter(|one| is_sampled && *one < SamplingThreshold::KEEP_NONE);
             let sampling = TraceSampling { is_sampled, threshold, randomness };
             let again = read(&read(&text).passed_on(&sampling));
             prop_assert_eq!((again.threshold(), again.randomness()), (threshold, randomness));

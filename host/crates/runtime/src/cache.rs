@@ -20,6 +20,8 @@ const READ_BYTES: usize = 64 * 1024;
 const ARTEFACT: &str = "cwasm";
 /// The ending of its checksum's name.
 const CHECKSUM: &str = "sum";
+/// The ending of what hosts before this one kept beside an artefact in place of its checksum. Nobody reads it.
+const OLD_DIGEST: &str = "digest";
 /// The end of the name of a file that is being written.
 const PART: &str = ".part";
 /// How long an artefact that nobody asks for is kept.
@@ -110,12 +112,13 @@ impl Cache {
 }
 
 /// The ending of a file's name that this cache gave: the component's digest, the engine's compatibility hash, and an
-/// artefact's ending, its checksum's, or that of a part of either. The folder is the operator's: what else is in it stays.
+/// artefact's ending, its checksum's, an old digest's, or that of a part. The folder is the operator's: what else is in it stays.
 fn own_ending(name: &str) -> Option<&str> {
     let hex = |text: &str, digits| text.len() == digits && text.bytes().all(|byte| byte.is_ascii_hexdigit());
     let (stem, ending) = name.split_once('.')?;
     let (component, compatibility) = stem.split_once('-')?;
-    let known = matches!(ending, ARTEFACT | CHECKSUM) || ending.strip_suffix(PART).is_some_and(|part| hex(part, 16));
+    let known = matches!(ending, ARTEFACT | CHECKSUM | OLD_DIGEST)
+        || ending.strip_suffix(PART).is_some_and(|part| hex(part, 16));
     (hex(component, 64) && hex(compatibility, 16) && known).then_some(ending)
 }
 
@@ -261,9 +264,10 @@ mod tests {
         age(&cache.artefact(1, &unused));
         fs::remove_file(cache.artefact(1, &orphan)).expect("removing an artefact");
         let part = cache.artefact(1, &used).with_extension("0123456789abcdef.part");
-        let foreign = ["backup.cwasm", "notes.part", "mine.sum", "0123-4567.cwasm", "cwasm", ".part"];
+        let old_digest = cache.artefact(1, &used).with_extension(OLD_DIGEST);
+        let foreign = ["backup.cwasm", "backup.digest", "notes.part", "mine.sum", "0123-4567.cwasm", "cwasm", ".part"];
         let foreign = foreign.map(|name| folder.path().join(name));
-        for path in foreign.iter().chain([&part]) {
+        for path in foreign.iter().chain([&part, &old_digest]) {
             fs::write(path, "x").expect("writing a file");
             age(path);
         }

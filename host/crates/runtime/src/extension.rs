@@ -12,12 +12,13 @@ use glasshouse_model::{
     AlertId, Clock, Digest, ExtensionId, Failure, GroupId, Level, Signal, UnixNanos, Version, limits, text,
 };
 use glasshouse_telemetry::{
-    Alert, AlertError, Drops, ErrorGroup, Overhead, Reader, Resolution, ResolveError, Store, StoreSettings, Usage,
+    Alert, AlertError, Drops, ErrorGroup, Overhead, Reader, Resolution, ResolveError, Store, StoreSettings,
+    TelemetryUse, Usage,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::health::Check;
-use crate::held::{Held, HostMemory};
+use crate::held::{Held, HostMemory, HostUse};
 use crate::intake::host_log;
 use crate::mailbox::{Mailbox, Refused, Work};
 use crate::present::{ApplyError, Present};
@@ -337,6 +338,16 @@ impl Extension {
     /// What the host keeps in its own memory on its behalf.
     pub fn host_memory(&self) -> HostMemory {
         self.0.held.read(&self.0.mailbox)
+    }
+
+    /// What it has used of what the host counts for it.
+    pub fn host_use(&self) -> HostUse {
+        self.0.held.used()
+    }
+
+    /// What it uses of its budgets of telemetry.
+    pub fn telemetry_use(&self) -> TelemetryUse {
+        self.0.store.telemetry_use()
     }
 
     /// What debugging costs it, and how much detail that leaves.

@@ -143,6 +143,7 @@ pub(crate) fn classify(error: &wasmtime::Error, at: Circumstances<'_>) -> Failur
         location: at.panic.filter(|_| kind == FailureKind::Panic).and_then(|panic| panic.location),
         frames,
         evidence: evidence.into_iter().map(|(name, value)| (name.to_owned(), value as i64)).collect(),
+        input: None,
     }
 }
 
@@ -178,6 +179,7 @@ pub(crate) fn deadline(at: Circumstances<'_>, cpu_nanos: u64, trapped: Option<&w
         location: None,
         frames: trapped.and_then(wasmtime::Error::downcast_ref).map(frames).unwrap_or_default(),
         evidence: vec![("deadline_ns".to_owned(), limit.as_nanos() as i64), ("cpu_ns".to_owned(), cpu_nanos as i64)],
+        input: None,
     }
 }
 
@@ -199,6 +201,7 @@ pub(crate) fn host_calls(at: Circumstances<'_>, error: Option<&wasmtime::Error>)
         location: None,
         frames: error.and_then(wasmtime::Error::downcast_ref).map(frames).unwrap_or_default(),
         evidence: vec![("host_calls".to_owned(), calls as i64), ("host_calls_per_call".to_owned(), limit as i64)],
+        input: None,
     }
 }
 

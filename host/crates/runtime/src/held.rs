@@ -24,25 +24,72 @@ pub struct HostMemory {
     pub waiting_bytes: u64,
 }
 
-/// What the live instance holds; written by its owner, read by anybody.
+/// What an extension has used of what the host counts for it since it was started, whatever instances it had.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HostUse {
+    /// Calls of host functions in the latest call.
+    pub host_calls: u64,
+    /// The most in any call.
+    pub host_calls_peak: u64,
+    /// The most resources that were counted after a call.
+    pub resources_peak: u64,
+    /// The most elements of tables after a call.
+    pub table_elements_peak: u64,
+    /// The most calls that waited when one was begun, that one included.
+    pub waiting_calls_peak: u64,
+}
+
+/// What the live instance holds, and what was most; written by its owner, read by anybody.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
     resources: AtomicU64,
     table_elements: AtomicU64,
     calls: AtomicU32,
+    host_calls: AtomicU64,
+    /// Of resources, elements, calls of the host and waiting calls.
+    peaks: [AtomicU64; 4],
+}
+
+/// Keeps the greater number; there is one writer.
+#[inline]
+fn note(peak: &AtomicU64, number: u64) {
+    if number > peak.load(Ordering::Relaxed) {
+        peak.store(number, Ordering::Relaxed);
+    }
 }
 
 impl Held {
-    /// Notes what is held after a call.
+    /// Notes what is held after a call that made so many calls of host functions.
     #[inline]
-    pub(crate) fn note(&self, table: &mut ResourceTable, limiter: &Limiter) {
+    pub(crate) fn note(&self, table: &mut ResourceTable, limiter: &Limiter, host_calls: u64) {
+        let [resources_peak, elements_peak, host_calls_peak, _] = &self.peaks;
         // One writer, so that nothing is lost between reading and writing.
         let calls = self.calls.load(Ordering::Relaxed);
         self.calls.store(calls.wrapping_add(1), Ordering::Relaxed);
         if calls.is_multiple_of(COUNTED_EACH) {
-            self.resources.store(table.iter_mut().count() as u64, Ordering::Relaxed);
+            let resources = table.iter_mut().count() as u64;
+            self.resources.store(resources, Ordering::Relaxed);
+            note(resources_peak, resources);
         }
-        self.table_elements.store(limiter.table_elements() as u64, Ordering::Relaxed);
+        let elements = limiter.table_elements() as u64;
+        self.table_elements.store(elements, Ordering::Relaxed);
+        note(elements_peak, elements);
+        self.host_calls.store(host_calls, Ordering::Relaxed);
+        note(host_calls_peak, host_calls);
+    }
+
+    /// Notes how many calls waited when one was begun, that one included.
+    #[inline]
+    pub(crate) fn note_waiting(&self, calls: usize) {
+        note(&self.peaks[3], calls as u64);
+    }
+
+    /// What was used since the start.
+    pub(crate) fn used(&self) -> HostUse {
+        let [resources_peak, table_elements_peak, host_calls_peak, waiting_calls_peak] =
+            self.peaks.each_ref().map(|peak| peak.load(Ordering::Relaxed));
+        let host_calls = self.host_calls.load(Ordering::Relaxed);
+        HostUse { host_calls, host_calls_peak, resources_peak, table_elements_peak, waiting_calls_peak }
     }
 
     /// Notes that there is no instance.

@@ -4,15 +4,19 @@ use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
+use glasshouse_model::record::KIND_ANSWERED;
 use glasshouse_model::settings::TelemetryBudget;
 use glasshouse_model::text::cut;
 use glasshouse_model::wire::{self, Error, Field, Fields, Instrument, Log, Metric, Record, Value};
-use glasshouse_model::{Clock, Context, Level, Origin, Signal, UnixNanos, limits};
+use glasshouse_model::{
+    AnsweredError, Clock, Context, InputDigest, Level, Origin, Reported, Signal, UnixNanos, limits,
+};
 use glasshouse_telemetry::{CleanStarts, Drop, Head, Load, Place, Recorder, Verdict, Worth};
 
 use crate::cuts::{Cuts, overflow};
 use crate::extension::HandlerError;
 use crate::probe::{Probe, Timed};
+use crate::reports::Reports;
 use crate::waiting::{Waiting, WaitingLogs};
 
 /// What a guest said of its panic, kept until the trap that follows it.
@@ -47,6 +51,7 @@ pub(crate) struct Intake {
     /// What one record may be.
     cuts: Cell<Cuts>,
     probe: Probe,
+    reports: Reports,
     waiting: RefCell<WaitingLogs>,
 }
 
@@ -116,6 +121,7 @@ impl Intake {
             clean_starts: RefCell::default(),
             cuts: Cell::default(),
             probe: Probe::default(),
+            reports: Reports::default(),
             waiting: RefCell::default(),
         }
     }
@@ -210,6 +216,7 @@ impl Intake {
     pub(crate) fn begin_invocation(&self, began_at: u64) {
         self.began_at.set(began_at);
         self.flushed_at.set(None);
+        self.reports.clear();
     }
 
     /// Takes the batch that a guest had gathered and not sent when its call ended, unless it was sent after all.
@@ -259,6 +266,7 @@ impl Intake {
                 let seen = search.seen();
                 match checked {
                     Ok(log) if log.fields as usize <= cuts.fields => {
+                        self.recorder.note_fields(log.fields as usize);
                         let target = || wire::Reader::new(&body[log.texts_at..]).str().unwrap_or_default();
                         match self.recorder.judge_log(log.level, target, &self.context_bytes) {
                             Verdict::Keep => {
@@ -377,6 +385,9 @@ impl Intake {
                 None => return,
             },
         };
+        if let Record::Log(_, fields) | Record::Metric(_, fields) | Record::Error(_, fields) = record {
+            self.recorder.note_fields(fields.len());
+        }
         let cuts = self.cuts.get();
         let cut = !cuts.fits(record, body.len());
         let body = if cut { Cow::Owned(cuts.cut(record)) } else { Cow::Borrowed(body) };
@@ -393,7 +404,10 @@ impl Intake {
         let Some(body) = placed else { return self.recorder.dropped(Drop::Metrics) };
         match waits {
             Some(level) => self.wait(arrival, level, &body, cut),
-            None => self.store(arrival, signal, kind, &body, cut, Worth::of(record)),
+            None => match record {
+                Record::Error(error, _) => self.store_report(arrival, error, &body, cut),
+                _ => self.store(arrival, signal, kind, &body, cut, Worth::of(record)),
+            },
         }
     }
 
@@ -409,6 +423,17 @@ impl Intake {
     pub(crate) fn decide_on_logs(&self, stored: bool) {
         if !self.waiting.borrow().is_empty() {
             self.waiting.borrow_mut().decide(self, stored);
+        }
+    }
+
+    /// Stores an error that the guest reports, and notes what it says: the call may be answered with the same.
+    #[cold]
+    fn store_report(&self, arrival: Arrival, error: &Error<'_>, body: &[u8], cut: bool) {
+        let head = self.head(arrival, cut);
+        if self.recorder.affords(Worth::Urgent, &head, body.len())
+            && let (sequence, Some(group)) = self.recorder.append_report(head, body)
+        {
+            self.reports.note(error, Reported { sequence, group, handled: error.handled });
         }
     }
 
@@ -450,10 +475,10 @@ impl Intake {
         }
     }
 
-    /// Stores an error that the guest gave for an answer, as if it had reported it; the field `returned` tells that it did not. What
-    /// the caller is to blame for counts as handled.
+    /// Stores an error that the guest gave for an answer; the field `returned` tells that it did not report it so. What the caller is
+    /// to blame for counts as handled. One that it has reported in this call is told to be the same.
     #[cold]
-    pub(crate) fn take_answered(&self, error: &HandlerError) {
+    pub(crate) fn take_answered(&self, error: &HandlerError, input: Option<InputDigest>) {
         let (kind, message, handled) = match error {
             HandlerError::UnknownEvent(message) => ("unknown-event", message, true),
             HandlerError::InvalidPayload(message) => ("invalid-payload", message, true),
@@ -468,7 +493,9 @@ impl Intake {
         let Ok(record) = wire::decode(wire::KIND_ERROR, &body) else { return };
         let cut = !self.cuts.get().fits(&record, body.len());
         let body = if cut { Cow::Owned(self.cuts.get().cut(&record)) } else { Cow::Borrowed(&*body) };
-        self.store(Arrival::AtOnce, Signal::Error, wire::KIND_ERROR, &body, cut, Worth::Urgent);
+        let mut answered = Vec::with_capacity(body.len() + 32);
+        AnsweredError::encode(&mut answered, input, self.reports.of(error), &body);
+        self.store(Arrival::AtOnce, Signal::Error, KIND_ANSWERED, &answered, cut, Worth::Urgent);
     }
 
     /// The panic that came before a trap.

@@ -66,6 +66,7 @@ impl NotStarted {
             location: None,
             frames: Vec::new(),
             evidence: evidence.into_iter().map(|(name, value)| (name.to_owned(), value as i64)).collect(),
+            input: None,
         };
         Self { cause, failure: Some(Box::new(failure)) }
     }

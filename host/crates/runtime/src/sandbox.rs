@@ -10,7 +10,7 @@ use glasshouse_model::invocation::{Cost, HostUses};
 use glasshouse_model::settings::{Settings, SlowCall};
 use glasshouse_model::standing::Spent;
 use glasshouse_model::{
-    Clock, Digest, ExtensionId, Failure, FailureKind, Invocation, Origin, Outcome, SpanCost, UnixNanos,
+    Clock, Digest, ExtensionId, Failure, FailureKind, InputDigest, Invocation, Origin, Outcome, SpanCost, UnixNanos,
 };
 use glasshouse_telemetry::{CleanNames, Head, Recorder};
 use tokio::sync::watch;
@@ -31,6 +31,7 @@ use crate::grants::{GrantError, Reachable, wasi};
 use crate::health::Check;
 use crate::held::Held;
 use crate::imports::Pulse;
+use crate::input::{digest_input, name_job};
 use crate::intake::Intake;
 use crate::limiter::{Bounds, Limiter};
 use crate::meter::{Conditions, Ended, Phase, run};
@@ -185,6 +186,8 @@ struct Course {
     /// Whether what is known of its failure was cut.
     cut: bool,
     input_bytes: u64,
+    /// What tells whether other calls had the same input, of one that failed or was answered with an error.
+    input: Option<InputDigest>,
     /// Whether it is a call, or part of the extension's life cycle.
     counts: bool,
     /// When the guest was last polled, and when all was done, in `Clock::monotonic_nanos`.
@@ -366,7 +369,7 @@ impl Sandbox {
         };
         let cut = panic.as_ref().is_some_and(|panic| panic.cut);
         state.end_invocation(fuel_left, measured.ended_at);
-        blueprint.held.note(&mut state.table, &state.limiter);
+        blueprint.held.note(&mut state.table, &state.limiter, state.imports.calls());
         let state = self.store.data();
         let (component, limiter, imports) = (blueprint.component, &state.limiter, &state.imports);
         let circumstances = || Circumstances { call: self.name.clone(), component, budget, limiter, imports, panic };
@@ -380,8 +383,16 @@ impl Sandbox {
             Ended::TooManyHostCalls => answer = failed(host_calls_failure(circumstances(), None)),
             Ended::Cancelled => answer = Answer::Cancelled,
         }
+        let mut input = None;
+        if matches!(answer, Answer::Failed(_) | Answer::Error(_)) {
+            // On the heap, so that a good call has no room to keep for it.
+            input = Box::pin(digest_input(&blueprint.recorder, &self.name, &settings.config, job)).await;
+        }
         match &mut answer {
-            Answer::Failed(failure) => blueprint.recorder.redactor().redact_failure(failure),
+            Answer::Failed(failure) => {
+                failure.input = input;
+                blueprint.recorder.redactor().redact_failure(failure);
+            }
             Answer::Health(checks) => checks.iter_mut().for_each(|check| check.redact(blueprint.recorder.redactor())),
             _ => {}
         }
@@ -418,7 +429,7 @@ impl Sandbox {
             SlowCall::After(limit) => Duration::from_nanos(elapsed_nanos) >= limit,
             SlowCall::P95 => self.blueprint.slowness.judge(&self.name, elapsed_nanos),
         };
-        let course = Course { cut, input_bytes, counts, run_until: measured.ended_at, ended_at, is_slow };
+        let course = Course { cut, input_bytes, input, counts, run_until: measured.ended_at, ended_at, is_slow };
         self.record(&answer, cost, &course);
         if self.store.data().intake.is_yield_due() {
             tokio::task::yield_now().await;
@@ -430,21 +441,21 @@ impl Sandbox {
     /// Stores the invocation, its failure if it is one, and those of its spans that waited for how it would end.
     #[inline]
     fn record(&mut self, answer: &Answer, cost: Cost, course: &Course) {
-        let Course { cut, input_bytes, counts, run_until, ended_at, is_slow } = *course;
+        let Course { cut, input_bytes, input, counts, run_until, ended_at, is_slow } = *course;
         let Self { store, name, scratch, host_uses, clean_names, .. } = self;
         let State { imports, chain, parent, .. } = store.data();
         let outcome = answer.outcome();
         let output_bytes = if let Answer::Reply(reply) = answer { reply.payload.len() as u64 } else { 0 };
         let (parent, cause) = (*parent, chain.cause());
         let host = HostUses::encode(host_uses, imports.uses());
-        let invocation = Invocation { outcome, name, parent, cause, cost, host, input_bytes, output_bytes };
+        let invocation = Invocation { outcome, name, parent, cause, cost, host, input_bytes, input, output_bytes };
         let intake = &store.data().intake;
         intake.recorder().ledger().add(outcome, &invocation.cost, counts);
         if let Answer::Failed(failure) = answer {
             let head = head(intake, intake.clock().now(), cut);
             store_failure(intake.recorder(), head, failure, scratch);
         } else if let Answer::Error(error) = answer {
-            intake.take_answered(error);
+            intake.take_answered(error, input);
         }
         store.data_mut().leave_scopes();
         let matters = is_slow || !matches!(outcome, Outcome::Ok | Outcome::Cancelled);
@@ -474,23 +485,6 @@ fn head(intake: &Intake, time: UnixNanos, cut: bool) -> Head<'_> {
 
 fn failed(failure: Failure) -> Answer {
     Answer::Failed(Box::new(failure))
-}
-
-/// An invocation's name: the export, and for `handle` the event.
-fn name_job(name: &mut String, job: &Job) {
-    let (export, event) = match job {
-        Job::Init => ("init", ""),
-        Job::Collect => ("collect", ""),
-        Job::CheckHealth => ("check-health", ""),
-        Job::Shutdown => ("shutdown", ""),
-        Job::Handle(event) => ("handle", event.name.as_str()),
-        Job::Embedder(export, _) => (export.as_str(), ""),
-    };
-    name.push_str(export);
-    if !event.is_empty() {
-        name.push(':');
-        name.push_str(event);
-    }
 }
 
 /// Does the job, says what came of it, and gives the instance back if it can be entered again.
@@ -534,6 +528,7 @@ async fn perform(
                         location: None,
                         frames: Vec::new(),
                         evidence: Vec::new(),
+                        input: None,
                     }),
                 }
             }

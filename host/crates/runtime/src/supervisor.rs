@@ -142,7 +142,11 @@ impl Supervisor {
         let sandbox = match blueprint.build(self.phase.clone()).await {
             Ok(sandbox) => sandbox,
             Err(BuildError::Cancelled) => return self.turn_away().await,
-            Err(error) => return self.refuse(advised(&error).into()).await,
+            Err(error) => {
+                // It is never called, so that its code need not stay in memory for as long as it is listed.
+                drop(blueprint);
+                return self.refuse(advised(&error).into()).await;
+            }
         };
         let digest = component.digest.short();
         let fields = [
@@ -340,6 +344,8 @@ impl Supervisor {
             return self.note_build_error(serving, &error);
         }
         let Some(sandbox) = serving.sandbox.as_mut() else { return };
+        let shared = self.extension.shared();
+        shared.held.note_waiting(shared.mailbox.waiting() + 1);
         let (work, queued_at, _under_way) = message.open();
         let queued_nanos = self.extension.shared().clock.monotonic_nanos().saturating_sub(queued_at);
         let answer = match work {

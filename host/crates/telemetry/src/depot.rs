@@ -17,12 +17,15 @@ use rustix::fs::FlockOperation;
 use crate::allowance::{Allowance, RingAllowance};
 use crate::header::FORMAT_VERSION;
 use crate::home::{Found, Home};
+use crate::input::InputKey;
 use crate::keeper::Keeper;
-use crate::metrics::{Roller, Tier, rolled_up_to};
+use crate::metrics::{Tier, rolled_up_to, roller};
 use crate::reader::Reader;
 use crate::redact::{RedactionError, Redactor};
 use crate::ring::{Bounds, DiskRing, Ring};
-use crate::store::{States, Store, StoreSettings};
+use crate::rounds::Rounds;
+use crate::store::{Kept, Store, StoreSettings};
+use crate::thresholds::watcher;
 
 /// The folder of all extensions' folders.
 pub(crate) const EXTENSIONS: &str = "extensions";
@@ -105,14 +108,16 @@ pub enum StoreError {
 /// Keeps stores, and what has to be done for them in the background.
 pub struct Depot {
     disk: Option<Arc<Disk>>,
-    /// It ends before the keeper, which has to look after what it stores.
-    roller: Roller,
+    /// These end before the keeper, which has to look after what they store.
+    watcher: Rounds,
+    roller: Rounds,
     keeper: Keeper,
     clock: Arc<dyn Clock>,
     /// Shared by the extensions that have the same rules.
     redactors: Mutex<HashMap<Redaction, Arc<Redactor>>>,
     /// What was found of rings, by folder, before their stores are asked for.
     ahead: Mutex<HashMap<Arc<Path>, io::Result<Found>>>,
+    input_key: Arc<InputKey>,
 }
 
 /// A data directory that this host writes to.
@@ -164,17 +169,39 @@ impl Depot {
     /// Keeps stores in memory only.
     pub fn in_memory(clock: Arc<dyn Clock>) -> Self {
         let keeper = Keeper::start(None, &DepotSettings::default(), Arc::clone(&clock));
-        let roller = Roller::start(Arc::clone(&clock));
-        Self { disk: None, roller, keeper, clock, redactors: Mutex::default(), ahead: Mutex::default() }
+        let roller = roller(Arc::clone(&clock));
+        let watcher = watcher(Arc::clone(&clock));
+        let input_key = Arc::new(InputKey::random());
+        Self {
+            disk: None,
+            watcher,
+            roller,
+            keeper,
+            clock,
+            redactors: Mutex::default(),
+            ahead: Mutex::default(),
+            input_key,
+        }
     }
 
     /// Opens the data directory, or makes it, if there is to be one.
     pub fn open(settings: &DepotSettings, clock: Arc<dyn Clock>) -> Result<Self, DataDirError> {
         let disk =
             settings.data_dir.as_deref().map(|root| Disk::open(root, settings.data_limit)).transpose()?.map(Arc::new);
+        let input_key = Arc::new(disk.as_ref().map_or_else(InputKey::random, |disk| InputKey::of(&disk.root)));
         let keeper = Keeper::start(disk.clone(), settings, Arc::clone(&clock));
-        let roller = Roller::start(Arc::clone(&clock));
-        Ok(Self { disk, roller, keeper, clock, redactors: Mutex::default(), ahead: Mutex::default() })
+        let roller = roller(Arc::clone(&clock));
+        let watcher = watcher(Arc::clone(&clock));
+        Ok(Self {
+            disk,
+            watcher,
+            roller,
+            keeper,
+            clock,
+            redactors: Mutex::default(),
+            ahead: Mutex::default(),
+            input_key,
+        })
     }
 
     /// The data directory, if there is one.
@@ -222,6 +249,7 @@ impl Depot {
         let store = Store::new(&settings, Arc::default());
         self.keeper.watch(store.rings());
         self.roller.follow(&store);
+        self.watcher.follow(&store);
         store
     }
 
@@ -253,13 +281,15 @@ impl Depot {
             let home = |disk: &Disk| home(&disk.root, extension);
             self.ring(home, STATE_BOUNDS, &Arc::new(Allowance::new(u64::MAX)), 1)
         };
-        let states = States { groups: state(Home::of_state)?, alerts: state(Home::of_alert_state)? };
-        self.keeper.watch(states.groups.iter().chain(&states.alerts));
+        let (groups, alerts) = (state(Home::of_state)?, state(Home::of_alert_state)?);
+        self.keeper.watch(groups.iter().chain(&alerts));
+        let kept = Kept { groups, alerts, input_key: Arc::clone(&self.input_key) };
         let Ok(rings) = <[Arc<Ring>; Signal::COUNT]>::try_from(rings) else { unreachable!("a ring for each signal") };
         let Ok(rollups) = <[Arc<Ring>; Tier::COUNT]>::try_from(rollups) else { unreachable!("a ring for each tier") };
-        let store = Store::with_rings(extension, rings, rollups, states, settings, redactor);
+        let store = Store::with_rings(extension, rings, rollups, kept, settings, redactor);
         self.keeper.watch(store.rings());
         self.roller.follow(&store);
+        self.watcher.follow(&store);
         Ok(store)
     }
 
@@ -321,6 +351,7 @@ impl Depot {
     /// Waits until all that is full is sealed and what is to go has gone, and all is safe against the loss of power.
     pub fn settle(&self) {
         self.roller.settle();
+        self.watcher.settle();
         self.keeper.settle();
     }
 }

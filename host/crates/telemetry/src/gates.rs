@@ -13,6 +13,7 @@ use crate::rate::{Rates, Worth};
 use crate::sampling::Sampling;
 use crate::series::{Place, Series};
 use crate::store::{Drop, Head, Recorder, StoreSettings};
+use crate::uses::Peaks;
 
 /// How often one kind of surplus is told, at most: soon enough for who looks on, and a flood that goes on for a day leaves
 /// most of the logs that are kept to others.
@@ -27,13 +28,14 @@ pub(crate) struct Gates {
     /// The least level that any logger stores.
     pub(crate) log_level: AtomicU8,
     pub(crate) loggers: Loggers,
-    rates: Rates,
-    series: Series,
+    pub(crate) rates: Rates,
+    pub(crate) series: Series,
     pub(crate) sampling: Sampling,
     pub(crate) overhead: OverheadMeter,
     /// Bytes that a text in a record may have.
     string_bytes: AtomicU64,
     surplus: [Surplus; 3],
+    pub(crate) peaks: Peaks,
 }
 
 /// A kind of surplus.
@@ -94,6 +96,7 @@ impl Gates {
             overhead: OverheadMeter::new(settings),
             string_bytes: AtomicU64::new(budget.string_bytes),
             surplus: Default::default(),
+            peaks: Peaks::default(),
         }
     }
 

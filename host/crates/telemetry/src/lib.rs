@@ -18,6 +18,7 @@ mod governor;
 mod groups;
 mod header;
 mod home;
+mod input;
 mod keeper;
 mod ledger;
 mod loggers;
@@ -29,6 +30,7 @@ mod rate;
 mod reader;
 mod redact;
 mod ring;
+mod rounds;
 mod sampling;
 mod sealed;
 mod segment;
@@ -36,6 +38,8 @@ mod series;
 mod state;
 mod store;
 mod stored;
+mod thresholds;
+mod uses;
 mod view;
 mod wanted;
 
@@ -51,6 +55,7 @@ pub use groups::{
     Basis, Component, ErrorGroup, FINGERPRINT_VERSION, GROUPS, GroupState, HOURS, OVERFLOW, Resolution, ResolveError,
     Trend, group_of,
 };
+pub use input::InputDigester;
 pub use ledger::{Ledger, Usage};
 #[doc(hidden)]
 pub use metrics::Follower;
@@ -64,4 +69,6 @@ pub use ring::Bounds;
 pub use series::Place;
 pub use store::{Drop, Drops, Head, Recorder, Store, StoreSettings};
 pub use stored::DataDir;
+pub use thresholds::Thresholds;
+pub use uses::TelemetryUse;
 pub use wanted::Wanted;

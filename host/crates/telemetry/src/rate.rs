@@ -29,6 +29,8 @@ struct Bucket {
     left: AtomicU64,
     per_second: AtomicU64,
     filled_at: AtomicI64,
+    /// What was ever put in, so that it is known what was taken out.
+    granted: AtomicU64,
 }
 
 impl Bucket {
@@ -37,13 +39,15 @@ impl Bucket {
             left: AtomicU64::new(per_second),
             per_second: AtomicU64::new(per_second),
             filled_at: AtomicI64::new(i64::MIN),
+            granted: AtomicU64::new(per_second),
         }
     }
 
     /// Sets the rate; what was saved up is cut to it.
     fn set(&self, per_second: u64) {
         self.per_second.store(per_second, Ordering::Relaxed);
-        self.left.fetch_min(per_second, Ordering::Relaxed);
+        let left = self.left.fetch_min(per_second, Ordering::Relaxed);
+        self.granted.fetch_sub(left.saturating_sub(per_second), Ordering::Relaxed);
     }
 
     /// Adds what the time since it was last filled is worth.
@@ -60,12 +64,21 @@ impl Bucket {
         if gained == 0 {
             return;
         }
-        let left = self.left.load(Ordering::Relaxed).saturating_add(gained).min(per_second);
+        let before = self.left.load(Ordering::Relaxed);
+        let left = before.saturating_add(gained).min(per_second).max(before);
         self.left.store(left, Ordering::Relaxed);
+        self.granted.fetch_add(left - before, Ordering::Relaxed);
         // The part of a token that the time is worth besides is not lost.
         let spent = (u128::from(gained) * u128::from(SECOND)).div_ceil(u128::from(per_second)) as i64;
         let filled_to = if elapsed == SECOND { now } else { filled_at.saturating_add(spent) };
         self.filled_at.store(filled_to, Ordering::Relaxed);
+    }
+}
+
+impl Bucket {
+    /// What was ever taken, about where writers are at it meanwhile.
+    fn taken(&self) -> u64 {
+        self.granted.load(Ordering::Relaxed).saturating_sub(self.left.load(Ordering::Relaxed))
     }
 }
 
@@ -138,6 +151,12 @@ impl Rates {
     pub(crate) fn budget(&self) -> (u64, u64) {
         let Allowance { records, bytes } = &self.usual;
         (records.per_second.load(Ordering::Relaxed), bytes.per_second.load(Ordering::Relaxed))
+    }
+
+    /// Records, and bytes of them, that were ever stored, what the host told aside.
+    pub(crate) fn taken(&self) -> [u64; 2] {
+        let of = |bucket: fn(&Allowance) -> &Bucket| bucket(&self.usual).taken() + bucket(&self.urgent).taken();
+        [of(|allowance| &allowance.records), of(|allowance| &allowance.bytes)]
     }
 
     /// Whether a record of so many bytes may be stored at that time; if so, it is counted.

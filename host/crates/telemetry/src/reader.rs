@@ -3,9 +3,9 @@
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
-use glasshouse_model::record::{KIND_FAILURE, KIND_INVOCATION, KIND_SPAN};
+use glasshouse_model::record::{KIND_ANSWERED, KIND_FAILURE, KIND_INVOCATION, KIND_SPAN};
 use glasshouse_model::wire::{self, Malformed, Record};
-use glasshouse_model::{Context, Envelope, Failure, Invocation, Origin, Signal, Span, UnixNanos};
+use glasshouse_model::{AnsweredError, Context, Envelope, Failure, Invocation, Origin, Signal, Span, UnixNanos};
 
 use crate::cursor::Cursor;
 use crate::frame::Frame;
@@ -85,6 +85,8 @@ pub enum Body<'a> {
     Invocation(Invocation<'a>),
     /// A failed call.
     Failure(Failure),
+    /// An error that a call was answered with.
+    Answered(AnsweredError<'a>),
 }
 
 impl Reader {
@@ -376,6 +378,7 @@ pub(crate) fn body<'b>(frame: &Frame, bytes: &'b [u8]) -> Result<Body<'b>, Malfo
         KIND_SPAN => Span::decode(body).map(Body::Span),
         KIND_INVOCATION => Invocation::decode(body).map(Body::Invocation),
         KIND_FAILURE => Failure::decode(body).map(Body::Failure),
+        KIND_ANSWERED => AnsweredError::decode(body).map(Body::Answered),
         kind => wire::decode(kind, body).map(Body::Record),
     }
 }

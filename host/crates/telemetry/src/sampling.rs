@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use glasshouse_model::context::{is_left_out, randomness};
-use glasshouse_model::{Context, Level, Randomness, Threshold, TraceId, TraceSampling};
+use glasshouse_model::{Context, Level, Randomness, SamplingThreshold, TraceId, TraceSampling};
 
 use crate::governor::{Detail, Load};
 use crate::store::Recorder;
@@ -38,7 +38,7 @@ impl Sampling {
 
     /// Sets the part of traces that is kept of those which begin here, and of all of them at some detail.
     pub(crate) fn apply(&self, rate: f64, detail: Detail) {
-        let bits = |part| Threshold::of_probability(part).to_bits();
+        let bits = |part| SamplingThreshold::of_probability(part).to_bits();
         self.roots.store(bits(rate), Ordering::Relaxed);
         for level in [Level::Trace, Level::Debug] {
             self.logs[level as usize].store(bits(detail.kept(Load::Debug)), Ordering::Relaxed);
@@ -75,7 +75,8 @@ impl Sampling {
     /// The least level of which any log is kept in a trace like that of the context, or may be for how its call ends. Where no trace is to
     /// be kept, what waits for that is not worth making.
     pub(crate) fn least_level(&self, context: &[u8]) -> Level {
-        let keeps_none = |threshold: &AtomicU64| threshold.load(Ordering::Relaxed) >= Threshold::KEEP_NONE.to_bits();
+        let keeps_none =
+            |threshold: &AtomicU64| threshold.load(Ordering::Relaxed) >= SamplingThreshold::KEEP_NONE.to_bits();
         if is_left_out(context) && keeps_none(&self.roots) {
             return ALWAYS;
         }
@@ -87,14 +88,14 @@ impl Sampling {
 /// What belongs to no trace is kept.
 #[inline]
 fn is_above(threshold: u64, context: &[u8]) -> bool {
-    threshold == 0 || randomness(context).is_none_or(|random| Threshold::from_bits(threshold).keeps(random))
+    threshold == 0 || randomness(context).is_none_or(|random| SamplingThreshold::from_bits(threshold).keeps(random))
 }
 
 impl Recorder {
     /// Decides on a trace that begins here; a random value, if it came with one, stands for that in its id.
     #[inline]
     pub fn sample_root(&self, trace_id: TraceId, random: Option<Randomness>) -> TraceSampling {
-        let threshold = Threshold::from_bits(self.gates().sampling.roots.load(Ordering::Relaxed));
+        let threshold = SamplingThreshold::from_bits(self.gates().sampling.roots.load(Ordering::Relaxed));
         TraceSampling::of_root(trace_id, threshold, random)
     }
 
@@ -102,12 +103,12 @@ impl Recorder {
     #[inline]
     pub fn weighed<'c>(&self, context: &'c [u8]) -> Cow<'c, [u8]> {
         let threshold = self.gates().sampling.spans.load(Ordering::Relaxed);
-        if threshold == 0 { Cow::Borrowed(context) } else { raised(context, Threshold::from_bits(threshold)) }
+        if threshold == 0 { Cow::Borrowed(context) } else { raised(context, SamplingThreshold::from_bits(threshold)) }
     }
 }
 
 #[cold]
-fn raised(context: &[u8], least: Threshold) -> Cow<'_, [u8]> {
+fn raised(context: &[u8], least: SamplingThreshold) -> Cow<'_, [u8]> {
     let Ok(decoded) = Context::decode(context) else { return Cow::Borrowed(context) };
     let mut bytes = Vec::with_capacity(context.len() + size_of::<u64>());
     Context { sampling: decoded.sampling.raised(least), ..decoded }.encode(&mut bytes);
@@ -124,7 +125,7 @@ mod tests {
         // As many bits as the part has, below those that do not matter.
         let random = ((part * ((1_u64 << 53) - 1) as f64) as u128) << 3;
         let trace_id = TraceId((u128::MAX << 56 | random).to_be_bytes());
-        let sampling = TraceSampling::of_root(trace_id, Threshold::of_probability(rate), None);
+        let sampling = TraceSampling::of_root(trace_id, SamplingThreshold::of_probability(rate), None);
         Context { trace_id, sampling, ..Context::default() }.encode(&mut bytes);
         bytes
     }
@@ -198,7 +199,7 @@ mod tests {
     #[test]
     fn a_trace_that_the_governor_leaves_stands_for_those_that_it_leaves_out() {
         let count = |context: &[u8], least: f64| {
-            let raised = raised(context, Threshold::of_probability(least));
+            let raised = raised(context, SamplingThreshold::of_probability(least));
             Context::decode(&raised).expect("it is whole").sampling.adjusted_count()
         };
         assert_eq!(count(&context(0.5, 1.0), 0.25), Some(4.0));

@@ -64,6 +64,12 @@ impl Series {
         (self.metrics.load(Ordering::Relaxed), self.per_metric.load(Ordering::Relaxed))
     }
 
+    /// How many metrics are known, and sets of labels of the one that has the most.
+    pub(crate) fn known(&self) -> (u64, u64) {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        (known.metrics.len() as u64, known.metrics.values().copied().max().unwrap_or(0).into())
+    }
+
     /// The place of a sample: `identity` is all of it but its instrument and value, as it is encoded. Two orders of the same
     /// labels are two series.
     #[inline]

@@ -1,8 +1,8 @@
 //! All telemetry of one extension: a ring for each signal, its ledger, and what was dropped.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use glasshouse_model::record::KIND_INVOCATION;
@@ -14,11 +14,13 @@ use crate::alerts::{Alarm, Alert, AlertError, Alerts, BURST_IS_OVER_AFTER, HostA
 use crate::frame::{FrameParts, MAX_CONTEXT_BYTES};
 use crate::gates::Gates;
 use crate::groups::{BURST_ERRORS, BURST_WINDOW, Component, ErrorGroup, Groups, News, Resolution, ResolveError};
+use crate::input::{InputDigester, InputKey};
 use crate::metrics::Tier;
 use crate::overhead::Overhead;
 use crate::reader::Reader;
 use crate::redact::{CleanNames, CleanStarts, Redactor, SeenLog};
 use crate::ring::{Bounds, Ring, SEGMENT_BYTES};
+use crate::thresholds::{THRESHOLD, Thresholds};
 use crate::{Ledger, Usage};
 
 /// The label that names the group of errors that an alert is about.
@@ -91,6 +93,8 @@ pub struct StoreSettings {
     pub overhead_limit: f64,
     /// How often what debugging costs is stored as samples.
     pub metrics_interval: Duration,
+    /// Limits of what its metrics come to.
+    pub thresholds: Thresholds,
     /// How long after it was last raised a guest's alert is over.
     pub alert_resolve_after: Duration,
 }
@@ -157,6 +161,7 @@ impl StoreSettings {
             sampling_rate: debugging.sampling_rate,
             overhead_limit: debugging.profiling_overhead_limit,
             metrics_interval: debugging.metrics_interval,
+            thresholds: Thresholds::of(debugging),
             alert_resolve_after: debugging.alert_resolve_after,
         }
     }
@@ -170,15 +175,18 @@ pub struct Store {
     drops: [AtomicU64; Drop::ALL.len()],
     ledger: Ledger,
     redactor: Arc<Redactor>,
+    input_key: Arc<InputKey>,
     groups: Groups,
     alerts: Alerts,
+    thresholds: Mutex<Thresholds>,
 }
 
-/// Where what else is known of an extension is kept, if it is.
+/// What else is kept of an extension: where its groups and its alerts are, if they are, and by what its inputs are digested.
 #[derive(Default)]
-pub(crate) struct States {
+pub(crate) struct Kept {
     pub(crate) groups: Option<Arc<Ring>>,
     pub(crate) alerts: Option<Arc<Ring>>,
+    pub(crate) input_key: Arc<InputKey>,
 }
 
 impl Store {
@@ -186,31 +194,34 @@ impl Store {
     /// another [`Depot`](crate::Depot) looks after it.
     pub fn new(settings: &StoreSettings, redactor: Arc<Redactor>) -> Arc<Self> {
         let rollups = settings.rollups.map(Ring::in_memory);
-        Self::with_rings("", settings.bounds.map(Ring::in_memory), rollups, States::default(), settings, redactor)
+        let kept = Kept { input_key: Arc::new(InputKey::random()), ..Kept::default() };
+        Self::with_rings("", settings.bounds.map(Ring::in_memory), rollups, kept, settings, redactor)
     }
 
     pub(crate) fn with_rings(
         extension: &str,
         rings: [Arc<Ring>; Signal::COUNT],
         rollups: [Arc<Ring>; Tier::COUNT],
-        states: States,
+        kept: Kept,
         settings: &StoreSettings,
         redactor: Arc<Redactor>,
     ) -> Arc<Self> {
         Arc::new(Self {
-            groups: Groups::new(Arc::clone(&rings[Signal::Error as usize]), states.groups),
+            groups: Groups::new(Arc::clone(&rings[Signal::Error as usize]), kept.groups),
             alerts: Alerts::new(
                 extension,
                 Arc::clone(&rings[Signal::Alert as usize]),
-                states.alerts,
+                kept.alerts,
                 settings.alert_resolve_after,
             ),
             rings,
             rollups,
             gates: Gates::new(settings),
+            thresholds: Mutex::new(settings.thresholds.clone()),
             drops: Default::default(),
             ledger: Ledger::default(),
             redactor,
+            input_key: kept.input_key,
         })
     }
 
@@ -218,6 +229,11 @@ impl Store {
     pub fn apply(&self, settings: &StoreSettings) {
         self.gates.apply(settings);
         self.alerts.apply(settings.alert_resolve_after);
+        *self.thresholds.lock().unwrap_or_else(PoisonError::into_inner) = settings.thresholds.clone();
+    }
+
+    pub(crate) fn gates(&self) -> &Gates {
+        &self.gates
     }
 
     /// What debugging costs the extension, and how much detail that leaves.
@@ -278,6 +294,11 @@ impl Store {
         self.alerts.resolve(id, at, by, &self.redactor.redact_text(note))
     }
 
+    /// Limits of what its metrics come to.
+    pub(crate) fn thresholds(&self) -> Thresholds {
+        self.thresholds.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// What the extension has used so far.
     pub fn usage(&self) -> Usage {
         let mut usage = self.ledger.usage();
@@ -336,6 +357,13 @@ pub struct Head<'a> {
     pub context: &'a [u8],
 }
 
+#[inline]
+fn frame_parts<'a>(head: Head<'a>, kind: u8, body: &'a [u8]) -> FrameParts<'a> {
+    debug_assert!(head.context.len() <= MAX_CONTEXT_BYTES, "contexts are bounded where they are made");
+    let flags = head.origin as u8 | if head.cut { FLAG_CUT } else { 0 } | if head.batched { FLAG_BATCHED } else { 0 };
+    FrameParts { sequence: 0, time: head.time.0, kind, flags, context: head.context, body }
+}
+
 impl Recorder {
     /// Stores a record in its encoded form, which the caller has validated, without what is secret in it. Returns its
     /// sequence number; 0 if there is no memory for it.
@@ -371,12 +399,26 @@ impl Recorder {
         self.append_searched(Signal::Metric, head, wire::KIND_METRIC, body, is_suspect)
     }
 
+    /// The same for an error that a guest reports; gives the group that counts it as well.
+    pub fn append_report(&self, head: Head<'_>, body: &[u8]) -> (u64, Option<GroupId>) {
+        let redactor = &self.0.redactor;
+        let redacted = redactor.is_suspect(body).then(|| redactor.redact_record(wire::KIND_ERROR, body)).flatten();
+        let (sequence, group) =
+            self.append_error(frame_parts(head, wire::KIND_ERROR, redacted.as_deref().unwrap_or(body)));
+        if sequence == 0 {
+            self.dropped(Drop::NoMemory);
+        }
+        (sequence, group)
+    }
+
+    /// Begins a digest of a call's input.
+    pub fn digest_input(&self) -> InputDigester {
+        InputDigester::new(&self.0.input_key)
+    }
+
     #[inline]
     fn append_searched(&self, signal: Signal, head: Head<'_>, kind: u8, body: &[u8], is_suspect: bool) -> u64 {
-        debug_assert!(head.context.len() <= MAX_CONTEXT_BYTES, "contexts are bounded where they are made");
-        let flags =
-            head.origin as u8 | if head.cut { FLAG_CUT } else { 0 } | if head.batched { FLAG_BATCHED } else { 0 };
-        let parts = FrameParts { sequence: 0, time: head.time.0, kind, flags, context: head.context, body };
+        let parts = frame_parts(head, kind, body);
         let sequence = if is_suspect { self.append_redacted(signal, parts) } else { self.append_as_is(signal, parts) };
         if sequence == 0 {
             self.dropped(Drop::NoMemory);
@@ -394,14 +436,14 @@ impl Recorder {
     #[inline]
     fn append_as_is(&self, signal: Signal, parts: FrameParts<'_>) -> u64 {
         match signal {
-            Signal::Error => self.append_error(parts),
+            Signal::Error => self.append_error(parts).0,
             Signal::Alert => self.0.alerts.append(parts),
             _ => self.0.ring(signal).append(parts),
         }
     }
 
     #[cold]
-    fn append_error(&self, parts: FrameParts<'_>) -> u64 {
+    fn append_error(&self, parts: FrameParts<'_>) -> (u64, Option<GroupId>) {
         self.0.groups.append(parts, |news| self.alarm_of_errors(UnixNanos(parts.time), news))
     }
 
@@ -452,6 +494,14 @@ impl Recorder {
     /// Ends these alerts of the host's about the extension, whatever their labels, since their cause is over.
     pub fn recover(&self, at: UnixNanos, those: &[HostAlert], note: &str) {
         self.0.alerts.recover(at, note, |alert| those.iter().any(|known| known.as_str() == alert.name));
+    }
+
+    /// Ends the alerts of those thresholds, by their text, that `is_over` says so of.
+    pub(crate) fn recover_thresholds(&self, at: UnixNanos, note: &str, is_over: impl Fn(&str) -> bool) {
+        self.0.alerts.recover(at, note, |alert| {
+            alert.name == HostAlert::MetricThreshold.as_str()
+                && alert.labels.iter().any(|(name, value)| name == THRESHOLD && is_over(value))
+        });
     }
 
     #[inline]

@@ -5,7 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use glasshouse::text::{self, visible};
-use glasshouse_client::api::{Budgets, Changes, Manager, Settings, Standing};
+use glasshouse_client::api::{Budget, Budgets, Changes, Manager, Settings, Standing};
 
 use super::super::run::coloured_state;
 use crate::output::{self, Align, Paint, Table};
@@ -41,9 +41,15 @@ fn amount(key: &str, amount: u64) -> String {
     match key {
         "budget.fuel_per_call" | "budget.fuel_per_second" => text::short_count(amount),
         "budget.deadline" | "budget.cpu_share" => text::duration(Duration::from_nanos(amount)),
-        "budget.memory" => text::bytes(amount),
-        _ => amount.to_string(),
+        "budget.memory" | "budget.record_bytes_per_second" => text::bytes(amount),
+        _ => text::count(amount),
     }
+}
+
+/// The most that was used, and what part that is of what may be.
+fn peak(budget: &Budget) -> String {
+    let share = budget.peak_share_percent().map(|share| format!(" ({share} %)")).unwrap_or_default();
+    budget.peak.map(|peak| format!("{}{share}", amount(&budget.setting.key, peak))).unwrap_or_default()
 }
 
 pub(super) fn budgets(all: &[Budgets]) -> io::Result<()> {
@@ -69,7 +75,7 @@ pub(super) fn budgets(all: &[Budgets]) -> io::Result<()> {
                 setting.value.clone(),
                 budget.used.map(|used| amount(&setting.key, used)).unwrap_or_default(),
                 percent(budget.share_percent()),
-                percent(budget.peak_share_percent()),
+                peak(budget),
                 setting.origin.clone(),
                 setting.note.clone().unwrap_or_default(),
             ]);

@@ -1,5 +1,6 @@
 //! `glasshouse errors`: errors one by one, their groups, what is known of a group, and that it is mended.
 
+mod context;
 mod shown;
 
 use anyhow::Result;
@@ -15,6 +16,7 @@ use super::{Follow, follow, show};
 use crate::cli::control::told;
 use crate::cli::{Exit, Format};
 use crate::output;
+use context::Context;
 
 const ERRORS: &str = "\
 Examples:
@@ -42,8 +44,8 @@ enum ErrorsVerb {
     /// Errors that are the same bug, counted
     #[command(visible_alias = "patterns")]
     Groups(ListGroups),
-    /// All that is known of a group: why its errors are one, what to do, and its latest error with what led to it
-    Explain(Named),
+    /// All that is known of a group: why its errors are one, what to do, its latest errors, and what led to one
+    Explain(ExplainGroup),
     /// Say that a group's error is mended; a running host takes it
     Resolve(ResolveGroup),
 }
@@ -76,6 +78,15 @@ struct Named {
     group: String,
     #[command(flatten)]
     selection: Selection,
+}
+
+#[derive(Args, Debug)]
+struct ExplainGroup {
+    #[command(flatten)]
+    named: Named,
+    /// Which of its latest errors to show with what led to it, by its number; the latest if left out
+    #[arg(long, value_name = "NUMBER")]
+    number: Option<u64>,
 }
 
 #[derive(Args, Debug)]
@@ -116,10 +127,10 @@ impl Errors {
                     Format::Table => shown::groups(&groups)?,
                 }
             }
-            ErrorsVerb::Explain(named) => {
+            ErrorsVerb::Explain(ExplainGroup { named, number }) => {
                 let group = named.find().await?;
                 let extension = named.selection.place.open()?.extension(&group.extension);
-                let context = shown::Context::of(&extension, &group);
+                let context = Context::of(&extension, &group, number)?;
                 match format {
                     Format::Json => output::json(&context.with(&group))?,
                     Format::Table => shown::explain(&group, &context)?,

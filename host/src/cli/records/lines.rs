@@ -8,7 +8,7 @@ use glasshouse::records::{
     SpanRecord, TransferRecord,
 };
 use glasshouse::text::{bytes, count, duration, fuel, visible};
-use glasshouse::{Severity, UnixNanos};
+use glasshouse::{Severity, SpanStatus, UnixNanos};
 use serde::Serialize;
 
 use crate::cli::call::{field_text, log_line};
@@ -56,6 +56,12 @@ impl Shown for ErrorRecord {
             let _ = write!(line, " {}", field_text(name, value));
         }
         let _ = write!(line, " {}", paint.dim(&format!("group {}", self.group)));
+        if let Some(input) = &self.input_digest {
+            let _ = write!(line, " {}", paint.dim(&format!("input {}", input.short())));
+        }
+        if let Some(number) = self.reported_as {
+            let _ = write!(line, " {}", paint.dim(&format!("reported as number {number}")));
+        }
         for frame in self.stack.iter().take(12) {
             let place = frame.source.as_ref().map(|source| format!(" {}:{}", visible(&source.file, 120), source.line));
             let _ = write!(line, "\n    at {}{}", visible(&frame.function, 160), place.unwrap_or_default());
@@ -109,6 +115,9 @@ impl Shown for SpanRecord {
         let SpanCostRecord { in_guest_ns, in_host_ns, waiting_ns, memory_delta_bytes, transfer, .. } = self.total;
         let parts = [("guest", in_guest_ns), ("host", in_host_ns), ("waiting", waiting_ns)];
         let _ = write!(line, " {}", paint.dim(&parted(&parts, memory_delta_bytes, transfer)));
+        if self.status == SpanStatus::Unfinished {
+            let _ = write!(line, " {}", paint.yellow("unfinished"));
+        }
         if !self.failure.is_empty() {
             let _ = write!(line, " {}", paint.red(&visible(&self.failure, 200)));
         }
@@ -169,6 +178,10 @@ impl Shown for InvocationRecord {
             visible(&self.name, 80)
         );
         let _ = write!(line, "\n    {}", paint.dim(&where_time_went(self)));
+        if let Some(input) = &self.input_digest {
+            let text = format!("input {}, {}", input.short(), bytes(self.input_bytes));
+            let _ = write!(line, "\n    {}", paint.dim(&text));
+        }
         if !self.host_functions.is_empty() {
             let _ = write!(line, "\n    {}", paint.dim(&host_functions(&self.host_functions)));
         }

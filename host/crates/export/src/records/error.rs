@@ -1,12 +1,12 @@
 //! Errors: those that an extension reported, and its failures.
 
-use glasshouse_model::wire::Record;
-use glasshouse_model::{Blame, Failure, Signal};
+use glasshouse_model::wire::{Error, Fields, Record};
+use glasshouse_model::{AnsweredError, Blame, Failure, InputDigest, Signal};
 use glasshouse_telemetry::{Body, group_of};
 use serde::Serialize;
 
 use super::sealed::FromStore;
-use super::{FieldList, FieldValue, Head, SourceLine, shown};
+use super::{FieldList, FieldValue, Head, SourceLine, shown, shown_if_any};
 
 /// An error that an extension reported, or a failure of one of its calls.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -39,6 +39,12 @@ pub struct ErrorRecord {
     pub guest_stack: String,
     /// Its fields; of a failure, the figures that prove it.
     pub fields: FieldList,
+    /// What tells whether other calls had the same input: of a failure, and of an error that a call was answered with.
+    #[serde(serialize_with = "shown_if_any", skip_serializing_if = "Option::is_none")]
+    pub input_digest: Option<InputDigest>,
+    /// Of an error that a call was answered with, the number of the report of the same error in that call: they count once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reported_as: Option<u64>,
     /// Of a failure, what to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub advice: Option<&'static str>,
@@ -70,6 +76,27 @@ impl ErrorRecord {
     pub fn take_failure(&mut self) -> Option<Box<Failure>> {
         self.failure.take()
     }
+
+    /// An error in the extension's own words.
+    fn reported(head: Head, group: String, error: &Error<'_>, fields: Fields<'_>) -> Self {
+        Self {
+            head,
+            kind: error.kind.to_owned(),
+            group,
+            message: error.message.to_owned(),
+            blame: Blame::Guest,
+            handled: error.handled,
+            call: None,
+            source: error.source.map(Into::into),
+            stack: Vec::new(),
+            guest_stack: error.stack.to_owned(),
+            fields: fields.into(),
+            input_digest: None,
+            reported_as: None,
+            advice: None,
+            failure: None,
+        }
+    }
 }
 
 impl FromStore for ErrorRecord {
@@ -78,20 +105,11 @@ impl FromStore for ErrorRecord {
     fn from_store(head: Head, body: Body<'_>) -> Option<Self> {
         let group = group_of(&body)?.to_string();
         match body {
-            Body::Record(Record::Error(error, fields)) => Some(Self {
-                head,
-                kind: error.kind.to_owned(),
-                group,
-                message: error.message.to_owned(),
-                blame: Blame::Guest,
-                handled: error.handled,
-                call: None,
-                source: error.source.map(Into::into),
-                stack: Vec::new(),
-                guest_stack: error.stack.to_owned(),
-                fields: fields.into(),
-                advice: None,
-                failure: None,
+            Body::Record(Record::Error(error, fields)) => Some(Self::reported(head, group, &error, fields)),
+            Body::Answered(AnsweredError { error, fields, input, reported }) => Some(Self {
+                input_digest: input,
+                reported_as: reported.map(|reported| reported.sequence),
+                ..Self::reported(head, group, &error, fields)
             }),
             Body::Failure(failure) => {
                 let evidence = failure.evidence.iter().cloned();
@@ -108,6 +126,8 @@ impl FromStore for ErrorRecord {
                     stack: failure.frames.iter().map(|frame| StackFrame::named(&frame.function)).collect(),
                     guest_stack: String::new(),
                     fields: FieldList(evidence.map(|(name, value)| (name, FieldValue::Integer(value))).collect()),
+                    input_digest: failure.input,
+                    reported_as: None,
                     advice: Some(failure.kind.advice()),
                     failure: Some(Box::new(failure)),
                 })

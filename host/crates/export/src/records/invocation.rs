@@ -1,7 +1,7 @@
 //! Invocations.
 
 use glasshouse_model::invocation::{HostUse, Transfer};
-use glasshouse_model::{HostFunction, Outcome, Signal, SpanId};
+use glasshouse_model::{HostFunction, InputDigest, Outcome, Signal, SpanId};
 use glasshouse_telemetry::Body;
 use serde::Serialize;
 
@@ -65,6 +65,9 @@ pub struct InvocationRecord {
     pub transfer: TransferRecord,
     /// Bytes of the event's payload.
     pub input_bytes: u64,
+    /// What tells whether other calls had the same input, of one that failed or was answered with an error.
+    #[serde(serialize_with = "shown_if_any", skip_serializing_if = "Option::is_none")]
+    pub input_digest: Option<InputDigest>,
     /// Bytes of the reply's payload.
     pub output_bytes: u64,
 }
@@ -143,6 +146,7 @@ impl FromStore for InvocationRecord {
             memory_peak_bytes: cost.memory_peak_bytes,
             transfer: cost.transfer.into(),
             input_bytes: invocation.input_bytes,
+            input_digest: invocation.input,
             output_bytes: invocation.output_bytes,
         })
     }

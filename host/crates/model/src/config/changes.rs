@@ -1,7 +1,8 @@
 //! How the settings of an extension differ from others, and whether they may take their place while it runs.
 
+use super::check;
 use super::keys::{KEYS, Slot};
-use super::value::{Kind, Value, check_text, within_bounds};
+use super::value::{Check, Kind, Value, check_text, within_bounds};
 use crate::settings::Settings;
 use crate::text::visible;
 
@@ -85,7 +86,12 @@ pub fn check_bounds(settings: &Settings) -> Result<(), OutOfBounds> {
         if let Some((least, most)) = key.bounds().filter(|_| !within_bounds(&key.kind, &value)) {
             return Err(OutOfBounds::Value { key: key.path, value: value.to_string(), least, most });
         }
-        if let (Kind::Texts(check), Value::Texts(texts)) = (key.kind, &value) {
+        let check = match key.kind {
+            Kind::Texts(check) => Some(check),
+            Kind::Thresholds => Some(check::threshold as Check),
+            _ => None,
+        };
+        if let (Some(check), Value::Texts(texts)) = (check, &value) {
             for text in texts {
                 check_text(text, check).map_err(|cause| {
                     let text = visible(text, 80).into_owned();

@@ -21,6 +21,11 @@ pub(super) fn logger_level(text: &str) -> Result<(), String> {
     crate::settings::Debugging::logger_level(text).map(drop)
 }
 
+/// A threshold of a metric.
+pub(super) fn threshold(text: &str) -> Result<(), String> {
+    text.parse::<crate::Threshold>().map(drop)
+}
+
 /// Text of one line.
 pub(super) fn line(text: &str) -> Result<(), String> {
     if text.chars().any(char::is_control) || text.chars().nth(LINE_CHARACTERS).is_some() {

@@ -53,7 +53,13 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.place, self.message)
+        // A value that was given by its path is not named twice.
+        let path = match &self.place {
+            Place::Flag(path) | Place::Running(path) => path.as_str(),
+            _ => "",
+        };
+        let rest = self.message.strip_prefix(path).and_then(|rest| rest.strip_prefix(": "));
+        write!(f, "{}: {}", self.place, rest.filter(|_| !path.is_empty()).unwrap_or(&self.message))
     }
 }
 

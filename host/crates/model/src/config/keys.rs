@@ -336,6 +336,14 @@ pub(super) static KEYS: &[Key] = &[
         "How long after it was last raised an alert of the extension's own is over by itself; guests cannot end their alerts.",
     )
     .setting(Cap::Free, |all| Target::Duration(&mut all.debugging.alert_resolve_after)),
+    key(
+        "debugging.thresholds",
+        Kind::Thresholds,
+        NONE,
+        "Limits of what metrics come to, beyond which the host raises alerts: count, sum, rate, min, max, mean, last, p50, p90, p95, p99 or p99.9 \
+         of a metric, over a window that ends now (5m if left out), each metrics_interval; a manifest's are added.",
+    )
+    .setting(Cap::Adds, |all| Target::Texts(&mut all.debugging.thresholds)),
     key("debugging.max_log_entries", KEPT, "10000", "Logs kept in memory.")
         .setting(Cap::AtMost, |all| Target::Count(&mut all.debugging.max_log_entries))
         .at_start(),

@@ -55,6 +55,7 @@ pub use operator::OperatorConfig;
 pub use overlay::{Holding, LAYERS, Overlay, Override, OverrideError, read_overrides};
 pub use reference::{reference, reference_markdown};
 pub use resolve::{Layers, Resolved, ResolvedHost, Setting};
+pub(crate) use value::{duration_of, shown_duration};
 
 use std::path::PathBuf;
 use std::time::Duration;

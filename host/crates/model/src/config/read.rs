@@ -14,9 +14,9 @@ use super::keys::{Key, Scope, find};
 use super::layer::{Entry, Layer, Origin};
 use super::nearest::{hint, is_section, known, nearest};
 use super::value::{Kind, Refusal, Value, check_text, from_text};
-use crate::Blame;
 use crate::settings::{NetworkAccess, Redaction};
 use crate::text::visible;
+use crate::{Blame, Threshold};
 
 /// Bytes of a configuration file. Real ones are below a tenth of it, and a manifest is the guest's.
 const FILE_BYTES: usize = 1 << 20;
@@ -148,10 +148,14 @@ impl<'t> Reader<'t> {
                     reader.checked(section, key, item, access.map(|access| access.map_err(|error| error.to_string())))
                 })
                 .map(Value::Network),
-            Kind::Texts(_) | Kind::Patterns => self
+            Kind::Texts(_) | Kind::Patterns | Kind::Thresholds => self
                 .list(section, key, given, |reader, item| {
                     let text = item.get_ref().as_str();
-                    let check = if let Kind::Texts(check) = key.kind { check } else { check::pattern };
+                    let check = match key.kind {
+                        Kind::Texts(check) => check,
+                        Kind::Thresholds => check::threshold,
+                        _ => check::pattern,
+                    };
                     reader.checked(
                         section,
                         key,
@@ -204,7 +208,10 @@ impl<'t> Reader<'t> {
 
     /// Reads a value that a variable or flag gives as bare text.
     pub(super) fn bare(&mut self, section: Section<'_>, key: &'static Key, layer: &mut Layer) {
-        if matches!(key.kind, Kind::Free | Kind::Files | Kind::Network | Kind::Texts(_) | Kind::Patterns) {
+        if matches!(
+            key.kind,
+            Kind::Free | Kind::Files | Kind::Network | Kind::Texts(_) | Kind::Patterns | Kind::Thresholds
+        ) {
             match DeValue::parse(self.text) {
                 Ok(given) => self.key(section, key, 0, &given, layer),
                 Err(error) => {
@@ -244,7 +251,11 @@ impl<'t> Reader<'t> {
             self.wrong_kind(section, key, given);
             return None;
         };
-        let most = if matches!(key.kind, Kind::Patterns) { Redaction::PATTERNS } else { ITEMS };
+        let most = match key.kind {
+            Kind::Patterns => Redaction::PATTERNS,
+            Kind::Thresholds => Threshold::MOST,
+            _ => ITEMS,
+        };
         if items.len() > most {
             let (shown, path, found) = (section.shown, key.path, items.len());
             self.problem(given.span().start, || format!("{shown}{path}: found {found} items, allowed are {most}"));

@@ -26,6 +26,7 @@ pub(super) enum Kind {
     Text(Check),
     Texts(Check),
     Patterns,
+    Thresholds,
     Files,
     Network,
     Free,
@@ -50,6 +51,7 @@ impl Kind {
             Self::Text(_) => "a text",
             Self::Texts(_) => "a list of texts",
             Self::Patterns => "a list of regular expressions",
+            Self::Thresholds => "a list of thresholds",
             Self::Files => "a list of folders",
             Self::Network => "a list of addresses and names",
             Self::Free => "a table",
@@ -63,6 +65,7 @@ impl Kind {
             Self::Network => Some(r#"["10.0.0.0/8:443", "example.com:443"]"#),
             Self::Texts(_) => Some(r#"["one", "two"]"#),
             Self::Patterns => Some("['acct-[0-9]{8}']"),
+            Self::Thresholds => Some(r#"["p95(response_time) > 250 over 5m"]"#),
             Self::Text(_) | Self::Path => Some("\"some text\""),
             _ => None,
         }
@@ -203,7 +206,9 @@ pub(super) fn from_text(kind: &Kind, text: &str) -> Result<Value, Refusal> {
             check_text(text, *check).map_err(Refusal::Other)?;
             Value::Text(text.into())
         }
-        Kind::Texts(_) | Kind::Patterns | Kind::Files | Kind::Network | Kind::Free => return Err(Refusal::Kind),
+        Kind::Texts(_) | Kind::Patterns | Kind::Thresholds | Kind::Files | Kind::Network | Kind::Free => {
+            return Err(Refusal::Kind);
+        }
     };
     check_bounds(kind, value)
 }
@@ -273,6 +278,16 @@ fn duration(text: &str) -> Result<Duration, Refusal> {
     let signed: jiff::SignedDuration = text.parse().map_err(|_| Refusal::Kind)?;
     let negative = |_| Refusal::Other(format!("found {}, but a duration cannot be negative", visible(text, 40)));
     Duration::try_from(signed).map_err(negative)
+}
+
+/// A duration as configurations have it; `None` if the text is none.
+pub(crate) fn duration_of(text: &str) -> Option<Duration> {
+    duration(text).ok()
+}
+
+/// A duration as configurations show it.
+pub(crate) fn shown_duration(duration: Duration) -> String {
+    Value::Duration(duration).to_string()
 }
 
 /// `64MiB`, `10 MB`, or whole bytes.

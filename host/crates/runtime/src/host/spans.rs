@@ -106,6 +106,7 @@ impl Spans {
         let serial = self.next_serial;
         let cuts = intake.cuts();
         let depth = self.open.last().map_or(0, |span| span.depth) + 1;
+        intake.recorder().note_spans(self.open.len() + 1, depth);
         if self.open.len() >= cuts.open_spans || depth > cuts.span_depth {
             intake.recorder().dropped(Drop::Nesting);
             return serial;

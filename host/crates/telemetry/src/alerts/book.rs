@@ -4,14 +4,16 @@ use std::collections::{HashMap, VecDeque};
 
 use glasshouse_model::{AlertId, Origin, UnixNanos, limits, text};
 
+use crate::thresholds::THRESHOLDS;
+
 use super::alert::{Alert, AlertCause, AlertState, Raise, Raised};
 
 /// Alerts of an extension that are told apart, of its own and of the host's about it each. A person can look after a handful; a
 /// guest that makes a new one each time takes some 100 KiB.
 pub const ALERTS: usize = 64;
 /// Beyond these: the host's alerts that there are few of, so that groups of errors without end do not hide that an extension is
-/// quarantined. There is one for each budget that it can break, and for a burst.
-const RESERVED: usize = 16;
+/// quarantined. There is one for each budget that it can break, for a burst, and for each threshold of a metric.
+const RESERVED: usize = 16 + THRESHOLDS;
 /// The name of the alert that counts all for which there was no room.
 const OVERFLOW: &str = "overflow";
 const OVERFLOW_TITLE: &str = "alerts of further names, for which there was no room";
@@ -20,7 +22,7 @@ const KEPT_NANOS: u64 = 24 * 3_600_000_000_000;
 /// Bytes of a title, and of a message: what is shown in lists. The record has the whole of it.
 const TITLE_BYTES: usize = 160;
 const MESSAGE_BYTES: usize = 512;
-/// Labels of an alert; those that are raised now have one or none.
+/// Labels of an alert; those that are raised now have two at most.
 pub(crate) const LABELS: usize = 8;
 
 /// Why an alert was not resolved.

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use glasshouse_model::{Severity, limits, text, wire};
 
+use super::METRIC;
+
 glasshouse_model::wire::byte_enum! {
     /// An alert that the host raises about an extension.
     HostAlert {
@@ -21,6 +23,8 @@ glasshouse_model::wire::byte_enum! {
         ErrorsEscalating = 5 "errors.escalating",
         /// A group of its errors was resolved, and came back.
         ErrorsRegressed = 6 "errors.regressed",
+        /// What a metric comes to is beyond a limit that is declared for it.
+        MetricThreshold = 7 "metric.threshold",
     }
 }
 
@@ -38,7 +42,7 @@ impl HostAlert {
         match self {
             Self::Quarantined | Self::TrapLoop => Severity::Critical,
             Self::ErrorBurst | Self::ErrorsEscalating | Self::ErrorsRegressed => Severity::High,
-            Self::Throttled | Self::MemoryGrowth => Severity::Medium,
+            Self::Throttled | Self::MemoryGrowth | Self::MetricThreshold => Severity::Medium,
         }
     }
 
@@ -52,6 +56,7 @@ impl HostAlert {
             Self::ErrorBurst => "many errors in a short time",
             Self::ErrorsEscalating => "an error comes far more often than before",
             Self::ErrorsRegressed => "an error that was resolved came back",
+            Self::MetricThreshold => "a metric is beyond a threshold that is declared for it",
         }
     }
 }
@@ -82,7 +87,7 @@ impl Alarm<'_> {
             kind: self.what.as_str(),
             title: self.what.title(),
             message: text::cut(self.message, limits::MESSAGE_BYTES),
-            metric: None,
+            metric: self.labels.iter().find(|(name, _)| *name == METRIC).map(|(_, metric)| *metric),
             value: self.value,
             threshold: self.threshold,
         }

@@ -38,8 +38,8 @@ use alert::{Raise, Raised};
 use book::{Book, Entered};
 use codec::{StateRecord, put_alert};
 
-/// The label of a guest's alert that names the metric it is about.
-const METRIC: &str = "metric";
+/// The label of an alert that names the metric it is about.
+pub(crate) const METRIC: &str = "metric";
 
 /// The alerts of an extension. Its lock is taken by whoever raises one, so that they are counted in the order of their sequence
 /// numbers, and by whoever asks.

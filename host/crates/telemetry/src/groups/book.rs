@@ -2,9 +2,9 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use glasshouse_model::record::KIND_FAILURE;
+use glasshouse_model::record::{KIND_ANSWERED, KIND_FAILURE};
 use glasshouse_model::wire::{self, Record};
-use glasshouse_model::{Blame, Context, Failure, GroupId, Severity, UnixNanos, limits, text};
+use glasshouse_model::{AnsweredError, Blame, Context, Failure, GroupId, Reported, Severity, UnixNanos, limits, text};
 
 use super::distinct::Distinct;
 use super::fingerprint::{Basis, FINGERPRINT_VERSION, Fingerprint};
@@ -75,15 +75,24 @@ impl Book {
     pub(crate) fn enter(&mut self, error: &StoredError<'_>, again: bool) -> Option<Entered> {
         let failure;
         let report;
-        let (id, severity, told) = if error.kind == KIND_FAILURE {
-            failure = Failure::decode(error.body).ok()?;
-            (self.fingerprint.of_failure(&failure), failure.kind.severity(), Told::Failure(&failure))
-        } else if let Ok(Record::Error(reported, _)) = wire::decode(error.kind, error.body) {
-            report = reported;
-            let severity = if report.handled { Severity::Low } else { Severity::Medium };
-            (self.fingerprint.of_report(&report), severity, Told::Report(&report))
-        } else {
-            return None;
+        let (id, severity, told, input) = match error.kind {
+            KIND_FAILURE => {
+                failure = Failure::decode(error.body).ok()?;
+                (self.fingerprint.of_failure(&failure), failure.kind.severity(), Told::Failure(&failure), failure.input)
+            }
+            KIND_ANSWERED => {
+                let answered = AnsweredError::decode(error.body).ok()?;
+                if let Some(reported) = &answered.reported {
+                    return self.add_to_reported(error.sequence, &answered, reported);
+                }
+                report = answered.error;
+                (self.fingerprint.of_report(&report), severity_of(&report), Told::Report(&report), answered.input)
+            }
+            kind => {
+                let Ok(Record::Error(reported, _)) = wire::decode(kind, error.body) else { return None };
+                report = reported;
+                (self.fingerprint.of_report(&report), severity_of(&report), Told::Report(&report), None)
+            }
         };
         let mut replaced = None;
         let mut group = id;
@@ -105,6 +114,7 @@ impl Book {
             user: context.as_ref().and_then(|context| context.user.as_deref()),
             tenant: context.as_ref().and_then(|context| context.tenant.as_deref()),
             component: component.as_ref().or(self.component.as_ref()),
+            input,
         };
         let fingerprint = &self.fingerprint;
         let entry = self
@@ -116,6 +126,21 @@ impl Book {
         }
         let noted = entry.add(&occurrence);
         Some(Entered { group, noted, replaced, severity })
+    }
+
+    /// Adds to a report what its call was answered with, which is the same error: what more is known of it by now.
+    fn add_to_reported(&mut self, sequence: u64, answered: &AnsweredError<'_>, reported: &Reported) -> Option<Entered> {
+        let entry = self.groups.get_mut(&reported.group)?;
+        if let Some(input) = answered.input {
+            entry.note_input(sequence, input);
+        }
+        let mut severity = Severity::Low;
+        if reported.handled {
+            // It was not handled after all, and has not counted as such yet.
+            severity = severity_of(&answered.error);
+            entry.severity = entry.severity.max(severity);
+        }
+        Some(Entered { group: reported.group, noted: Noted::Again, replaced: None, severity })
     }
 
     fn own_groups(&self) -> usize {
@@ -171,8 +196,13 @@ impl Book {
     pub(crate) fn forget_from(&mut self, sequence: u64) {
         for group in self.groups.values_mut() {
             group.samples.retain(|sample| *sample < sequence);
+            group.last_input = group.last_input.min(sequence - 1);
         }
     }
+}
+
+fn severity_of(report: &wire::Error<'_>) -> Severity {
+    if report.handled { Severity::Low } else { Severity::Medium }
 }
 
 /// What an error says of itself.
@@ -227,6 +257,9 @@ fn empty(id: GroupId, fingerprint: String, kind: String, title: String, blame: B
         hours: Hours::default(),
         users: Distinct::default(),
         tenants: Distinct::default(),
+        inputs: Distinct::default(),
+        with_input: 0,
+        last_input: 0,
         components: Vec::new(),
         samples: VecDeque::new(),
         verdict: Verdict::None,

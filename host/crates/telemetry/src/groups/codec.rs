@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! group   = version:u8 id[6] fingerprint kind title blame:u8 severity:u8 count:i64 first:i64 last:i64
-//!           hours users tenants components samples verdict
+//!           hours users tenants components samples verdict [inputs with_input:i64 last_input:i64]
 //! gone    = version:u8 id[6]
 //! component = version:u8 digest[32] version    of the errors after it
 //! ```
@@ -81,6 +81,10 @@ pub(crate) fn put_group(buffer: &mut Vec<u8>, group: &Group) -> u8 {
             put_resolution(buffer, resolution);
         }
     }
+    group.inputs.encode(buffer);
+    for number in [group.with_input, group.last_input] {
+        buffer.extend_from_slice(&number.to_le_bytes());
+    }
     KIND_STATE_GROUP
 }
 
@@ -90,7 +94,7 @@ fn group(reader: &mut Reader<'_>) -> Result<Group, Malformed> {
     let (fingerprint, kind, title) = (text()?, text()?, text()?);
     let blame = Blame::from_byte(reader.byte()?).ok_or(Malformed("unknown blame"))?;
     let severity = Severity::from_byte(reader.byte()?).ok_or(Malformed("unknown severity"))?;
-    Ok(Group {
+    let mut group = Group {
         id,
         fingerprint,
         kind,
@@ -111,7 +115,16 @@ fn group(reader: &mut Reader<'_>) -> Result<Group, Malformed> {
             REGRESSED => Verdict::Regressed(UnixNanos(reader.integer()?), resolution(reader)?),
             _ => return Err(Malformed("unknown state of a group")),
         },
-    })
+        inputs: Distinct::default(),
+        with_input: 0,
+        last_input: 0,
+    };
+    // Groups that were stored before there were digests end here.
+    if !reader.rest().is_empty() {
+        group.inputs = Distinct::decode(reader)?;
+        (group.with_input, group.last_input) = (reader.integer()? as u64, reader.integer()? as u64);
+    }
+    Ok(group)
 }
 
 fn put_component(buffer: &mut Vec<u8>, component: &Component) {

@@ -187,6 +187,7 @@ mod tests {
             location: Some(("src/lib.rs".to_owned(), 7)),
             frames: functions.iter().enumerate().map(frame).collect(),
             evidence: Vec::new(),
+            input: None,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use glasshouse_model::{Blame, Digest, GroupId, Severity, UnixNanos, Version};
+use glasshouse_model::{Blame, Digest, GroupId, InputDigest, Severity, UnixNanos, Version};
 
 use super::distinct::Distinct;
 use super::hours::{HOURS, Hours, Trend};
@@ -91,6 +91,10 @@ pub(crate) struct Group {
     pub(crate) hours: Hours,
     pub(crate) users: Distinct,
     pub(crate) tenants: Distinct,
+    /// The inputs of the calls in which they came, of how many errors they are known, and the last record that told of one.
+    pub(crate) inputs: Distinct,
+    pub(crate) with_input: u64,
+    pub(crate) last_input: u64,
     /// The latest last.
     pub(crate) components: Vec<Component>,
     /// Sequence numbers, the latest last.
@@ -118,6 +122,7 @@ pub(crate) struct Occurrence<'a> {
     pub(crate) user: Option<&'a str>,
     pub(crate) tenant: Option<&'a str>,
     pub(crate) component: Option<&'a Component>,
+    pub(crate) input: Option<InputDigest>,
 }
 
 impl Group {
@@ -146,6 +151,9 @@ impl Group {
         if let Some(tenant) = error.tenant {
             self.tenants.add(tenant);
         }
+        if let Some(input) = error.input {
+            self.note_input(error.sequence, input);
+        }
         if self.samples.len() == SAMPLES {
             self.samples.pop_front();
         }
@@ -154,6 +162,16 @@ impl Group {
             self.note(component);
         }
         noted
+    }
+
+    /// Notes what a record tells of the input with which an error came; what was told already is left out, as may be where records are
+    /// read again.
+    pub(crate) fn note_input(&mut self, sequence: u64, input: InputDigest) {
+        if sequence > self.last_input {
+            self.last_input = sequence;
+            self.with_input += 1;
+            self.inputs.add(&input.to_string());
+        }
     }
 
     fn note(&mut self, component: &Component) {
@@ -207,6 +225,8 @@ impl Group {
             hours: self.hours.as_of(now),
             users: self.users.count(),
             tenants: self.tenants.count(),
+            inputs: self.inputs.count(),
+            with_input: self.with_input,
             components: self.components.clone(),
             samples: self.samples.iter().copied().collect(),
             regressed_at,
@@ -247,6 +267,10 @@ pub struct ErrorGroup {
     pub users: u64,
     /// Tenants, likewise.
     pub tenants: u64,
+    /// Different inputs of the calls in which its errors came, likewise; 1 is the same input each time.
+    pub inputs: u64,
+    /// Errors of which the input is known: of calls that failed or were answered with an error.
+    pub with_input: u64,
     /// The components that had it, the latest last.
     pub components: Vec<Component>,
     /// The sequence numbers of its latest errors, the latest last; they may be stored no longer.

@@ -100,18 +100,18 @@ impl Groups {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner).running = Some(component);
     }
 
-    /// Stores an error and counts it. Returns its sequence number, 0 if there is no memory for it. `tell` is told what a person should
-    /// know, before anybody can say anything of the group.
-    pub(crate) fn append(&self, parts: FrameParts<'_>, tell: impl FnOnce(&News)) -> u64 {
+    /// Stores an error and counts it. Returns its sequence number, 0 if there is no memory for it, and the group that counts it. `tell`
+    /// is told what a person should know, before anybody can say anything of the group.
+    pub(crate) fn append(&self, parts: FrameParts<'_>, tell: impl FnOnce(&News)) -> (u64, Option<GroupId>) {
         let mut inner = self.open();
         inner.meet_component();
         let sequence = self.errors.append(parts);
-        if sequence != 0
-            && let Some(news) = inner.count(sequence, &parts)
-        {
+        let counted = if sequence == 0 { None } else { inner.count(sequence, &parts) };
+        let Some((group, news)) = counted else { return (sequence, None) };
+        if let Some(news) = news {
             tell(&news);
         }
-        sequence
+        (sequence, Some(group))
     }
 
     /// All groups, those with the latest errors first.
@@ -146,6 +146,11 @@ pub fn group_of(error: &Body<'_>) -> Option<GroupId> {
     match error {
         Body::Failure(failure) => Some(fingerprint.of_failure(failure)),
         Body::Record(Record::Error(report, _)) => Some(fingerprint.of_report(report)),
+        // Where the same was reported, that is what counts.
+        Body::Answered(answered) => match answered.reported {
+            Some(reported) => Some(reported.group),
+            None => Some(fingerprint.of_report(&answered.error)),
+        },
         _ => None,
     }
 }
@@ -212,7 +217,7 @@ impl Inner {
         store_component(&mut self.state, &self.book, now);
     }
 
-    fn count(&mut self, sequence: u64, parts: &FrameParts<'_>) -> Option<News> {
+    fn count(&mut self, sequence: u64, parts: &FrameParts<'_>) -> Option<(GroupId, Option<News>)> {
         self.counted = sequence;
         let time = UnixNanos(parts.time);
         let error = StoredError { sequence, time, kind: parts.kind, context: parts.context, body: parts.body };
@@ -240,7 +245,8 @@ impl Inner {
             escalates_for = escalates_for.filter(|_| self.told.insert(group, part) != Some(part));
         }
         let is_news = regressed || escalates_for.is_some() || burst.is_some();
-        is_news.then(|| News { group, title: entered.title.clone(), regressed, escalates_for, burst })
+        let news = is_news.then(|| News { group, title: entered.title.clone(), regressed, escalates_for, burst });
+        Some((group, news))
     }
 
     /// Stores what is not stored yet. Tells whether all of it is.

@@ -1,6 +1,6 @@
 //! Answers from metrics: what the samples of each series come to over any window of time.
 //!
-//! [`Roller`] follows the samples of all stores and keeps what each second, ten seconds and minute came to, in rings of their own;
+//! [`roller`] follows the samples of all stores and keeps what each second, ten seconds and minute came to, in rings of their own;
 //! [`Reader::summary`](crate::Reader::summary) puts together what a window asks for.
 
 mod aggregate;
@@ -20,6 +20,6 @@ pub use distribution::Distribution;
 #[doc(hidden)]
 pub use follower::Follower;
 pub(crate) use follower::rolled_up_to;
-pub(crate) use roller::Roller;
+pub(crate) use roller::roller;
 pub use rollup::Tier;
 pub use summary::{Labels, SeriesSummary, Summary};

@@ -126,6 +126,7 @@ names! {
     Blame "blame": Kind::Word(BLAME_WORDS), ERROR;
     Handled "handled": Kind::Boolean, ERROR;
     Call "call": Kind::Text, ERROR;
+    InputDigest "input_digest": Kind::Text, &[Signal::Error, Signal::Invocation];
     Stack "stack" or "guest_stack": Kind::Text, ERROR;
     Instrument "instrument": Kind::Word(INSTRUMENT_WORDS), METRIC;
     Unit "unit": Kind::Text, METRIC;

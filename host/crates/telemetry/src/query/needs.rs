@@ -343,7 +343,8 @@ fn levels(operator: Operator, than: Level) -> LevelSet {
 
 /// Whether a filter holds the words of the field.
 fn is_tokenised(field: &Field) -> bool {
-    let is_left_out = matches!(field, Field::Known(Known::Extension | Known::Span | Known::Parent));
+    let is_left_out =
+        matches!(field, Field::Known(Known::Extension | Known::Span | Known::Parent | Known::InputDigest));
     !is_left_out && matches!(field.kind(), Kind::Text | Kind::Any)
 }
 

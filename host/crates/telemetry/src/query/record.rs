@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use glasshouse_model::invocation::{Cost, Transfer};
 use glasshouse_model::wire::{Alert, Error, Fields, Log, Metric, Record, Value};
-use glasshouse_model::{Context, Envelope, Failure, Signal, SpanCost};
+use glasshouse_model::{AnsweredError, Context, Envelope, Failure, Signal, SpanCost};
 
 use super::fields::{Field, Known};
 use crate::Body;
@@ -104,6 +104,8 @@ impl<'a> View<'a> {
             Body::Record(Record::Log(log, _)) => return of_log(log, name),
             Body::Record(Record::Metric(metric, _)) => return of_metric(metric, name),
             Body::Record(Record::Error(error, _)) => return of_error(error, name),
+            Body::Answered(answered) if name == Known::InputDigest => Operand::Hex(Hex::new(&answered.input?.0)),
+            Body::Answered(answered) => return of_error(&answered.error, name),
             Body::Record(Record::Alert(alert)) => return of_alert(alert, name),
             Body::Failure(failure) => return of_failure(failure, name),
             Body::Span(span) => match name {
@@ -128,6 +130,7 @@ impl<'a> View<'a> {
                 Known::Memory => integer(invocation.cost.memory_bytes),
                 Known::MemoryPeak => integer(invocation.cost.memory_peak_bytes),
                 Known::Input => integer(invocation.input_bytes),
+                Known::InputDigest => Operand::Hex(Hex::new(&invocation.input?.0)),
                 Known::Output => integer(invocation.output_bytes),
                 _ => return of_cost(&invocation.cost, name),
             },
@@ -138,6 +141,7 @@ impl<'a> View<'a> {
     fn fields(&self) -> Fields<'a> {
         match self.body {
             Body::Record(Record::Log(_, fields) | Record::Metric(_, fields) | Record::Error(_, fields)) => *fields,
+            Body::Answered(answered) => answered.fields,
             Body::Span(span) => span.fields,
             _ => Fields::EMPTY,
         }
@@ -164,7 +168,9 @@ impl<'a> View<'a> {
         let known = match self.body {
             Body::Record(Record::Log(log, _)) => accept(log.message) || accept(log.target),
             Body::Record(Record::Metric(metric, _)) => accept(metric.name),
-            Body::Record(Record::Error(error, _)) => accept(error.message) || accept(error.kind),
+            Body::Record(Record::Error(error, _)) | Body::Answered(AnsweredError { error, .. }) => {
+                accept(error.message) || accept(error.kind)
+            }
             Body::Record(Record::Alert(alert)) => {
                 accept(alert.title)
                     || accept(alert.message)
@@ -279,6 +285,7 @@ fn of_failure(failure: &Failure, name: Known) -> Option<Operand<'_>> {
         Known::Blame => Operand::Text(failure.kind.blame().as_str()),
         Known::Handled => Operand::Boolean(false),
         Known::Call => Operand::Text(&failure.call),
+        Known::InputDigest => Operand::Hex(Hex::new(&failure.input?.0)),
         Known::File => Operand::Text(&failure.location.as_ref()?.0),
         Known::Line => Operand::Integer(failure.location.as_ref()?.1.into()),
         Known::Stack if !failure.frames.is_empty() => {

@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use glasshouse_model::record::{KIND_FAILURE, KIND_INVOCATION, KIND_SPAN};
+use glasshouse_model::record::{KIND_ANSWERED, KIND_FAILURE, KIND_INVOCATION, KIND_SPAN};
 use glasshouse_model::wire::{self, Field, Fields, Malformed, Record, Source, Value};
-use glasshouse_model::{Failure, Invocation, Span, limits};
+use glasshouse_model::{AnsweredError, Failure, Invocation, Span, limits};
 
 use super::{MARKER, Redactor};
 
@@ -43,6 +43,7 @@ impl Pass<'_> {
             KIND_SPAN => self.span(body, &mut clean),
             KIND_INVOCATION => self.invocation(body, &mut clean),
             KIND_FAILURE => self.failure(body, &mut clean),
+            KIND_ANSWERED => self.answered(body, &mut clean),
             _ => wire::decode(kind, body).map(|record| self.signal(record, &mut clean)),
         }
         .ok()?;
@@ -145,6 +146,13 @@ impl Pass<'_> {
         let invocation = Invocation::decode(body)?;
         let name = self.name(invocation.name);
         Invocation { name: &name, ..invocation }.encode(clean);
+        Ok(())
+    }
+
+    fn answered(&mut self, body: &[u8], clean: &mut Vec<u8>) -> Result<(), Malformed> {
+        let AnsweredError { error, fields, input, reported } = AnsweredError::decode(body)?;
+        AnsweredError::encode(clean, input, reported, &[]);
+        self.signal(Record::Error(error, fields), clean);
         Ok(())
     }
 

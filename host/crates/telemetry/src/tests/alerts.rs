@@ -16,7 +16,7 @@ use crate::alerts::{ALERTS, Alarm, Alert, AlertCause, AlertError, AlertState, Ho
 use crate::groups::{BURST_ERRORS, GroupState};
 use crate::ring::Ring;
 use crate::state::UNSAVED;
-use crate::store::States;
+use crate::store::Kept;
 use crate::{Component, DataDir, Head, Redactor, Resolution, ResolveError, Store, StoreSettings, Tier};
 
 const SECOND: i64 = 1_000_000_000;
@@ -240,6 +240,7 @@ fn fail(store: &Arc<Store>, time: i64) {
         location: None,
         frames: Vec::new(),
         evidence: Vec::new(),
+        input: None,
     };
     failure.encode(&mut body);
     let head = Head { origin: Origin::Host, ..guests(time) };
@@ -407,7 +408,8 @@ fn a_state_that_is_written_for_long_stays_small_and_loses_nothing() {
 fn over(rings: &[Arc<Ring>; Signal::COUNT], rollups: &[Arc<Ring>; Tier::COUNT], states: [&Arc<Ring>; 2]) -> Arc<Store> {
     let settings = StoreSettings::new(&glasshouse_model::settings::Settings::default());
     let [groups, alerts] = states.map(|state| Some(Arc::clone(state)));
-    Store::with_rings("markdown", rings.clone(), rollups.clone(), States { groups, alerts }, &settings, Arc::default())
+    let kept = Kept { groups, alerts, ..Kept::default() };
+    Store::with_rings("markdown", rings.clone(), rollups.clone(), kept, &settings, Arc::default())
 }
 
 #[test]

@@ -41,6 +41,7 @@ fn labelled(line: &'static str, index: u64) -> Labelled {
             location: Some(("src/lib.rs".to_owned(), index as u32)),
             frames: stack.split('|').map(frame).collect(),
             evidence: Vec::new(),
+            input: None,
         }))
     };
     Labelled { bug, build, group: group.expect("it is an error") }

@@ -57,6 +57,7 @@ fn fail(store: &Arc<Store>, time: i64, function: &str, digest: u8) {
         location: None,
         frames: vec![Frame { function: function.to_owned(), offset: Some(time as u64) }],
         evidence: Vec::new(),
+        input: None,
     };
     failure.encode(&mut body);
     store.recorder().append(Signal::Error, head(time, &[]), KIND_FAILURE, &body);

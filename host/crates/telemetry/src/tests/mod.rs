@@ -7,3 +7,4 @@ mod disk;
 mod groups;
 mod model;
 pub(crate) mod support;
+mod thresholds;

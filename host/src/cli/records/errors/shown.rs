@@ -1,82 +1,20 @@
-//! Groups of errors for people, and what led to the latest error of one.
+//! Groups of errors for people, and what led to an error of one.
 
 use std::io;
+use std::time::Duration;
 
-use glasshouse::records::{ErrorRecord, InvocationRecord, LogRecord, SpanRecord};
-use glasshouse::text::{count, visible};
-use glasshouse::{Clock as _, Query, StoredExtension, SystemClock};
+use glasshouse::SpanStatus;
+use glasshouse::text::{bytes, count, duration, fuel, visible};
 use glasshouse_client::api::ErrorGroup;
-use serde::Serialize;
 
 use super::super::lines::Shown as _;
+use super::context::Context;
 use crate::output::{self, Align, Paint, Table};
 
-/// Logs and spans that are shown of the call in which an error came.
-const LOGS: usize = 10;
-const SPANS: usize = 20;
 /// Characters of a text of the extension's.
 const TEXT: usize = 300;
 /// Bars of hours, the least first.
 const BARS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-
-/// What is stored of a group's latest error, as far as it still is.
-#[derive(Debug, Default, Serialize)]
-pub(super) struct Context {
-    latest: Option<ErrorRecord>,
-    /// The last logs of its call, the latest last.
-    logs: Vec<LogRecord>,
-    /// The spans of its call.
-    spans: Vec<SpanRecord>,
-    /// The call itself, with what it cost.
-    invocation: Option<InvocationRecord>,
-}
-
-/// A group with what led to its latest error.
-#[derive(Serialize)]
-pub(super) struct Explained<'a> {
-    #[serde(flatten)]
-    group: &'a ErrorGroup,
-    context: &'a Context,
-}
-
-impl Context {
-    pub(super) fn of(extension: &StoredExtension, group: &ErrorGroup) -> Self {
-        let errors = extension.records::<ErrorRecord>();
-        let stored = |sequence: &u64| errors.around(*sequence, 0, 0).pop();
-        // A number that another error has by now is passed by.
-        let latest = group.samples.iter().rev().filter_map(stored).find(|error| group.is_overflow_or(&error.group));
-        let Some(error) = latest else { return Self::default() };
-        let trace = error.head.context.as_ref().map(|context| context.trace_id);
-        let of_trace = trace.and_then(|trace| Query::parse(&format!("trace={trace}"), SystemClock::new().now()).ok());
-        let Some(query) = of_trace else { return Self { latest: Some(error), ..Self::default() } };
-        let time = error.head.time;
-        let mut logs = extension.records::<LogRecord>().search(&query, usize::MAX);
-        logs.retain(|log| log.head.time <= time);
-        logs.sort_by_key(|log| (log.head.time, log.head.sequence));
-        logs.drain(..logs.len().saturating_sub(LOGS));
-        let mut spans = extension.records::<SpanRecord>().search(&query, SPANS);
-        spans.reverse();
-        // A call that fails ends a moment before its failure is stored, one that reports an error after that.
-        let calls = extension.records::<InvocationRecord>().search(&query, usize::MAX);
-        let invocation = calls.into_iter().min_by_key(|call| call.head.time.0.abs_diff(time.0));
-        Self { latest: Some(error), logs, spans, invocation }
-    }
-
-    pub(super) fn with<'a>(&'a self, group: &'a ErrorGroup) -> Explained<'a> {
-        Explained { group, context: self }
-    }
-}
-
-trait Overflow {
-    fn is_overflow_or(&self, group: &str) -> bool;
-}
-
-impl Overflow for ErrorGroup {
-    /// Whether a group is this one; the overflow has errors of all.
-    fn is_overflow_or(&self, group: &str) -> bool {
-        self.fingerprint.basis == "overflow" || self.group == group
-    }
-}
 
 fn coloured(paint: Paint, state: &str) -> String {
     match state {
@@ -156,6 +94,7 @@ pub(super) fn explain(group: &ErrorGroup, context: &Context) -> io::Result<()> {
         ("seen", format!("{} to {}", group.first_seen, group.last_seen)),
         ("last day", format!("{} (most in an hour: {})", bars(&group.hours), group.hours.iter().max().unwrap_or(&0))),
         ("for", format!("{} users, {} tenants", count(group.users), count(group.tenants))),
+        ("input", inputs(group)),
     ];
     for component in &group.components {
         let version =
@@ -194,22 +133,68 @@ pub(super) fn explain(group: &ErrorGroup, context: &Context) -> io::Result<()> {
             output::line(format_args!("  {} is {} now", text(setting), text(value)))?;
         }
     }
-    latest(context, paint)
+    stored(context, paint)
 }
 
-fn latest(context: &Context, paint: Paint) -> io::Result<()> {
-    let Some(error) = &context.latest else {
+/// Whether the extension was given the same each time.
+fn inputs(group: &ErrorGroup) -> String {
+    let of = match group.with_input {
+        0 => return "not known: its calls went on, or were given none".to_owned(),
+        1 => return "known of one error only".to_owned(),
+        some if some == group.count => format!("all {}", count(some)),
+        some => format!("the {} errors of which it is known", count(some)),
+    };
+    match group.inputs {
+        1 => format!("the same in {of}"),
+        different => format!("{} different ones in {of}", count(different)),
+    }
+}
+
+fn samples(context: &Context) -> io::Result<()> {
+    let mut table = Table::new(&[
+        ("  number", Align::Right),
+        ("time", Align::Left),
+        ("input", Align::Left),
+        ("size", Align::Right),
+        ("ended", Align::Left),
+        ("wall", Align::Right),
+        ("fuel", Align::Right),
+        ("user", Align::Left),
+        ("correlation", Align::Left),
+    ]);
+    for sample in &context.samples {
+        let call = sample.invocation.as_ref();
+        let head = sample.error.head.context.as_ref();
+        let text = |text: Option<&str>| text.map_or_else(|| "-".to_owned(), |text| visible(text, 40).into_owned());
+        let of_call = |shown: Option<String>| shown.unwrap_or_else(|| "-".to_owned());
+        table.row([
+            format!("  {}", sample.error.head.sequence),
+            sample.error.head.time.to_string(),
+            of_call(sample.input_digest().map(|input| input.short())),
+            of_call(call.map(|call| bytes(call.input_bytes))),
+            text(call.map(|call| call.outcome.as_str())),
+            of_call(call.map(|call| duration(Duration::from_nanos(call.wall_ns)))),
+            of_call(call.map(|call| fuel(call.fuel))),
+            text(head.and_then(|head| head.user.as_deref())),
+            text(head.map(|head| head.correlation_id.as_str())),
+        ]);
+    }
+    output::line(table.plain(Paint::stdout()))
+}
+
+fn stored(context: &Context, paint: Paint) -> io::Result<()> {
+    let Some(shown) = context.shown() else {
         return output::line("\nNone of its errors is stored any more");
     };
-    output::line(format_args!(
-        "\nThe latest one that is stored, number {}:\n{}",
-        error.head.sequence,
-        error.line(paint)
-    ))?;
-    let sections: [(&str, Vec<String>); 3] = [
+    output::line("\nThe latest ones that are stored; --number shows all of one:")?;
+    samples(context)?;
+    output::line(format_args!("\nNumber {}:\n{}", shown.error.head.sequence, shown.error.line(paint)))?;
+    let (open, ended): (Vec<_>, Vec<_>) = context.spans.iter().partition(|span| span.status == SpanStatus::Unfinished);
+    let sections: [(&str, Vec<String>); 4] = [
         ("Last logs before it:", context.logs.iter().map(|log| log.line(paint)).collect()),
-        ("Spans of its trace:", context.spans.iter().map(|span| span.line(paint)).collect()),
-        ("Its call:", context.invocation.iter().map(|call| call.line(paint)).collect()),
+        ("Spans that were open when its call ended:", open.iter().map(|span| span.line(paint)).collect()),
+        ("Other spans of its trace:", ended.iter().map(|span| span.line(paint)).collect()),
+        ("Its call:", shown.invocation.iter().map(|call| call.line(paint)).collect()),
     ];
     for (head, lines) in sections {
         if !lines.is_empty() {

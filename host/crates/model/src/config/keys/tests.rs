@@ -31,7 +31,7 @@ fn every_key_has_a_field_of_its_own() {
             (Kind::Switch, default) => Value::Switch(default == "false"),
             (Kind::Level, _) => Value::Level(Level::Critical),
             (Kind::Path, _) => Value::Path("elsewhere".into()),
-            (Kind::Texts(_) | Kind::Patterns, _) => Value::Texts(vec!["other".into()]),
+            (Kind::Texts(_) | Kind::Patterns | Kind::Thresholds, _) => Value::Texts(vec!["other".into()]),
             (kind, _) => match kind.bounds() {
                 Some((_, most)) if most.to_string() != key.default => most,
                 Some((least, _)) => least,

@@ -107,6 +107,6 @@ fn flags_say_what_is_wrong_with_them() {
     );
     check_flag(
         "extensions.relay.budget.mailbox=0",
-        "--set extensions.relay.budget.mailbox: extensions.relay.budget.mailbox: found \"0\", allowed is 1 to 65536: use at least 1",
+        "--set extensions.relay.budget.mailbox: found \"0\", allowed is 1 to 65536: use at least 1",
     );
 }

@@ -4,7 +4,7 @@ use glasshouse_model::invocation::{Cost, HostUses, Transfer};
 use glasshouse_model::record::{KIND_FAILURE, KIND_INVOCATION, KIND_SPAN};
 use glasshouse_model::wire::{Alert, Error, Instrument, Metric, Severity, Source};
 use glasshouse_model::{
-    Digest, Failure, FailureKind, Frame, Invocation, Outcome, Span, SpanCost, SpanId, SpanKind, SpanStatus,
+    Digest, Failure, FailureKind, Frame, InputDigest, Invocation, Outcome, Span, SpanCost, SpanId, SpanKind, SpanStatus,
 };
 
 use super::*;
@@ -98,6 +98,7 @@ fn other_signals_match_by_their_own_fields() {
             Frame { function: "main".to_owned(), offset: None },
         ],
         evidence: vec![("limit_ms".to_owned(), 250)],
+        input: None,
     };
     let failure = stored(Signal::Error, KIND_FAILURE, |buffer| failure.encode(buffer));
     check(
@@ -143,12 +144,15 @@ fn other_signals_match_by_their_own_fields() {
         cost,
         host: HostUses::default(),
         input_bytes: 10,
+        input: Some(InputDigest([0xcd; 16])),
         output_bytes: 0,
     };
     let invocation = stored(Signal::Invocation, KIND_INVOCATION, |buffer| invocation.encode(buffer));
     check(&invocation, "outcome=trap cpu>1ms elapsed_ns<1s memory=1MiB input<1kB name:render fuel=5000", true);
     check(&invocation, "in_guest=8ms in_host=1ms wall=11ms guest_cpu_ns=2ms host_cpu=1ms sent_bytes=512 idle=0s", true);
     check(&invocation, "parent=abababababababab", true);
+    check(&invocation, "input_digest=cdcdcdcdcdcdcdcdcdcdcdcdcdcdcdcd and input_digest~\"^cdcd\"", true);
+    check(&invocation, "input_digest=cd", false);
 
     let alert = Alert {
         severity: Severity::High,

@@ -24,11 +24,12 @@ struct Stored {
 
 impl Stored {
     fn body(&self) -> Body<'_> {
-        use glasshouse_model::record::{KIND_FAILURE, KIND_INVOCATION, KIND_SPAN};
+        use glasshouse_model::record::{KIND_ANSWERED, KIND_FAILURE, KIND_INVOCATION, KIND_SPAN};
         let body = match self.kind {
             KIND_SPAN => glasshouse_model::Span::decode(&self.encoded).map(Body::Span),
             KIND_INVOCATION => glasshouse_model::Invocation::decode(&self.encoded).map(Body::Invocation),
             KIND_FAILURE => glasshouse_model::Failure::decode(&self.encoded).map(Body::Failure),
+            KIND_ANSWERED => glasshouse_model::AnsweredError::decode(&self.encoded).map(Body::Answered),
             kind => wire::decode(kind, &self.encoded).map(Body::Record),
         };
         body.expect("a record that the test has made")

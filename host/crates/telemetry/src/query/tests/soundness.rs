@@ -1,6 +1,6 @@
 //! What a query needs never excludes a record that it matches.
 
-use glasshouse_model::record::{KIND_FAILURE, KIND_SPAN};
+use glasshouse_model::record::{KIND_ANSWERED, KIND_FAILURE, KIND_SPAN};
 use glasshouse_model::{Digest, Failure, FailureKind, Frame, Span, SpanCost, SpanId, SpanKind, SpanStatus};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -91,7 +91,7 @@ fn wire_fields<'a>(fields: &'a [(&'static str, String, bool)]) -> Vec<Field<'a>>
 
 prop_compose! {
     fn record()(
-        shape in 0..5,
+        shape in 0..6,
         level in select(Level::ALL),
         texts in proptest::collection::vec(text(), 4),
         fields in fields(),
@@ -111,6 +111,13 @@ prop_compose! {
                 stored(Signal::Error, wire::KIND_ERROR, |buffer| wire::write_error(buffer, &error, &fields))
             }
             3 => {
+                let error = wire::Error { kind: &texts[0], message: &texts[1], stack: "", source: None, handled: false };
+                let mut body = Vec::new();
+                wire::write_error(&mut body, &error, &fields);
+                let input = Some(glasshouse_model::InputDigest([7; 16]));
+                stored(Signal::Error, KIND_ANSWERED, |buffer| glasshouse_model::AnsweredError::encode(buffer, input, None, &body))
+            }
+            4 => {
                 let frame = |text: &String| Frame { function: text.clone(), offset: None };
                 let failure = Failure {
                     kind: FailureKind::FuelBreach,
@@ -120,6 +127,7 @@ prop_compose! {
                     location: Some((texts[2].clone(), 1)),
                     frames: texts.iter().map(frame).collect(),
                     evidence: vec![("status".to_owned(), 500)],
+                    input: None,
                 };
                 stored(Signal::Error, KIND_FAILURE, |buffer| failure.encode(buffer))
             }

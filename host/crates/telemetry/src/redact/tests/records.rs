@@ -1,11 +1,11 @@
 //! Records lose their secrets and stay records.
 
 use glasshouse_model::invocation::HostUses;
-use glasshouse_model::record::{KIND_FAILURE, KIND_INVOCATION, KIND_SPAN};
+use glasshouse_model::record::{KIND_ANSWERED, KIND_FAILURE, KIND_INVOCATION, KIND_SPAN};
 use glasshouse_model::wire::{self, Field, KIND_ALERT, KIND_ERROR, KIND_LOG, KIND_METRIC, Value};
 use glasshouse_model::{
-    Context, Digest, Failure, FailureKind, Frame, Invocation, Level, Outcome, Severity, Span, SpanCost, SpanId,
-    SpanKind, SpanStatus, UnixNanos, limits,
+    AnsweredError, Context, Digest, Failure, FailureKind, Frame, InputDigest, Invocation, Level, Outcome, Severity,
+    Span, SpanCost, SpanId, SpanKind, SpanStatus, UnixNanos, limits,
 };
 
 use super::redactor;
@@ -70,6 +70,12 @@ fn all_texts_of_guests_records_lose_their_secrets() {
     assert!(error.handled);
     assert_eq!(first_values(found), CLEAN);
 
+    let (input, mut answered) = (Some(InputDigest([0xcd; 16])), Vec::new());
+    AnsweredError::encode(&mut answered, input, None, &body);
+    let clean = check(KIND_ANSWERED, &answered);
+    let answered = AnsweredError::decode(&clean).expect("an answered error");
+    assert_eq!((answered.input, first_values(answered.fields)), (input, CLEAN.to_vec()));
+
     body.clear();
     let alert = wire::Alert {
         severity: Severity::High,
@@ -109,8 +115,18 @@ fn all_texts_of_the_hosts_records_lose_their_secrets() {
     body.clear();
     let cost = glasshouse_model::invocation::Cost::default();
     let (parent, cause, host) = (Some(SpanId([8; 8])), Some(SpanId([9; 8])), HostUses::default());
-    Invocation { outcome: Outcome::Ok, name: &text, parent, cause, cost, host, input_bytes: 1, output_bytes: 2 }
-        .encode(&mut body);
+    Invocation {
+        outcome: Outcome::Ok,
+        name: &text,
+        parent,
+        cause,
+        cost,
+        host,
+        input_bytes: 1,
+        input: None,
+        output_bytes: 2,
+    }
+    .encode(&mut body);
     let clean = check(KIND_INVOCATION, &body);
     let call = Invocation::decode(&clean).expect("an invocation");
     assert_eq!((call.parent, call.cause), (parent, cause));
@@ -124,6 +140,7 @@ fn all_texts_of_the_hosts_records_lose_their_secrets() {
         location: Some((text.clone(), 3)),
         frames: vec![Frame { function: text.clone(), offset: None }],
         evidence: vec![("limit".to_owned(), 5), ("pin".to_owned(), 1234), (text, 0)],
+        input: None,
     };
     failure.encode(&mut body);
     let clean = Failure::decode(&check(KIND_FAILURE, &body)).expect("a failure");
