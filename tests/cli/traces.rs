@@ -202,7 +202,7 @@ fn what_is_passed_along_with_a_request_reaches_the_guest_and_no_file() {
 fn a_call_by_hand_continues_a_trace_with_all_that_comes_along() {
     let place = Place::with_plugins(&["context"]);
     let traceparent = format!("00-{TRACE}-{PARENT}-01");
-    let call = ["call", "plugins/context", "--event", "headers"];
+    let call = ["call", "plugins/context.wasm", "--event", "headers"];
     let headers = ["--traceparent", &traceparent, "--tracestate", "rojo=1,ot=th:0", "--baggage", "tier=gold%21"];
     let reply = place.glasshouse(&[&call[..], &headers].concat()).expect_code(0).stdout;
     let told: [String; 4] = serde_json::from_str(&reply).unwrap_or_else(|error| panic!("{reply}: {error}"));
