@@ -12,7 +12,7 @@ use glasshouse_model::standing::Spent;
 use glasshouse_model::{
     Clock, Digest, ExtensionId, Failure, FailureKind, Invocation, Origin, Outcome, SpanCost, UnixNanos,
 };
-use glasshouse_telemetry::{CleanNames, Head, Recorder};
+use glasshouse_telemetry::{Head, InvocationName, Recorder};
 use tokio::sync::watch;
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
@@ -168,11 +168,9 @@ pub(crate) struct Sandbox {
     /// What wakes them once they have run for more than a slice.
     rouser: Rouser,
     /// The present invocation's name; kept for its memory, as is the scratch space.
-    name: String,
+    name: InvocationName,
     scratch: Vec<u8>,
     host_uses: Vec<u8>,
-    /// Names that need not be searched for secrets again.
-    clean_names: CleanNames,
     /// What the last invocation used.
     spent: Spent,
 }
@@ -243,13 +241,14 @@ impl Blueprint {
             pace,
             pulse,
             rouser: Rouser::default(),
-            name: String::new(),
+            name: InvocationName::default(),
             scratch: Vec::new(),
             host_uses: Vec::new(),
-            clean_names: CleanNames::default(),
             spent: Spent::default(),
         };
-        match sandbox.invoke(&mut Job::Init, &mut Trigger::default(), 0).await {
+        let mut answer = Answer::Done;
+        sandbox.invoke(&mut Job::Init, &mut Trigger::default(), 0, &mut answer).await;
+        match answer {
             Answer::Failed(failure) => Err(BuildError::Failed(failure)),
             Answer::Cancelled => Err(BuildError::Cancelled),
             _ => Ok(sandbox),
@@ -300,8 +299,15 @@ impl Sandbox {
     }
 
     /// Makes a call, as an invocation with a context, a budget and a record of its own. What it needs of the job and of the
-    /// trigger it takes out of them: to move them along costs a short call more than most else.
-    pub(crate) async fn invoke(&mut self, job: &mut Job, trigger: &mut Trigger, queued_nanos: u64) -> Answer {
+    /// trigger it takes out of them, and what comes of it, it puts where that is to be: to move them along costs a short call
+    /// more than most else.
+    pub(crate) async fn invoke(
+        &mut self,
+        job: &mut Job,
+        trigger: &mut Trigger,
+        queued_nanos: u64,
+        answer: &mut Answer,
+    ) {
         let blueprint = &*self.blueprint;
         let settings = self.settings.load();
         let budget = &settings.budget;
@@ -317,8 +323,8 @@ impl Sandbox {
             Job::Handle(event) => (true, event.payload.len() as u64, budget.deadline),
             Job::Embedder(..) => (true, 0, budget.deadline),
         };
-        self.name.clear();
-        name_job(&mut self.name, job);
+        let (export, event) = name_of(job);
+        self.name.set(export, event);
         let began_at = blueprint.clock.monotonic_nanos();
         self.store.data_mut().begin_invocation(trigger, budget, began_at, deadline);
         let state = self.store.data();
@@ -330,10 +336,8 @@ impl Sandbox {
         }
         let ticking = blueprint.machine.ticker.as_ref().map(Ticker::tick);
         let live = self.instance.take();
-        let mut answer = Answer::Done;
         let (mut ended, measured) = {
-            // Where it stays, and so does what comes of it.
-            let call = pin!(perform(blueprint, settings, &mut self.store, live, job, &mut answer));
+            let call = pin!(perform(blueprint, settings, &mut self.store, live, job, answer));
             let conditions = Conditions {
                 start: began_at,
                 deadline,
@@ -352,7 +356,7 @@ impl Sandbox {
 
         let fuel_left = fuel.and_then(|_| self.store.get_fuel().ok());
         // One whose `init` refused is never called.
-        let goes_on = matches!(ended, Ended::Finished(Ok(_))) && !matches!(answer, Answer::Failed(_));
+        let goes_on = matches!(ended, Ended::Finished(Ok(_))) && !matches!(*answer, Answer::Failed(_));
         if !goes_on && recover_batch(&self.store) {
             tokio::task::yield_now().await;
         }
@@ -366,18 +370,19 @@ impl Sandbox {
         blueprint.held.note(&mut state.table, &state.limiter);
         let state = self.store.data();
         let (component, limiter, imports) = (blueprint.component, &state.limiter, &state.imports);
-        let circumstances = || Circumstances { call: self.name.clone(), component, budget, limiter, imports, panic };
+        let name = self.name.as_str();
+        let circumstances = || Circumstances { call: name.to_owned(), component, budget, limiter, imports, panic };
         match ended {
             Ended::Finished(Ok(live)) => self.instance = goes_on.then_some(live),
             Ended::Finished(Err(error)) if is_overdue(&error) => {
-                answer = failed(deadline_failure(circumstances(), measured.cpu_nanos, Some(&error)));
+                *answer = failed(deadline_failure(circumstances(), measured.cpu_nanos, Some(&error)));
             }
-            Ended::Finished(Err(error)) => answer = failed(classify(&error, circumstances())),
-            Ended::DeadlinePassed => answer = failed(deadline_failure(circumstances(), measured.cpu_nanos, None)),
-            Ended::TooManyHostCalls => answer = failed(host_calls_failure(circumstances(), None)),
-            Ended::Cancelled => answer = Answer::Cancelled,
+            Ended::Finished(Err(error)) => *answer = failed(classify(&error, circumstances())),
+            Ended::DeadlinePassed => *answer = failed(deadline_failure(circumstances(), measured.cpu_nanos, None)),
+            Ended::TooManyHostCalls => *answer = failed(host_calls_failure(circumstances(), None)),
+            Ended::Cancelled => *answer = Answer::Cancelled,
         }
-        match &mut answer {
+        match answer {
             Answer::Failed(failure) => blueprint.recorder.redactor().redact_failure(failure),
             Answer::Health(checks) => checks.iter_mut().for_each(|check| check.redact(blueprint.recorder.redactor())),
             _ => {}
@@ -411,29 +416,27 @@ impl Sandbox {
             cpu_nanos: cost.cpu_nanos,
             memory_bytes: cost.memory_bytes,
         };
-        let is_slow = Duration::from_nanos(elapsed_nanos) >= settings.debugging.slow_call;
+        let is_slow = u128::from(elapsed_nanos) >= settings.debugging.slow_call.as_nanos();
         let course = Course { cut, input_bytes, counts, run_until: measured.ended_at, ended_at, is_slow };
-        self.record(&answer, cost, &course);
+        self.record(answer, &cost, &course);
         if self.store.data().intake.is_yield_due() {
             tokio::task::yield_now().await;
         }
         self.blueprint.recorder.govern(&*self.blueprint.clock, ended_at, 0);
-        answer
     }
 
     /// Stores the invocation, its failure if it is one, and those of its spans that waited for how it would end.
     #[inline]
-    fn record(&mut self, answer: &Answer, cost: Cost, course: &Course) {
+    fn record(&mut self, answer: &Answer, cost: &Cost, course: &Course) {
         let Course { cut, input_bytes, counts, run_until, ended_at, is_slow } = *course;
-        let Self { store, name, scratch, host_uses, clean_names, .. } = self;
+        let Self { store, name, scratch, host_uses, .. } = self;
         let State { imports, chain, parent, .. } = store.data();
         let outcome = answer.outcome();
         let output_bytes = if let Answer::Reply(reply) = answer { reply.payload.len() as u64 } else { 0 };
         let (parent, cause) = (*parent, chain.cause());
         let host = HostUses::encode(host_uses, imports.uses());
-        let invocation = Invocation { outcome, name, parent, cause, cost, host, input_bytes, output_bytes };
         let intake = &store.data().intake;
-        intake.recorder().ledger().add(outcome, &invocation.cost, counts);
+        intake.recorder().ledger().add(outcome, cost, counts);
         if let Answer::Failed(failure) = answer {
             let head = head(intake, intake.clock().now(), cut);
             store_failure(intake.recorder(), head, failure, scratch);
@@ -445,9 +448,10 @@ impl Sandbox {
         store.data_mut().decide_on_spans(matters, run_until);
         let intake = &store.data().intake;
         scratch.clear();
-        invocation.encode(scratch);
+        Invocation { outcome, name: name.as_str(), parent, cause, cost, host, input_bytes, output_bytes }
+            .encode(scratch);
         let head = head(intake, intake.clock().at(ended_at), false);
-        intake.recorder().append_invocation(head, scratch, name, clean_names);
+        intake.recorder().append_invocation(head, scratch, name);
     }
 }
 
@@ -471,19 +475,14 @@ fn failed(failure: Failure) -> Answer {
 }
 
 /// An invocation's name: the export, and for `handle` the event.
-fn name_job(name: &mut String, job: &Job) {
-    let (export, event) = match job {
+fn name_of(job: &Job) -> (&str, &str) {
+    match job {
         Job::Init => ("init", ""),
         Job::Collect => ("collect", ""),
         Job::CheckHealth => ("check-health", ""),
         Job::Shutdown => ("shutdown", ""),
         Job::Handle(event) => ("handle", event.name.as_str()),
         Job::Embedder(export, _) => (export.as_str(), ""),
-    };
-    name.push_str(export);
-    if !event.is_empty() {
-        name.push(':');
-        name.push_str(event);
     }
 }
 
