@@ -417,7 +417,8 @@ fn what_is_stored_is_exported_as_the_command_exports_it_and_leaves_a_record() {
     assert!(plain.body.contains("extension=\"neighbour\""), "{plain:?}");
     let open = metrics("Accept: application/openmetrics-text; version=1.0.0\r\n");
     assert!(open.body.ends_with("# EOF\n"), "{open:?}");
-    let told = place.on_data(&["logs", "show", "--extension-id", "host", "--format", "json", "event=data.exported"]);
+    let told =
+        place.on_data(&["logs", "show", "--extension-id", "host", "--format", "json", "field.event=data.exported"]);
     assert_eq!(told.json_lines().len(), 9, "{told:?}");
 }
 

@@ -138,6 +138,6 @@ fn a_format_that_is_not_known_is_refused_by_hosts_and_readers() {
         }
         assert_eq!(place.read("data/format"), format, "it is left as it was");
     };
-    check("glasshouse telemetry 7\n", "is of format 7; this glasshouse reads and writes format 1");
+    check("glasshouse telemetry 7\n", "is of format 7; this glasshouse reads formats 1 to 2");
     check("a thesis", "no data directory of glasshouse");
 }

@@ -163,7 +163,11 @@ mod tests {
             correlation_id: Some("c-\"1\"".into()),
             user: Some("ada".into()),
             tenant: Some("engines\u{202e}".into()),
-            sampling: TraceSampling { is_sampled: false, threshold: None, randomness: None },
+            sampling: TraceSampling {
+                is_sampled: false,
+                threshold: None,
+                randomness: Some("00000000000001".parse().expect("a random value")),
+            },
         };
         let plain = Context { trace_id: TraceId([1; 16]), ..Context::default() };
         let times = [0, -1, i64::MIN, i64::MAX, START, START + 1, START + 999_999_999, START + 1_000_000_000];

@@ -87,10 +87,11 @@ impl Context {
     /// Appends the context as it stands in a stored record.
     #[inline]
     pub fn encode(&self, buffer: &mut Vec<u8>) {
-        let mut ids = [0; 24];
-        ids[..16].copy_from_slice(&self.trace_id.0);
-        ids[16..].copy_from_slice(&self.span_id.0);
-        buffer.extend_from_slice(&ids);
+        // In the pieces in which a new id was just written: to read sixteen bytes of two eights has to wait for both.
+        let (halves, _) = self.trace_id.0.as_chunks::<8>();
+        for id in halves.iter().chain([&self.span_id.0]) {
+            buffer.extend_from_slice(id);
+        }
         if self.has_texts() || self.sampling != TraceSampling::default() {
             self.encode_rest(buffer);
         } else {

@@ -1,5 +1,7 @@
 //! One call of an export: what it cost and how it ended.
 
+use std::borrow::Borrow;
+
 use glasshouse_wire::{Malformed, Reader, put_str};
 
 use crate::numbers::{numbers, put_numbers};
@@ -28,9 +30,9 @@ impl Outcome {
     }
 }
 
-/// A finished invocation; whose work it was stands in its envelope.
+/// A finished invocation; whose work it was stands in its envelope. Whoever makes one may lend it the cost.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Invocation<'a> {
+pub struct Invocation<'a, C = Cost> {
     /// How it ended.
     pub outcome: Outcome,
     /// The export, and for `handle` the event: `handle:render`.
@@ -40,7 +42,7 @@ pub struct Invocation<'a> {
     /// The call of another extension that caused it, by its own span. It is stored in any case, which `parent` need not be.
     pub cause: Option<SpanId>,
     /// What it cost.
-    pub cost: Cost,
+    pub cost: C,
     /// What it asked of the host.
     pub host: HostUses<'a>,
     /// Bytes of the event's payload.
@@ -52,6 +54,7 @@ pub struct Invocation<'a> {
 }
 
 /// Fuel as it stands in a record: one more than was used, so that none counted takes no room.
+#[inline]
 pub(crate) fn encode_fuel(fuel: Option<u64>) -> u64 {
     fuel.map_or(0, |fuel| fuel.saturating_add(1))
 }
@@ -193,7 +196,7 @@ impl<'a> HostUses<'a> {
         buffer.clear();
         for one in uses {
             buffer.push(one.function as u8);
-            put_numbers(buffer, [one.calls, one.nanos, one.waited_nanos]);
+            put_numbers(buffer, [&one.calls, &one.nanos, &one.waited_nanos]);
         }
         Self(buffer)
     }
@@ -229,11 +232,12 @@ const FLAG_CAUSE: u8 = 4;
 /// That a digest of the input follows, after the ids.
 const FLAG_INPUT: u8 = 8;
 
-impl Invocation<'_> {
+impl<C: Borrow<Cost>> Invocation<'_, C> {
     /// Appends the invocation as it stands in a stored record.
     #[inline]
     pub fn encode(&self, buffer: &mut Vec<u8>) {
-        let (cost, transfer) = (&self.cost, &self.cost.transfer);
+        let cost: &Cost = self.cost.borrow();
+        let transfer = &cost.transfer;
         buffer.push(self.outcome as u8);
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
         buffer.push(
@@ -245,24 +249,24 @@ impl Invocation<'_> {
         put_numbers(
             buffer,
             [
-                encode_fuel(cost.fuel),
-                cost.cpu_nanos,
-                cost.elapsed_nanos,
-                cost.queued_nanos,
-                cost.host_nanos,
-                cost.host_calls,
-                cost.idle_nanos,
-                cost.yielded_nanos,
-                cost.unattributed_nanos,
-                cost.memory_bytes,
-                cost.memory_delta_bytes,
-                cost.memory_peak_bytes,
-                transfer.read_bytes,
-                transfer.written_bytes,
-                transfer.sent_bytes,
-                transfer.received_bytes,
-                self.input_bytes,
-                self.output_bytes,
+                &encode_fuel(cost.fuel),
+                &cost.cpu_nanos,
+                &cost.elapsed_nanos,
+                &cost.queued_nanos,
+                &cost.host_nanos,
+                &cost.host_calls,
+                &cost.idle_nanos,
+                &cost.yielded_nanos,
+                &cost.unattributed_nanos,
+                &cost.memory_bytes,
+                &cost.memory_delta_bytes,
+                &cost.memory_peak_bytes,
+                &transfer.read_bytes,
+                &transfer.written_bytes,
+                &transfer.sent_bytes,
+                &transfer.received_bytes,
+                &self.input_bytes,
+                &self.output_bytes,
             ],
         );
         for id in [self.parent, self.cause].into_iter().flatten() {
@@ -274,7 +278,9 @@ impl Invocation<'_> {
         put_str(buffer, self.name);
         buffer.extend_from_slice(self.host.0);
     }
+}
 
+impl Invocation<'_> {
     /// Reads what [`Invocation::encode`] wrote.
     pub fn decode(body: &[u8]) -> Result<Invocation<'_>, Malformed> {
         let mut reader = Reader::new(body);

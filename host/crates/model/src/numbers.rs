@@ -5,9 +5,10 @@ use glasshouse_wire::{Malformed, Reader};
 /// Bytes of a number.
 const WIDE: usize = size_of::<u64>();
 
-/// Appends numbers: first how many bytes each has, half a byte each, then their bytes, the lowest first.
+/// Appends numbers: first how many bytes each has, half a byte each, then their bytes, the lowest first. They are read where
+/// they are: to copy several at once, right after each was written by itself, has to wait for all of them.
 #[inline]
-pub(crate) fn put_numbers<const N: usize>(buffer: &mut Vec<u8>, numbers: [u64; N]) {
+pub(crate) fn put_numbers<const N: usize>(buffer: &mut Vec<u8>, numbers: [&u64; N]) {
     const { assert!(N * 4 <= u128::BITS as usize, "half a byte each") };
     let lengths_at = buffer.len();
     let numbers_at = lengths_at + N.div_ceil(2);
@@ -15,7 +16,7 @@ pub(crate) fn put_numbers<const N: usize>(buffer: &mut Vec<u8>, numbers: [u64; N
     buffer.resize(numbers_at + N * WIDE, 0);
     let (head, places) = buffer[lengths_at..].split_at_mut(N.div_ceil(2));
     let (mut lengths, mut at) = (0_u128, 0);
-    for (index, number) in numbers.into_iter().enumerate() {
+    for (index, number) in numbers.into_iter().copied().enumerate() {
         if number == 0 {
             continue;
         }
@@ -49,7 +50,7 @@ mod tests {
     fn numbers_come_back_and_small_ones_take_little() {
         let given = [0, 1, 255, 256, u64::from(u32::MAX), u64::MAX, 0];
         let mut buffer = vec![7];
-        put_numbers(&mut buffer, given);
+        put_numbers(&mut buffer, given.each_ref());
         assert_eq!(buffer.len(), 1 + 4 + 1 + 1 + 2 + 4 + 8);
         let mut reader = Reader::new(&buffer[1..]);
         assert_eq!(numbers(&mut reader), Ok(given));

@@ -157,8 +157,8 @@ impl SpanCost {
     }
 
     fn encode(self, buffer: &mut Vec<u8>) {
-        put_numbers(buffer, [encode_fuel(self.fuel)]);
-        put_numbers(buffer, self.numbers());
+        put_numbers(buffer, [&encode_fuel(self.fuel)]);
+        put_numbers(buffer, self.numbers().each_ref());
     }
 
     fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::extension::{CallError, Event, Extension, Reply};
 use crate::intake::Intake;
 use crate::meter::Phase;
-use crate::sandbox::{Job, Sandbox};
+use crate::sandbox::{Answer, Job, Sandbox};
 use crate::supervisor::told;
 use crate::trigger::Trigger;
 use crate::{ExtensionSpec, Runtime, SystemClock};
@@ -45,7 +45,9 @@ impl Instance {
 
     /// Calls its handler.
     pub async fn handle(&mut self, event: Event) -> Result<Reply, CallError> {
-        told(self.sandbox.invoke(&mut Job::handle(event), &mut Trigger::default(), 0).await).0
+        let mut answer = Answer::Done;
+        self.sandbox.invoke(&mut Job::handle(event), &mut Trigger::default(), 0, &mut answer).await;
+        told(answer).0
     }
 }
 

@@ -66,7 +66,16 @@ impl Denials {
     }
 
     /// Ends the invocation: tells how many denied uses were not told one by one, and counts anew.
+    #[inline]
     pub(crate) fn end_invocation(&self, log: impl FnOnce(Level, &str, &[Field<'_>])) {
+        // An exchange waits until all is stored that was written before it, and next to no call is denied anything.
+        if self.uses.load(Ordering::Relaxed) > 0 {
+            self.tell_rest(log);
+        }
+    }
+
+    #[cold]
+    fn tell_rest(&self, log: impl FnOnce(Level, &str, &[Field<'_>])) {
         let Some(more @ 1..) = self.uses.swap(0, Ordering::Relaxed).checked_sub(TOLD) else { return };
         let fields = [
             Field { name: "event", value: Value::Text("permission.denied") },

@@ -48,10 +48,12 @@ pub(crate) enum Way {
     Received = 3,
 }
 
+#[inline]
 fn add(total: &AtomicU64, amount: u64) {
     total.store(get(total).wrapping_add(amount), Ordering::Relaxed);
 }
 
+#[inline]
 fn get(total: &AtomicU64) -> u64 {
     total.load(Ordering::Relaxed)
 }

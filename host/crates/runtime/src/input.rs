@@ -7,23 +7,6 @@ use glasshouse_telemetry::Recorder;
 
 use crate::sandbox::Job;
 
-/// An invocation's name: the export, and for `handle` the event.
-pub(crate) fn name_job(name: &mut String, job: &Job) {
-    let (export, event) = match job {
-        Job::Init => ("init", ""),
-        Job::Collect => ("collect", ""),
-        Job::CheckHealth => ("check-health", ""),
-        Job::Shutdown => ("shutdown", ""),
-        Job::Handle(event) => ("handle", event.name.as_str()),
-        Job::Embedder(export, _) => (export.as_str(), ""),
-    };
-    name.push_str(export);
-    if !event.is_empty() {
-        name.push(':');
-        name.push_str(event);
-    }
-}
-
 /// Digests what a call was given: its name, and an event's type and payload or `init`'s configuration. `None` of a call without input, and of
 /// an embedder's, whose input is its own. After each mebibyte the neighbours run.
 pub(crate) fn digest_input<'a>(

@@ -12,7 +12,7 @@ use glasshouse_model::standing::Spent;
 use glasshouse_model::{
     Clock, Digest, ExtensionId, Failure, FailureKind, InputDigest, Invocation, Origin, Outcome, SpanCost, UnixNanos,
 };
-use glasshouse_telemetry::{CleanNames, Head, Recorder};
+use glasshouse_telemetry::{Head, InvocationName, Recorder};
 use tokio::sync::watch;
 use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
@@ -31,7 +31,7 @@ use crate::grants::{GrantError, Reachable, wasi};
 use crate::health::Check;
 use crate::held::Held;
 use crate::imports::Pulse;
-use crate::input::{digest_input, name_job};
+use crate::input::digest_input;
 use crate::intake::Intake;
 use crate::limiter::{Bounds, Limiter};
 use crate::meter::{Conditions, Ended, Phase, run};
@@ -172,11 +172,9 @@ pub(crate) struct Sandbox {
     /// What wakes them once they have run for more than a slice.
     rouser: Rouser,
     /// The present invocation's name; kept for its memory, as is the scratch space.
-    name: String,
+    name: InvocationName,
     scratch: Vec<u8>,
     host_uses: Vec<u8>,
-    /// Names that need not be searched for secrets again.
-    clean_names: CleanNames,
     /// What the last invocation used.
     spent: Spent,
 }
@@ -249,13 +247,14 @@ impl Blueprint {
             pace,
             pulse,
             rouser: Rouser::default(),
-            name: String::new(),
+            name: InvocationName::default(),
             scratch: Vec::new(),
             host_uses: Vec::new(),
-            clean_names: CleanNames::default(),
             spent: Spent::default(),
         };
-        match sandbox.invoke(&mut Job::Init, &mut Trigger::default(), 0).await {
+        let mut answer = Answer::Done;
+        sandbox.invoke(&mut Job::Init, &mut Trigger::default(), 0, &mut answer).await;
+        match answer {
             Answer::Failed(failure) => Err(BuildError::Failed(failure)),
             Answer::Cancelled => Err(BuildError::Cancelled),
             _ => Ok(sandbox),
@@ -306,8 +305,15 @@ impl Sandbox {
     }
 
     /// Makes a call, as an invocation with a context, a budget and a record of its own. What it needs of the job and of the
-    /// trigger it takes out of them: to move them along costs a short call more than most else.
-    pub(crate) async fn invoke(&mut self, job: &mut Job, trigger: &mut Trigger, queued_nanos: u64) -> Answer {
+    /// trigger it takes out of them, and what comes of it, it puts where that is to be: to move them along costs a short call
+    /// more than most else.
+    pub(crate) async fn invoke(
+        &mut self,
+        job: &mut Job,
+        trigger: &mut Trigger,
+        queued_nanos: u64,
+        answer: &mut Answer,
+    ) {
         let blueprint = &*self.blueprint;
         let settings = self.settings.load();
         let budget = &settings.budget;
@@ -323,8 +329,8 @@ impl Sandbox {
             Job::Handle(event) => (true, event.payload.len() as u64, budget.deadline),
             Job::Embedder(..) => (true, 0, budget.deadline),
         };
-        self.name.clear();
-        name_job(&mut self.name, job);
+        let (export, event) = name_of(job);
+        self.name.set(export, event);
         let began_at = blueprint.clock.monotonic_nanos();
         self.store.data_mut().begin_invocation(trigger, budget, began_at, deadline);
         let state = self.store.data();
@@ -336,10 +342,8 @@ impl Sandbox {
         }
         let ticking = blueprint.machine.ticker.as_ref().map(Ticker::tick);
         let live = self.instance.take();
-        let mut answer = Answer::Done;
         let (mut ended, measured) = {
-            // Where it stays, and so does what comes of it.
-            let call = pin!(perform(blueprint, settings, &mut self.store, live, job, &mut answer));
+            let call = pin!(perform(blueprint, settings, &mut self.store, live, job, answer));
             let conditions = Conditions {
                 start: began_at,
                 deadline,
@@ -358,7 +362,7 @@ impl Sandbox {
 
         let fuel_left = fuel.and_then(|_| self.store.get_fuel().ok());
         // One whose `init` refused is never called.
-        let goes_on = matches!(ended, Ended::Finished(Ok(_))) && !matches!(answer, Answer::Failed(_));
+        let goes_on = matches!(ended, Ended::Finished(Ok(_))) && !matches!(*answer, Answer::Failed(_));
         if !goes_on && recover_batch(&self.store) {
             tokio::task::yield_now().await;
         }
@@ -372,23 +376,24 @@ impl Sandbox {
         blueprint.held.note(&mut state.table, &state.limiter, state.imports.calls());
         let state = self.store.data();
         let (component, limiter, imports) = (blueprint.component, &state.limiter, &state.imports);
-        let circumstances = || Circumstances { call: self.name.clone(), component, budget, limiter, imports, panic };
+        let name = self.name.as_str();
+        let circumstances = || Circumstances { call: name.to_owned(), component, budget, limiter, imports, panic };
         match ended {
             Ended::Finished(Ok(live)) => self.instance = goes_on.then_some(live),
             Ended::Finished(Err(error)) if is_overdue(&error) => {
-                answer = failed(deadline_failure(circumstances(), measured.cpu_nanos, Some(&error)));
+                *answer = failed(deadline_failure(circumstances(), measured.cpu_nanos, Some(&error)));
             }
-            Ended::Finished(Err(error)) => answer = failed(classify(&error, circumstances())),
-            Ended::DeadlinePassed => answer = failed(deadline_failure(circumstances(), measured.cpu_nanos, None)),
-            Ended::TooManyHostCalls => answer = failed(host_calls_failure(circumstances(), None)),
-            Ended::Cancelled => answer = Answer::Cancelled,
+            Ended::Finished(Err(error)) => *answer = failed(classify(&error, circumstances())),
+            Ended::DeadlinePassed => *answer = failed(deadline_failure(circumstances(), measured.cpu_nanos, None)),
+            Ended::TooManyHostCalls => *answer = failed(host_calls_failure(circumstances(), None)),
+            Ended::Cancelled => *answer = Answer::Cancelled,
         }
         let mut input = None;
         if matches!(answer, Answer::Failed(_) | Answer::Error(_)) {
             // On the heap, so that a good call has no room to keep for it.
-            input = Box::pin(digest_input(&blueprint.recorder, &self.name, &settings.config, job)).await;
+            input = Box::pin(digest_input(&blueprint.recorder, self.name.as_str(), &settings.config, job)).await;
         }
-        match &mut answer {
+        match answer {
             Answer::Failed(failure) => {
                 failure.input = input;
                 blueprint.recorder.redactor().redact_failure(failure);
@@ -427,30 +432,28 @@ impl Sandbox {
         };
         let is_slow = match settings.debugging.slow_call {
             SlowCall::After(limit) => Duration::from_nanos(elapsed_nanos) >= limit,
-            SlowCall::P95 => self.blueprint.slowness.judge(&self.name, elapsed_nanos),
+            SlowCall::P95 => self.blueprint.slowness.judge(self.name.as_str(), elapsed_nanos),
         };
         let course = Course { cut, input_bytes, input, counts, run_until: measured.ended_at, ended_at, is_slow };
-        self.record(&answer, cost, &course);
+        self.record(answer, &cost, &course);
         if self.store.data().intake.is_yield_due() {
             tokio::task::yield_now().await;
         }
         self.blueprint.recorder.govern(&*self.blueprint.clock, ended_at, 0);
-        answer
     }
 
     /// Stores the invocation, its failure if it is one, and those of its spans that waited for how it would end.
     #[inline]
-    fn record(&mut self, answer: &Answer, cost: Cost, course: &Course) {
+    fn record(&mut self, answer: &Answer, cost: &Cost, course: &Course) {
         let Course { cut, input_bytes, input, counts, run_until, ended_at, is_slow } = *course;
-        let Self { store, name, scratch, host_uses, clean_names, .. } = self;
+        let Self { store, name, scratch, host_uses, .. } = self;
         let State { imports, chain, parent, .. } = store.data();
         let outcome = answer.outcome();
         let output_bytes = if let Answer::Reply(reply) = answer { reply.payload.len() as u64 } else { 0 };
         let (parent, cause) = (*parent, chain.cause());
         let host = HostUses::encode(host_uses, imports.uses());
-        let invocation = Invocation { outcome, name, parent, cause, cost, host, input_bytes, input, output_bytes };
         let intake = &store.data().intake;
-        intake.recorder().ledger().add(outcome, &invocation.cost, counts);
+        intake.recorder().ledger().add(outcome, cost, counts);
         if let Answer::Failed(failure) = answer {
             let head = head(intake, intake.clock().now(), cut);
             store_failure(intake.recorder(), head, failure, scratch);
@@ -462,9 +465,10 @@ impl Sandbox {
         store.data_mut().decide(matters, run_until);
         let intake = &store.data().intake;
         scratch.clear();
-        invocation.encode(scratch);
+        Invocation { outcome, name: name.as_str(), parent, cause, cost, host, input_bytes, input, output_bytes }
+            .encode(scratch);
         let head = head(intake, intake.clock().at(ended_at), false);
-        intake.recorder().append_invocation(head, scratch, name, clean_names);
+        intake.recorder().append_invocation(head, scratch, name);
     }
 }
 
@@ -485,6 +489,18 @@ fn head(intake: &Intake, time: UnixNanos, cut: bool) -> Head<'_> {
 
 fn failed(failure: Failure) -> Answer {
     Answer::Failed(Box::new(failure))
+}
+
+/// An invocation's name: the export, and for `handle` the event.
+fn name_of(job: &Job) -> (&str, &str) {
+    match job {
+        Job::Init => ("init", ""),
+        Job::Collect => ("collect", ""),
+        Job::CheckHealth => ("check-health", ""),
+        Job::Shutdown => ("shutdown", ""),
+        Job::Handle(event) => ("handle", event.name.as_str()),
+        Job::Embedder(export, _) => (export.as_str(), ""),
+    }
 }
 
 /// Does the job, says what came of it, and gives the instance back if it can be entered again.

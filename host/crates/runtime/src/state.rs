@@ -220,12 +220,13 @@ impl State {
             context.trace_id = trace_id;
             context.sampling = sampling;
             context.span_id = SpanId(ids.draw().to_be_bytes());
-            context.correlation_id = trigger.correlation_id.take();
-            context.user = trigger.user.take();
-            context.tenant = trigger.tenant.take();
+            // The trigger is dropped in any case, and what is taken over so with it.
+            std::mem::swap(&mut context.correlation_id, &mut trigger.correlation_id);
+            std::mem::swap(&mut context.user, &mut trigger.user);
+            std::mem::swap(&mut context.tenant, &mut trigger.tenant);
         });
         self.parent = trigger.parent;
-        self.chain = std::mem::take(&mut trigger.chain);
+        std::mem::swap(&mut self.chain, &mut trigger.chain);
         self.carried = std::mem::take(&mut trigger.carried);
         self.deadline_at = began_at.saturating_add(deadline.as_nanos() as u64);
         self.intake.begin_invocation(began_at);
@@ -294,6 +295,7 @@ impl State {
 }
 
 /// Sixteen bytes that are not all zero. (Drawing from a range of 128 bits would cost a long division.)
+#[inline]
 fn new_trace_id(ids: &mut Ids) -> TraceId {
     TraceId((u128::from(ids.draw()) << 64 | u128::from(ids.draw())).to_be_bytes())
 }

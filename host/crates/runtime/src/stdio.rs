@@ -2,7 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
@@ -32,13 +32,59 @@ pub(crate) struct Stdio(Arc<Streams>);
 struct Streams {
     /// Whether anything was written since the last flush: most calls write nothing.
     is_written: AtomicBool,
+    /// The context, if it is as short as most are.
+    short: ShortContext,
     shared: Mutex<Shared>,
+}
+
+/// A context that is set once a call and hardly ever read, so that setting it takes no lock. Only the call's own thread sets
+/// it, between what the guest writes.
+#[derive(Default)]
+struct ShortContext {
+    words: [AtomicU64; Self::WORDS],
+    /// Its bytes; [`Self::LONG`] if it is elsewhere.
+    length: AtomicUsize,
+}
+
+impl ShortContext {
+    const WORDS: usize = 4;
+    const LONG: usize = usize::MAX;
+    const WORD: usize = size_of::<u64>();
+
+    /// Takes a context, unless it is long.
+    #[inline]
+    fn set(&self, context: &[u8]) -> bool {
+        let is_short = context.len() <= Self::WORDS * Self::WORD;
+        if is_short {
+            let (words, rest) = context.as_chunks::<{ Self::WORD }>();
+            for (place, word) in self.words.iter().zip(words) {
+                place.store(u64::from_le_bytes(*word), Ordering::Relaxed);
+            }
+            if let Some(place) = self.words.get(words.len()) {
+                let rest = rest.iter().rev().fold(0, |word, byte| word << u8::BITS | u64::from(*byte));
+                place.store(rest, Ordering::Relaxed);
+            }
+        }
+        self.length.store(if is_short { context.len() } else { Self::LONG }, Ordering::Relaxed);
+        is_short
+    }
+
+    /// Puts it in the place of an earlier one, unless it is long and thus there.
+    fn read(&self, context: &mut Vec<u8>) {
+        let length = self.length.load(Ordering::Relaxed);
+        if length != Self::LONG {
+            context.clear();
+            context.extend(self.words.iter().flat_map(|word| word.load(Ordering::Relaxed).to_le_bytes()));
+            context.truncate(length);
+        }
+    }
 }
 
 struct Shared {
     recorder: Recorder,
     clock: Arc<dyn Clock>,
     pulse: Arc<Pulse>,
+    /// See [`Stdio::lock_with_context`].
     context: Vec<u8>,
     pending: [Vec<u8>; 2],
     lines: [KeyLines; 2],
@@ -75,7 +121,11 @@ impl Stdio {
             lines: Default::default(),
             written: 0,
         };
-        Self(Arc::new(Streams { is_written: AtomicBool::new(false), shared: Mutex::new(shared) }))
+        Self(Arc::new(Streams {
+            is_written: AtomicBool::new(false),
+            short: ShortContext::default(),
+            shared: Mutex::new(shared),
+        }))
     }
 
     pub(crate) fn stream(&self, stream: Stream) -> LineStream {
@@ -84,14 +134,16 @@ impl Stdio {
 
     #[inline]
     pub(crate) fn set_context(&self, context: &[u8]) {
-        let mut shared = self.lock();
-        shared.context.clear();
-        shared.context.extend_from_slice(context);
+        if !self.0.short.set(context) {
+            let mut shared = self.lock();
+            shared.context.clear();
+            shared.context.extend_from_slice(context);
+        }
     }
 
     /// Stores a log that the host makes of what the guest did, with the context of its invocation.
     pub(crate) fn host_log(&self, level: Level, message: &str, fields: &[Field<'_>]) {
-        let shared = self.lock();
+        let shared = self.lock_with_context();
         tell(&shared.recorder, &*shared.clock, &shared.context, level, message, fields);
     }
 
@@ -104,7 +156,7 @@ impl Stdio {
     }
 
     fn store_pending(&self) {
-        let mut shared = self.lock();
+        let mut shared = self.lock_with_context();
         self.0.is_written.store(false, Ordering::Relaxed);
         for stream in Stream::ALL {
             if !shared.pending[stream as usize].is_empty() {
@@ -114,7 +166,7 @@ impl Stdio {
     }
 
     fn write(&self, stream: Stream, bytes: &[u8]) {
-        let mut shared = self.lock();
+        let mut shared = self.lock_with_context();
         self.0.is_written.store(true, Ordering::Relaxed);
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             shared.written = shared.written.saturating_add(piece.len() + LINE_COST);
@@ -138,6 +190,13 @@ impl Stdio {
 
     fn start_slice(&self) {
         self.lock().written = 0;
+    }
+
+    /// What the streams share, with the present context in its place.
+    fn lock_with_context(&self) -> MutexGuard<'_, Shared> {
+        let mut shared = self.lock();
+        self.0.short.read(&mut shared.context);
+        shared
     }
 
     fn lock(&self) -> MutexGuard<'_, Shared> {
@@ -217,5 +276,23 @@ impl AsyncWrite for LineStream {
 
     fn poll_shutdown(self: Pin<&mut Self>, _task: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_context_is_read_as_it_was_set_whether_it_is_short_or_long() {
+        let (short, mut kept) = (ShortContext::default(), Vec::new());
+        for length in [25, 0, 8, 33, 31, 32, 200, 25, 7] {
+            let context: Vec<u8> = (1..=length).collect();
+            if !short.set(&context) {
+                kept.clone_from(&context);
+            }
+            short.read(&mut kept);
+            assert_eq!(kept, context);
+        }
     }
 }

@@ -171,7 +171,7 @@ impl Supervisor {
         if let Some(mut sandbox) = serving.sandbox.take()
             && sandbox.is_alive()
         {
-            sandbox.invoke(&mut Job::Shutdown, &mut Trigger::default(), 0).await;
+            sandbox.invoke(&mut Job::Shutdown, &mut Trigger::default(), 0, &mut Answer::Done).await;
         }
         self.tell_usage(&mut serving);
         self.recorder.ledger().set_memory(0);
@@ -265,7 +265,9 @@ impl Supervisor {
             return self.note_build_error(serving, &error);
         }
         let Some(sandbox) = serving.sandbox.as_mut() else { return };
-        let ending = match sandbox.invoke(&mut job, &mut Trigger::default(), 0).await {
+        let mut answer = Answer::Done;
+        sandbox.invoke(&mut job, &mut Trigger::default(), 0, &mut answer).await;
+        let ending = match answer {
             Answer::Health(mut checks) => {
                 checks.truncate(CHECKS);
                 *self.extension.shared().health.lock().unwrap_or_else(PoisonError::into_inner) = checks;
@@ -348,11 +350,12 @@ impl Supervisor {
         shared.held.note_waiting(shared.mailbox.waiting() + 1);
         let (work, queued_at, _under_way) = message.open();
         let queued_nanos = self.extension.shared().clock.monotonic_nanos().saturating_sub(queued_at);
-        let answer = match work {
+        let mut answer = Answer::Done;
+        let ending = match work {
             // Its caller has given up waiting for the instance.
             Work::Event { reply: Some(reply), .. } if reply.is_closed() => return,
             Work::Event { event, mut trigger, reply } => {
-                let answer = sandbox.invoke(&mut Job::handle(event), &mut trigger, queued_nanos).await;
+                sandbox.invoke(&mut Job::handle(event), &mut trigger, queued_nanos, &mut answer).await;
                 let (reply_to_send, ended) = told(answer);
                 if let Some(reply) = reply {
                     // A caller that went away has no use for it.
@@ -362,14 +365,14 @@ impl Supervisor {
             }
             Work::Embedder { name, call, done } => {
                 let mut job = Job::Embedder(name, Some(call));
-                let answer = sandbox.invoke(&mut job, &mut Trigger::default(), queued_nanos).await;
+                sandbox.invoke(&mut job, &mut Trigger::default(), queued_nanos, &mut answer).await;
                 let (reply_to_send, ended) = told(answer);
                 let _ = done.send(reply_to_send.map(drop));
                 ended
             }
         };
-        self.note(serving, &answer);
-        if matches!(answer, Ending::Failed(_))
+        self.note(serving, &ending);
+        if matches!(ending, Ending::Failed(_))
             && !matches!(self.inbox.standing.state(), State::Quarantined { .. })
             && let Err(error) = self.revive(serving).await
         {

@@ -159,8 +159,9 @@ struct Instance {
 impl Instance {
     async fn invoke(&mut self, mut job: Job, mut trigger: Trigger) -> Tried {
         let before = Stored::of(&self.extension);
-        let outcome = told(self.sandbox.invoke(&mut job, &mut trigger, 0).await).0;
-        before.tried(&self.extension, self.component, outcome)
+        let mut answer = Answer::Done;
+        self.sandbox.invoke(&mut job, &mut trigger, 0, &mut answer).await;
+        before.tried(&self.extension, self.component, told(answer).0)
     }
 }
 

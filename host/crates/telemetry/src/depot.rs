@@ -15,7 +15,7 @@ use glasshouse_model::{Clock, Signal};
 use rustix::fs::FlockOperation;
 
 use crate::allowance::{Allowance, RingAllowance};
-use crate::header::FORMAT_VERSION;
+use crate::header::{FORMAT_VERSION, OLDEST_FORMAT_VERSION};
 use crate::home::{Found, Home};
 use crate::input::InputKey;
 use crate::keeper::Keeper;
@@ -75,7 +75,7 @@ pub enum DataDirError {
         by: String,
     },
     /// It is of a version that this host does not know, or no data directory.
-    #[error("the data directory {path} is {found}; this glasshouse reads and writes format {FORMAT_VERSION}: use another directory, or another version of glasshouse", path = path.display())]
+    #[error("the data directory {path} is {found}; this glasshouse reads formats {OLDEST_FORMAT_VERSION} to {FORMAT_VERSION}: use another directory, or another version of glasshouse", path = path.display())]
     Format {
         /// The directory.
         path: PathBuf,
@@ -360,7 +360,7 @@ impl Disk {
     fn open(root: &Path, limit: u64) -> Result<Self, DataDirError> {
         let io = |doing| move |cause| DataDirError::Io { path: root.to_owned(), doing, cause };
         DirBuilder::new().recursive(true).mode(0o700).create(root).map_err(io("make a folder"))?;
-        check_format(root, true)?;
+        let format = check_format(root, true)?;
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let mut lock = options.open(root.join(LOCK)).map_err(io("open the lock"))?;
@@ -374,6 +374,10 @@ impl Disk {
             let by = if pid.trim().is_empty() { String::new() } else { format!(" (process {})", pid.trim()) };
             return Err(DataDirError::InUse { path: root.to_owned(), by });
         }
+        // What there is stays as it is, and is read; what comes is of the present format.
+        if format < FORMAT_VERSION {
+            write_format(root).map_err(io("write"))?;
+        }
         // Who holds it, is only for the message of one that is refused.
         let _ = lock.set_len(0).and_then(|()| lock.write_all(format!("{}\n", std::process::id()).as_bytes()));
         Ok(Self {
@@ -386,8 +390,16 @@ impl Disk {
     }
 }
 
-/// Checks that a folder is a data directory of the known version; an empty one may be made one.
-pub(crate) fn check_format(root: &Path, make: bool) -> Result<(), DataDirError> {
+/// Says in a data directory that it is of the present format.
+fn write_format(root: &Path) -> io::Result<()> {
+    let part = root.join("format.part");
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
+    writeln!(file, "{FORMAT_NAME} {FORMAT_VERSION}")?;
+    fs::rename(&part, root.join(FORMAT))
+}
+
+/// Checks that a folder is a data directory of a known version, and tells which; an empty one may be made one.
+pub(crate) fn check_format(root: &Path, make: bool) -> Result<u16, DataDirError> {
     let path = root.join(FORMAT);
     let io = |doing| move |cause| DataDirError::Io { path: root.to_owned(), doing, cause };
     let wrong = |found: String| Err(DataDirError::Format { path: root.to_owned(), found });
@@ -397,17 +409,12 @@ pub(crate) fn check_format(root: &Path, make: bool) -> Result<(), DataDirError> 
             if other || !make {
                 return wrong(format!("no data directory: it has no file \"{FORMAT}\""));
             }
-            let part = root.join("format.part");
-            let made = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part);
-            return made
-                .and_then(|mut file| writeln!(file, "{FORMAT_NAME} {FORMAT_VERSION}"))
-                .and_then(|()| fs::rename(&part, &path))
-                .map_err(io("write"));
+            return write_format(root).map(|()| FORMAT_VERSION).map_err(io("write"));
         }
         read => read.map_err(io("read"))?,
     };
     match text.trim().strip_prefix(FORMAT_NAME).map(|version| version.trim().parse::<u16>()) {
-        Some(Ok(FORMAT_VERSION)) => Ok(()),
+        Some(Ok(version @ OLDEST_FORMAT_VERSION..=FORMAT_VERSION)) => Ok(version),
         Some(Ok(version)) => wrong(format!("of format {version}")),
         _ => wrong("no data directory of glasshouse, or one whose file \"format\" is damaged".into()),
     }

@@ -6,8 +6,12 @@
 //! ```
 //!
 //! Integers are little-endian. `length` counts all but the padding to the next multiple of 8, and is written last, so that what is not
-//! whole has the length 0; `sequence` is written first, so that what a killed host left unfinished is told from damage. `checksum` is the low half of XXH3-64 of the bytes after it, combined by exclusive or with a
-//! random key that guests never see: else a record could carry others in its body, which would be found if it were damaged.
+//! whole has the length 0; `sequence` is written first, so that what a killed host left unfinished is told from damage. `checksum` is the low half of a digest of the length and the bytes after
+//! the checksum, combined by exclusive or with a random key that guests never see: else a record could carry others in its body, which would be found if it were damaged.
+//!
+//! The digest is made of those of the parts, so that a writer takes it of them where they come from: to read what was just written in other portions costs more than all of it. The body's is XXH3-64; so is
+//! the context's, seeded with that, if there is a context; and the head is multiplied into it (`FrameParts::digest`). In format 1 the digest was XXH3-64 of the bytes after the checksum, and such
+//! records are still read.
 
 use std::sync::atomic::{Ordering, compiler_fence};
 
@@ -17,7 +21,7 @@ use twox_hash::XxHash3_64;
 pub(crate) const HEAD_BYTES: usize = 28;
 /// Records start at multiples of so many bytes, so that their lengths are written at once.
 pub(crate) const ALIGNMENT: usize = 8;
-/// Where the checksummed part starts.
+/// Where the part starts that a checksum of format 1 is of.
 const CHECKED_AT: usize = 8;
 /// The longest record that is read: more than the longest that is written, see `model::limits`.
 const MAX_BYTES: usize = 1 << 20;
@@ -59,9 +63,32 @@ impl FrameParts<'_> {
         head[24..28].copy_from_slice(&[self.kind, self.flags, low, high]);
         copy_short(&mut rest[..self.context.len()], self.context);
         rest[self.context.len()..][..self.body.len()].copy_from_slice(self.body);
-        let checksum = key.map_or(0, |key| digest(&place[CHECKED_AT..self.len()]) ^ key);
+        let checksum = key.map_or(0, |key| self.digest() ^ key);
         place[4..8].copy_from_slice(&checksum.to_le_bytes());
     }
+
+    /// What the checksum is made of, but for the key.
+    #[inline]
+    fn digest(&self) -> u32 {
+        let body = XxHash3_64::oneshot(self.body);
+        let content = if self.context.is_empty() { body } else { XxHash3_64::oneshot_with_seed(body, self.context) };
+        let sizes = u64::from(self.kind)
+            | u64::from(self.flags) << 8
+            | u64::from(self.context.len() as u16) << 16
+            | (self.len() as u64) << 32;
+        let head = fold(self.sequence ^ FACTORS[0], self.time as u64 ^ FACTORS[1]);
+        fold(content ^ head, sizes ^ FACTORS[2]) as u32
+    }
+}
+
+/// Numbers without a pattern, which make factors of what may be small or zero: the multipliers of SplitMix64.
+const FACTORS: [u64; 3] = [0x9e37_79b9_7f4a_7c15, 0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb];
+
+/// A product's two halves, one over the other: each bit of it depends on all of both factors.
+#[inline]
+fn fold(one: u64, other: u64) -> u64 {
+    let product = u128::from(one) * u128::from(other);
+    product as u64 ^ (product >> 64) as u64
 }
 
 /// Copies between slices of the same length, without a call for nothing and for what most contexts have: two runs of 16
@@ -77,11 +104,6 @@ fn copy_short(to: &mut [u8], from: &[u8]) {
         _ if from.is_empty() => {}
         _ => to.copy_from_slice(from),
     }
-}
-
-#[inline]
-fn digest(bytes: &[u8]) -> u32 {
-    XxHash3_64::oneshot(bytes) as u32
 }
 
 /// A record as it lies in a run of bytes.
@@ -144,17 +166,27 @@ impl Frame {
 
     /// The key that its checksum was made with, if it is whole.
     fn key(&self, bytes: &[u8]) -> u32 {
-        let (at, end) = (self.at as usize, self.end as usize);
-        let checksum = bytes[at + 4..].first_chunk().copied().unwrap_or_default();
-        u32::from_le_bytes(checksum) ^ digest(&bytes[at + CHECKED_AT..end])
+        self.checksum(bytes) ^ self.parts(bytes).digest()
+    }
+
+    /// The same, if it is of format 1.
+    fn key_in_format_1(&self, bytes: &[u8]) -> u32 {
+        self.checksum(bytes) ^ XxHash3_64::oneshot(&bytes[self.at as usize + CHECKED_AT..self.end as usize]) as u32
+    }
+
+    fn checksum(&self, bytes: &[u8]) -> u32 {
+        u32::from_le_bytes(bytes[self.at as usize + 4..].first_chunk().copied().unwrap_or_default())
     }
 }
 
 /// The key of records whose header is lost: one that two in a row were made with. What a record carries in its body is not
 /// looked at.
 pub(crate) fn guess_key(bytes: &[u8]) -> Option<u32> {
-    let keys: Vec<_> = frames(bytes).map(|frame| frame.key(bytes)).collect();
-    keys.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
+    let guess = |key: fn(&Frame, &[u8]) -> u32| {
+        let keys: Vec<_> = frames(bytes).map(|frame| key(&frame, bytes)).collect();
+        keys.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
+    };
+    guess(Frame::key).or_else(|| guess(Frame::key_in_format_1))
 }
 
 /// The records of bytes that this process has written, or checked: oldest first.
@@ -209,7 +241,8 @@ impl<'b> Scan<'b> {
         let frame = Frame::read(self.bytes, at)?;
         let plausible = frame.sequence >= self.next_sequence
             && (self.next_sequence == 0 || frame.sequence - self.next_sequence < MAX_HOLE);
-        (plausible && frame.key(self.bytes) == self.key).then_some(frame)
+        let is_whole = || frame.key(self.bytes) == self.key || frame.key_in_format_1(self.bytes) == self.key;
+        (plausible && is_whole()).then_some(frame)
     }
 }
 
@@ -232,6 +265,16 @@ impl Iterator for Scan<'_> {
         passed_over |= self.bytes.get(at..).is_some_and(|rest| rest.iter().any(|byte| *byte != 0));
         self.damaged |= passed_over && !self.ends_unfinished();
         None
+    }
+}
+
+/// Makes records that they are as in format 1.
+#[cfg(test)]
+pub(crate) fn turn_into_format_1(bytes: &mut [u8], key: u32) {
+    for frame in frames(bytes).collect::<Vec<_>>() {
+        let (at, end) = (frame.at as usize, frame.end as usize);
+        let checksum = XxHash3_64::oneshot(&bytes[at + CHECKED_AT..end]) as u32 ^ key;
+        bytes[at + 4..at + CHECKED_AT].copy_from_slice(&checksum.to_le_bytes());
     }
 }
 
@@ -321,6 +364,35 @@ mod tests {
         };
         assert_eq!(found(KEY), [b"forged".to_vec()], "the key is all that stands against it");
         assert_eq!(found(KEY ^ 1), [Vec::<u8>::new()]);
+    }
+
+    #[test]
+    fn records_of_format_1_are_read_and_so_are_those_after_them() {
+        let (old, new) = (vec![vec![1; 30], vec![2; 200]], vec![vec![1; 30], vec![2; 200], vec![3; 30]]);
+        let mut bytes = segment(&new);
+        let old_bytes = segment(&old).len() - 256;
+        turn_into_format_1(&mut bytes[..old_bytes], KEY);
+        assert_eq!(scanned(&bytes), [(10, new[0].clone()), (11, new[1].clone()), (12, new[2].clone())]);
+        assert_eq!(guess_key(&bytes), Some(KEY));
+        bytes[old_bytes - 8] ^= 1;
+        assert_eq!(scanned(&bytes).len(), 2, "damage is found in them, too");
+    }
+
+    #[test]
+    fn a_flipped_bit_anywhere_in_a_record_is_found() {
+        for length in [0, 3, 20, 150, 300] {
+            let mut bytes = vec![0; 512];
+            let body = vec![9; length];
+            let parts = FrameParts { sequence: 10, time: 7, kind: 1, flags: 2, context: b"a context", body: &body };
+            parts.write_unpublished(&mut bytes, Some(KEY));
+            bytes[..4].copy_from_slice(&(parts.len() as u32).to_le_bytes());
+            assert_eq!(Scan::new(&bytes, 0, 10, KEY).count(), 1);
+            for bit in 0..parts.len() * 8 {
+                bytes[bit / 8] ^= 1 << (bit % 8);
+                assert_eq!(Scan::new(&bytes, 0, 10, KEY).count(), 0, "bit {bit} of {length} bytes");
+                bytes[bit / 8] ^= 1 << (bit % 8);
+            }
+        }
     }
 
     proptest! {

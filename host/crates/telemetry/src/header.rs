@@ -6,7 +6,9 @@ use twox_hash::XxHash3_64;
 /// Bytes of a header; records come after it.
 pub(crate) const HEADER_BYTES: usize = 128;
 /// The version of the store's format: of headers, records and sealed blocks.
-pub(crate) const FORMAT_VERSION: u16 = 1;
+pub(crate) const FORMAT_VERSION: u16 = 2;
+/// The oldest version that is read. In it, records had other checksums, see `frame`.
+pub(crate) const OLDEST_FORMAT_VERSION: u16 = 1;
 /// What came after the segment was kept in memory only.
 pub(crate) const FLAG_CONTINUED_IN_MEMORY: u8 = 1;
 
@@ -110,7 +112,7 @@ impl Header {
         bare[Self::FLAGS_AT..16].fill(0);
         let whole = (XxHash3_64::oneshot(&bare) as u32).to_le_bytes() == bytes[Self::CHECKSUM_AT..16];
         let version = u16::from_le_bytes([bytes[8], bytes[9]]);
-        if whole && bytes[..8] == MAGIC && version != FORMAT_VERSION {
+        if whole && bytes[..8] == MAGIC && !(OLDEST_FORMAT_VERSION..=FORMAT_VERSION).contains(&version) {
             return Err(BadHeader::Version(version));
         }
         let number = |at: usize| bytes[at..].first_chunk().copied().unwrap_or_default();
@@ -130,6 +132,17 @@ impl Header {
             boot: bytes[BOOT_AT..].first_chunk().map_or(0, |boot| u32::from_le_bytes(*boot)),
         })
     }
+}
+
+/// Gives the header that bytes start with another version.
+#[cfg(test)]
+pub(crate) fn set_version(bytes: &mut [u8], version: u16) {
+    bytes[8..10].copy_from_slice(&version.to_le_bytes());
+    let flags = std::mem::take(&mut bytes[Header::FLAGS_AT]);
+    bytes[Header::CHECKSUM_AT..16].fill(0);
+    let checksum = XxHash3_64::oneshot(&bytes[..HEADER_BYTES]) as u32;
+    bytes[Header::CHECKSUM_AT..16].copy_from_slice(&checksum.to_le_bytes());
+    bytes[Header::FLAGS_AT] = flags;
 }
 
 #[cfg(test)]
@@ -163,10 +176,12 @@ mod tests {
         let mut bytes = header().encode();
         bytes[8] = 9;
         assert_eq!(Header::decode(&bytes), Err(BadHeader::Damaged));
-        bytes[Header::CHECKSUM_AT..16].fill(0);
-        let checksum = XxHash3_64::oneshot(&bytes) as u32;
-        bytes[Header::CHECKSUM_AT..16].copy_from_slice(&checksum.to_le_bytes());
-        assert_eq!(Header::decode(&bytes), Err(BadHeader::Version(9)));
+        for unknown in [0, FORMAT_VERSION + 1, 9] {
+            set_version(&mut bytes, unknown);
+            assert_eq!(Header::decode(&bytes), Err(BadHeader::Version(unknown)));
+        }
+        set_version(&mut bytes, OLDEST_FORMAT_VERSION);
+        assert_eq!(Header::decode(&bytes), Ok(header()));
         assert_eq!(Header::decode(&[0; HEADER_BYTES]), Err(BadHeader::Empty));
         assert_eq!(Header::decode(b"glasshse"), Err(BadHeader::Damaged));
     }

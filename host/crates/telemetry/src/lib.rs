@@ -64,7 +64,7 @@ pub use overhead::{Overhead, TIMED_IN};
 pub use query::{Needs, Order, Query, QueryError};
 pub use rate::Worth;
 pub use reader::{Body, Entry, Gap, GapCause, Page, Reader};
-pub use redact::{CleanNames, CleanStarts, KeyLines, LogSearch, MARKER, RedactionError, Redactor, SeenLog};
+pub use redact::{CleanStarts, InvocationName, KeyLines, LogSearch, MARKER, RedactionError, Redactor, SeenLog};
 pub use ring::Bounds;
 pub use series::Place;
 pub use store::{Drop, Drops, Head, Recorder, Store, StoreSettings};

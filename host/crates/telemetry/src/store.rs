@@ -18,7 +18,7 @@ use crate::input::{InputDigester, InputKey};
 use crate::metrics::Tier;
 use crate::overhead::Overhead;
 use crate::reader::Reader;
-use crate::redact::{CleanNames, CleanStarts, Redactor, SeenLog};
+use crate::redact::{CleanStarts, InvocationName, Redactor, SeenLog};
 use crate::ring::{Bounds, Ring, SEGMENT_BYTES};
 use crate::thresholds::{THRESHOLD, Thresholds};
 use crate::{Ledger, Usage};
@@ -388,8 +388,8 @@ impl Recorder {
 
     /// The same for an invocation, whose name is all of its text.
     #[inline]
-    pub fn append_invocation(&self, head: Head<'_>, body: &[u8], name: &str, known: &mut CleanNames) -> u64 {
-        let is_suspect = self.0.redactor.is_suspect_again(name.as_bytes(), known);
+    pub fn append_invocation(&self, head: Head<'_>, body: &[u8], name: &mut InvocationName) -> u64 {
+        let is_suspect = self.0.redactor.is_suspect_name(name);
         self.append_searched(Signal::Invocation, head, KIND_INVOCATION, body, is_suspect)
     }
 

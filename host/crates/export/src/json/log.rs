@@ -8,6 +8,7 @@ use glasshouse_model::{Signal, UnixNanos};
 use glasshouse_telemetry::{Body, Cursor};
 
 use crate::export::Broken;
+use crate::records::state_of;
 use crate::walk::Found;
 
 /// Writes the logs of one extension.
@@ -77,6 +78,13 @@ impl LogLines {
                     out.extend_from_slice(name);
                     serde_json::to_writer(&mut *out, text)?;
                 }
+            }
+            if !context.sampling.is_sampled {
+                out.extend_from_slice(b",\"sampled\":false");
+            }
+            if let Some(state) = state_of(&context.sampling) {
+                out.extend_from_slice(b",\"tracestate\":");
+                serde_json::to_writer(&mut *out, &state)?;
             }
         }
         self.put_log(out, log)?;

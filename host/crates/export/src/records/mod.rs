@@ -178,11 +178,16 @@ fn shown_sampling<S: Serializer>(sampling: &TraceSampling, serializer: S) -> Res
     if !sampling.is_sampled {
         map.serialize_entry("sampled", &false)?;
     }
-    let state = TraceState::default().passed_on(sampling);
-    if *sampling != TraceSampling::default() && !state.is_empty() {
+    if let Some(state) = state_of(sampling) {
         map.serialize_entry("tracestate", &state)?;
     }
     map.end()
+}
+
+/// What OpenTelemetry says of what was decided on a trace, where that is anything but what holds of all.
+pub(crate) fn state_of(sampling: &TraceSampling) -> Option<String> {
+    let state = (*sampling != TraceSampling::default()).then(|| TraceState::default().passed_on(sampling));
+    state.filter(|state| !state.is_empty())
 }
 
 impl From<Envelope> for Head {

@@ -20,10 +20,52 @@ pub struct CleanStarts {
     latest: Cell<usize>,
 }
 
-/// Names that hold nothing to redact by the rules of one [`Redactor`]. They were never read as a log, so that no log is taken
-/// for known by them. It takes memory with the first one: at most 64 times the length of a name.
+/// The name of one invocation after the other, and which of them hold nothing to redact by the rules of one [`Redactor`]. It takes
+/// memory with the first one: at most 64 times the length of a name.
 #[derive(Debug, Default)]
-pub struct CleanNames(CleanStarts);
+pub struct InvocationName {
+    text: String,
+    /// Whether it was found clean.
+    is_clean: bool,
+    /// Names were never read as a log, so that no log is taken for known by them.
+    known: CleanStarts,
+}
+
+impl InvocationName {
+    /// Names the next invocation: its export, and for an event that, too.
+    #[inline]
+    pub fn set(&mut self, export: &str, event: &str) {
+        if !self.is(export, event) {
+            self.change(export, event);
+        }
+    }
+
+    fn is(&self, export: &str, event: &str) -> bool {
+        let Some((start, rest)) = self.text.as_bytes().split_at_checked(export.len()) else { return false };
+        let rest_fits = match rest.split_first() {
+            Some((b':', rest)) => !event.is_empty() && rest == event.as_bytes(),
+            Some(_) => false,
+            None => event.is_empty(),
+        };
+        rest_fits && start == export.as_bytes()
+    }
+
+    #[inline(never)]
+    fn change(&mut self, export: &str, event: &str) {
+        self.is_clean = false;
+        self.text.clear();
+        self.text.push_str(export);
+        if !event.is_empty() {
+            self.text.push(':');
+            self.text.push_str(event);
+        }
+    }
+
+    /// The present one.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+}
 
 /// What was found in the logs of one place.
 #[derive(Debug, Default)]
@@ -151,17 +193,24 @@ impl Redactor {
         is_suspect
     }
 
-    /// As [`Redactor::is_suspect`], of a text that comes again and again, such as the name of an invocation.
+    /// As [`Redactor::is_suspect`], of a name that comes again and again.
     #[inline]
-    pub fn is_suspect_again(&self, text: &[u8], known: &mut CleanNames) -> bool {
-        if known.0.find(false, text).is_some() {
-            return false;
+    pub fn is_suspect_name(&self, name: &mut InvocationName) -> bool {
+        if !name.is_clean {
+            self.look_for(name);
         }
-        let is_suspect = self.is_suspect(text);
-        if !is_suspect {
-            known.0.remember(false, text, &[]);
+        !name.is_clean
+    }
+
+    /// Finds out whether a name is clean.
+    fn look_for(&self, name: &mut InvocationName) {
+        let text = name.text.as_bytes();
+        if name.known.find(false, text).is_some() {
+            name.is_clean = true;
+        } else if !self.is_suspect(text) {
+            name.known.remember(false, text, &[]);
+            name.is_clean = true;
         }
-        is_suspect
     }
 }
 
@@ -344,12 +393,26 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_searched_once() {
-        let (redactor, mut known) = (Redactor::default(), CleanNames::default());
-        assert!(!redactor.is_suspect_again(b"handle:render", &mut known));
-        assert!(known.0.find(false, b"handle:render").is_some());
-        assert!(redactor.is_suspect_again(b"handle:token=abc", &mut known));
-        assert!(redactor.is_suspect_again(b"handle:token=abc", &mut known));
+    fn a_name_is_searched_once_and_another_one_anew() {
+        let (redactor, mut name) = (Redactor::default(), InvocationName::default());
+        let mut check = |export: &str, event: &str, expect: &str, suspect: bool| {
+            name.set(export, event);
+            assert_eq!(name.as_str(), expect);
+            for _ in 0..2 {
+                assert_eq!(redactor.is_suspect_name(&mut name), suspect, "{expect}");
+            }
+            assert_eq!(name.known.find(false, expect.as_bytes()).is_some(), !suspect);
+        };
+        check("init", "", "init", false);
+        check("handle", "render", "handle:render", false);
+        check("handle", "render", "handle:render", false);
+        check("handle", "token=abc", "handle:token=abc", true);
+        check("handle", "token=abc", "handle:token=abc", true);
+        check("handle", "token=ab", "handle:token=ab", true);
+        check("handle", "", "handle", false);
+        check("handle", "render", "handle:render", false);
+        check("handle:render", "", "handle:render", false);
+        check("handle:render", "again", "handle:render:again", false);
     }
 
     #[test]

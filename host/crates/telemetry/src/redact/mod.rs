@@ -37,7 +37,7 @@ use glasshouse_model::{Context, Failure, limits};
 use regex::Regex;
 use regex_syntax::hir::literal::Extractor;
 
-pub use self::known::{CleanNames, CleanStarts, LogSearch, SeenLog};
+pub use self::known::{CleanStarts, InvocationName, LogSearch, SeenLog};
 pub use self::lines::KeyLines;
 use self::names::Names;
 use self::prefilter::Prefilter;

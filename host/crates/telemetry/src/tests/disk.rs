@@ -8,6 +8,8 @@ use std::time::Duration;
 use glasshouse_model::Signal;
 
 use super::support::*;
+use crate::frame::turn_into_format_1;
+use crate::header::{HEADER_BYTES, Header, set_version};
 use crate::{DataDir, DataDirError, Depot, DepotSettings, GapCause};
 
 #[test]
@@ -120,6 +122,47 @@ fn a_second_host_is_refused_and_told_by_whom() {
     assert_eq!(refused.to_string(), expect);
     drop(first);
     assert!(Depot::open(&settings, hand()).is_ok());
+}
+
+#[test]
+fn a_data_directory_of_format_1_is_read_and_goes_on_in_the_present_format() {
+    let folder = tempfile::tempdir().expect("a folder");
+    {
+        let depot = depot(folder.path(), hand());
+        let store = store(&depot, |_| {});
+        logs(&store, 1..3_000);
+        depot.settle();
+        logs(&store, 3_000..3_100);
+    }
+    let endings: Vec<_> = files(folder.path())
+        .iter()
+        .filter_map(|path| {
+            let mut bytes = fs::read(path).expect("a file");
+            // One that was made ahead has no header yet.
+            let key = Header::decode(&bytes).ok()?.incarnation.key();
+            set_version(&mut bytes, 1);
+            let ending = path.extension().and_then(std::ffi::OsStr::to_str).expect("an ending").to_owned();
+            if ending == "open" {
+                turn_into_format_1(&mut bytes[HEADER_BYTES..], key);
+            }
+            fs::write(path, bytes).expect("a file");
+            Some(ending)
+        })
+        .collect();
+    assert!(["open", "sealed"].iter().all(|ending| endings.iter().any(|found| found == ending)), "{endings:?}");
+    let format = folder.path().join("format");
+    fs::write(&format, "glasshouse telemetry 1\n").expect("a file");
+    let expect: Vec<_> = (1..3_100).map(message).collect();
+    assert_eq!(difference(&messages(&stored(folder.path())), &expect), None);
+    assert_eq!(fs::read_to_string(&format).expect("a file"), "glasshouse telemetry 1\n", "who reads changes nothing");
+    let depot = depot(folder.path(), hand());
+    let store = store(&depot, |_| {});
+    assert_eq!(fs::read_to_string(&format).expect("a file"), "glasshouse telemetry 2\n");
+    logs(&store, 3_100..3_200);
+    depot.settle();
+    let expect: Vec<_> = (1..3_200).map(message).collect();
+    assert_eq!(difference(&messages(&store.reader(Signal::Log)), &expect), None);
+    assert_eq!(difference(&messages(&stored(folder.path())), &expect), None);
 }
 
 #[test]
