@@ -5,6 +5,7 @@ mod hostile;
 
 mod alerts;
 mod aspects;
+mod background;
 mod batches;
 mod budgets;
 mod compiling;

@@ -1,6 +1,7 @@
 //! Runs extensions: the only user of wasmtime. Compiles and caches components, keeps each in a sandbox of its own task,
 //! meters its calls, ends what is over its budget, and writes what happens to the extension's store.
 
+mod background;
 #[doc(hidden)]
 pub mod bench;
 mod bindings;
@@ -43,6 +44,7 @@ mod symbols;
 mod trial;
 mod turn;
 mod usage;
+mod weight;
 
 use std::any::Any;
 use std::path::PathBuf;
@@ -76,6 +78,7 @@ pub use symbols::SourceFrame;
 pub use trial::{Trial, Tried};
 pub use wasmtime;
 
+use background::{Background, Roaming};
 use cache::{Cache, digest_file};
 use compile::Compiler;
 use engine::Engines;
@@ -105,6 +108,9 @@ pub struct RuntimeSettings {
     pub compile_threads: usize,
     /// In what, and within which bounds, they are compiled.
     pub compile: CompileSettings,
+    /// Threads for extensions that compute much, so that those which serve all others are free. They are started once they are
+    /// needed; 0 serves every extension where it was started.
+    pub background_threads: usize,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
     /// What keeps telemetry; `None` keeps it in memory.
@@ -119,10 +125,12 @@ pub struct RuntimeSettings {
 
 impl Default for RuntimeSettings {
     fn default() -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
             cache_folder: None,
-            compile_threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            compile_threads: processors,
             compile: CompileSettings::default(),
+            background_threads: processors,
             clock: Arc::new(SystemClock::new()),
             depot: None,
             linker_hooks: Vec::new(),
@@ -167,6 +175,7 @@ pub struct Runtime {
     depot: Depot,
     embedder_data: EmbedderData,
     determinism: Option<Determinism>,
+    background: Arc<Background>,
     phase: watch::Sender<Phase>,
     traffic: Arc<Traffic>,
     symbols: Arc<Symbols>,
@@ -197,6 +206,7 @@ impl Runtime {
             clock: settings.clock,
             embedder_data: settings.embedder_data,
             determinism: settings.determinism,
+            background: Arc::new(Background::new(settings.background_threads)),
             phase: watch::Sender::new(Phase::Running),
             traffic: Arc::default(),
             symbols: Arc::new(Symbols::new(compiler)),
@@ -237,7 +247,12 @@ impl Runtime {
             return Err(RuntimeError::Duplicate(extension.id().clone()));
         }
         let supervisor = Supervisor { extension: extension.clone(), recorder, inbox, phase: self.phase.subscribe() };
-        let task = tokio::spawn(supervisor.run(load(extension.clone())));
+        let task = tokio::spawn(Roaming::new(
+            supervisor.run(load(extension.clone())),
+            Arc::clone(&self.background),
+            Arc::clone(&extension.shared().weight),
+            Arc::clone(&self.clock),
+        ));
         let watched = extension.clone();
         tokio::spawn(async move {
             if let Err(error) = task.await {
@@ -275,6 +290,7 @@ impl Runtime {
             path: spec.component,
             health: Mutex::default(),
             held: Arc::default(),
+            weight: Arc::default(),
         });
         (extension, Inbox { mailbox, orders: ordered, standing })
     }
@@ -406,6 +422,7 @@ impl Assembler {
             neighbours: self.neighbours,
             embedder_data: self.embedder_data,
             held: Arc::clone(&shared.held),
+            weight: Arc::clone(&shared.weight),
             determinism: self.determinism,
         };
         let info = ComponentInfo { digest: loaded.digest, file_bytes: loaded.file_bytes, compiled: loaded.compiled };
