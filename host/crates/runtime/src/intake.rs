@@ -271,6 +271,13 @@ impl Intake {
                     Err(malformed) => return self.refuse(malformed),
                 }
             }
+            if let Ok((wire::KIND_SAMPLES, body)) = record {
+                match wire::samples(body) {
+                    Ok(samples) => self.take_samples(arrival, &samples),
+                    Err(malformed) => return self.refuse(malformed),
+                }
+                continue;
+            }
             let decoded = record.and_then(|(kind, body)| Ok((kind, body, wire::decode(kind, body)?)));
             match decoded {
                 Ok((kind, body, record)) => self.take(arrival, kind, body, &record),
@@ -288,13 +295,30 @@ impl Intake {
         }
     }
 
+    /// Takes samples of one series, which is looked up and searched for secrets once.
+    fn take_samples(&self, arrival: Arrival, samples: &wire::Samples<'_>) {
+        let mut sample = self.bind_sample(samples.first().to_owned());
+        for value in samples.values() {
+            match &mut sample {
+                Some(sample) => self.take_sample_of(arrival, samples.metric.instrument, value, sample),
+                None => self.recorder.dropped(Drop::Metrics),
+            }
+        }
+    }
+
     /// Takes a sample of a meter.
+    #[inline]
     pub(crate) fn take_sample(&self, instrument: Instrument, value: f64, sample: &mut BoundSample) {
+        self.take_sample_of(Arrival::AtOnce, instrument, value, sample);
+    }
+
+    #[inline]
+    fn take_sample_of(&self, arrival: Arrival, instrument: Instrument, value: f64, sample: &mut BoundSample) {
         self.note_work(RECORD_COST + sample.body.len());
         if !self.recorder.admit_sample(instrument, value) {
             return;
         }
-        let head = self.head(Arrival::AtOnce, sample.cut);
+        let head = self.head(arrival, sample.cut);
         if self.recorder.affords(Worth::Usual, &head, sample.body.len()) {
             sample.body[wire::METRIC_VALUE_AT].copy_from_slice(&value.to_le_bytes());
             self.recorder.append_sample(head, &sample.body, sample.is_suspect);
