@@ -15,11 +15,6 @@ use tokio::runtime::Handle;
 
 use crate::weight::Weight;
 
-/// How much lower the priority of these threads is than that of the others. The system lets a thread that is always busy wait for
-/// those that sleep most of the time, and the longer, the lower it is; but one with `SCHED_IDLE` or a niceness of 19 would have a
-/// processor for moments only while others are busy: too late for its deadlines, and with locks that the others wait for.
-const NICENESS: i32 = 5;
-
 /// What serves an extension.
 type Task = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -68,7 +63,6 @@ impl Lane {
         for started in 0..threads {
             let own = Arc::clone(&lane);
             let thread = Builder::new().name("background".into()).spawn(move || {
-                lower_priority();
                 while let Some(away) = own.next() {
                     away.run();
                 }
@@ -289,14 +283,6 @@ impl Drop for Roaming {
         if let Some(away) = self.away.take() {
             drop(away.take());
         }
-    }
-}
-
-/// Lowers this thread's priority where that is not the whole process's.
-fn lower_priority() {
-    if cfg!(target_os = "linux") {
-        // Where the system refuses, they are threads like the others.
-        let _ = rustix::process::nice(NICENESS);
     }
 }
 
