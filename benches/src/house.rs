@@ -77,7 +77,7 @@ impl House {
         let data_dir = tempfile::tempdir_in(self.folder())?.keep();
         let depot = Some(records::depot(&data_dir)?);
         let cache_folder = Some(self.folder().join("cache"));
-        let runtime = Runtime::new(RuntimeSettings { cache_folder, depot, ..RuntimeSettings::default() })?;
+        let runtime = Runtime::new(RuntimeSettings { cache_folder, depot, ..settings() })?;
         let spec = spec(guest, self.guest(guest))?;
         let started = self.tokio.block_on(Instance::start(&runtime, spec));
         let instance = started.map_err(|error| anyhow!("starting {guest}: {error}"))?;
@@ -92,7 +92,12 @@ impl House {
 
 fn runtime_with_cache(folder: &Path) -> Result<Runtime> {
     let cache_folder = Some(folder.join("cache"));
-    Ok(Runtime::new(RuntimeSettings { cache_folder, ..RuntimeSettings::default() })?)
+    Ok(Runtime::new(RuntimeSettings { cache_folder, ..settings() })?)
+}
+
+/// Settings by which all work is done on the threads that it is asked for on: what is measured is those threads' CPU time.
+fn settings() -> RuntimeSettings {
+    RuntimeSettings { background_threads: 0, ..RuntimeSettings::default() }
 }
 
 /// Default settings, but that spans are stored, too, and that no record is too much: what is left out would cost nothing.

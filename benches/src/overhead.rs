@@ -1,4 +1,4 @@
-//! What debugging costs the example extensions: at the settings that they come with, against everything switched off.
+//! What debugging costs the example extensions: at default settings, and as the demo has them, against everything switched off.
 
 use std::fs;
 use std::path::Path;
@@ -16,15 +16,23 @@ const CROSSINGS: u32 = 1_000_000;
 const MEASURING_NANOS: f64 = 2.5;
 /// How often an extension's events are sent in one measurement, so that it takes some tens of milliseconds.
 const ROUNDS: [(&str, u32); 4] = [("access-log", 20), ("markdown", 4), ("relay", 8), ("snippets", 1)];
+/// What the others are compared with.
+const OFF: &str = "the same, all switched off";
 /// All that can be switched off.
 const SWITCHES: [&str; 5] =
     ["logging_enabled", "metrics_enabled", "error_tracking_enabled", "alerting_enabled", "tracing_enabled"];
 
+/// What the demo sets otherwise than the defaults have it, undone.
+const DEFAULTS: &str = "tracing_enabled=false";
+/// What is compared, and the most that it may cost.
+const SIDES: [(&str, Option<f64>); 2] = [("at default settings", Some(1.05)), ("as in the demo, with all spans", None)];
+
 pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
     let feed = Feed::read(&house.demo().join("feed.jsonl"))?;
-    let [on, off] = [host(house, &[])?, host(house, &SWITCHES)?];
+    let off = SWITCHES.map(|switch| format!("{switch}=false"));
+    let hosts = [host(house, &[DEFAULTS.to_owned()])?, host(house, &[])?, host(house, &off)?];
     let mut rows = Vec::new();
-    let mut totals = [vec![0.0; plan.repeats as usize], vec![0.0; plan.repeats as usize]];
+    let mut totals = [(); 3].map(|()| vec![0.0; plan.repeats as usize]);
     for (id, rounds) in ROUNDS {
         let events = feed.of(id);
         let times = rounds * events.len() as u32;
@@ -33,21 +41,26 @@ pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
             let events = events.clone();
             Ok(Box::new(move || cpu(times, || house.tokio.block_on(send(&extension, &events, rounds)))))
         };
-        let [with, without] = plan.run([side(&on)?, side(&off)?])?;
-        for (total, side) in totals.iter_mut().zip([&with, &without]) {
+        let [default, demo, off] = hosts.each_ref();
+        let sides = plan.run([side(default)?, side(demo)?, side(off)?])?;
+        for (total, side) in totals.iter_mut().zip(&sides) {
             total.iter_mut().zip(side.samples()).for_each(|(total, nanos)| *total += nanos * events.len() as f64);
         }
-        let extension = on.extension(id).context("it is in the plugin directory")?;
-        let overhead = extension.overhead();
-        let what = format!(
-            "{id}: an event of the demo, with all it records; the governor says {:.1} %, {}",
-            overhead.percent_of(extension.usage().cpu_nanos),
-            overhead.detail
-        );
-        rows.push(with.against(&without, "overhead", &what, "the same, all switched off", Some(1.05)));
+        for ((host, with), (settings, target)) in hosts.iter().zip(&sides).zip(SIDES) {
+            let extension = host.extension(id).context("it is in the plugin directory")?;
+            let overhead = extension.overhead();
+            let what = format!(
+                "{id}: an event of the demo, {settings}; the governor says {:.1} %, {}",
+                overhead.percent_of(extension.usage().cpu_nanos),
+                overhead.detail
+            );
+            rows.push(with.against(&sides[2], "overhead", &what, OFF, target));
+        }
     }
-    let [with, without] = totals.map(Samples::new);
-    rows.push(with.against(&without, "overhead", "all events of the demo", "the same, all switched off", Some(1.05)));
+    let totals = totals.map(Samples::new);
+    for (with, (settings, target)) in totals.iter().zip(SIDES) {
+        rows.push(with.against(&totals[2], "overhead", &format!("all events of the demo, {settings}"), OFF, target));
+    }
     rows.push(measuring(plan)?);
     Ok(rows)
 }
@@ -66,14 +79,16 @@ fn measuring(plan: &Plan) -> Result<Row> {
     Ok(row.under("a hundredth of a log", MEASURING_NANOS))
 }
 
-/// A host with the example extensions, all ready, and some of their switches off.
-fn host(house: &House, off: &[&str]) -> Result<Host> {
+/// A host with the example extensions, all ready, with some keys of `debugging` set for all of them.
+fn host(house: &House, debugging: &[String]) -> Result<Host> {
     let demo = house.demo();
-    let set = off.iter().map(|switch| format!("defaults.debugging.{switch}=false"));
+    let set = debugging.iter().map(|setting| format!("defaults.debugging.{setting}"));
     let builder = Host::builder()
         .plugin_dir(demo.join("plugins"))
         .config_file(demo.join("glasshouse.toml"))
         .cache_folder(house.folder().join("cache"))
+        // What is measured is the CPU time of the thread that calls.
+        .background_threads(0)
         .overrides(set);
     house.tokio.block_on(async {
         let host = builder.start().await?;

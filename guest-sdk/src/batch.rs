@@ -1,4 +1,4 @@
-//! Batches: logs below warning are gathered in the guest and cross together, so that each costs a fraction of a crossing.
+//! Batches: logs below warning, and samples, are gathered in the guest and cross together, each for a fraction of a crossing.
 //!
 //! Without [`start`] each log crosses by itself, and the host has it when the macro returns. With it, logs of the levels
 //! trace, debug and info wait in 16 KiB of the extension's memory, and cross
@@ -11,12 +11,16 @@
 //!   [`events::publish`](crate::events::publish);
 //! - at the end of each call of the extension.
 //!
-//! Metrics pass a batch by: they have a sequence of their own. What waits elsewhere (a sleep, reading a file or a socket by
-//! `std`) is not seen here: log a warning, or end a span, before a long wait whose logs should be seen during it.
+//! With [`start_samples`] so do samples of bound counters and histograms. What is added to a counter between two crossings is one
+//! sample, of the sum; a histogram keeps each value. Gauges, of which the last sample counts, and metrics that are not bound pass
+//! a batch by: they have a sequence of their own.
+//!
+//! What waits elsewhere (a sleep, reading a file or a socket by `std`) is not seen here: log a warning, or end a span, before a
+//! long wait whose logs should be seen during it.
 //!
 //! The host marks what came in a batch as `batched`; its time is that of receipt. Nothing is lost when a call ends badly: the
-//! host then takes from the extension's memory all logs whose macro had returned, whether the call trapped, panicked, used up its
-//! fuel, reached its deadline or was cancelled.
+//! host then takes from the extension's memory all logs whose macro had returned, and all samples that were recorded, whether
+//! the call trapped, panicked, used up its fuel, reached its deadline or was cancelled.
 //!
 //! Each host call may carry `budget.host_data_per_call`, which must not be less than a batch.
 
@@ -68,25 +72,64 @@ thread_local! {
 /// }
 /// ```
 pub fn start(time: LogTime) {
-    if let Some(batch) = BATCH.get() {
-        batch.time.set(time);
-        return;
-    }
-    // Never given back: the host may look at it for as long as the instance lives.
-    let batch: &'static Batch = Box::leak(Box::new(Batch::new(time)));
-    BATCH.set(Some(batch));
+    shared().logs.set(Some(time));
+}
+
+/// Gathers samples of bound counters and histograms from now on, for as long as the instance lives. It is meant for `init` of an
+/// extension that records many of them in a call.
+///
+/// ```
+/// use glasshouse_sdk::{Meter, batch, counter, extension};
+///
+/// struct Words {
+///     seen: Meter,
+/// }
+///
+/// #[extension]
+/// impl Words {
+///     fn init() -> Self {
+///         batch::start_samples();
+///         Self { seen: counter("words").bind() }
+///     }
+///
+///     #[event]
+///     fn count(&mut self, text: String) {
+///         for _ in text.split_whitespace() {
+///             self.seen.increment();
+///         }
+///     }
+/// }
+/// ```
+pub fn start_samples() {
+    shared().samples.set(true);
+}
+
+/// The batch, which is made and shown to the host the first time.
+fn shared() -> &'static Batch {
+    BATCH.get().unwrap_or_else(|| {
+        // Never given back: the host may look at it for as long as the instance lives.
+        let batch: &'static Batch = Box::leak(Box::new(Batch::new()));
+        BATCH.set(Some(batch));
+        batch
+    })
 }
 
 /// The batch, if logs are gathered.
 #[inline]
-pub(crate) fn current() -> Option<&'static Batch> {
-    BATCH.get()
+pub(crate) fn of_logs() -> Option<&'static Batch> {
+    BATCH.get().filter(|batch| batch.logs.get().is_some())
+}
+
+/// The batch, if samples are gathered.
+#[inline]
+pub(crate) fn of_samples() -> Option<&'static Batch> {
+    BATCH.get().filter(|batch| batch.samples.get())
 }
 
 /// Sends what was gathered so far.
 #[inline]
 pub(crate) fn flush() {
-    if let Some(batch) = current() {
+    if let Some(batch) = BATCH.get() {
         batch.flush();
     }
 }
@@ -107,21 +150,37 @@ pub(crate) fn stop() {
     BATCH.set(None);
 }
 
-/// Gathered logs. The host looks at `committed` and `bytes` whenever a call ends badly, and a trap can come at any
-/// instruction: `committed` is written by one store, after the bytes that it covers are whole and before they change.
+/// Gathered records. The host looks at `committed` and `bytes` whenever a call ends badly, and a trap can come at any
+/// instruction: `committed` is written by one store, after the bytes that it covers are whole, and those change by one store at a
+/// time, from one whole record to another.
 pub(crate) struct Batch {
     committed: &'static AtomicU64,
     bytes: RefCell<&'static mut [u8]>,
     serial: Cell<u32>,
-    time: Cell<LogTime>,
+    /// The number of what is gathered at present among all that ever was, on any thread.
+    number: Cell<u64>,
+    /// What is known of the times of logs, if they are gathered.
+    logs: Cell<Option<LogTime>>,
+    /// Whether samples are gathered.
+    samples: Cell<bool>,
 }
 
+/// The next number.
+static NUMBERS: AtomicU64 = AtomicU64::new(1);
+
 impl Batch {
-    fn new(time: LogTime) -> Self {
+    fn new() -> Self {
         let committed = Box::leak(Box::new(AtomicU64::new(0)));
         let bytes = vec![0; BATCH_BYTES].leak();
         backend::share_batch(std::slice::from_ref(committed.get_mut()), bytes);
-        let batch = Self { committed, bytes: RefCell::new(bytes), serial: Cell::new(0), time: Cell::new(time) };
+        let batch = Self {
+            committed,
+            bytes: RefCell::new(bytes),
+            serial: Cell::new(0),
+            number: Cell::new(0),
+            logs: Cell::new(None),
+            samples: Cell::new(false),
+        };
         batch.begin();
         batch
     }
@@ -135,9 +194,9 @@ impl Batch {
     /// The time to write into a log that is gathered now, in Unix nanoseconds.
     #[inline]
     pub(crate) fn time(&self) -> Option<i64> {
-        match self.time.get() {
-            LogTime::OfReceipt => None,
-            LogTime::OfGuest => {
+        match self.logs.get() {
+            None | Some(LogTime::OfReceipt) => None,
+            Some(LogTime::OfGuest) => {
                 let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 Some(i64::try_from(since.as_nanos()).unwrap_or(i64::MAX))
             }
@@ -167,6 +226,29 @@ impl Batch {
         written.is_some()
     }
 
+    /// The number of what is gathered at present; 0 for nothing, ever.
+    #[inline]
+    pub(crate) fn number(&self) -> u64 {
+        self.number.get()
+    }
+
+    /// How many bytes are gathered.
+    #[inline]
+    pub(crate) fn end(&self) -> usize {
+        self.committed()
+    }
+
+    /// Changes bytes of what was gathered, by one store. `false`: they are not there, and nothing is changed.
+    #[inline]
+    pub(crate) fn put<const N: usize>(&self, at: usize, bytes: [u8; N]) -> bool {
+        let Ok(mut gathered) = self.bytes.try_borrow_mut() else { return false };
+        let Some(place) = gathered.get_mut(at..).and_then(<[u8]>::first_chunk_mut) else { return false };
+        compiler_fence(Ordering::SeqCst);
+        *place = bytes;
+        compiler_fence(Ordering::SeqCst);
+        true
+    }
+
     /// Sends what was gathered. A trap after the host took it and before `committed` says so does no harm: the host knows by
     /// the serial number that it has it.
     pub(crate) fn flush(&self) {
@@ -184,6 +266,7 @@ impl Batch {
     fn begin(&self) {
         self.commit(0);
         self.serial.set(self.serial.get().wrapping_add(1));
+        self.number.set(NUMBERS.fetch_add(1, Ordering::Relaxed));
         if let Ok(mut bytes) = self.bytes.try_borrow_mut()
             && let Some(head) = bytes.first_chunk_mut()
         {
@@ -207,9 +290,9 @@ impl Batch {
 
 #[cfg(test)]
 mod tests {
-    use super::{BATCH_BYTES, LogTime, start};
+    use super::{BATCH_BYTES, LogTime, start, start_samples};
     use crate::testing::{Host, collector};
-    use crate::{Severity, counter};
+    use crate::{Severity, counter, gauge, histogram};
     use crate::{alert, context, critical, debug, events, info, record_error, span, warning};
 
     /// How many logs the host has by now.
@@ -246,6 +329,8 @@ mod tests {
             info!("gathered");
             counter("metric").record(1);
             assert_eq!(sent(), before, "metrics pass by");
+            counter("metric").bind().record(1);
+            assert_eq!(sent(), before, "and so do bound ones, where samples are not gathered");
         });
         let messages: Vec<_> = recorded.logs.iter().map(|log| log.message.as_str()).collect();
         assert_eq!(messages[..3], ["gathered", "gathered for warning", "alone"]);
@@ -304,6 +389,75 @@ mod tests {
             "through tracing, talk",
         ];
         assert_eq!(messages, expected);
+    }
+
+    /// The samples that have arrived.
+    fn samples() -> Vec<(String, f64)> {
+        collector::with(|collector| collector.samples()).expect("the test collects")
+    }
+
+    #[test]
+    fn a_counters_samples_are_summed_a_histograms_kept_and_the_others_pass_by() {
+        let ((), recorded) = Host::new().run(|| {
+            start_samples();
+            let meters = [counter("sum").bind(), histogram("each").bind()];
+            let last = gauge("last").bind();
+            for number in 1..=100 {
+                meters.iter().for_each(|meter| meter.record(number));
+            }
+            info!("not gathered");
+            assert_eq!((sent(), samples()), (1, Vec::new()), "samples wait for no log, and no log for them");
+            last.record(1);
+            counter("sum").record(1);
+            assert_eq!(samples(), [("last".to_owned(), 1.0), ("sum".to_owned(), 1.0)]);
+            // What the host refuses spoils no sum.
+            for invalid in [f64::NAN, f64::INFINITY, -1.0] {
+                meters[0].record(invalid);
+            }
+            meters[1].record(f64::NAN);
+            assert_eq!(samples().len(), 6);
+            meters[0].record(f64::MAX);
+            meters[0].record(f64::MAX);
+            drop(meters);
+            drop(span!("span"));
+            assert_eq!(samples().len(), 6 + 2 + 100);
+        });
+        let of = |name: &str| -> Vec<_> {
+            let valid = recorded.samples.iter().filter(|sample| sample.name == name && sample.value.is_finite());
+            valid.map(|sample| sample.value).collect()
+        };
+        assert_eq!(of("sum"), [1.0, -1.0, 5050.0 + f64::MAX, f64::MAX], "a sum that would not be finite begins anew");
+        assert_eq!(of("each"), (1..=100).map(f64::from).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn samples_of_many_series_and_logs_fill_batches_and_none_is_lost_or_counted_twice() {
+        const ROUNDS: u32 = 50;
+        let names: Vec<_> = (0..40).map(|number| format!("metric.{number}")).collect();
+        let ((), recorded) = Host::new().run(|| {
+            start(LogTime::OfReceipt);
+            start_samples();
+            let counters: Vec<_> = names.iter().map(|name| counter(name).label("of", "many").bind()).collect();
+            let histograms: Vec<_> = names.iter().map(|name| histogram(name).unit("s").bind()).collect();
+            let long = histogram(&"x".repeat(BATCH_BYTES)).bind();
+            for round in 1..=ROUNDS {
+                counters.iter().for_each(|meter| meter.record(round));
+                histograms.iter().for_each(|meter| meter.record(round));
+                info!("round", number = round, text = "x".repeat(300));
+                long.record(round);
+            }
+        });
+        let total = f64::from(ROUNDS * (ROUNDS + 1) / 2);
+        for name in &names {
+            let (mut sum, mut each) = (0.0, Vec::new());
+            for sample in recorded.samples.iter().filter(|sample| sample.name == *name) {
+                if sample.labels.is_empty() { each.push(sample.value) } else { sum += sample.value }
+            }
+            assert_eq!((sum, each.len()), (total, ROUNDS as usize), "{name}");
+            assert!(each.is_sorted(), "{name}");
+        }
+        assert_eq!(recorded.logs.len(), ROUNDS as usize);
+        assert_eq!(recorded.samples.iter().filter(|sample| sample.name.len() == BATCH_BYTES).count(), ROUNDS as usize);
     }
 
     #[test]

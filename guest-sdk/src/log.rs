@@ -20,7 +20,7 @@ thread_local! {
 /// others a guest waits for its stack.)
 #[doc(hidden)]
 pub fn write_literal(prefix: &[u8], fields: &[Field<'_>]) {
-    if let Some(batch) = batch::current() {
+    if let Some(batch) = batch::of_logs() {
         if is_gathered(prefix) {
             let time = batch.time();
             if batch.gather(|room| wire::write_log_record(room, prefix, time, fields)) {
@@ -36,7 +36,7 @@ pub fn write_literal(prefix: &[u8], fields: &[Field<'_>]) {
 /// such a log is gathered once it is whole.
 #[doc(hidden)]
 pub fn write_formatted(prefix: &[u8], message: fmt::Arguments<'_>, fields: &[Field<'_>]) {
-    let batch = batch::current();
+    let batch = batch::of_logs();
     let gathered = is_gathered(prefix);
     let time = batch.filter(|_| gathered).and_then(Batch::time);
     encode(
@@ -47,7 +47,7 @@ pub fn write_formatted(prefix: &[u8], message: fmt::Arguments<'_>, fields: &[Fie
 
 /// Sends or gathers one log of a level, which `write_body` writes with the time that it is given.
 pub(crate) fn send_log(level: Level, write_body: impl FnOnce(&mut Vec<u8>, Option<i64>)) {
-    let batch = batch::current();
+    let batch = batch::of_logs();
     let gathered = Batch::takes(level);
     let time = batch.filter(|_| gathered).and_then(Batch::time);
     encode(

@@ -1,10 +1,11 @@
 //! Metrics: single samples, and meters whose strings cross once.
 
+use std::sync::Mutex;
 use std::time::Duration;
 
 use glasshouse_wire::{self as wire, Field, Instrument, Value};
 
-use crate::{Kind, backend, is_stored, log};
+use crate::{Kind, backend, batch, is_stored, log};
 
 /// A total that only grows: what is recorded is added to it.
 pub fn counter(name: &str) -> Metric<'_> {
@@ -68,27 +69,139 @@ impl<'a> Metric<'a> {
 
     /// Binds a meter.
     pub fn bind(&self) -> Meter {
-        Meter(backend::Meter::new(self.name, self.instrument, self.unit, &self.labels))
+        Meter {
+            bound: backend::Meter::new(self.name, self.instrument, self.unit, &self.labels),
+            gathered: Gathered::new(self),
+        }
     }
 }
 
 /// A bound instrument: recording passes a number only. Keep it in the extension's state.
+///
+/// With [`batch::start_samples`] the samples of counters and histograms are gathered.
 #[derive(Debug)]
-pub struct Meter(backend::Meter);
+pub struct Meter {
+    bound: backend::Meter,
+    /// `None` for a gauge, of which the last sample counts.
+    gathered: Option<Gathered>,
+}
 
 impl Meter {
     /// Records one sample.
     #[inline]
     pub fn record(&self, value: impl Number) {
-        if is_stored(Kind::Metrics) {
-            self.0.record(value.to_f64());
+        if !is_stored(Kind::Metrics) {
+            return;
         }
+        let value = value.to_f64();
+        if let (Some(batch), Some(gathered)) = (batch::of_samples(), &self.gathered)
+            && gathered.take(batch, value)
+        {
+            return;
+        }
+        self.bound.record(value);
     }
 
     /// Records a one.
     #[inline]
     pub fn increment(&self) {
         self.record(1.0);
+    }
+}
+
+/// Samples for which a histogram's record has room: more would hardly make one of them cheaper, and a record takes up a part of the
+/// batch, used or not.
+const SAMPLES: u16 = 32;
+
+/// How a meter's samples are gathered: a counter's are added up in one record of a batch, a histogram's stand one after the other.
+#[derive(Debug)]
+struct Gathered {
+    instrument: Instrument,
+    /// The record as it begins in a batch, but for its value.
+    record: Box<[u8]>,
+    /// Nobody waits for it: a sample that finds it taken crosses by itself.
+    latest: Mutex<Latest>,
+}
+
+/// The meter's latest record.
+#[derive(Debug)]
+struct Latest {
+    /// The number of the batch that it is in.
+    batch: u64,
+    /// Where its body is there.
+    at: usize,
+    /// What is in it.
+    sum: f64,
+    samples: u16,
+}
+
+impl Gathered {
+    fn new(metric: &Metric<'_>) -> Option<Self> {
+        let Metric { name, instrument, unit, ref labels } = *metric;
+        let sample = wire::Metric { instrument, name, unit, value: 0.0 };
+        let mut record = Vec::new();
+        match instrument {
+            Instrument::Counter => {
+                wire::record(&mut record, wire::KIND_METRIC, |body| wire::write_metric(body, &sample, labels));
+            }
+            Instrument::Histogram => wire::record(&mut record, wire::KIND_SAMPLES, |body| {
+                wire::write_samples(body, &sample, labels, SAMPLES - 1);
+            }),
+            Instrument::Gauge => return None,
+        }
+        let latest = Mutex::new(Latest { batch: 0, at: 0, sum: 0.0, samples: 0 });
+        Some(Self { instrument, record: record.into(), latest })
+    }
+
+    /// Gathers a sample. `false`: it is to cross by itself, since the host has to say that it is none, or it has no room.
+    fn take(&self, batch: &batch::Batch, value: f64) -> bool {
+        let counts = self.instrument == Instrument::Counter;
+        if !value.is_finite() || (counts && value < 0.0) {
+            return false;
+        }
+        let Ok(mut latest) = self.latest.try_lock() else { return false };
+        let is_open = latest.batch == batch.number();
+        if counts {
+            let sum = latest.sum + value;
+            if is_open && sum.is_finite() {
+                let put = batch.put(latest.at + wire::METRIC_VALUE_AT.start, sum.to_le_bytes());
+                if put {
+                    latest.sum = sum;
+                }
+                return put;
+            }
+        } else if is_open && latest.samples < SAMPLES {
+            let left = usize::from(SAMPLES - latest.samples) * size_of::<f64>();
+            let end = latest.at + self.record.len() - wire::RECORD_HEADER_BYTES;
+            let samples = latest.samples + 1;
+            let put = batch.put(end - left, value.to_le_bytes())
+                && batch.put(latest.at + wire::SAMPLES_COUNT_AT.start, samples.to_le_bytes());
+            if put {
+                latest.samples = samples;
+            }
+            return put;
+        }
+        self.begin(batch, value, &mut latest)
+    }
+
+    /// Begins a record with its first sample.
+    fn begin(&self, batch: &batch::Batch, value: f64, latest: &mut Latest) -> bool {
+        let value_at = match self.instrument {
+            Instrument::Histogram => wire::SAMPLES_FIRST_AT,
+            _ => wire::METRIC_VALUE_AT,
+        };
+        let length = self.record.len();
+        let gathered = batch.gather(|room| {
+            let record = room.get_mut(..length)?;
+            record.copy_from_slice(&self.record);
+            record[wire::RECORD_HEADER_BYTES..].get_mut(value_at.clone())?.copy_from_slice(&value.to_le_bytes());
+            Some(length)
+        });
+        if gathered {
+            let at = batch.end() - length + wire::RECORD_HEADER_BYTES;
+            *latest = Latest { batch: batch.number(), at, sum: value, samples: 1 };
+        }
+        gathered
     }
 }
 

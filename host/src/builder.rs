@@ -28,6 +28,7 @@ pub struct HostBuilder {
     cache: CacheFolder,
     data_dir: Option<PathBuf>,
     compile_worker: Option<PathBuf>,
+    background_threads: Option<usize>,
     pub(crate) clock: Option<Arc<dyn Clock>>,
     pub(crate) imports: Vec<LinkerHook>,
     pub(crate) embedder_data: Option<EmbedderData>,
@@ -116,6 +117,14 @@ impl HostBuilder {
     /// application's process, without bounds on time and memory, and a warning is logged.
     pub fn compile_worker(mut self, program: impl Into<PathBuf>) -> Self {
         self.compile_worker = Some(program.into());
+        self
+    }
+
+    /// Serves extensions that compute much by so many threads of the host's own, so that those of the application's runtime, which
+    /// serve the others, are free for timers and callers; as many as there are processors without a call of this. They are
+    /// started once they are needed. With 0 every extension is served by the runtime that the host was started in.
+    pub fn background_threads(mut self, threads: usize) -> Self {
+        self.background_threads = Some(threads);
         self
     }
 
@@ -254,6 +263,9 @@ impl HostBuilder {
             RuntimeSettings { cache_folder, compile, linker_hooks: self.imports, ..RuntimeSettings::default() };
         if configured.compile_threads > 0 {
             settings.compile_threads = configured.compile_threads;
+        }
+        if let Some(threads) = self.background_threads {
+            settings.background_threads = threads;
         }
         if let Some(clock) = self.clock {
             settings.clock = clock;

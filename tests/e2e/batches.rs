@@ -1,4 +1,4 @@
-//! Logs that a guest gathers: they arrive in order and marked, whatever becomes of the call that made them.
+//! Logs and samples that a guest gathers: they arrive in order and marked, whatever becomes of the call that made them.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,7 +10,8 @@ use glasshouse_telemetry::Drop;
 use serde_json::json;
 
 use crate::harness::{
-    House, Log, ask, call, dropped, fail, failures, guest, invocation_envelopes, logs, logs_with, scratch, spans,
+    House, Log, ask, call, dropped, fail, failures, guest, invocation_envelopes, logs, logs_with, samples, scratch,
+    spans,
 };
 
 /// Enough for a thousand logs, little enough to be used up in a moment.
@@ -59,6 +60,7 @@ async fn check(then: &str, kind: FailureKind, change: impl Fn(&mut ExtensionSpec
     let extension = house.ready_with("batched", &change).await;
     for logs in [0, 1, 60, 1000] {
         let before = numbers(&extension).len();
+        let sampled = samples(&extension).len();
         fail(&extension, "log", &request(logs, then), kind).await;
         let all = numbered(&extension).split_off(before);
         let found: Vec<_> = all.iter().map(|(number, _)| *number).collect();
@@ -66,17 +68,31 @@ async fn check(then: &str, kind: FailureKind, change: impl Fn(&mut ExtensionSpec
         assert!(all.iter().all(|(_, log)| log.envelope.batched));
         let (failed, _) = failures(&extension).pop().expect("the failure is stored");
         assert!(all.iter().all(|(_, log)| log.envelope.context == failed.context));
+        check_samples(&extension, sampled, logs, then);
         assert_eq!(numbers(&extension).len(), before + logs as usize, "a new instance begins without");
     }
     assert_eq!(dropped(&extension, Drop::Malformed), 0);
 }
 
+/// Checks the samples of a call: a sum of ones in a few samples, and all numbers in turn, one a sample.
+fn check_samples(extension: &Extension, before: usize, numbers: u64, then: &str) {
+    let all = samples(extension).split_off(before);
+    let (sums, each): (Vec<_>, Vec<_>) = all.iter().partition(|sample| sample.name == "sum");
+    assert_eq!(sums.iter().map(|sample| sample.value as u64).sum::<u64>(), numbers, "{then}, {numbers}");
+    assert!(sums.len() <= 20, "{} samples of a sum", sums.len());
+    let each: Vec<_> = each.iter().map(|sample| sample.value).collect();
+    assert_eq!(each, (1..=numbers).map(|number| number as f64).collect::<Vec<_>>(), "{then}, {numbers}");
+    assert!(all.iter().all(|sample| sample.envelope.batched && !sample.envelope.cut));
+    assert!(sums.iter().all(|sum| sum.labels == [("of".to_owned(), "ones".to_owned())] && sum.unit.is_empty()));
+}
+
 fn often(spec: &mut ExtensionSpec) {
+    spec.settings.config.insert("samples".to_owned(), true.into());
     spec.settings.budget.failures_in_a_row = 100;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_trap_loses_no_gathered_log() {
+async fn a_trap_loses_no_gathered_log_and_no_sample() {
     check("unreachable", FailureKind::Unreachable, often).await;
     check("out-of-bounds", FailureKind::MemoryOutOfBounds, often).await;
     check("recursion", FailureKind::StackOverflow, often).await;
@@ -85,7 +101,7 @@ async fn a_trap_loses_no_gathered_log() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_breach_loses_no_gathered_log() {
+async fn a_breach_loses_no_gathered_log_and_no_sample() {
     let with_fuel = |fuel| {
         move |spec: &mut ExtensionSpec| {
             often(spec);
@@ -185,6 +201,40 @@ async fn wherever_a_guest_runs_out_of_fuel_no_log_that_it_made_is_missing() {
         [0, 1],
         "traps fell on both sides of what says that a log is made"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wherever_a_guest_runs_out_of_fuel_no_sample_that_it_recorded_is_missing_or_counted_twice() {
+    // Fuel is used up at every point of the way through a sample in turn, and then at points far apart, so that batches are
+    // full, too.
+    let mut random = fastrand::Rng::with_seed(11);
+    let dense = (0..150).map(|step| 300_000 + step * 11);
+    let apart: Vec<_> = (0..100).map(|_| random.u64(200_000..6_000_000)).collect();
+    let mut house = House::new();
+    let mut ends = BTreeSet::new();
+    for (number, fuel) in dense.chain(apart).enumerate() {
+        if number % 50 == 0 {
+            house = House::new();
+        }
+        let extension = house.start(&format!("dry-{number}"), &guest("batched"), |spec| {
+            often(spec);
+            spec.settings.budget.fuel_per_call = fuel;
+        });
+        extension.loaded().await;
+        fail(&extension, "sample-for-ever", "", FailureKind::FuelBreach).await;
+        let all = samples(&extension);
+        let of = |name: &str| -> Vec<_> {
+            all.iter().filter(|sample| sample.name == name).map(|sample| sample.value).collect()
+        };
+        let (sum, each, told) = (of("sum").iter().sum::<f64>() as u64, of("each"), of("told").len() as u64);
+        assert_eq!(each, (1..=each.len()).map(|number| number as f64).collect::<Vec<_>>(), "{fuel}");
+        for found in [sum, each.len() as u64] {
+            assert!(found == told || found == told + 1, "{fuel}: {found} samples are stored and {told} were made");
+            ends.insert(found - told);
+        }
+        assert_eq!(dropped(&extension, Drop::Malformed), 0, "{fuel}: none is torn");
+    }
+    assert_eq!(ends.into_iter().collect::<Vec<_>>(), [0, 1], "traps fell on both sides of what says that one is made");
 }
 
 /// A batch of gathered records with one log for each of the times.

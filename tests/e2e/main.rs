@@ -6,6 +6,7 @@ mod hostile;
 mod alerts;
 mod answers;
 mod aspects;
+mod background;
 mod batches;
 mod budgets;
 mod compiling;

@@ -10,7 +10,8 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use glasshouse_sdk::{
-    Check, Error, Meter, Payload, Severity, alert, counter, debug, extension, gauge, histogram, info, span, warning,
+    Check, Error, Meter, Payload, Severity, alert, batch, counter, debug, extension, gauge, histogram, info, span,
+    warning,
 };
 use line::{Line, Malformed};
 use serde::{Deserialize, Serialize};
@@ -97,6 +98,8 @@ pub struct AccessLog {
 impl AccessLog {
     fn init(config: Config) -> Result<Self, Error> {
         let window = Window::new(config)?;
+        // Each line has three.
+        batch::start_samples();
         info!("ready", window = config.window, error_ratio = config.error_ratio);
         let class = |class| counter("http.requests").unit("1").label("status", class).bind();
         Ok(Self {

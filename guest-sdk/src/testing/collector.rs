@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use glasshouse_wire::{Field, Instrument, Record, Source, Value, decode, records};
+use glasshouse_wire::{self as wire, Field, Instrument, Record, Source, Value, decode, records};
 
 use super::{Alert, Answer, Fields, Log, Recorded, Report, Sample, Span};
 use crate::context::Info;
@@ -87,13 +87,26 @@ impl Collector {
         self.recorded.logs.len()
     }
 
+    /// The samples that have arrived: name and value.
+    #[cfg(test)]
+    pub(crate) fn samples(&self) -> Vec<(String, f64)> {
+        self.recorded.samples.iter().map(|sample| (sample.name.clone(), sample.value)).collect()
+    }
+
     /// # Panics
     ///
     /// If the bytes are malformed: the encoder is ours.
     pub(crate) fn emit(&mut self, batch: &[u8]) {
         for record in records(batch).expect("the SDK sends batches of a version that there is") {
             let (kind, body) = record.expect("the SDK sends whole records");
-            self.keep(decode(kind, body).expect("the SDK sends well-formed records"));
+            if kind == wire::KIND_SAMPLES {
+                let samples = wire::samples(body).expect("the SDK sends well-formed samples");
+                for value in samples.values() {
+                    self.keep(Record::Metric(wire::Metric { value, ..samples.metric }, samples.labels));
+                }
+            } else {
+                self.keep(decode(kind, body).expect("the SDK sends well-formed records"));
+            }
         }
     }
 

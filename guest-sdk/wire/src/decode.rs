@@ -76,13 +76,7 @@ pub fn decode(kind: u8, body: &[u8]) -> Result<Record<'_>, Malformed> {
             Record::Log(Log { level, target, message: reader.str()?, source, time }, reader.fields()?)
         }
         KIND_METRIC => {
-            let instrument = Instrument::from_byte(reader.byte()?).ok_or(Malformed("unknown instrument"))?;
-            let value = reader.float()?;
-            let metric = Metric { instrument, value, name: reader.str()?, unit: reader.str()? };
-            let labels = reader.fields()?;
-            if labels.iter().any(|label| !matches!(label.value, Value::Text(_))) {
-                return Err(Malformed("a label is not text"));
-            }
+            let (metric, labels) = reader.metric()?;
             Record::Metric(metric, labels)
         }
         KIND_ERROR => {
@@ -273,6 +267,18 @@ impl<'a> Reader<'a> {
             _ => return Err(Malformed("unknown kind of value")),
         };
         Ok(Field { name, value })
+    }
+
+    #[inline]
+    pub(crate) fn metric(&mut self) -> Result<(Metric<'a>, Fields<'a>), Malformed> {
+        let instrument = Instrument::from_byte(self.byte()?).ok_or(Malformed("unknown instrument"))?;
+        let value = self.float()?;
+        let metric = Metric { instrument, value, name: self.str()?, unit: self.str()? };
+        let labels = self.fields()?;
+        if labels.iter().any(|label| !matches!(label.value, Value::Text(_))) {
+            return Err(Malformed("a label is not text"));
+        }
+        Ok((metric, labels))
     }
 
     fn flags(&mut self, known: u8) -> Result<u8, Malformed> {

@@ -8,9 +8,11 @@
 //! batch   = 1:u8 record*                   records that were made just now
 //!         | 2:u8 serial:u32 record*        records that were gathered, and are marked as batched
 //! record  = kind:u8 length:u32 body[length]
-//! kind    = 1 log | 2 metric | 3 error | 4 alert          (64 and above are the host's own, refused from guests)
+//! kind    = 1 log | 2 metric | 3 error | 4 alert | 5 samples   (64 and above are the host's own, refused from guests)
 //! log     = level:u8 flags:u8 [time:i64 if flags&1] target:str [file:str line:varint if flags&2] message:str fields
 //! metric  = instrument:u8 value:f64 name:str unit:str fields (labels: text values only)
+//! samples = count:u16 metric value:f64*      samples of one series: the metric's own value, and the first count - 1 of those
+//!                                            that follow; what is left over is room
 //! error   = flags:u8(1 = handled) kind:str message:str stack:str [file:str line:varint if flags&2] fields
 //! alert   = severity:u8 flags:u8 type:str title:str message:str [metric:str if flags&1] [value:f64 if flags&2]
 //!           [threshold:f64 if flags&4]
@@ -31,6 +33,7 @@
 mod check;
 mod decode;
 mod encode;
+mod samples;
 mod site;
 
 pub use check::{LogSummary, LogWatch, check_log, check_log_with, set_log_time};
@@ -39,6 +42,7 @@ pub use encode::{
     batched_head, begin_batch, put_fields, put_str, put_varint, record, write_alert, write_error, write_log,
     write_metric,
 };
+pub use samples::{SAMPLES_COUNT_AT, SAMPLES_FIRST_AT, Samples, samples, write_samples};
 pub use site::{LogSite, prefix_level, write_formatted_log_at, write_log_at, write_log_record};
 
 /// The version byte that a batch of records starts with that were made just now.
@@ -63,6 +67,8 @@ pub const KIND_METRIC: u8 = 2;
 pub const KIND_ERROR: u8 = 3;
 /// The kind byte of an alert.
 pub const KIND_ALERT: u8 = 4;
+/// The kind byte of several samples of one series, which are stored as so many metric samples.
+pub const KIND_SAMPLES: u8 = 5;
 
 const FLAG_TIME: u8 = 1;
 const FLAG_HANDLED: u8 = 1;

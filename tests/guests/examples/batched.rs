@@ -1,16 +1,18 @@
-//! Gathers logs, and ends in every way there is.
+//! Gathers logs, and samples if asked for, and ends in every way there is.
 #![allow(unsafe_code, reason = "one of the ways out breaks the sandbox's rules")]
 
 use std::hint::black_box;
 
 use glasshouse_sdk::batch::{self, LogTime};
-use glasshouse_sdk::{Meter, counter, error, extension, info, span, warning};
+use glasshouse_sdk::{Meter, counter, error, extension, gauge, histogram, info, span, warning};
 use serde::Deserialize;
 
 /// The extension.
 pub struct Batched {
     /// Counts in the host, by a crossing of its own, the logs whose macro returned.
     made: Meter,
+    /// Record what a log records, where samples are gathered.
+    samples: Option<[Meter; 2]>,
 }
 
 /// The configuration.
@@ -19,6 +21,9 @@ pub struct Config {
     /// Whether logs have the time of the guest's clock.
     #[serde(default)]
     timed: bool,
+    /// Whether samples are recorded, and gathered.
+    #[serde(default)]
+    samples: bool,
     /// Whether `init` fails, after so many logs.
     #[serde(default)]
     fail_init_after: Option<u64>,
@@ -52,13 +57,20 @@ impl Batched {
             assert!(!config.panic, "init gives up");
             return Err(std::fmt::Error);
         }
-        Ok(Self { made: counter("made").bind() })
+        let samples = config.samples.then(|| {
+            batch::start_samples();
+            [counter("sum").label("of", "ones").bind(), histogram("each").unit("1").bind()]
+        });
+        Ok(Self { made: counter("made").bind(), samples })
     }
 
     /// Writes numbered logs, then ends in the way that was asked for.
     #[event]
     fn log(&mut self, logs: Logs) {
-        (1..=logs.logs).for_each(log);
+        for number in 1..=logs.logs {
+            log(number);
+            self.sample(number);
+        }
         match logs.then.as_str() {
             "unreachable" => {
                 #[cfg(target_family = "wasm")]
@@ -98,6 +110,16 @@ impl Batched {
         }
     }
 
+    /// Records samples for ever. The host is told of each number once all of its samples were recorded, past the batch.
+    #[event("sample-for-ever")]
+    fn sample_for_ever(&mut self) {
+        let told = gauge("told").bind();
+        for number in 1_u64.. {
+            self.sample(number);
+            told.record(number);
+        }
+    }
+
     /// Writes logs in spans, of which the last one stays open.
     #[event]
     fn spans(&mut self) {
@@ -114,6 +136,15 @@ impl Batched {
         // The span is open when the call fails.
         std::mem::forget(outer);
         panic!("in a span");
+    }
+}
+
+impl Batched {
+    fn sample(&self, number: u64) {
+        if let Some([sum, each]) = &self.samples {
+            sum.increment();
+            each.record(number);
+        }
     }
 }
 

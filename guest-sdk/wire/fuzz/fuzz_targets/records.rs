@@ -2,8 +2,8 @@
 #![no_main]
 
 use glasshouse_wire::{
-    Field, Fields, KIND_ALERT, KIND_ERROR, KIND_LOG, KIND_METRIC, Record, VERSION_BATCHED, decode, records,
-    write_alert, write_error, write_log, write_metric,
+    Field, Fields, KIND_ALERT, KIND_ERROR, KIND_LOG, KIND_METRIC, KIND_SAMPLES, Record, VERSION_BATCHED, decode, records,
+    samples, write_alert, write_error, write_log, write_metric,
 };
 use libfuzzer_sys::fuzz_target;
 
@@ -11,6 +11,10 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(batch) = records(bytes) else { return };
     assert_eq!(batch.serial().is_some(), bytes[0] == VERSION_BATCHED);
     for (kind, body) in batch.flatten() {
+        if let (KIND_SAMPLES, Ok(samples)) = (kind, samples(body)) {
+            assert!(decode(KIND_METRIC, samples.first()).is_ok());
+            assert!(samples.values().count() <= body.len());
+        }
         let Ok(record) = decode(kind, body) else { continue };
         let mut again = Vec::new();
         let kind = match &record {

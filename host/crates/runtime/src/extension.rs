@@ -19,11 +19,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::health::Check;
 use crate::held::{Held, HostMemory, HostUse};
-use crate::intake::host_log;
 use crate::mailbox::{Mailbox, Refused, Work};
 use crate::present::{ApplyError, Present};
 use crate::sandbox::EmbedderCall;
+use crate::told::host_log;
 use crate::trigger::Trigger;
+use crate::weight::Weight;
 
 /// Work for an extension.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -188,6 +189,8 @@ pub(crate) struct Shared {
     pub(crate) path: std::path::PathBuf,
     pub(crate) health: std::sync::Mutex<Vec<Check>>,
     pub(crate) held: Arc<Held>,
+    /// How much it computes of late.
+    pub(crate) weight: Arc<Weight>,
 }
 
 /// What an extension's supervisor is asked to do. A few wait at most; each makes it take the present settings.

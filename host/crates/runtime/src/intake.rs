@@ -17,6 +17,7 @@ use crate::cuts::{Cuts, overflow};
 use crate::extension::HandlerError;
 use crate::probe::{Probe, Timed};
 use crate::reports::Reports;
+use crate::told::tell;
 use crate::waiting::{Waiting, WaitingLogs};
 
 /// What a guest said of its panic, kept until the trap that follows it.
@@ -288,6 +289,13 @@ impl Intake {
                     Err(malformed) => return self.refuse(malformed),
                 }
             }
+            if let Ok((wire::KIND_SAMPLES, body)) = record {
+                match wire::samples(body) {
+                    Ok(samples) => self.take_samples(arrival, &samples),
+                    Err(malformed) => return self.refuse(malformed),
+                }
+                continue;
+            }
             let decoded = record.and_then(|(kind, body)| Ok((kind, body, wire::decode(kind, body)?)));
             match decoded {
                 Ok((kind, body, record)) => self.take(arrival, kind, body, &record),
@@ -305,13 +313,30 @@ impl Intake {
         }
     }
 
+    /// Takes samples of one series, which is looked up and searched for secrets once.
+    fn take_samples(&self, arrival: Arrival, samples: &wire::Samples<'_>) {
+        let mut sample = self.bind_sample(samples.first().to_owned());
+        for value in samples.values() {
+            match &mut sample {
+                Some(sample) => self.take_sample_of(arrival, samples.metric.instrument, value, sample),
+                None => self.recorder.dropped(Drop::Metrics),
+            }
+        }
+    }
+
     /// Takes a sample of a meter.
+    #[inline]
     pub(crate) fn take_sample(&self, instrument: Instrument, value: f64, sample: &mut BoundSample) {
+        self.take_sample_of(Arrival::AtOnce, instrument, value, sample);
+    }
+
+    #[inline]
+    fn take_sample_of(&self, arrival: Arrival, instrument: Instrument, value: f64, sample: &mut BoundSample) {
         self.note_work(RECORD_COST + sample.body.len());
         if !self.recorder.admit_sample(instrument, value) {
             return;
         }
-        let head = self.head(Arrival::AtOnce, sample.cut);
+        let head = self.head(arrival, sample.cut);
         if self.recorder.affords(Worth::Usual, &head, sample.body.len()) {
             sample.body[wire::METRIC_VALUE_AT].copy_from_slice(&value.to_le_bytes());
             self.recorder.append_sample(head, &sample.body, sample.is_suspect);
@@ -547,33 +572,6 @@ impl Intake {
             wire::write_log(&mut body, &log, format_args!("{message}"), &[]);
             recorder.append(signal, head, wire::KIND_LOG, &body);
         }
-    }
-}
-
-/// Stores a log that the host makes about an extension, whatever its level of logging.
-pub(crate) fn host_log(
-    recorder: &Recorder,
-    clock: &dyn Clock,
-    context: &[u8],
-    level: Level,
-    message: &str,
-    fields: &[Field<'_>],
-) {
-    recorder.host_log(clock.now(), context, level, message, fields);
-}
-
-/// The same of what a guest brought about, as long as it does not do too much.
-pub(crate) fn tell(
-    recorder: &Recorder,
-    clock: &dyn Clock,
-    context: &[u8],
-    level: Level,
-    message: &str,
-    fields: &[Field<'_>],
-) {
-    let head = Head { time: clock.now(), origin: Origin::Host, cut: false, batched: false, context };
-    if recorder.affords(Worth::Told, &head, message.len()) {
-        recorder.host_log(head.time, context, level, message, fields);
     }
 }
 

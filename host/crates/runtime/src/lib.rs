@@ -1,6 +1,7 @@
 //! Runs extensions: the only user of wasmtime. Compiles and caches components, keeps each in a sandbox of its own task,
 //! meters its calls, ends what is over its budget, and writes what happens to the extension's store.
 
+mod background;
 #[doc(hidden)]
 pub mod bench;
 mod bindings;
@@ -43,11 +44,13 @@ mod state;
 mod stdio;
 mod supervisor;
 mod symbols;
+mod told;
 mod trial;
 mod trigger;
 mod turn;
 mod usage;
 mod waiting;
+mod weight;
 
 use std::any::Any;
 use std::path::PathBuf;
@@ -82,6 +85,7 @@ pub use trial::{Trial, Tried};
 pub use trigger::{Carried, Chain, Trigger};
 pub use wasmtime;
 
+use background::{Background, Roaming};
 use cache::{Cache, digest_file};
 use compile::Compiler;
 use engine::Engines;
@@ -112,6 +116,9 @@ pub struct RuntimeSettings {
     pub compile_threads: usize,
     /// In what, and within which bounds, they are compiled.
     pub compile: CompileSettings,
+    /// Threads for extensions that compute much, so that those which serve all others are free. They are started once they are
+    /// needed; 0 serves every extension where it was started.
+    pub background_threads: usize,
     /// Where time comes from.
     pub clock: Arc<dyn Clock>,
     /// What keeps telemetry; `None` keeps it in memory.
@@ -126,10 +133,12 @@ pub struct RuntimeSettings {
 
 impl Default for RuntimeSettings {
     fn default() -> Self {
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         Self {
             cache_folder: None,
-            compile_threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            compile_threads: processors,
             compile: CompileSettings::default(),
+            background_threads: processors,
             clock: Arc::new(SystemClock::new()),
             depot: None,
             linker_hooks: Vec::new(),
@@ -174,6 +183,7 @@ pub struct Runtime {
     depot: Depot,
     embedder_data: EmbedderData,
     determinism: Option<Determinism>,
+    background: Arc<Background>,
     phase: watch::Sender<Phase>,
     traffic: Arc<Traffic>,
     symbols: Arc<Symbols>,
@@ -204,6 +214,7 @@ impl Runtime {
             clock: settings.clock,
             embedder_data: settings.embedder_data,
             determinism: settings.determinism,
+            background: Arc::new(Background::new(settings.background_threads)),
             phase: watch::Sender::new(Phase::Running),
             traffic: Arc::default(),
             symbols: Arc::new(Symbols::new(compiler)),
@@ -244,7 +255,12 @@ impl Runtime {
             return Err(RuntimeError::Duplicate(extension.id().clone()));
         }
         let supervisor = Supervisor { extension: extension.clone(), recorder, inbox, phase: self.phase.subscribe() };
-        let task = tokio::spawn(supervisor.run(load(extension.clone())));
+        let task = tokio::spawn(Roaming::new(
+            supervisor.run(load(extension.clone())),
+            Arc::clone(&self.background),
+            Arc::clone(&extension.shared().weight),
+            Arc::clone(&self.clock),
+        ));
         let watched = extension.clone();
         tokio::spawn(async move {
             if let Err(error) = task.await {
@@ -282,6 +298,7 @@ impl Runtime {
             path: spec.component,
             health: Mutex::default(),
             held: Arc::default(),
+            weight: Arc::default(),
         });
         (extension, Inbox { mailbox, orders: ordered, standing })
     }
@@ -413,6 +430,7 @@ impl Assembler {
             neighbours: self.neighbours,
             embedder_data: self.embedder_data,
             held: Arc::clone(&shared.held),
+            weight: Arc::clone(&shared.weight),
             determinism: self.determinism,
             slowness: Slowness::default(),
         };

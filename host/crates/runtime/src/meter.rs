@@ -12,9 +12,14 @@ use crate::clock::thread_cpu_nanos;
 use crate::epochs::Pace;
 use crate::imports::Pulse;
 use crate::turn::Rouser;
+use crate::weight::Weight;
 
 /// How long a call goes on before its neighbours run: some slices, each of which ends with a look at the deadline.
 const TURN_NANOS: u64 = 100_000;
+
+/// The most of a first poll that counts as computing. Its length is wall time: what the system took from a short call is not to make
+/// an extension heavy.
+const FIRST_NANOS: u64 = 1_000_000;
 
 /// How far the host's end has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,16 +68,18 @@ pub(crate) struct Conditions<'a> {
     pub(crate) pace: Option<&'a Pace>,
     pub(crate) pulse: &'a Pulse,
     pub(crate) rouser: &'a Rouser,
+    pub(crate) weight: &'a Weight,
 }
 
 /// Runs a call to its end: one slice, and from then on turns of several. CPU time is what those took: by the time-stamp
 /// counter for the first slice, which is short, and by the thread's CPU clock for all turns, so that what the system took
 /// from a long call is not charged to it. The time between turns goes to `pulse`.
 pub(crate) async fn run<F: Future>(mut call: Pin<&mut F>, conditions: Conditions<'_>) -> (Ended<F::Output>, Measured) {
-    let Conditions { start, deadline, clock, phase, pace, pulse, rouser } = conditions;
+    let Conditions { start, deadline, clock, phase, pace, pulse, rouser, weight } = conditions;
     let deadline_nanos = u64::try_from(deadline.as_nanos()).unwrap_or(u64::MAX);
     let mut measured = Measured { cpu_estimated: true, ..Measured::default() };
     let mut paused_at = start;
+    let mut idle_before = None;
     let mut timer: Option<Pin<Box<tokio::time::Sleep>>> = None;
     let mut given_up = pin!(phase.wait_for(|phase| *phase == Phase::Cancelling));
     let ended = std::future::poll_fn(|task| {
@@ -94,7 +101,17 @@ pub(crate) async fn run<F: Future>(mut call: Pin<&mut F>, conditions: Conditions
         paused_at = clock.monotonic_nanos();
         let (ran, elapsed) = (paused_at.saturating_sub(polled_at), paused_at.saturating_sub(start));
         measured.polled_nanos += ran;
-        measured.cpu_nanos += if first { ran } else { thread_cpu_nanos().saturating_sub(cpu_before) };
+        let cpu_nanos = if first { ran } else { thread_cpu_nanos().saturating_sub(cpu_before) };
+        measured.cpu_nanos += cpu_nanos;
+        if !first || ran > TURN_NANOS {
+            let computed = if first { ran.min(FIRST_NANOS) } else { cpu_nanos };
+            let idle = pulse.idle_nanos();
+            let rested = match idle_before.replace(idle) {
+                None => start.saturating_sub(weight.last_turn()) + idle,
+                Some(before) => idle.saturating_sub(before),
+            };
+            weight.add(computed, rested, paused_at);
+        }
         if let Poll::Ready(output) = polled {
             return Poll::Ready(Ended::Finished(output));
         }

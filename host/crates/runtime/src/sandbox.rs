@@ -42,6 +42,7 @@ use crate::state::{State, StateParts};
 use crate::stdio::Stdio;
 use crate::trigger::Trigger;
 use crate::turn::Rouser;
+use crate::weight::Weight;
 
 /// The most that `shutdown` may take, so that the host's own end is not delayed.
 const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(1);
@@ -72,6 +73,7 @@ pub(crate) struct Blueprint {
     pub(crate) neighbours: Neighbours,
     pub(crate) embedder_data: EmbedderData,
     pub(crate) held: Arc<Held>,
+    pub(crate) weight: Arc<Weight>,
     pub(crate) determinism: Option<Determinism>,
     pub(crate) slowness: Slowness,
 }
@@ -352,6 +354,7 @@ impl Sandbox {
                 pace: self.pace.as_deref(),
                 pulse: &self.pulse,
                 rouser: &self.rouser,
+                weight: &blueprint.weight,
             };
             run(call, conditions).await
         };

@@ -8,7 +8,7 @@ use glasshouse_model::{Level, UnixNanos, text};
 use glasshouse_telemetry::{Alarm, HostAlert, Recorder};
 
 use crate::extension::{Extension, Status};
-use crate::intake::host_log;
+use crate::told::host_log;
 
 /// The status that callers see.
 pub(crate) fn status(state: &State) -> Status {

@@ -14,7 +14,8 @@ use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
 use crate::imports::Pulse;
-use crate::intake::{Intake, lossy, tell};
+use crate::intake::{Intake, lossy};
+use crate::told::tell;
 
 /// Bytes that a guest may write at once: WASI splits what is longer.
 const WRITE_BYTES: usize = 64 * 1024;

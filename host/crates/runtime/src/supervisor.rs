@@ -15,12 +15,12 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use crate::extension::{CallError, ComponentInfo, Extension, Order, Reply, Status};
 use crate::health::CHECKS;
-use crate::intake::host_log;
 use crate::mailbox::{Message, Work};
 use crate::meter::Phase;
 use crate::refused::{NotStarted, record};
 use crate::sandbox::{Answer, Blueprint, BuildError, Job, Sandbox};
 use crate::standing;
+use crate::told::host_log;
 use crate::trigger::Trigger;
 use crate::usage::UsageMetrics;
 

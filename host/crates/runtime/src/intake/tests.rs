@@ -85,3 +85,52 @@ fn a_batch_is_recovered_once() {
     check(&|| intake.recover(Ok(Some(&batch(1)))), 2);
     check(&|| intake.recover(Ok(Some(&batch(1)))), 2);
 }
+
+/// A batch of gathered samples of one series.
+fn samples(instrument: Instrument, count: u16, values: &[f64]) -> Vec<u8> {
+    let metric = Metric { instrument, name: "metric", unit: "s", value: values[0] };
+    let labels = [Field { name: "label", value: Value::Text("one") }];
+    let mut batch = wire::batched_head(1).to_vec();
+    wire::record(&mut batch, wire::KIND_SAMPLES, |body| {
+        wire::write_samples(body, &metric, &labels, 0);
+        values[1..].iter().for_each(|value| body.extend_from_slice(&value.to_le_bytes()));
+    });
+    let at = wire::BATCHED_HEAD_BYTES + wire::RECORD_HEADER_BYTES;
+    batch[at..at + 2].copy_from_slice(&count.to_le_bytes());
+    batch
+}
+
+#[test]
+fn samples_of_one_record_are_stored_one_by_one_at_the_time_of_receipt_and_what_is_none_is_counted() {
+    let store = Store::new(&StoreSettings::new(&Settings::default()), Arc::default());
+    let clock = Arc::new(SetClock::default());
+    let intake = Intake::new(store.recorder(), Arc::clone(&clock) as Arc<dyn Clock>);
+    intake.settle(&TelemetryBudget::default());
+    clock.set(70);
+    let check = |batch: &[u8], expect: &[f64], refused: u64, malformed: u64| {
+        let before = store.reader(Signal::Metric).stored();
+        let drops = || [Drop::InvalidSample, Drop::Malformed].map(|cause| store.drops()[cause as usize].1);
+        let dropped = drops();
+        intake.emit(batch);
+        let entries = store.reader(Signal::Metric).page(before + 1, 100).entries;
+        let found: Vec<_> = entries
+            .iter()
+            .map(|entry| {
+                let envelope = entry.envelope();
+                assert_eq!((envelope.time, envelope.batched, envelope.cut), (UnixNanos(70), true, false));
+                let Ok(Body::Record(Record::Metric(metric, labels))) = entry.body() else { panic!("no sample") };
+                assert_eq!((metric.name, metric.unit, labels.len()), ("metric", "s", 1));
+                metric.value
+            })
+            .collect();
+        assert_eq!(found, expect);
+        assert_eq!(drops(), [dropped[0] + refused, dropped[1] + malformed]);
+    };
+    let values = [1.0, -2.0, f64::NAN, 4.0, f64::INFINITY];
+    check(&samples(Instrument::Histogram, 5, &values), &[1.0, -2.0, 4.0], 2, 0);
+    check(&samples(Instrument::Counter, 5, &values), &[1.0, 4.0], 3, 0);
+    check(&samples(Instrument::Histogram, 2, &values), &[1.0, -2.0], 0, 0);
+    check(&samples(Instrument::Histogram, 0, &values), &[], 0, 1);
+    check(&samples(Instrument::Histogram, 6, &values), &[], 0, 1);
+    check(&samples(Instrument::Histogram, u16::MAX, &values), &[], 0, 1);
+}

@@ -1,0 +1,200 @@
+//! Who is let in, and by which name the host is called.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
+use serde_json::{Value, json};
+
+use super::served::{ROOT, Served};
+use crate::harness::Place;
+
+#[test]
+fn without_a_token_nothing_is_told_but_that_the_host_runs() {
+    let place = Place::with_plugins(&["neighbour"]);
+    let served = Served::start(&place);
+    served.ask("GET /livez", None, "", "").expect(200);
+    for (request, token) in [
+        ("GET /api/extensions/debugging/managers", None),
+        ("GET /api/extensions/debugging/managers", Some("glasshouse_00000000_x")),
+        ("GET /nothing", None),
+        ("POST /api/extensions/debugging/managers/neighbour/stop", None),
+    ] {
+        let answer = served.ask(request, token, "", "");
+        assert_eq!(answer.header("www-authenticate"), Some("Bearer realm=\"glasshouse\""), "{answer:?}");
+        answer.expect_problem(401, "unauthorized");
+    }
+    let basic = served.ask("GET /api/extensions/debugging/managers", None, "Authorization: Basic YTpi\r\n", "");
+    basic.expect_problem(401, "unauthorized");
+    served.get("managers").expect(200);
+    let logs = place.on_data(&["logs", "show", "--extension-id", "host", "--format", "json"]).json_lines();
+    let refused: Vec<_> = logs.iter().filter(|log| log["fields"]["event"] == "login.failed").collect();
+    assert_eq!(refused.len(), 5, "{logs:?}");
+    assert!(refused.iter().all(|log| log["fields"]["network.peer.address"] == "127.0.0.1"), "{refused:?}");
+}
+
+#[test]
+fn who_tries_on_and_on_is_asked_to_wait_and_who_has_a_token_is_not() {
+    let place = Place::with_plugins(&["neighbour"]);
+    let served = Served::start(&place);
+    let tries: Vec<_> = (0..40).map(|_| served.ask("GET /api", Some("wrong"), "", "")).collect();
+    let last = tries.last().expect("there are some");
+    assert!(last.header("retry-after").is_some(), "{last:?}");
+    assert_eq!(tries.iter().filter(|one| one.status == 401).count(), 10, "{:?}", tries.last());
+    served.get("managers").expect(200);
+    // Not each of them is a record, but all of them are told of.
+    let logs = place.on_data(&["logs", "show", "--extension-id", "host", "--format", "json"]).json_lines();
+    let records = logs.iter().filter(|log| log["fields"]["event"] == "login.failed").count();
+    assert!((10..=40).contains(&records), "{records}");
+}
+
+#[test]
+fn a_token_allows_what_its_scope_says_and_each_order_leaves_a_record() {
+    let place = Place::with_plugins(&["neighbour"]);
+    let served = Served::start(&place);
+    let make = |name: &str, scope: &str| {
+        let made = served.post("tokens", &json!({"name": name, "scope": scope})).expect(200).json();
+        (made["id"].as_str().expect("an id").to_owned(), made["secret"].as_str().expect("a secret").to_owned())
+    };
+    let (reader_id, reader) = make("a dashboard", "read");
+    let (_, operator) = make("a colleague", "operate");
+    let ask = |request: &str, token: &str| served.ask(&request.replace('~', ROOT), Some(token), "", "{}");
+    ask("GET ~/managers", &reader).expect(200);
+    ask("POST ~/managers/neighbour/stop", &reader).expect_problem(403, "forbidden");
+    ask("GET ~/tokens", &operator).expect_problem(403, "forbidden");
+    ask("POST ~/managers/neighbour/stop", &operator).expect(200);
+    let tokens = served.get("tokens").expect(200);
+    assert!(!tokens.body.contains(&reader) && tokens.body.contains("a dashboard"), "{tokens:?}");
+    served.ask(&format!("DELETE {ROOT}/tokens/{reader_id}"), Some(&served.token), "", "").expect(200);
+    ask("GET ~/managers", &reader).expect_problem(401, "unauthorized");
+
+    let logs = place.on_data(&["logs", "show", "--extension-id", "host", "--format", "json", "message:stop"]);
+    let orders: Vec<_> = logs
+        .json_lines()
+        .iter()
+        .map(|log| (log["fields"]["by"].clone(), log["fields"]["http.response.status_code"].clone()))
+        .collect();
+    let name =
+        |(by, status): &(Value, Value)| (by.as_str().is_some_and(|by| by.ends_with("(a colleague)")), status.clone());
+    assert_eq!(orders.iter().map(name).collect::<Vec<_>>(), [(false, json!(403)), (true, json!(200))]);
+    assert!(!place.on_data(&["logs", "show", "--extension-id", "host", "--format", "json"]).stdout.contains(&operator));
+}
+
+#[test]
+fn tokens_are_made_and_revoked_by_the_command_and_survive_the_host() {
+    let place = Place::with_plugins(&["neighbour"]);
+    let mut served = Served::start(&place);
+    let made = place.on_data(&["tokens", "create", "ci", "--for", "1d"]).expect_code(0);
+    let secret = made.stdout.trim_end().to_owned();
+    served.ask(&format!("GET {ROOT}/managers"), Some(&secret), "", "").expect(200);
+    let list = place.on_data(&["tokens", "list", "--format", "json"]).expect_code(0).json_lines();
+    let scopes: Vec<_> = list.iter().map(|token| (token["name"].clone(), token["scope"].clone())).collect();
+    assert_eq!(scopes, [(json!("first"), json!("admin")), (json!("ci"), json!("read"))]);
+    served.host.kill();
+
+    let served = Served::start(&place);
+    served.ask(&format!("GET {ROOT}/managers"), Some(&secret), "", "").expect(200);
+    let id = list[1]["id"].as_str().expect("an id");
+    place.on_data(&["tokens", "revoke", id]).expect_code(0);
+    served.ask(&format!("GET {ROOT}/managers"), Some(&secret), "", "").expect(401);
+    let unknown = place.on_data(&["tokens", "revoke", id]).expect_code(2);
+    assert!(unknown.stderr.contains("`glasshouse tokens list` lists them"), "{unknown:?}");
+}
+
+#[test]
+fn a_page_of_a_strangers_cannot_ask_under_its_own_name() {
+    let place = Place::with_plugins(&["neighbour"]);
+    let served = Served::start_with(&place, &["--set", "host.names=[\"glass.example\"]"]);
+    let ask = |host: &str| {
+        let token = &served.token;
+        served.exchange(&format!(
+            "GET {ROOT}/managers HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\r\n"
+        ))
+    };
+    for host in ["evil.example", "evil.example:7077", "localhost.evil.example", "127.0.0.1.nip.io", "", "a b"] {
+        let answer = ask(host);
+        assert!(matches!(answer.status, 400 | 421), "{host}: {answer:?}");
+        assert_eq!(answer.header("access-control-allow-origin"), None);
+    }
+    for host in ["localhost", "LOCALHOST:1", "127.0.0.1:7077", "[::1]:7077", "Glass.Example:443"] {
+        assert_eq!(ask(host).status, 200, "{host}");
+    }
+}
+
+#[test]
+fn an_address_that_others_reach_needs_tls_and_a_taken_one_is_told() {
+    let place = Place::with_plugins(&["neighbour"]);
+    let run = |listen: &str, more: &[&str]| {
+        place.glasshouse(
+            &[&["run", "plugins", "--data-dir", "data", "--exit-when-done", "--listen", listen], more].concat(),
+        )
+    };
+    let exposed = run("0.0.0.0:0", &[]).expect_code(3);
+    assert!(exposed.stderr.contains("which other machines can reach, without TLS"), "{exposed:?}");
+    let half = run("127.0.0.1:0", &["--set", "host.tls_key=key.pem"]).expect_code(3);
+    assert!(half.stderr.contains("go together: name both"), "{half:?}");
+    let none = run("127.0.0.1:0", &["--set", "host.tls_key=key.pem", "--set", "host.tls_certificate=none.pem"]);
+    assert!(none.expect_code(3).stderr.contains("none.pem"));
+    for wrong in ["7077", "localhost", "127.0.0.1", "on"] {
+        let refused = run(wrong, &[]).expect_code(3);
+        assert!(refused.stderr.contains("is no address with a port"), "{refused:?}");
+    }
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free one");
+    let address = taken.local_addr().expect("it has one").to_string();
+    let refused = run(&address, &[]).expect_code(3);
+    assert!(refused.stderr.contains("choose another with --listen"), "{refused:?}");
+    run("off", &[]).expect_code(0);
+}
+
+#[test]
+fn on_loopback_no_token_is_needed_only_if_it_is_configured_so() {
+    let place = Place::with_plugins(&["neighbour"]);
+    let served = Served::start_with(&place, &["--set", "host.open_on_loopback=true"]);
+    served.ask(&format!("GET {ROOT}/managers"), None, "", "").expect(200);
+    served.ask(&format!("GET {ROOT}/managers"), Some("wrong"), "", "").expect_problem(401, "unauthorized");
+}
+
+#[test]
+fn with_a_certificate_the_api_speaks_tls_and_nothing_else() {
+    use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+    use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, crypto};
+
+    let place = Place::with_plugins(&["neighbour"]);
+    let made = rcgen::generate_simple_self_signed(["glass.example".to_owned()]).expect("a certificate");
+    place.write("cert.pem", &made.cert.pem());
+    place.write("key.pem", &made.signing_key.serialize_pem());
+    let tls = ["--set", "host.tls_certificate=cert.pem", "--set", "host.tls_key=key.pem"];
+    let names = ["--set", "host.names=[\"glass.example\"]"];
+    let run = ["run", "plugins", "--data-dir", "data", "--feed", "-", "--listen", "0.0.0.0:0"];
+    let mut host = place.start(&[&run[..], &tls, &names].concat());
+    let note = host.stderr().wait_for("the API listens on https://0.0.0.0:");
+    let port = note.split("0.0.0.0:").nth(1).and_then(|rest| rest.split(';').next()).expect("it says where");
+    let address = format!("127.0.0.1:{}", port.trim());
+    let token = place.read("data/admin.token");
+
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from(made.cert.der().to_vec())).expect("it is one");
+    let config = ClientConfig::builder_with_provider(std::sync::Arc::new(crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("there are versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let name = ServerName::try_from("glass.example").expect("a name");
+    let client = ClientConnection::new(std::sync::Arc::new(config), name).expect("a client");
+    let mut stream = StreamOwned::new(client, TcpStream::connect(&address).expect("it listens"));
+    let token = token.trim_end();
+    write!(
+        stream,
+        "GET {ROOT}/managers HTTP/1.1\r\nHost: glass.example\r\nConnection: close\r\nAuthorization: Bearer {token}\r\n\r\n"
+    )
+    .expect("it reads");
+    let mut answer = String::new();
+    // It may end without a farewell.
+    let _ = stream.read_to_string(&mut answer);
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"neighbour\""), "{answer}");
+
+    let mut plain = TcpStream::connect(&address).expect("it listens");
+    write!(plain, "GET {ROOT}/managers HTTP/1.1\r\nHost: glass.example\r\n\r\n").expect("it reads");
+    let mut answer = Vec::new();
+    let _ = plain.read_to_end(&mut answer);
+    assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
+}

@@ -1,0 +1,89 @@
+//! Server-sent events: nothing is lost or doubled, and what is missing is told.
+
+use serde_json::json;
+
+use super::served::{Served, ping};
+use crate::harness::Place;
+
+#[test]
+fn a_stream_goes_on_where_it_broke_off_with_nothing_lost_or_doubled() {
+    let place = Place::with_plugins(&["neighbour"]).lenient();
+    let mut served = Served::start(&place);
+    let mut events = served.stream("dashboard/neighbour/invocations/stream?query=name:echo", "");
+    let mut seen = Vec::new();
+    let mut last = String::new();
+    for round in 0..4 {
+        for number in 0..10 {
+            served.call(&ping(number));
+        }
+        // It is broken off in the middle, and the rest comes over the next one.
+        for _ in 0..if round == 3 { 40 - seen.len() } else { 7 } {
+            let (id, name, data) = events.next();
+            assert_eq!((name.as_str(), data["cursor"].as_str()), ("record", id.as_deref()));
+            seen.push(data["sequence"].as_u64().expect("a number"));
+            last = id.expect("it has an id");
+        }
+        if round < 3 {
+            events = served.stream(
+                "dashboard/neighbour/invocations/stream?query=name:echo",
+                &format!("Last-Event-ID: {last}\r\n"),
+            );
+        }
+    }
+    let stored =
+        served.get("dashboard/neighbour/invocations?limit=1000&query=name:echo%20oldest%20first").expect(200).json();
+    let stored: Vec<_> = stored["records"]
+        .as_array()
+        .expect("records")
+        .iter()
+        .map(|one| one["sequence"].as_u64().expect("a number"))
+        .collect();
+    assert_eq!((seen.len(), seen), (40, stored));
+}
+
+#[test]
+fn a_stream_tells_what_was_evicted_before_it_was_taken() {
+    let place = Place::with_plugins(&["log-flood"]).lenient();
+    let settings = ["--set", "defaults.retention.logs_bytes=256KiB", "--set", "defaults.budget.deadline=10m"];
+    let mut served = Served::start_with(&place, &settings);
+    let mut flood = |logs: u32| served.call(&json!({"extension": "log-flood", "event": "flood", "payload": logs}));
+    flood(1);
+    flood(20_000);
+    let first = served.get("dashboard/log-flood/logs?limit=1&query=newest%20first").expect(200).json();
+    let newest = first["records"][0]["cursor"].as_str().expect("a cursor").to_owned();
+    let (incarnation, rest) = newest.split_once('.').expect("a cursor's parts");
+    let of = rest.split_once('.').expect("a cursor's parts").1;
+    let first = format!("{incarnation}.1.{of}");
+    let mut events = served.stream(&format!("dashboard/log-flood/logs/stream?after={first}"), "");
+    let (_, name, gap) = events.next();
+    assert_eq!((name.as_str(), gap["cause"].as_str()), ("gap", Some("evicted")), "{gap}");
+    let (_, _, record) = events.next();
+    assert_eq!(record["sequence"].as_u64(), gap["missed"].as_u64().map(|missed| missed + 2), "{gap} {record}");
+    let page = served.get(&format!("dashboard/log-flood/logs?after={first}")).expect(200).json();
+    assert_eq!((&page["gaps"][0]["cause"], &page["gaps"][0]["missed"]), (&json!("evicted"), &gap["missed"]), "{page}");
+}
+
+#[test]
+fn the_life_of_extensions_is_a_stream() {
+    let place = Place::with_plugins(&["neighbour", "traps"]);
+    let mut served = Served::start_with(&place, &["--set", "defaults.budget.failures_in_a_row=1"]);
+    let mut events = served.stream("managers/stream", "");
+    let first: Vec<_> = (0..2).map(|_| events.next().2["extension"].clone()).collect();
+    assert_eq!(first, [json!("neighbour"), json!("traps")]);
+    served.call(&json!({"extension": "traps", "event": "out-of-bounds", "payload": null}));
+    let (_, name, data) = events.next();
+    assert_eq!(
+        (name.as_str(), data["extension"].as_str(), data["status"].as_str()),
+        ("manager", Some("traps"), Some("quarantined"))
+    );
+    let health = served.get("health").expect(200).json();
+    assert_eq!(health["status"], "unhealthy", "{health}");
+    let remedy =
+        health["checks"].as_array().and_then(|checks| checks.iter().find(|check| check["name"] == "extension traps"));
+    assert!(
+        remedy.is_some_and(|check| check["remedy"].as_str().is_some_and(|text| text.contains("budgets release traps"))),
+        "{health}"
+    );
+    place.on_data(&["health"]).expect_code(4);
+    place.on_data(&["health", "--extension-id", "neighbour", "--check"]).expect_code(0);
+}
