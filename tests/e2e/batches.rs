@@ -78,7 +78,7 @@ async fn check(then: &str, kind: FailureKind, change: impl Fn(&mut ExtensionSpec
 fn check_samples(extension: &Extension, before: usize, numbers: u64, then: &str) {
     let all = samples(extension).split_off(before);
     let (sums, each): (Vec<_>, Vec<_>) = all.iter().partition(|sample| sample.name == "sum");
-    assert_eq!(sums.iter().map(|sample| sample.value).sum::<f64>(), numbers as f64, "{then}, {numbers}");
+    assert_eq!(sums.iter().map(|sample| sample.value as u64).sum::<u64>(), numbers, "{then}, {numbers}");
     assert!(sums.len() <= 20, "{} samples of a sum", sums.len());
     let each: Vec<_> = each.iter().map(|sample| sample.value).collect();
     assert_eq!(each, (1..=numbers).map(|number| number as f64).collect::<Vec<_>>(), "{then}, {numbers}");
@@ -226,11 +226,11 @@ async fn wherever_a_guest_runs_out_of_fuel_no_sample_that_it_recorded_is_missing
         let of = |name: &str| -> Vec<_> {
             all.iter().filter(|sample| sample.name == name).map(|sample| sample.value).collect()
         };
-        let (sum, each, told) = (of("sum").iter().sum::<f64>(), of("each"), of("told").len() as f64);
+        let (sum, each, told) = (of("sum").iter().sum::<f64>() as u64, of("each"), of("told").len() as u64);
         assert_eq!(each, (1..=each.len()).map(|number| number as f64).collect::<Vec<_>>(), "{fuel}");
-        for found in [sum, each.len() as f64] {
-            assert!(found == told || found == told + 1.0, "{fuel}: {found} samples are stored and {told} were made");
-            ends.insert((found - told) as u64);
+        for found in [sum, each.len() as u64] {
+            assert!(found == told || found == told + 1, "{fuel}: {found} samples are stored and {told} were made");
+            ends.insert(found - told);
         }
         assert_eq!(dropped(&extension, Drop::Malformed), 0, "{fuel}: none is torn");
     }

@@ -181,13 +181,11 @@ impl Away {
     /// Waits for the end of the stay.
     fn poll_end(&self, home: &Context<'_>) -> Poll<End> {
         let mut stay = lock(&self.stay);
-        match stay.end.take() {
-            Some(end) => Poll::Ready(end),
-            None => {
-                stay.home = Some(home.waker().clone());
-                Poll::Pending
-            }
+        if let Some(end) = stay.end.take() {
+            return Poll::Ready(end);
         }
+        stay.home = Some(home.waker().clone());
+        Poll::Pending
     }
 
     /// Takes the task back; waits while it is being polled, that is for the end of a turn.
