@@ -403,7 +403,9 @@ mod tests {
             let meters = [counter("sum").bind(), histogram("each").bind()];
             let last = gauge("last").bind();
             for number in 1..=100 {
-                meters.iter().for_each(|meter| meter.record(number));
+                for meter in &meters {
+                    meter.record(number);
+                }
             }
             info!("not gathered");
             assert_eq!((sent(), samples()), (1, Vec::new()), "samples wait for no log, and no log for them");
@@ -441,8 +443,9 @@ mod tests {
             let histograms: Vec<_> = names.iter().map(|name| histogram(name).unit("s").bind()).collect();
             let long = histogram(&"x".repeat(BATCH_BYTES)).bind();
             for round in 1..=ROUNDS {
-                counters.iter().for_each(|meter| meter.record(round));
-                histograms.iter().for_each(|meter| meter.record(round));
+                for meter in counters.iter().chain(&histograms) {
+                    meter.record(round);
+                }
                 info!("round", number = round, text = "x".repeat(300));
                 long.record(round);
             }

@@ -43,7 +43,7 @@ proptest! {
         for end in 0..body.len() {
             // Room may be missing, whole samples of it.
             let cut = samples(&body[..end]);
-            prop_assert_eq!(cut.is_ok(), end >= body.len() - room * 8 && (body.len() - end) % 8 == 0);
+            prop_assert_eq!(cut.is_ok(), end >= body.len() - room * 8 && (body.len() - end).is_multiple_of(8));
         }
     }
 
