@@ -97,9 +97,17 @@ async fn the_parts_of_a_call_of_each_example_add_up_to_its_wall_time() {
         let usage = extension.usage();
         assert_eq!((usage.elapsed_nanos, usage.host_calls), (elapsed, host_calls), "the ledger is their sum");
     }
-    let (page, uses) = last(&relay, "handle:page");
-    let call = uses.iter().find(|one| one.function == HostFunction::Call).expect("it called the renderer");
-    assert!(call.calls == 1 && call.waited_nanos > 0 && page.idle_nanos >= call.waited_nanos, "{page:?} {uses:?}");
+    // One that another thread answers at once is not waited for, which is seldom.
+    for page in 1.. {
+        let (cost, uses) = last(&relay, "handle:page");
+        let call = uses.iter().find(|one| one.function == HostFunction::Call).expect("it called the renderer");
+        assert!(call.calls == 1 && cost.idle_nanos >= call.waited_nanos, "{cost:?} {uses:?}");
+        if call.waited_nanos > 0 {
+            break;
+        }
+        assert!(page < 100, "none of so many calls was waited for: {cost:?} {uses:?}");
+        ask(&relay, "page", json!({"markdown": "# Hi"}).to_string()).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
