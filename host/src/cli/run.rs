@@ -50,7 +50,8 @@ pub(crate) struct Run {
     /// Keep telemetry in this folder, so that it outlives the host; as host.data_dir in the configuration
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Serve the API on this address, or off; as host.listen in the configuration [default: 127.0.0.1:7077]
+    /// Serve the API on this address, or off; as host.listen in the configuration [default: 127.0.0.1:7077, and off with
+    /// --exit-when-done]
     #[arg(long, value_name = "ADDRESS|off")]
     listen: Option<String>,
     /// Events to pass to the extensions, as JSON lines; - stands for standard input
@@ -89,7 +90,7 @@ impl Run {
             ));
             None
         });
-        let api = serve(&host).await?;
+        let api = if self.exit_when_done && host.listens_by_default() { None } else { serve(&host).await? };
 
         let mut lanes = Lanes::new(&host, &stop);
         let worked = tokio::select! {
