@@ -109,10 +109,6 @@ impl Meter {
     }
 }
 
-/// Samples for which a histogram's record has room: more would hardly make one of them cheaper, and a record takes up a part of the
-/// batch, used or not.
-const SAMPLES: u16 = 32;
-
 /// How a meter's samples are gathered: a counter's are added up in one record of a batch, a histogram's stand one after the other.
 #[derive(Debug)]
 struct Gathered {
@@ -145,7 +141,7 @@ impl Gathered {
                 wire::record(&mut record, wire::KIND_METRIC, |body| wire::write_metric(body, &sample, labels));
             }
             Instrument::Histogram => wire::record(&mut record, wire::KIND_SAMPLES, |body| {
-                wire::write_samples(body, &sample, labels, SAMPLES - 1);
+                wire::write_samples(body, &sample, labels, wire::SAMPLES - 1);
             }),
             Instrument::Gauge => return None,
         }
@@ -170,8 +166,8 @@ impl Gathered {
                 }
                 return put;
             }
-        } else if is_open && latest.samples < SAMPLES {
-            let left = usize::from(SAMPLES - latest.samples) * size_of::<f64>();
+        } else if is_open && latest.samples < wire::SAMPLES {
+            let left = usize::from(wire::SAMPLES - latest.samples) * size_of::<f64>();
             let end = latest.at + self.record.len() - wire::RECORD_HEADER_BYTES;
             let samples = latest.samples + 1;
             let put = batch.put(end - left, value.to_le_bytes())

@@ -443,7 +443,7 @@ impl Control for Controlled {
             let extension = self.find(extension)?;
             let from = extension.release(by).await.map_err(|error| {
                 let detail = format!("{} cannot be released: {error}", extension.id());
-                Problem::new(409, "unavailable", "The extension takes no orders", detail)
+                Problem::new(409, code::UNAVAILABLE, "The extension takes no orders", detail)
             })?;
             Ok(Released { extension: extension.id().to_string(), from: from.map(str::to_owned) })
         })

@@ -43,7 +43,11 @@ impl Journal {
     /// Stores that an order was given, and what became of it.
     pub(crate) fn audit(&self, audit: &Audit<'_>) {
         let Audit { by, scope, method, path, status, request } = *audit;
-        let became = if status < 400 { "done" } else { "refused" };
+        let became = match status {
+            ..400 => "done",
+            499 => "given up by its sender before it was answered",
+            _ => "refused",
+        };
         let texts = [
             ("event", "audit"),
             ("by", by),

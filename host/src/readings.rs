@@ -38,8 +38,9 @@ const TRACES: (usize, usize) = (20, 100);
 const DASHBOARD_LOGS: usize = 20;
 /// What current metrics sum up.
 const MINUTE: Duration = Duration::from_mins(1);
-/// Records that a follower reads at a time.
+/// Records that a follower reads at a time, and bytes of those that it is told: what it has not taken yet.
 const FOLLOWED: usize = 1000;
+const FOLLOWED_BYTES: usize = 256 << 10;
 
 impl Readings for Controlled {
     fn overview(&self, extension: &str) -> Result<Overview, Problem> {
@@ -211,10 +212,13 @@ impl Readings for Controlled {
         Ok(Exporting {
             media_type: format.media_type(),
             file_name: format!("{}-{what}.{}", if id == "*" { "glasshouse" } else { id }, format.extension()),
-            write: Box::new(move |output| match export.as_export().write(output, &mut |_| ControlFlow::Continue(())) {
-                Ok(_) => Ok(()),
-                Err(ExportError::Output { cause, .. }) => Err(cause),
-                Err(other) => Err(io::Error::other(other)),
+            write: Box::new(move |output, is_wanted| {
+                let mut watch = |_: &_| if is_wanted() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) };
+                match export.as_export().write(output, &mut watch) {
+                    Ok(_) => Ok(()),
+                    Err(ExportError::Output { cause, .. }) => Err(cause),
+                    Err(other) => Err(io::Error::other(other)),
+                }
             }),
         })
     }
@@ -276,18 +280,21 @@ impl Follower for Following {
     fn read(&mut self) -> Vec<News> {
         let mut news = Vec::new();
         if std::mem::take(&mut self.is_lost) {
-            news.push(News::Gap(memory_lost()));
+            news.push(News::Gap { cursor: self.place(), gap: memory_lost() });
         }
         let page = self.reader.page(self.next, FOLLOWED);
-        self.next = page.next_sequence;
-        let gap = |gap: &glasshouse_telemetry::Gap| Gap {
-            missed: gap.last - gap.first + 1,
-            cause: gap.cause.as_str().to_owned(),
+        let gap = |gap: &glasshouse_telemetry::Gap| News::Gap {
+            cursor: self.reader.cursor(&self.extension, gap.last).to_string(),
+            gap: Gap { missed: gap.last - gap.first + 1, cause: gap.cause.as_str().to_owned() },
         };
-        let mut gaps = page.gaps.iter().peekable();
+        let (mut gaps, mut bytes, mut next) = (page.gaps.iter().peekable(), 0, page.next_sequence);
         for entry in &page.entries {
             while let Some(missing) = gaps.next_if(|gap| gap.first < entry.sequence()) {
-                news.push(News::Gap(gap(missing)));
+                news.push(gap(missing));
+            }
+            if bytes >= FOLLOWED_BYTES {
+                next = entry.sequence();
+                break;
             }
             let body = entry.body();
             let signal = self.reader.signal();
@@ -295,11 +302,22 @@ impl Follower for Following {
                 body.is_ok_and(|body| self.query.matches(signal, &self.extension, &entry.envelope(), &body));
             if is_wanted && let Some(record) = json(&self.extension, &self.reader, entry) {
                 let cursor = self.reader.cursor(&self.extension, entry.sequence()).to_string();
+                bytes += record.get().len();
                 news.push(News::Record { cursor, json: record.get().to_owned() });
             }
         }
-        news.extend(gaps.map(|missing| News::Gap(gap(missing))));
+        if next == page.next_sequence {
+            news.extend(gaps.map(gap));
+        }
+        self.next = next;
+        if !matches!(news.last(), Some(News::Record { .. })) {
+            news.push(News::Place { cursor: self.place() });
+        }
         news
+    }
+
+    fn place(&self) -> String {
+        self.reader.cursor(&self.extension, self.next - 1).to_string()
     }
 }
 
@@ -352,7 +370,11 @@ fn page(extension: &str, reader: &Reader, wanted: &Wanted, now: UnixNanos) -> Re
     match (&wanted.before, &wanted.after) {
         (Some(_), Some(_)) => return Err(unusable("before and after go in different directions: name one of them")),
         (Some(before), None) => {
-            to = cursor(before, extension, reader.signal())?.sequence.min(to);
+            let before = cursor(before, extension, reader.signal())?;
+            // Of an earlier host whose memory was lost nothing is there from there on, and the numbers are others' now.
+            let (next, is_lost) = reader.resume(&before);
+            to = before.sequence.min(next).min(to);
+            gaps.extend(is_lost.then(memory_lost));
             query = parsed("newest first", now)?.and(&query);
         }
         (None, Some(after)) => {

@@ -11,7 +11,7 @@
 //! kind    = 1 log | 2 metric | 3 error | 4 alert | 5 samples   (64 and above are the host's own, refused from guests)
 //! log     = level:u8 flags:u8 [time:i64 if flags&1] target:str [file:str line:varint if flags&2] message:str fields
 //! metric  = instrument:u8 value:f64 name:str unit:str fields (labels: text values only)
-//! samples = count:u16 metric value:f64*      samples of one series: the metric's own value, and the first count - 1 of those
+//! samples = count:u16 metric value:f64*      at most 32 samples of one series: the metric's own value, and the first count - 1 of those
 //!                                            that follow; what is left over is room
 //! error   = flags:u8(1 = handled) kind:str message:str stack:str [file:str line:varint if flags&2] fields
 //! alert   = severity:u8 flags:u8 type:str title:str message:str [metric:str if flags&1] [value:f64 if flags&2]
@@ -42,7 +42,7 @@ pub use encode::{
     batched_head, begin_batch, put_fields, put_str, put_varint, record, write_alert, write_error, write_log,
     write_metric,
 };
-pub use samples::{SAMPLES_COUNT_AT, SAMPLES_FIRST_AT, Samples, samples, write_samples};
+pub use samples::{SAMPLES, SAMPLES_COUNT_AT, SAMPLES_FIRST_AT, Samples, samples, write_samples};
 pub use site::{LogSite, prefix_level, write_formatted_log_at, write_log_at, write_log_record};
 
 /// The version byte that a batch of records starts with that were made just now.

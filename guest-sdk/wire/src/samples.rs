@@ -4,6 +4,8 @@ use std::ops::Range;
 
 use crate::{Field, Fields, METRIC_VALUE_AT, Malformed, Metric, Reader, write_metric};
 
+/// Samples of one record at most: each of them is stored with all that they have in common, so that many would make much of little.
+pub const SAMPLES: u16 = 32;
 /// Where the number of samples stands in the body: it is written last, so that what it counts is whole.
 pub const SAMPLES_COUNT_AT: Range<usize> = 0..METRIC_AT;
 /// Where the first value stands in the body.
@@ -54,6 +56,9 @@ pub fn samples(body: &[u8]) -> Result<Samples<'_>, Malformed> {
     let (room, rest) = reader.rest().as_chunks();
     if !rest.is_empty() {
         return Err(Malformed("room for samples is not a whole number of them"));
+    }
+    if count > SAMPLES {
+        return Err(Malformed("more samples than a record may have"));
     }
     let further = count.checked_sub(1).ok_or(Malformed("a record of no samples"))?;
     let further = room.get(..usize::from(further)).ok_or(Malformed("samples past the end of their record"))?;

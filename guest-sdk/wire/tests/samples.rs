@@ -1,8 +1,8 @@
 //! Samples of one series are decoded as they were written, and no bytes make the decoder panic or read on past their end.
 
 use glasshouse_wire::{
-    Field, Instrument, KIND_METRIC, KIND_SAMPLES, Malformed, Metric, Record, SAMPLES_COUNT_AT, SAMPLES_FIRST_AT, Value,
-    decode, samples, write_metric, write_samples,
+    Field, Instrument, KIND_METRIC, KIND_SAMPLES, Malformed, Metric, Record, SAMPLES, SAMPLES_COUNT_AT,
+    SAMPLES_FIRST_AT, Value, decode, samples, write_metric, write_samples,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -26,7 +26,7 @@ proptest! {
     fn what_is_written_is_read(
         instrument in select(Instrument::ALL),
         (name, unit, label) in (".{0,20}", ".{0,5}", ".{0,20}"),
-        values in vec(-1e300..1e300, 1..50),
+        values in vec(-1e300..1e300, 1..=usize::from(SAMPLES)),
         room in 0..40_usize,
     ) {
         let metric = Metric { instrument, name: &name, unit: &unit, value: values[0] };
@@ -66,7 +66,9 @@ fn each_malformation_is_told_apart() {
     };
     check(0, &[], 0, "a record of no samples");
     check(3, &[], 0, "samples past the end of their record");
-    check(u16::MAX, &[], 0, "samples past the end of their record");
+    check(SAMPLES, &[], 0, "samples past the end of their record");
+    check(SAMPLES + 1, &[], 8 * usize::from(SAMPLES), "more samples than a record may have");
+    check(u16::MAX, &[], 0, "more samples than a record may have");
     check(1, &[], 7, "room for samples is not a whole number of them");
     check(1, &[Field { name: "l", value: Value::Integer(1) }], 0, "a label is not text");
     assert_eq!(samples(&[]), Err(Malformed("the record ends too early")));

@@ -90,14 +90,22 @@ impl Run {
             ));
             None
         });
-        let api = if self.exit_when_done && host.listens_by_default() { None } else { serve(&host).await? };
+        let served = if self.exit_when_done && host.listens_by_default() { Ok(None) } else { serve(&host).await };
+        let api = match served {
+            Ok(api) => api,
+            Err(error) => {
+                drop(control);
+                host.shutdown(host.shutdown_limit()).await;
+                return Err(error);
+            }
+        };
 
         let mut lanes = Lanes::new(&host, &stop);
         let worked = tokio::select! {
             worked = self.work(&host, feed, &mut lanes) => worked,
             () = stop.requested() => Ok(()),
         };
-        drop((control, api));
+        drop(control);
         let ended = Ended::before_shutdown(&host).await;
         let limit = host.shutdown_limit();
         let finishing = async { tokio::join!(host.shutdown(limit), lanes.finish()) };
@@ -105,6 +113,8 @@ impl Run {
             Ok(((), written)) => written,
             Err(_) => Err(std::io::Error::other("nobody took them in time")),
         };
+        // Last, so that who waits for a call has its reply.
+        drop(api);
         report(&ended, &lanes, format, summary).context("writing the summary")?;
         worked?;
         written.context("writing the replies")?;
@@ -144,7 +154,7 @@ async fn serve(host: &Host) -> Result<Option<ApiServer>> {
             Ok(Some(api))
         }
         Ok(None) => Ok(None),
-        Err(error @ ServeError::Address { .. }) if host.listens_by_default() => {
+        Err(error @ (ServeError::Address { .. } | ServeError::Tokens(_))) if host.listens_by_default() => {
             output::warn(format_args!("the API is not served: {error}"));
             Ok(None)
         }

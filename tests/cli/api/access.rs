@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use serde_json::{Value, json};
 
 use super::served::{ROOT, Served};
-use crate::harness::Place;
+use crate::harness::{Place, wait_for};
 
 #[test]
 fn without_a_token_nothing_is_told_but_that_the_host_runs() {
@@ -151,6 +151,12 @@ fn on_loopback_no_token_is_needed_only_if_it_is_configured_so() {
     let served = Served::start_with(&place, &["--set", "host.open_on_loopback=true"]);
     served.ask(&format!("GET {ROOT}/managers"), None, "", "").expect(200);
     served.ask(&format!("GET {ROOT}/managers"), Some("wrong"), "", "").expect_problem(401, "unauthorized");
+    let post = format!("POST {ROOT}/managers/neighbour/stop");
+    for foreign in ["Origin: https://evil.example", "Origin: null", "Sec-Fetch-Site: cross-site"] {
+        served.ask(&post, None, &format!("{foreign}\r\n"), "").expect_problem(401, "unauthorized");
+    }
+    let own = format!("Origin: http://{}\r\nSec-Fetch-Site: same-origin\r\n", served.address);
+    served.ask(&post, None, &own, "").expect(200);
 }
 
 #[test]
@@ -197,4 +203,26 @@ fn with_a_certificate_the_api_speaks_tls_and_nothing_else() {
     let mut answer = Vec::new();
     let _ = plain.read_to_end(&mut answer);
     assert!(!answer.starts_with(b"HTTP"), "{answer:?}");
+}
+
+#[test]
+fn an_order_whose_sender_does_not_wait_leaves_a_record_too() {
+    let place = Place::with_plugins(&["sleeper"]);
+    let served = Served::start(&place);
+    let body = "{\"event\": \"sleep\", \"payload\": 2000}";
+    let mut stream = TcpStream::connect(&served.address).expect("it listens");
+    let (address, token, length) = (&served.address, &served.token, body.len());
+    write!(
+        stream,
+        "POST {ROOT}/call/sleeper HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .expect("it reads");
+    drop(stream);
+    wait_for("the record of the order", || {
+        let logs = place.on_data(&["logs", "show", "--extension-id", "host", "--format", "json"]).json_lines();
+        let of_call = |log: &Value| log["fields"]["url.path"] == format!("{ROOT}/call/sleeper");
+        logs.into_iter()
+            .find(of_call)
+            .filter(|log| log["fields"]["by"].as_str().is_some_and(|by| by.ends_with("(first)")))
+    });
 }

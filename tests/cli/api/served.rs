@@ -154,6 +154,23 @@ fn dechunk(mut body: &str) -> String {
 pub(super) struct Events(BufReader<TcpStream>);
 
 impl Events {
+    /// The next event's id, whether it has data or not.
+    pub(super) fn next_id(&mut self) -> String {
+        loop {
+            let mut line = String::new();
+            assert!(self.0.read_line(&mut line).expect("it goes on") > 0, "it ended");
+            if let Some(id) = line.trim_end().strip_prefix("id: ") {
+                return id.to_owned();
+            }
+        }
+    }
+
+    /// Waits for the end.
+    pub(super) fn expect_end(mut self) {
+        let mut rest = String::new();
+        self.0.read_to_string(&mut rest).expect("it ends in time");
+    }
+
     /// The next event: its id, name and data.
     pub(super) fn next(&mut self) -> (Option<String>, String, Value) {
         let (mut id, mut name, mut data) = (None, String::new(), None);

@@ -87,3 +87,28 @@ fn the_life_of_extensions_is_a_stream() {
     place.on_data(&["health"]).expect_code(4);
     place.on_data(&["health", "--extension-id", "neighbour", "--check"]).expect_code(0);
 }
+
+#[test]
+fn a_stream_that_broke_off_before_it_told_anything_loses_nothing() {
+    let place = Place::with_plugins(&["neighbour"]);
+    let mut served = Served::start(&place);
+    let path = "dashboard/neighbour/invocations/stream?query=name:echo";
+    let begun = served.stream(path, "").next_id();
+    served.call(&ping(1));
+    let (_, name, record) = served.stream(path, &format!("Last-Event-ID: {begun}\r\n")).next();
+    assert_eq!((name.as_str(), record["name"].as_str()), ("record", Some("handle:echo")), "{record}");
+}
+
+#[test]
+fn a_stream_ends_with_the_token_that_it_came_with() {
+    let place = Place::with_plugins(&["neighbour"]);
+    let mut served = Served::start(&place);
+    let made = served.post("tokens", &json!({"name": "a reader"})).expect(200).json();
+    let admin = std::mem::replace(&mut served.token, made["secret"].as_str().expect("a secret").to_owned());
+    let mut events = served.stream("dashboard/neighbour/invocations/stream", "");
+    events.next_id();
+    served.token = admin;
+    let id = made["id"].as_str().expect("an id");
+    served.ask(&format!("DELETE {}/tokens/{id}", super::served::ROOT), Some(&served.token), "", "").expect(200);
+    events.expect_end();
+}

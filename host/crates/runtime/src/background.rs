@@ -148,7 +148,8 @@ enum End {
 
 impl Away {
     fn run(self: Arc<Self>) {
-        self.state.store(POLLED, Ordering::Release);
+        // One atomic step, which also shows the poll that follows what a waker has done before it found this queued.
+        self.state.swap(POLLED, Ordering::AcqRel);
         let _home = self.home.enter();
         let mut task = lock(&self.task);
         let Some(present) = task.as_mut() else { return };
@@ -158,7 +159,7 @@ impl Away {
             Ok(Poll::Pending) if self.weight.stays_heavy(self.clock.monotonic_nanos()) => {
                 drop(task);
                 if self.state.compare_exchange(POLLED, WAITING, Ordering::AcqRel, Ordering::Acquire).is_err() {
-                    self.state.store(QUEUED, Ordering::Release);
+                    self.state.swap(QUEUED, Ordering::AcqRel);
                     let lane = Arc::clone(&self.lane);
                     lane.push(Arc::clone(&self));
                 }
@@ -203,7 +204,8 @@ impl Wake for Away {
         let woken = self.state.fetch_update(Ordering::AcqRel, Ordering::Acquire, |state| match state {
             WAITING => Some(QUEUED),
             POLLED => Some(WOKEN),
-            _ => None,
+            // Written in any case, so that the poll that comes sees what this was woken for.
+            as_it_is => Some(as_it_is),
         });
         if woken == Ok(WAITING) {
             self.lane.push(Arc::clone(self));

@@ -26,6 +26,8 @@ use crate::usage::UsageMetrics;
 
 /// How often a throttled extension is looked at: by so much its next call may be late.
 const LOOK_AT_THROTTLED: Duration = Duration::from_millis(50);
+/// Deeds in a row after which the neighbours have a turn, whatever else there is to do.
+const DEEDS: u32 = 32;
 /// How often a warned extension is looked at, to see whether it is healthy again.
 const LOOK_AT_WARNED: Duration = Duration::from_secs(1);
 
@@ -160,7 +162,13 @@ impl Supervisor {
         let usage = UsageMetrics::new(self.clock());
         let mut serving = Serving { blueprint, sandbox: Some(sandbox), usage, has_much_memory: false };
         self.note(&mut serving, &Ending::Void);
+        let mut deeds: u32 = 0;
         while let Some(deed) = self.wait(&mut rounds).await {
+            deeds = deeds.wrapping_add(1);
+            if deeds.is_multiple_of(DEEDS) {
+                // Where a message is always there, and each is short, nothing else would wait: a thread of the background has no other turns.
+                tokio::task::yield_now().await;
+            }
             match deed {
                 Deed::Deliver(message) => self.deliver(&mut serving, message).await,
                 Deed::MakeRound(round) => self.make_round(&mut serving, round).await,

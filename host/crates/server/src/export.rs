@@ -3,6 +3,7 @@
 
 use std::io::{self, Write};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Extension;
 use axum::body::Body;
@@ -15,18 +16,21 @@ use bytes::{Bytes, BytesMut};
 use futures_util::stream::unfold;
 use glasshouse_client::api::{Problem, code};
 use serde::Deserialize;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use utoipa::IntoParams;
 
-use crate::Served;
 use crate::access::guard::Peer;
 use crate::openapi::Refused;
 use crate::routes::{Host, Member, refused};
+use crate::{Served, lanes};
 
 /// Bytes that are sent at a time.
 const CHUNK: usize = 64 << 10;
 /// Chunks that wait for a client.
 const CHUNKS: usize = 4;
+/// How long a chunk waits for one that does not read, and whose place others could have.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What is to be exported.
 #[derive(Clone, Debug, Default, Deserialize, IntoParams)]
@@ -52,8 +56,8 @@ pub struct Exporting {
     pub write: WriteExport,
 }
 
-/// Writes an export. May take long, and blocks.
-pub type WriteExport = Box<dyn FnOnce(&mut dyn Write) -> io::Result<()> + Send>;
+/// Writes an export, as long as somebody wants it. May take long, and blocks.
+pub type WriteExport = Box<dyn FnOnce(&mut dyn Write, &dyn Fn() -> bool) -> io::Result<()> + Send>;
 
 /// Export what is stored of an extension, or of all of them with `*`: `logs`, `metrics`, `errors`, `alerts`, `traces`, `invocations` or `all`
 #[utoipa::path(
@@ -91,17 +95,23 @@ pub(crate) async fn metrics(State(control): Host, Extension(peer): Extension<Pee
 }
 
 fn begin(control: &Arc<dyn Served>, id: &str, what: &str, wanted: &ExportWanted, by: &str) -> Response {
+    let Some(lane) = lanes::to_export() else {
+        let detail = "as many exports are being written as may be at once; try again when one of them has ended";
+        return refused(Problem::new(503, code::UNAVAILABLE, "Too many exports", detail));
+    };
     let Exporting { media_type, file_name, write } = match control.export(id, what, wanted, by) {
         Ok(exporting) => exporting,
         Err(problem) => return refused(problem),
     };
     let (sender, receiver) = mpsc::channel::<io::Result<Bytes>>(CHUNKS);
+    let runtime = Handle::current();
     tokio::task::spawn_blocking(move || {
-        let mut chunks = Chunks { sender: sender.clone(), waiting: BytesMut::with_capacity(CHUNK) };
-        let written = write(&mut chunks).and_then(|()| chunks.flush());
+        let mut chunks = Chunks { sender: sender.clone(), waiting: BytesMut::with_capacity(CHUNK), runtime };
+        let written = write(&mut chunks, &|| !sender.is_closed()).and_then(|()| chunks.flush());
+        drop(lane);
         if let Err(error) = written {
-            // The client sees that it is not whole by a body that breaks off; one that is gone needs no telling.
-            let _ = sender.blocking_send(Err(error));
+            // The client sees that it is not whole by a body that breaks off; one that is gone, or does not read, needs no telling.
+            let _ = sender.try_send(Err(error));
         }
     });
     let chunks = unfold(receiver, async |mut receiver| receiver.recv().await.map(|chunk| (chunk, receiver)));
@@ -113,6 +123,7 @@ fn begin(control: &Arc<dyn Served>, id: &str, what: &str, wanted: &ExportWanted,
 struct Chunks {
     sender: mpsc::Sender<io::Result<Bytes>>,
     waiting: BytesMut,
+    runtime: Handle,
 }
 
 impl Write for Chunks {
@@ -131,6 +142,11 @@ impl Write for Chunks {
         }
         let chunk = self.waiting.split().freeze();
         self.waiting.reserve(CHUNK);
-        self.sender.blocking_send(Ok(chunk)).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))
+        let sent = self.runtime.block_on(async { tokio::time::timeout(PATIENCE, self.sender.send(Ok(chunk))).await });
+        match sent {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(io::ErrorKind::BrokenPipe.into()),
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        }
     }
 }

@@ -4,6 +4,7 @@
 mod access;
 mod connections;
 mod export;
+mod lanes;
 mod openapi;
 mod readings;
 mod routes;

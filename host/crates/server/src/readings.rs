@@ -21,7 +21,7 @@ use crate::export::{__path_export, export};
 use crate::openapi::Refused;
 use crate::routes::{Host, Id, Member, answer, parse, parse_within, refused};
 use crate::stream::{__path_stream, Lifecycle, stream};
-use crate::{ExportWanted, Exporting, Pending, Served};
+use crate::{ExportWanted, Exporting, Pending, Served, lanes};
 
 /// Bytes of an event that is passed to an extension, and what is around them.
 const CALL_BYTES: usize = (16 << 20) + 4096;
@@ -74,6 +74,8 @@ pub trait Follower: Send + Sync + 'static {
     fn has_news(&self) -> bool;
     /// What is new, so much at a time. May read files.
     fn read(&mut self) -> Vec<News>;
+    /// Where it is: what was told by now comes before this.
+    fn place(&self) -> String;
 }
 
 /// Something that a follower is told.
@@ -87,7 +89,17 @@ pub enum News {
         json: String,
     },
     /// That records are missing here.
-    Gap(Gap),
+    Gap {
+        /// To go on from, after them.
+        cursor: String,
+        /// What is missing.
+        gap: Gap,
+    },
+    /// That there is nothing for the follower up to here.
+    Place {
+        /// To go on from.
+        cursor: String,
+    },
 }
 
 /// Paths that only read.
@@ -118,17 +130,20 @@ pub(crate) fn orders() -> OpenApiRouter<Arc<dyn Served>> {
 type Wants = Result<Query<Wanted>, QueryRejection>;
 
 /// Answers from a thread that may read files.
-async fn read<T: serde::Serialize + Send + 'static>(
+pub(crate) async fn read<T: serde::Serialize + 'static>(
     control: Arc<dyn Served>,
     read: impl FnOnce(&dyn Served) -> Result<T, Problem> + Send + 'static,
 ) -> Response {
-    match tokio::task::spawn_blocking(move || read(&*control)).await {
-        Ok(result) => answer(result),
-        Err(error) => {
-            tracing::error!("a request could not be answered: {error}");
-            refused(Problem::new(500, code::INTERNAL, "The host failed", "it could not read that; its log says more"))
-        }
-    }
+    let lane = lanes::to_read().await;
+    let reading = tokio::task::spawn_blocking(move || {
+        let response = answer(read(&*control));
+        drop(lane);
+        response
+    });
+    reading.await.unwrap_or_else(|error| {
+        tracing::error!("a request could not be answered: {error}");
+        refused(Problem::new(500, code::INTERNAL, "The host failed", "it could not read that; its log says more"))
+    })
 }
 
 fn wanted(wanted: Wants) -> Result<Wanted, Problem> {

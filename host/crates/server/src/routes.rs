@@ -147,7 +147,9 @@ async fn tokens(State(control): Host) -> Response {
 )]
 async fn make_token(State(control): Host, Extension(peer): Extension<Peer>, body: Body) -> Response {
     match parse::<MakeToken>(body, "{\"name\": \"grafana\", \"scope\": \"read\"}").await {
-        Ok(wanted) => answer(control.tokens().and_then(|tokens| tokens.make(&wanted, &peer.name))),
+        Ok(wanted) => {
+            readings::read(control, move |host| host.tokens().and_then(|tokens| tokens.make(&wanted, &peer.name))).await
+        }
         Err(problem) => refused(problem),
     }
 }
@@ -161,7 +163,7 @@ async fn make_token(State(control): Host, Extension(peer): Extension<Peer>, body
     responses((status = 200, body = Token), Refused),
 )]
 async fn revoke_token(State(control): Host, Id(id): Id) -> Response {
-    answer(control.tokens().and_then(|tokens| tokens.revoke(&id)))
+    readings::read(control, move |host| host.tokens().and_then(|tokens| tokens.revoke(&id))).await
 }
 
 /// How all extensions are doing
@@ -466,7 +468,8 @@ async fn method_not_allowed(method: Method, uri: Uri) -> Response {
 async fn in_time(request: Request, next: Next) -> Response {
     tokio::time::timeout(REQUEST_TIME, next.run(request)).await.unwrap_or_else(|_| {
         let detail = format!(
-            "it was not done after {} seconds: the body did not come, or the extension is at work on a long call; try again",
+            "it was not done after {} seconds: the body did not come, the extension is at work on a long call, which goes on, or the \
+             query reads too much; try again, or narrow it with since",
             REQUEST_TIME.as_secs()
         );
         refused(Problem::new(504, code::TIMEOUT, "It took too long", detail))

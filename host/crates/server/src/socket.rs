@@ -90,5 +90,5 @@ fn peer(stream: &UnixStream) -> Result<Peer, Problem> {
         return Err(forbidden(format!("this host belongs to uid {own}, not to uid {}", who.uid())));
     }
     let process = who.pid().map_or_else(String::new, |pid| format!(" (process {pid})"));
-    Ok(Peer { name: format!("uid {}{process}", who.uid()).into(), scope: Scope::Admin })
+    Ok(Peer { name: format!("uid {}{process}", who.uid()).into(), scope: Scope::Admin, token: None })
 }

@@ -1,11 +1,13 @@
-//! Server-sent events: what is new, as it comes, for as long as somebody listens. Nothing is kept for a listener: what it has not
-//! taken yet stays where it is stored, so that a slow one holds up nobody, and is told of what was evicted meanwhile.
+//! Server-sent events: what is new, as it comes, for as long as somebody listens. Little is kept for a listener, a
+//! few hundred kilobytes that it has not taken yet: what comes after stays where it is stored, so that a slow one holds up nobody, and is
+//! told of what was evicted meanwhile.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use axum::Extension;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::HeaderMap;
@@ -16,14 +18,17 @@ use glasshouse_client::api::{Manager, Problem, code};
 use serde::{Deserialize, Serialize};
 use utoipa::IntoParams;
 
+use crate::access::guard::Peer;
 use crate::openapi::Refused;
 use crate::routes::{Host, Member, refused};
-use crate::{Follower, News, Served};
+use crate::{Follower, News, Served, lanes};
 
 /// How long a record waits to be looked for, at most.
 const LOOK: Duration = Duration::from_millis(20);
 /// How often it is looked how extensions are doing.
 const LOOK_AT_MANAGERS: Duration = Duration::from_millis(250);
+/// How often it is looked whether a token is still known.
+const LOOK_AT_TOKEN: Duration = Duration::from_secs(5);
 /// How often something is said where nothing is new, so that nobody on the way takes the connection for dead.
 const HEARTBEAT: Duration = Duration::from_secs(10);
 
@@ -56,6 +61,7 @@ pub(crate) struct Followed {
 pub(crate) async fn stream(
     State(control): Host,
     Member(id, signal): Member,
+    Extension(peer): Extension<Peer>,
     followed: Result<Query<Followed>, QueryRejection>,
     headers: HeaderMap,
 ) -> Response {
@@ -68,7 +74,12 @@ pub(crate) async fn stream(
     };
     let last_seen = headers.get("last-event-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
     match control.follow(&id, &signal, &query, last_seen.or(after).as_deref()) {
-        Ok(follower) => respond(unfold((follower, VecDeque::new()), next_news)),
+        Ok(follower) => {
+            // A client that is cut off before anything was told comes back here.
+            let news = VecDeque::from([News::Place { cursor: follower.place() }]);
+            let looked = Instant::now();
+            respond(unfold(Following { follower, news, control, token: peer.token, looked }, Following::next))
+        }
         Err(problem) => refused(problem),
     }
 }
@@ -77,31 +88,52 @@ fn respond(events: impl futures_util::Stream<Item = Result<Event, Infallible>> +
     Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT).text("heartbeat")).into_response()
 }
 
-type Following = (Box<dyn Follower>, VecDeque<News>);
+/// Somebody who listens.
+struct Following {
+    follower: Box<dyn Follower>,
+    news: VecDeque<News>,
+    control: Arc<dyn Served>,
+    /// The token that it came with.
+    token: Option<Arc<str>>,
+    /// When it was last seen that the token is known.
+    looked: Instant,
+}
 
-/// Waits for what is new.
-async fn next_news((mut follower, mut news): Following) -> Option<(Result<Event, Infallible>, Following)> {
-    loop {
-        if let Some(one) = news.pop_front() {
-            return Some((Ok(event(one)), (follower, news)));
+impl Following {
+    /// Waits for what is new. Whose token is revoked, or over, is told no more.
+    async fn next(mut self) -> Option<(Result<Event, Infallible>, Self)> {
+        loop {
+            if let Some(token) = &self.token
+                && self.looked.elapsed() >= LOOK_AT_TOKEN
+            {
+                self.looked = Instant::now();
+                if !self.control.tokens().is_ok_and(|tokens| tokens.allows(token)) {
+                    return None;
+                }
+            }
+            if let Some(one) = self.news.pop_front() {
+                return Some((Ok(event(one)), self));
+            }
+            if !self.follower.has_news() {
+                tokio::time::sleep(LOOK).await;
+                continue;
+            }
+            let lane = lanes::to_read().await;
+            let reading = tokio::task::spawn_blocking(move || {
+                self.news = self.follower.read().into();
+                drop(lane);
+                self
+            });
+            self = reading.await.ok()?;
         }
-        if !follower.has_news() {
-            tokio::time::sleep(LOOK).await;
-            continue;
-        }
-        (follower, news) = tokio::task::spawn_blocking(move || {
-            let news = follower.read().into();
-            (follower, news)
-        })
-        .await
-        .ok()?;
     }
 }
 
 fn event(news: News) -> Event {
     match news {
         News::Record { cursor, json } => Event::default().id(cursor).event("record").data(json),
-        News::Gap(gap) => named("gap", &gap),
+        News::Gap { cursor, gap } => named("gap", &gap).id(cursor),
+        News::Place { cursor } => Event::default().id(cursor),
     }
 }
 

@@ -6,19 +6,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::extract::{Extension, Request, State};
-use axum::http::header::{AUTHORIZATION, HOST, RETRY_AFTER, WWW_AUTHENTICATE};
+use axum::http::header::{AUTHORIZATION, HOST, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use axum::middleware::Next;
 use axum::response::Response;
-use glasshouse_client::api::{Problem, Scope, code};
+use glasshouse_client::api::{Problem, ROOT, Scope, code};
 
-use super::pace::Pace;
+use super::pace::{Pace, network};
 use crate::openapi::PAGE;
 use crate::routes::refused;
 use crate::{Audit, Refusal, Served};
 
-/// Requests of an address at once, and how long one of them counts: a dashboard with many charts, or several hundred readers that
+/// Requests of a client at once, and how long one of them counts: a dashboard with many charts, or several hundred readers that
 /// come together.
 const REQUESTS: (u32, Duration) = (1000, Duration::from_millis(2));
 /// Tries without a token that is known, of an address at once, and how long one of them counts.
@@ -30,6 +30,10 @@ const RECORDS: (u32, Duration) = (20, Duration::from_secs(1));
 const OPEN_PATHS: [&str; 3] = ["/livez", "/readyz", PAGE];
 /// The header by which a request is known in answers and records.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The header by which a browser says for whose page it asks.
+const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+/// The status by which an order is recorded whose sender did not wait for the answer.
+const GIVEN_UP: u16 = 499;
 /// Characters of a request's id.
 const ID_CHARACTERS: usize = 64;
 /// Characters of a path in a record.
@@ -40,6 +44,8 @@ const PATH_CHARACTERS: usize = 200;
 pub(crate) struct Peer {
     pub(crate) name: Arc<str>,
     pub(crate) scope: Scope,
+    /// The id of its token, if it has one.
+    pub(crate) token: Option<Arc<str>>,
 }
 
 /// From where a request comes.
@@ -56,9 +62,12 @@ pub(crate) struct Guard {
     /// In lower case.
     names: Vec<String>,
     open_on_loopback: bool,
-    requests: Pace,
-    tries: Pace,
-    records: Pace,
+    /// Of whom is known, by name.
+    known: Pace<Arc<str>>,
+    /// Of paths that need no token, by address.
+    strangers: Pace<IpAddr>,
+    tries: Pace<IpAddr>,
+    records: Pace<()>,
     /// Refused tries that have left no record since the last one that has.
     untold: AtomicU64,
 }
@@ -69,7 +78,8 @@ impl Guard {
             control,
             names: names.iter().map(|name| name.to_ascii_lowercase()).collect(),
             open_on_loopback,
-            requests: Pace::new(REQUESTS.0, REQUESTS.1),
+            known: Pace::new(REQUESTS.0, REQUESTS.1),
+            strangers: Pace::new(REQUESTS.0, REQUESTS.1),
             tries: Pace::new(TRIES.0, TRIES.1),
             records: Pace::new(RECORDS.0, RECORDS.1),
             untold: AtomicU64::new(0),
@@ -99,31 +109,34 @@ impl Guard {
     /// Who asks, if it is somebody who may.
     fn who(&self, headers: &HeaderMap, address: IpAddr) -> Result<Peer, &'static str> {
         let Some(given) = headers.get(AUTHORIZATION) else {
-            if self.open_on_loopback && address.to_canonical().is_loopback() {
-                return Ok(Peer { name: format!("{address}, without a token").into(), scope: Scope::Admin });
+            if !self.open_on_loopback || !address.to_canonical().is_loopback() {
+                return Err("the request has no token");
             }
-            return Err("the request has no token");
+            if is_of_another_page(headers) {
+                return Err("the request is one of another site's page, and has no token");
+            }
+            return Ok(Peer { name: format!("{address}, without a token").into(), scope: Scope::Admin, token: None });
         };
         let token = given.to_str().ok().and_then(|given| given.split_once(' '));
         let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
         let tokens = self.control.tokens().map_err(|_| "the host has no tokens")?;
-        let (name, scope) =
-            token.and_then(|token| tokens.find(token)).ok_or("the request's token is none of this host's")?;
-        Ok(Peer { name: name.into(), scope })
+        let found = token.and_then(|token| tokens.find(token)).ok_or("the request's token is none of this host's")?;
+        let name = format!("token {} ({})", found.id, found.name).into();
+        Ok(Peer { name, scope: found.scope, token: Some(found.id.into()) })
     }
 
     /// The answer to who may not ask, and a record of it.
     fn refuse(&self, why: &str, address: IpAddr, path: &str) -> Response {
         let now = Instant::now();
         // The record says how many others had none.
-        if self.records.take(IpAddr::from([0, 0, 0, 0]), now).is_ok() {
+        if self.records.take((), now).is_ok() {
             let untold = self.untold.swap(0, Ordering::Relaxed);
             let path: String = path.chars().take(PATH_CHARACTERS).collect();
             self.control.refused(&Refusal { address, why, path: &path, untold });
         } else {
             self.untold.fetch_add(1, Ordering::Relaxed);
         }
-        if let Err(wait) = self.tries.take(address, now) {
+        if let Err(wait) = self.tries.take(network(address), now) {
             return too_many(
                 wait,
                 "there were too many requests from this address without a token that the host knows",
@@ -139,6 +152,16 @@ impl Guard {
     }
 }
 
+/// Whether a browser sends it for a page that the host has not served: no token shows that the page's reader means it.
+fn is_of_another_page(headers: &HeaderMap) -> bool {
+    let text = |name: &HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    let is_foreign = text(&ORIGIN).is_some_and(|origin| {
+        let authority = origin.split_once("://").map(|(_, authority)| authority);
+        authority.is_none() || authority != text(&HOST)
+    });
+    is_foreign || text(&FETCH_SITE).is_some_and(|site| !matches!(site, "same-origin" | "none"))
+}
+
 /// Lets a request pass whose sender is known.
 pub(crate) async fn admit(
     State(guard): State<Arc<Guard>>,
@@ -149,16 +172,20 @@ pub(crate) async fn admit(
     if let Err(problem) = guard.is_meant(request.headers(), request.uri()) {
         return refused(problem);
     }
-    if let Err(wait) = guard.requests.take(address, Instant::now()) {
-        return too_many(wait, "there were too many requests from this address");
-    }
-    if !OPEN_PATHS.contains(&request.uri().path()) {
-        match guard.who(request.headers(), address) {
-            Ok(peer) => {
-                request.extensions_mut().insert(peer);
+    // Who is known is not held up by who is not, though both may have one address.
+    match guard.who(request.headers(), address) {
+        Ok(peer) => {
+            if let Err(wait) = guard.known.take(Arc::clone(&peer.name), Instant::now()) {
+                return too_many(wait, "there were too many requests with this token");
             }
-            Err(why) => return guard.refuse(why, address, request.uri().path()),
+            request.extensions_mut().insert(peer);
         }
+        Err(_) if OPEN_PATHS.contains(&request.uri().path()) => {
+            if let Err(wait) = guard.strangers.take(network(address), Instant::now()) {
+                return too_many(wait, "there were too many requests from this address");
+            }
+        }
+        Err(why) => return guard.refuse(why, address, request.uri().path()),
     }
     next.run(request).await
 }
@@ -187,17 +214,38 @@ pub(crate) async fn order(
     next: Next,
 ) -> Response {
     let method = request.method().clone();
-    let path: String = request.uri().path().chars().take(PATH_CHARACTERS).collect();
-    let response = if peer.scope >= scope {
+    // The router has taken off what all paths start with.
+    let path = format!("{ROOT}{}", request.uri().path()).chars().take(PATH_CHARACTERS).collect();
+    let mut order = Order { control, peer, scope, method, path, id, status: GIVEN_UP };
+    let response = if order.peer.scope >= scope {
         next.run(request).await
     } else {
+        let Order { peer, method, path, .. } = &order;
         let detail =
             format!("{} allows to {}, and {method} {path} takes one that allows to {scope}", peer.name, peer.scope);
         refused(Problem::new(403, code::FORBIDDEN, "The token does not allow it", detail))
     };
-    let status = response.status().as_u16();
-    control.audit(&Audit { by: &peer.name, scope, method: method.as_str(), path: &path, status, request: &id });
+    order.status = response.status().as_u16();
     response
+}
+
+/// An order, which leaves its record in any case: also when its sender is gone, or does not wait, while it is being done.
+struct Order {
+    control: Arc<dyn Served>,
+    peer: Peer,
+    scope: Scope,
+    method: Method,
+    path: String,
+    id: String,
+    status: u16,
+}
+
+impl Drop for Order {
+    fn drop(&mut self) {
+        let Self { control, peer, scope, method, path, id, status } = self;
+        let (by, method) = (&*peer.name, method.as_str());
+        control.audit(&Audit { by, scope: *scope, method, path, status: *status, request: id });
+    }
 }
 
 /// Gives each request an id, its own if it has a usable one, and each answer that of its request.

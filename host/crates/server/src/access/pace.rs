@@ -1,36 +1,37 @@
-//! How often each address may do something: so many times at once, and then at a rate.
+//! How often somebody may do something: so many times at once, and then at a rate.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Addresses that are told apart. Where there are more that are at it at once, the further ones share what one may do.
-const ADDRESSES: usize = 4096;
+/// Clients that are told apart. Where there are more that are at it at once, the further ones share what one may do.
+const CLIENTS: usize = 4096;
 
-/// A leaky bucket for each address.
-pub(crate) struct Pace {
+/// A leaky bucket for each client, by what tells it from others.
+pub(crate) struct Pace<K> {
     /// How long one time takes to be forgotten.
     each: Duration,
     /// How many may come at once, as the time that they take to be forgotten.
     room: Duration,
-    /// When all that an address did is forgotten.
-    until: Mutex<HashMap<IpAddr, Instant>>,
+    /// When all that a client did is forgotten; `None` stands for those that have no room of their own.
+    until: Mutex<HashMap<Option<K>, Instant>>,
 }
 
-impl Pace {
+impl<K: Hash + Eq> Pace<K> {
     pub(crate) fn new(at_once: u32, each: Duration) -> Self {
-        Self { each, room: each * at_once, until: Mutex::default() }
+        Self { each, room: each * at_once, until: Mutex::new(HashMap::new()) }
     }
 
-    /// Notes that an address does it once more; if that is too often, how long it has to wait, and nothing is noted.
-    pub(crate) fn take(&self, address: IpAddr, now: Instant) -> Result<(), Duration> {
+    /// Notes that a client does it once more; if that is too often, how long it has to wait, and nothing is noted.
+    pub(crate) fn take(&self, client: K, now: Instant) -> Result<(), Duration> {
         let mut until = self.until.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut key = network(address);
-        if until.len() >= ADDRESSES && !until.contains_key(&key) {
+        let mut key = Some(client);
+        if until.len() >= CLIENTS && !until.contains_key(&key) {
             until.retain(|_, until| *until > now);
-            if until.len() >= ADDRESSES {
-                key = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+            if until.len() >= CLIENTS {
+                key = None;
             }
         }
         let forgotten = until.get(&key).copied().unwrap_or(now).max(now) + self.each;
@@ -44,7 +45,7 @@ impl Pace {
 }
 
 /// The address as it is told apart: of IPv6 addresses the network, since one client has all addresses of it.
-fn network(address: IpAddr) -> IpAddr {
+pub(crate) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
@@ -75,12 +76,16 @@ mod tests {
         let address = |network: u64, host: u64| {
             IpAddr::V6(Ipv6Addr::from_bits((0x2001_0db8 << 96) | (u128::from(network) << 64) | u128::from(host)))
         };
-        assert_eq!(pace.take(address(7, 1), start), Ok(()));
-        assert!(pace.take(address(7, 2), start).is_err());
-        for network in 0..2 * ADDRESSES as u64 {
-            let _ = pace.take(address(1000 + network, 0), start);
+        assert_eq!(pace.take(network(address(7, 1)), start), Ok(()));
+        assert!(pace.take(network(address(7, 2)), start).is_err());
+        for number in 0..2 * CLIENTS as u64 {
+            let _ = pace.take(network(address(1000 + number, 0)), start);
         }
-        assert!(pace.until.lock().expect("nobody panics").len() <= ADDRESSES + 1);
-        assert_eq!(pace.take(address(9, 1), start + 10 * EACH), Ok(()), "what is forgotten gives its room back");
+        assert!(pace.until.lock().expect("nobody panics").len() <= CLIENTS + 1);
+        assert_eq!(
+            pace.take(network(address(9, 1)), start + 10 * EACH),
+            Ok(()),
+            "what is forgotten gives its room back"
+        );
     }
 }

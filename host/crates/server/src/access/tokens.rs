@@ -68,6 +68,14 @@ struct Contents {
     tokens: Vec<Kept>,
 }
 
+/// A token that was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) scope: Scope,
+}
+
 /// Why tokens cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TokensError {
@@ -114,14 +122,20 @@ impl Tokens {
     }
 
     /// Who a token is of, and what it allows.
-    pub(crate) fn find(&self, presented: &str) -> Option<(String, Scope)> {
+    pub(crate) fn find(&self, presented: &str) -> Option<Found> {
         let (id, secret) = presented.strip_prefix(PREFIX)?.split_once('_')?;
         let digest = blake3::hash(secret.as_bytes());
         let known = self.known().inspect_err(|error| tracing::error!("no token is known: {error}")).ok()?;
         let kept = known.tokens.iter().find(|kept| kept.id == id)?;
         // Digests of this type compare in constant time.
         let is_it = blake3::Hash::from_hex(&kept.digest).is_ok_and(|expected| expected == digest);
-        (is_it && !kept.is_over()).then(|| (format!("token {} ({})", kept.id, kept.name), kept.scope))
+        let Kept { id, name, scope, .. } = kept;
+        (is_it && !kept.is_over()).then(|| Found { id: id.clone(), name: name.clone(), scope: *scope })
+    }
+
+    /// Whether the token of this id still allows anything.
+    pub(crate) fn allows(&self, id: &str) -> bool {
+        self.known().is_ok_and(|known| known.tokens.iter().any(|kept| kept.id == id && !kept.is_over()))
     }
 
     /// All tokens, the oldest first; those that are over too.
@@ -141,8 +155,14 @@ impl Tokens {
         if tokens.len() >= TOKENS {
             return Err(unusable(format!("there are {TOKENS} tokens, as many as there may be; revoke some first")));
         }
-        let (kept, secret) = mint(name, *scope, for_ms.map(Duration::from_millis), by)
-            .map_err(|error| unavailable(&TokensError::Io { path: self.path(), cause: error }))?;
+        let mint = || {
+            mint(name, *scope, for_ms.map(Duration::from_millis), by)
+                .map_err(|cause| unavailable(&TokensError::Io { path: self.path(), cause }))
+        };
+        let (mut kept, mut secret) = mint()?;
+        while tokens.iter().any(|known| known.id == kept.id) {
+            (kept, secret) = mint()?;
+        }
         let token = kept.told();
         tokens.push(kept);
         self.keep(&tokens).map_err(|error| unavailable(&error))?;
@@ -161,6 +181,12 @@ impl Tokens {
         };
         let revoked = tokens.remove(index);
         self.keep(&tokens).map_err(|error| unavailable(&error))?;
+        let first = self.folder.join(Self::FIRST);
+        if fs::read_to_string(&first).is_ok_and(|first| first.starts_with(&format!("{PREFIX}{id}_")))
+            && let Err(error) = fs::remove_file(&first)
+        {
+            tracing::warn!(file = %first.display(), "a token that was revoked cannot be removed: {error}");
+        }
         drop(lock);
         Ok(revoked.told())
     }
@@ -202,10 +228,17 @@ impl Tokens {
     fn write(&self, name: &str, bytes: &[u8]) -> Result<(), TokensError> {
         let begun = self.folder.join(format!("{name}.new"));
         let write = || {
-            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&begun)?;
+            match fs::remove_file(&begun) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            // A file of its own, whatever somebody else puts there.
+            let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&begun)?;
             file.write_all(bytes)?;
             file.sync_all()?;
-            fs::rename(&begun, self.folder.join(name))
+            fs::rename(&begun, self.folder.join(name))?;
+            // What was revoked does not come back with the power.
+            File::open(&self.folder)?.sync_all()
         };
         write().map_err(|cause| TokensError::Io { path: begun.clone(), cause })
     }
@@ -279,8 +312,8 @@ mod tests {
         for _ in 0..2 {
             let tokens = Tokens::open(&folder).expect("it opens");
             let first = fs::read_to_string(folder.join(Tokens::FIRST)).expect("it is there");
-            let (who, scope) = tokens.find(first.trim_end()).expect("it is known");
-            assert!(who.ends_with("(first)") && scope == Scope::Admin, "{who} {scope}");
+            let found = tokens.find(first.trim_end()).expect("it is known");
+            assert!(found.name == "first" && found.scope == Scope::Admin, "{found:?}");
             assert_eq!(tokens.list().expect("they are listed").len(), 1);
         }
         for name in [FILE, Tokens::FIRST] {
@@ -299,9 +332,14 @@ mod tests {
         let (one, other) =
             (Tokens::open(folder.path()).expect("it opens"), Tokens::open(folder.path()).expect("it opens"));
         let token = made(&one, "a reader", Scope::Read, None);
-        assert_eq!(other.find(&token.secret).map(|(_, scope)| scope), Some(Scope::Read));
+        assert_eq!(other.find(&token.secret).map(|found| found.scope), Some(Scope::Read));
         other.revoke(&token.token.id).expect("it is there");
         assert_eq!(one.find(&token.secret), None);
+        assert!(!one.allows(&token.token.id));
+        let first = fs::read_to_string(folder.path().join(Tokens::FIRST)).expect("it is there");
+        let first = one.find(first.trim_end()).expect("it is known");
+        one.revoke(&first.id).expect("it is there");
+        assert!(!folder.path().join(Tokens::FIRST).exists(), "nobody is told of one that allows nothing");
         let refused = one.revoke(&token.token.id).expect_err("it is gone");
         assert_eq!((refused.status, refused.code.as_str()), (404, code::UNKNOWN_TOKEN));
     }
