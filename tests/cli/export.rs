@@ -149,7 +149,10 @@ fn pythons_reader_of_csv_gives_back_every_text_and_no_cell_is_a_formula() {
                         assert!(!cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']), "{what}: {cell:?}");
                         assert_eq!(cell.strip_prefix('\'').unwrap_or(cell), text, "{what}: {column}");
                     }
-                    Value::Number(_) | Value::Bool(_) => assert_eq!(cell, stored.to_string(), "{what}: {column}"),
+                    // Read alike, since a number is not read to its last digit.
+                    Value::Number(_) | Value::Bool(_) => {
+                        assert_eq!(serde_json::from_str::<Value>(cell).ok().as_ref(), Some(stored), "{what}: {column}");
+                    }
                     _ => assert!(cell.is_empty() || !cell.starts_with(['=', '+', '-', '@']), "{what}: {column} {cell}"),
                 }
             }

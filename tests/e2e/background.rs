@@ -207,3 +207,27 @@ async fn an_import_that_panics_in_the_background_fails_its_extension_and_no_othe
     tokio::time::timeout(LONG, failed).await.expect("its failure is seen");
     assert_eq!(ask(&second, "work", FEW).await, "45");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_always_has_another_short_call_gives_the_others_of_the_background_their_turns() {
+    let house = house(|settings| settings.background_threads = 1);
+    let busy = spin(&house).await;
+    let other = house.start("other", &guest("spin"), |spec| spec.settings.budget.fuel_per_call = u64::MAX / 2);
+    other.loaded().await;
+    ask(&busy, "work", MANY).await;
+    assert!(is_in_background(&busy).await);
+    let callers: Vec<_> = (0..8)
+        .map(|_| {
+            let busy = busy.clone();
+            tokio::spawn(async move {
+                loop {
+                    ask(&busy, "work", FEW).await;
+                }
+            })
+        })
+        .collect();
+    tokio::time::timeout(LONG, ask(&other, "work", MANY)).await.expect("it has its turns");
+    for caller in callers {
+        caller.abort();
+    }
+}
