@@ -85,6 +85,33 @@ impl OpenFile {
     }
 }
 
+/// A sealed file that has no name yet by which it would be read.
+pub(crate) struct Part {
+    /// Where it is; `None` once it is finished.
+    path: Option<PathBuf>,
+    file: SealedFile,
+}
+
+impl Part {
+    /// Gives it its name.
+    pub(crate) fn finish(mut self) -> io::Result<SealedFile> {
+        if let Some(path) = &self.path {
+            fs::rename(path, self.file.path())?;
+        }
+        self.path = None;
+        Ok(self.file.clone())
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        if let Some(path) = &self.path {
+            // What cannot be removed is at the next start.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
 impl Listing {
     fn put_in_order(&mut self) {
         // Of two that start alike, one continues the other: the longer one comes first, and the other is covered by it.
@@ -262,22 +289,21 @@ impl Home {
 
     /// Writes a sealed file, which is there as a whole or not at all.
     pub(crate) fn write_sealed(&self, first: u64, last: u64, newest: i64, bytes: &[u8]) -> io::Result<SealedFile> {
-        let path = self.folder.join(SealedFile::name(first, last));
-        let part = path.with_extension(PART);
-        let time = UNIX_EPOCH + Duration::from_nanos(newest.max(0) as u64);
-        let written = self
-            .create(&part)
-            .and_then(|mut file| {
-                file.write_all(bytes)?;
-                file.set_modified(time)?;
-                file.sync_data()
-            })
-            .and_then(|()| fs::rename(&part, &path));
-        if let Err(error) = written {
-            let _ = fs::remove_file(&part);
-            return Err(error);
+        self.write_part(first, last, newest, bytes)?.finish()
+    }
+
+    /// Writes a sealed file whole, and safe against the loss of power, but for its name.
+    pub(crate) fn write_part(&self, first: u64, last: u64, newest: i64, bytes: &[u8]) -> io::Result<Part> {
+        let file = SealedFile { folder: Arc::clone(&self.folder), first, last, bytes: bytes.len() as u64, newest };
+        // It goes if it is not finished.
+        let part = Part { path: Some(file.path().with_extension(PART)), file };
+        if let Some(path) = &part.path {
+            let mut written = self.create(path)?;
+            written.write_all(bytes)?;
+            written.set_modified(UNIX_EPOCH + Duration::from_nanos(newest.max(0) as u64))?;
+            written.sync_data()?;
         }
-        Ok(SealedFile { folder: Arc::clone(&self.folder), first, last, bytes: bytes.len() as u64, newest })
+        Ok(part)
     }
 
     /// Writes a file that holds no records, but says where sequence numbers go on.

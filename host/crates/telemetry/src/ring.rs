@@ -2,6 +2,7 @@
 
 mod upkeep;
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -103,11 +104,12 @@ pub(crate) struct DiskRing {
     allowance: RingAllowance,
     errands: Errands,
     clock: Arc<dyn Clock>,
+    /// Files of what was taken off the shelf, in that order.
+    leaving: Mutex<VecDeque<OnDisk>>,
+    /// Held while files leave the disk: in the order in which they have left the shelf, whichever thread sees to it. A host that is killed
+    /// between two of them would leave a hole otherwise: an older file that had yet to go, before one that had gone.
+    removing: Mutex<()>,
 }
-
-/// What was taken from the shelf, and the file that it leaves on the disk.
-#[must_use = "its file is to be removed"]
-struct Retired(Option<OnDisk>);
 
 impl DiskRing {
     pub(crate) fn new(
@@ -117,22 +119,40 @@ impl DiskRing {
         errands: Errands,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { home, disk, allowance, errands, clock }
+        let (leaving, removing) = (Mutex::default(), Mutex::default());
+        Self { home, disk, allowance, errands, clock, leaving, removing }
     }
 
-    /// Removes what is off the shelf from the disk.
-    fn remove(&self, retired: &Retired) {
-        if let Some(file) = &retired.0 {
-            // One that is gone already, or that cannot be removed, is looked for again at the next start.
-            let _ = fs::remove_file(&file.path);
-            self.allowance.give_back(file.bytes);
+    /// Lets files leave the disk whose records were just taken off the shelf, by who holds the writer's lock. A reader who finds one gone
+    /// finds it off the shelf, too.
+    fn let_leave(&self, files: impl IntoIterator<Item = OnDisk>) {
+        self.leaving.lock().unwrap_or_else(PoisonError::into_inner).extend(files);
+    }
+
+    /// Removes what is off the shelf from the disk, and waits for what others remove. Tells whether that may have given room.
+    fn remove_what_left(&self) -> bool {
+        let (_in_order, mut has_removed) = match self.removing.try_lock() {
+            Ok(in_order) => (in_order, false),
+            Err(_) => (self.removing.lock().unwrap_or_else(PoisonError::into_inner), true),
+        };
+        loop {
+            let next = self.leaving.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+            let Some(file) = next else { return has_removed };
+            self.remove(&file);
+            has_removed = true;
         }
+    }
+
+    fn remove(&self, file: &OnDisk) {
+        // One that is gone already, or that cannot be removed, is looked for again at the next start.
+        let _ = fs::remove_file(&file.path);
+        self.allowance.give_back(file.bytes);
     }
 
     /// Removes a file that was made ahead and is not used.
     fn discard(&self, file: &SegmentFile) {
         let bytes = (file.capacity() + HEADER_BYTES) as u64;
-        self.remove(&Retired(Some(OnDisk { path: file.path().to_owned(), bytes })));
+        self.remove(&OnDisk { path: file.path().to_owned(), bytes });
     }
 
     fn header(&self, first_sequence: u64, incarnation: Incarnation, bytes: u64) -> Header {
@@ -305,8 +325,10 @@ impl Ring {
     ) -> io::Result<SegmentFile> {
         let bytes = writer.next_bytes.max((record + HEADER_BYTES).next_multiple_of(PAGE));
         while !disk.allowance.take(bytes as u64) {
-            let retired = self.retire_oldest(shelf, None).ok_or_else(no_room)?;
-            disk.remove(&retired);
+            let has_retired = self.retire_oldest(shelf, None);
+            if !disk.remove_what_left() && !has_retired {
+                return Err(no_room());
+            }
         }
         let number = self.next_number(writer);
         let made = disk.home.make_file(number, bytes);
@@ -337,10 +359,8 @@ impl Ring {
                 let in_memory = shelf.segments.iter().filter(|segment| segment.is_in_memory_only());
                 in_memory.map(|segment| segment.capacity()).sum::<usize>()
             };
-            while capacity + memory(shelf) > self.bounds.bytes
-                && let Some(retired) = self.retire_oldest(shelf, None)
-            {
-                disk.remove(&retired);
+            while capacity + memory(shelf) > self.bounds.bytes && self.retire_oldest(shelf, None) {
+                disk.remove_what_left();
             }
             return Self::start_anonymous(shelf, parts, capacity, key);
         }
@@ -379,24 +399,29 @@ impl Ring {
         Ok((segment, writer))
     }
 
-    /// Takes the oldest file, or segment, from the shelf; `None` if there is none but the one to keep. Its file is to be
-    /// removed then, and not before: a reader who finds it gone finds it off the shelf, too.
-    fn retire_oldest(&self, shelf: &mut Shelf, keep: Option<&Arc<Segment>>) -> Option<Retired> {
-        let retired = if shelf.sealed.is_empty() {
+    /// Takes the oldest file, or segment, from the shelf, by who holds the writer's lock, and lets its file leave the disk. Tells whether
+    /// there was one but the one to keep.
+    fn retire_oldest(&self, shelf: &mut Shelf, keep: Option<&Arc<Segment>>) -> bool {
+        let file = if shelf.sealed.is_empty() {
             let is_kept = |segment: &&Arc<Segment>| keep.is_some_and(|keep| Arc::ptr_eq(keep, segment));
-            shelf.segments.first().filter(|segment| !is_kept(segment))?;
-            Retired(shelf.segments.remove(0).file().cloned())
+            if shelf.segments.first().is_none_or(|segment| is_kept(&segment)) {
+                return false;
+            }
+            shelf.segments.remove(0).file().cloned()
         } else {
             let mut sealed = shelf.sealed.to_vec();
             let file = sealed.remove(0);
             if file.is_marker() && sealed.is_empty() {
-                return None;
+                return false;
             }
             shelf.sealed = Arc::new(sealed);
-            Retired(Some(file.on_disk()))
+            Some(file.on_disk())
         };
         self.shelf.store(Arc::new(shelf.clone()));
-        Some(retired)
+        if let Some(disk) = &self.disk {
+            disk.let_leave(file);
+        }
+        true
     }
 
     /// What there is now, for readers.

@@ -1,11 +1,12 @@
 //! What the keeper and the maker of files do for a ring, on their own threads: files made ahead, sealing, cleanup, and the return to the disk.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 use std::{fs, io};
 
-use super::{DiskRing, Retired, Ring, Shelf, no_room};
+use super::{DiskRing, Ring, Shelf, no_room};
 use crate::header::{FLAG_CONTINUED_IN_MEMORY, Header};
+use crate::home::Part;
 use crate::pack::pack;
 use crate::sealed::{Packer, SealedFile};
 use crate::segment::{Segment, SegmentFile};
@@ -61,12 +62,14 @@ impl Ring {
     /// Takes so many bytes of what is allowed, after the oldest files have gone as far as that asks for it.
     fn make_room(&self, disk: &DiskRing, bytes: u64) -> io::Result<()> {
         while !disk.allowance.take(bytes) {
-            let retired = {
+            let has_retired = {
                 let writer = self.lock();
                 let mut shelf = Shelf::clone(&self.shelf.load());
                 self.retire_oldest(&mut shelf, writer.current_segment().as_ref())
             };
-            disk.remove(&retired.ok_or_else(no_room)?);
+            if !disk.remove_what_left() && !has_retired {
+                return Err(no_room());
+            }
         }
         Ok(())
     }
@@ -92,8 +95,7 @@ impl Ring {
         let shelf = self.shelf.load_full();
         let first = segment.first_sequence();
         let Some(last) = segment.frames().last().map(|frame| frame.sequence) else {
-            self.replace(disk, segment, None, None);
-            return Ok(());
+            return self.replace(disk, segment, None, None).map(drop);
         };
         // It continues the file before it, if that is small, undamaged and of the same incarnation, which its header tells.
         let continued = shelf.sealed.last().filter(|file| file.bytes < CONTINUED_BELOW_BYTES).and_then(|file| {
@@ -111,33 +113,30 @@ impl Ring {
         let written = bytes.len() as u64;
         self.make_room(disk, written)?;
         let first = continued.map_or(first, |file| file.first);
-        match disk.home.write_sealed(first, last, newest, &bytes) {
-            Ok(file) => {
-                self.replace(disk, segment, continued, Some(&file));
-                Ok(())
-            }
-            Err(error) => {
-                disk.allowance.give_back(written);
-                Err(error)
-            }
+        let replaced = disk.home.write_part(first, last, newest, &bytes);
+        let replaced = replaced.and_then(|part| self.replace(disk, segment, continued, Some(part)));
+        if !matches!(replaced, Ok(true)) {
+            disk.allowance.give_back(written);
         }
+        replaced.map(drop)
     }
 
-    /// Puts a sealed file into the place of its segment, and of the file that it continues. If those have gone meanwhile, it
-    /// goes too.
+    /// Puts a sealed file into the place of its segment, and of the file that it continues, and tells whether it did: if those have gone
+    /// meanwhile, it goes too. It has its name only from then on, and under the writer's lock, so that nothing newer can go before it.
     fn replace(
         &self,
         disk: &DiskRing,
         segment: &Arc<Segment>,
         continued: Option<&SealedFile>,
-        file: Option<&SealedFile>,
-    ) {
+        mut part: Option<Part>,
+    ) -> io::Result<bool> {
         loop {
             // The list of sealed files may be long: it is copied before the writer is held up.
             let before = self.shelf.load_full();
             let kept = before.sealed.len().saturating_sub(usize::from(continued.is_some()));
-            let sealed = Arc::new(before.sealed[..kept].iter().chain(file).cloned().collect());
-            let writer = self.lock();
+            let mut sealed = Vec::with_capacity(kept + 1);
+            sealed.extend_from_slice(&before.sealed[..kept]);
+            let _writer = self.lock();
             let mut shelf = Shelf::clone(&self.shelf.load());
             if !Arc::ptr_eq(&shelf.sealed, &before.sealed) {
                 continue;
@@ -145,29 +144,29 @@ impl Ring {
             let is_there = shelf.segments.first().is_some_and(|first| Arc::ptr_eq(first, segment))
                 && continued.is_none_or(|continued| shelf.sealed.last() == Some(continued));
             if !is_there {
-                drop(writer);
-                disk.remove(&Retired(file.map(SealedFile::on_disk)));
-                return;
+                return Ok(false);
+            }
+            if let Some(part) = part.take() {
+                sealed.push(part.finish()?);
             }
             shelf.segments.remove(0);
-            shelf.sealed = sealed;
+            shelf.sealed = Arc::new(sealed);
             self.shelf.store(Arc::new(shelf));
+            disk.let_leave(continued.map(SealedFile::on_disk).into_iter().chain(segment.file().cloned()));
             break;
         }
-        disk.remove(&Retired(continued.map(SealedFile::on_disk)));
-        disk.remove(&Retired(segment.file().cloned()));
+        disk.remove_what_left();
+        Ok(true)
     }
 
     /// Retires what is over its age, or over bounds that were lowered.
     pub(crate) fn clean_up(&self, now: i64) {
         let oldest_wanted = now.saturating_sub(i64::try_from(self.bounds.age.as_nanos()).unwrap_or(i64::MAX));
         if self.has_to_retire(oldest_wanted) {
-            let retired = self.retire(oldest_wanted);
+            self.retire(oldest_wanted);
             if let Some(disk) = &self.disk {
                 self.mark_end(disk, now);
-                for retired in &retired {
-                    disk.remove(retired);
-                }
+                disk.remove_what_left();
             }
         }
         if self.has_no_room.swap(false, Ordering::Relaxed) {
@@ -186,25 +185,24 @@ impl Ring {
                 && shelf.segments.first().is_some_and(|oldest| is_old(oldest, oldest_wanted)))
     }
 
-    /// Takes what is to go off the shelf; its files are left.
-    fn retire(&self, oldest_wanted: i64) -> Vec<Retired> {
+    /// Takes what is to go off the shelf; its files are still to be removed.
+    fn retire(&self, oldest_wanted: i64) {
         let mut writer = self.lock();
         let mut shelf = Shelf::clone(&self.shelf.load());
-        let mut retired = Vec::new();
         if let Some(disk) = &self.disk {
             let too_much = |bytes: u64| disk.allowance.ring.is_exceeded_without(bytes);
             let is_old = |file: &SealedFile| file.newest < oldest_wanted;
+            let going =
+                || disk.leaving.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|file| file.bytes).sum();
             // What others have too much of costs this ring one file at a time.
             let mut again = disk.allowance.is_exceeded();
-            let mut going = 0;
-            while (again || too_much(going) || shelf.sealed.first().is_some_and(is_old))
-                && let Some(gone) = self.retire_oldest(&mut shelf, writer.current_segment().as_ref())
+            while (again || too_much(going()) || shelf.sealed.first().is_some_and(is_old))
+                && self.retire_oldest(&mut shelf, writer.current_segment().as_ref())
             {
                 again = false;
-                going += gone.0.as_ref().map_or(0, |file| file.bytes);
-                retired.push(gone);
             }
         }
+        let mut files = Vec::new();
         while shelf.sealed.iter().all(SealedFile::is_marker)
             && shelf.segments.first().is_some_and(|oldest| is_old(oldest, oldest_wanted))
         {
@@ -212,11 +210,12 @@ impl Ring {
             if writer.is_current(&oldest) {
                 writer.current = None;
             }
-            retired.push(Retired(oldest.file().cloned()));
+            files.extend(oldest.file().cloned());
         }
         self.shelf.store(Arc::new(shelf));
-        drop(writer);
-        retired
+        if let Some(disk) = &self.disk {
+            disk.let_leave(files);
+        }
     }
 
     /// Keeps the place of a ring that has become empty, so that its sequence numbers go on after a restart.
