@@ -61,7 +61,9 @@ impl TraceState {
     /// The header as it is passed on with a trace on which that was decided: OpenTelemetry's member first, then those of others as they came; empty if
     /// there is nothing to say.
     pub fn passed_on(&self, sampling: &TraceSampling) -> String {
-        let threshold = sampling.threshold.filter(|_| sampling.is_sampled).map(|threshold| format!("th:{threshold}"));
+        // That none is kept has no form that others would read.
+        let told = |threshold: &SamplingThreshold| sampling.is_sampled && *threshold < SamplingThreshold::KEEP_NONE;
+        let threshold = sampling.threshold.filter(told).map(|threshold| format!("th:{threshold}"));
         let random = sampling.randomness.map(|random| format!("rv:{random}"));
         let own: Vec<_> = threshold.into_iter().chain(random).collect();
         let own = own.join(";");
@@ -243,8 +245,9 @@ mod tests {
             let members: Vec<_> = members.iter().filter(|(key, _)| *key != OPEN_TELEMETRY).collect();
             let text = members.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",");
             let randomness = format!("{:014x}", random >> 8).parse().ok();
-            let threshold = Some(SamplingThreshold::of_probability(rate)).filter(|one| is_sampled && *one < SamplingThreshold::KEEP_NONE);
-            let sampling = TraceSampling { is_sampled, threshold, randomness };
+            let decided = SamplingThreshold::of_probability(rate);
+            let threshold = (is_sampled && decided < SamplingThreshold::KEEP_NONE).then_some(decided);
+            let sampling = TraceSampling { is_sampled, threshold: Some(decided), randomness };
             let again = read(&read(&text).passed_on(&sampling));
             prop_assert_eq!((again.threshold(), again.randomness()), (threshold, randomness));
             prop_assert!(again.to_string().ends_with(&text));

@@ -315,6 +315,9 @@ impl Intake {
 
     /// Takes samples of one series, which is looked up and searched for secrets once.
     fn take_samples(&self, arrival: Arrival, samples: &wire::Samples<'_>) {
+        if !self.recorder.is_enabled(Signal::Metric) {
+            return samples.values().for_each(|_| self.recorder.dropped(Drop::Off));
+        }
         let mut sample = self.bind_sample(samples.first().to_owned());
         for value in samples.values() {
             match &mut sample {
@@ -346,6 +349,9 @@ impl Intake {
     /// A meter's sample as it will be stored, but for its value; `None` if there are too many metrics.
     pub(crate) fn bind_sample(&self, body: Vec<u8>) -> Option<BoundSample> {
         let decoded = wire::decode(wire::KIND_METRIC, &body);
+        if let Ok(Record::Metric(_, labels)) = &decoded {
+            self.recorder.note_fields(labels.len());
+        }
         let (body, cut) = match decoded {
             Ok(record) if !self.cuts.get().fits(&record, body.len()) => (self.cuts.get().cut(&record), true),
             _ => (body, false),

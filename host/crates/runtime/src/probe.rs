@@ -68,14 +68,12 @@ pub(crate) fn load_of(level: Level) -> Load {
     }
 }
 
-/// The load that a batch is part of, by its first record.
+/// The load that a batch is part of: by its first log, since of what else is in it nothing can be shed.
 pub(crate) fn load_of_batch(batch: &[u8]) -> Load {
-    match wire::records(batch).ok().and_then(|mut records| records.next()) {
-        Some(Ok((wire::KIND_LOG, body))) => {
-            body.first().and_then(|level| Level::from_byte(*level)).map_or(Load::Rest, load_of)
-        }
-        _ => Load::Rest,
-    }
+    let records = wire::records(batch).into_iter().flatten().map_while(Result::ok);
+    let level =
+        records.filter(|(kind, _)| *kind == wire::KIND_LOG).find_map(|(_, body)| Level::from_byte(*body.first()?));
+    level.map_or(Load::Rest, load_of)
 }
 
 #[cfg(test)]

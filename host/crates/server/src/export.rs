@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT, CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse as _, Response};
@@ -21,6 +20,7 @@ use tokio::sync::mpsc;
 use utoipa::IntoParams;
 
 use crate::access::guard::Peer;
+use crate::asked::{Named, Params};
 use crate::openapi::Refused;
 use crate::routes::{Host, Member, refused};
 use crate::{Served, lanes};
@@ -44,6 +44,10 @@ pub struct ExportWanted {
     pub query: String,
     /// At most so many of each signal, the newest; all if it is left out.
     pub limit: Option<usize>,
+}
+
+impl Named for ExportWanted {
+    const NAMES: &str = "format, query and limit";
 }
 
 /// An export that is about to be written.
@@ -75,15 +79,9 @@ pub(crate) async fn export(
     State(control): Host,
     Member(id, what): Member,
     Extension(peer): Extension<Peer>,
-    wanted: Result<Query<ExportWanted>, QueryRejection>,
+    Params(wanted): Params<ExportWanted>,
 ) -> Response {
-    match wanted {
-        Ok(Query(wanted)) => begin(&control, &id, &what, &wanted, &peer.name),
-        Err(rejection) => {
-            let detail = format!("{}; there are format, query and limit", rejection.body_text());
-            refused(Problem::new(400, code::INVALID_QUERY, "The query cannot be used", detail))
-        }
-    }
+    begin(&control, &id, &what, &wanted, &peer.name)
 }
 
 /// The metrics of the host and all its extensions, as they stand now, for Prometheus.

@@ -2,6 +2,7 @@
 //! decided here; what is asked for is one call of a [`Control`].
 
 mod access;
+mod asked;
 mod connections;
 mod export;
 mod lanes;

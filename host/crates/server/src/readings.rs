@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use axum::body::{Body, HttpBody as _, to_bytes};
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, Request, State};
+use axum::extract::{Request, State};
 use axum::http::header::{ETAG, IF_NONE_MATCH};
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
@@ -17,14 +16,13 @@ use twox_hash::XxHash3_64;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::asked::{Params, Sent};
 use crate::export::{__path_export, export};
 use crate::openapi::Refused;
-use crate::routes::{Host, Id, Member, answer, parse, parse_within, refused};
+use crate::routes::{Host, Id, Member, answer, refused};
 use crate::stream::{__path_stream, Lifecycle, stream};
 use crate::{ExportWanted, Exporting, Pending, Served, lanes};
 
-/// Bytes of an event that is passed to an extension, and what is around them.
-const CALL_BYTES: usize = (16 << 20) + 4096;
 /// Bytes of an answer that is told apart from others by its digest; larger ones are sent each time.
 const TAGGED_BYTES: u64 = 1 << 20;
 
@@ -127,8 +125,6 @@ pub(crate) fn orders() -> OpenApiRouter<Arc<dyn Served>> {
     OpenApiRouter::new().routes(routes!(check_health)).routes(routes!(call))
 }
 
-type Wants = Result<Query<Wanted>, QueryRejection>;
-
 /// Answers from a thread that may read files.
 pub(crate) async fn read<T: serde::Serialize + 'static>(
     control: Arc<dyn Served>,
@@ -143,13 +139,6 @@ pub(crate) async fn read<T: serde::Serialize + 'static>(
     reading.await.unwrap_or_else(|error| {
         tracing::error!("a request could not be answered: {error}");
         refused(Problem::new(500, code::INTERNAL, "The host failed", "it could not read that; its log says more"))
-    })
-}
-
-fn wanted(wanted: Wants) -> Result<Wanted, Problem> {
-    wanted.map(|Query(wanted)| wanted).map_err(|rejection| {
-        let detail = format!("{}; there are query, limit, before and after", rejection.body_text());
-        Problem::new(400, code::INVALID_QUERY, "The query cannot be used", detail)
     })
 }
 
@@ -185,11 +174,8 @@ async fn overview(State(control): Host, Id(id): Id) -> Response {
     params(("id" = String, Path, description = "The id of an extension."), Wanted),
     responses((status = 200, body = MetricSummary), Refused),
 )]
-async fn metrics(State(control): Host, Id(id): Id, given: Wants) -> Response {
-    match wanted(given) {
-        Ok(wanted) => read(control, move |host| host.metrics(&id, &wanted)).await,
-        Err(problem) => refused(problem),
-    }
+async fn metrics(State(control): Host, Id(id): Id, Params(wanted): Params<Wanted>) -> Response {
+    read(control, move |host| host.metrics(&id, &wanted)).await
 }
 
 /// What series came to in the last minute
@@ -201,11 +187,8 @@ async fn metrics(State(control): Host, Id(id): Id, given: Wants) -> Response {
     request_body = MetricNames,
     responses((status = 200, body = MetricSummary), Refused),
 )]
-async fn realtime(State(control): Host, Id(id): Id, body: Body) -> Response {
-    match parse::<MetricNames>(body, "{\"metrics\": [\"requests\"]}").await {
-        Ok(names) => read(control, move |host| host.current_metrics(&id, &names)).await,
-        Err(problem) => refused(problem),
-    }
+async fn realtime(State(control): Host, Id(id): Id, Sent(names): Sent<MetricNames>) -> Response {
+    read(control, move |host| host.current_metrics(&id, &names)).await
 }
 
 /// An extension's errors, in groups and one by one
@@ -216,11 +199,8 @@ async fn realtime(State(control): Host, Id(id): Id, body: Body) -> Response {
     params(("id" = String, Path, description = "The id of an extension."), Wanted),
     responses((status = 200, body = Errors), Refused),
 )]
-async fn errors(State(control): Host, Id(id): Id, given: Wants) -> Response {
-    match wanted(given) {
-        Ok(wanted) => read(control, move |host| host.errors(&id, &wanted)).await,
-        Err(problem) => refused(problem),
-    }
+async fn errors(State(control): Host, Id(id): Id, Params(wanted): Params<Wanted>) -> Response {
+    read(control, move |host| host.errors(&id, &wanted)).await
 }
 
 /// Records of a signal of an extension
@@ -231,11 +211,8 @@ async fn errors(State(control): Host, Id(id): Id, given: Wants) -> Response {
     params(("id" = String, Path, description = "The id of an extension."), ("signal" = String, Path, description = "`logs`, `metrics`, `errors`, `spans`, `alerts` or `invocations`."), Wanted),
     responses((status = 200, body = Records), Refused),
 )]
-async fn records(State(control): Host, Member(id, signal): Member, given: Wants) -> Response {
-    match wanted(given) {
-        Ok(wanted) => read(control, move |host| host.records(&id, &signal, &wanted)).await,
-        Err(problem) => refused(problem),
-    }
+async fn records(State(control): Host, Member(id, signal): Member, Params(wanted): Params<Wanted>) -> Response {
+    read(control, move |host| host.records(&id, &signal, &wanted)).await
 }
 
 /// Records of a signal that a query asks for
@@ -247,11 +224,8 @@ async fn records(State(control): Host, Member(id, signal): Member, given: Wants)
     request_body = Wanted,
     responses((status = 200, body = Records), Refused),
 )]
-async fn search(State(control): Host, Member(id, signal): Member, body: Body) -> Response {
-    match parse::<Wanted>(body, "{\"query\": \"level>=warning since 15m\", \"limit\": 100}").await {
-        Ok(wanted) => read(control, move |host| host.records(&id, &signal, &wanted)).await,
-        Err(problem) => refused(problem),
-    }
+async fn search(State(control): Host, Member(id, signal): Member, Sent(wanted): Sent<Wanted>) -> Response {
+    read(control, move |host| host.records(&id, &signal, &wanted)).await
 }
 
 /// How often and for how long alerts fired
@@ -274,11 +248,8 @@ async fn statistics(State(control): Host, Id(id): Id) -> Response {
     params(("id" = String, Path, description = "The id of an extension."), Wanted),
     responses((status = 200, body = Traces), Refused),
 )]
-async fn traces(State(control): Host, Id(id): Id, given: Wants) -> Response {
-    match wanted(given) {
-        Ok(wanted) => read(control, move |host| host.traces(&id, &wanted)).await,
-        Err(problem) => refused(problem),
-    }
+async fn traces(State(control): Host, Id(id): Id, Params(wanted): Params<Wanted>) -> Response {
+    read(control, move |host| host.traces(&id, &wanted)).await
 }
 
 /// A request by its trace id or correlation id
@@ -337,13 +308,8 @@ async fn check_health(State(control): Host, Id(id): Id) -> Response {
     request_body = Call,
     responses((status = 200, body = Called), Refused),
 )]
-async fn call(State(control): Host, Id(id): Id, body: Body) -> Response {
-    let example = "{\"event\": \"greet\", \"payload\": {\"name\": \"Ada\"}}";
-    let call = parse_within::<Call>(CALL_BYTES, body, example).await;
-    match call {
-        Ok(call) => answer(control.call(&id, call).await),
-        Err(problem) => refused(problem),
-    }
+async fn call(State(control): Host, Id(id): Id, Sent(call): Sent<Call>) -> Response {
+    answer(control.call(&id, call).await)
 }
 
 /// How extensions are doing, and each that is doing otherwise, as server-sent events

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequestParts, Path, Request, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
@@ -12,22 +11,19 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
-use bytes::Bytes;
 use glasshouse_client::api::{
     Alert, Assignments, Budgets, Changes, ErrorGroup, MadeToken, MakeToken, Manager, Problem, ROOT, Released, Resolve,
     ResolveAlert, Scope, Session, Settings, StartSession, Token, code,
 };
-use serde::de::DeserializeOwned;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::access::guard::{Needs, Peer, order};
+use crate::asked::Sent;
 use crate::openapi::{self, Refused};
 use crate::{Keys, Served, Tokens, export, readings};
 
-/// Bytes of a request's body: all keys at their longest take a few thousand.
-const BODY_BYTES: usize = 64 << 10;
 /// How long a request may take, its body included. What waits for an extension waits for its call, which may be longer.
 const REQUEST_TIME: Duration = Duration::from_secs(10);
 
@@ -145,13 +141,8 @@ async fn tokens(State(control): Host) -> Response {
     request_body = MakeToken,
     responses((status = 200, body = MadeToken), Refused),
 )]
-async fn make_token(State(control): Host, Extension(peer): Extension<Peer>, body: Body) -> Response {
-    match parse::<MakeToken>(body, "{\"name\": \"grafana\", \"scope\": \"read\"}").await {
-        Ok(wanted) => {
-            readings::read(control, move |host| host.tokens().and_then(|tokens| tokens.make(&wanted, &peer.name))).await
-        }
-        Err(problem) => refused(problem),
-    }
+async fn make_token(State(control): Host, Extension(peer): Extension<Peer>, Sent(wanted): Sent<MakeToken>) -> Response {
+    readings::read(control, move |host| host.tokens().and_then(|tokens| tokens.make(&wanted, &peer.name))).await
 }
 
 /// End a token at once
@@ -234,8 +225,13 @@ async fn settings(State(control): Host, Id(id): Id) -> Response {
     request_body = Assignments,
     responses((status = 200, body = Changes), Refused),
 )]
-async fn set(control: Host, id: Id, peer: Extension<Peer>, body: Body) -> Response {
-    assign(control, id, peer, Keys::Debugging, body).await
+async fn set(
+    State(control): Host,
+    Id(id): Id,
+    Extension(peer): Extension<Peer>,
+    Sent(values): Sent<Assignments>,
+) -> Response {
+    answer(control.set(&id, Keys::Debugging, &values, &peer.name))
 }
 
 /// The budgets of all extensions, and what is used of them
@@ -270,8 +266,13 @@ async fn budgets(State(control): Host, Id(id): Id) -> Response {
     request_body = Assignments,
     responses((status = 200, body = Changes), Refused),
 )]
-async fn set_budgets(control: Host, id: Id, peer: Extension<Peer>, body: Body) -> Response {
-    assign(control, id, peer, Keys::Budget, body).await
+async fn set_budgets(
+    State(control): Host,
+    Id(id): Id,
+    Extension(peer): Extension<Peer>,
+    Sent(values): Sent<Assignments>,
+) -> Response {
+    answer(control.set(&id, Keys::Budget, &values, &peer.name))
 }
 
 /// End an extension's warning, throttling or quarantine
@@ -311,12 +312,8 @@ async fn resolve(
     State(control): Host,
     Member(id, group): Member,
     Extension(peer): Extension<Peer>,
-    body: Body,
+    Sent(said): Sent<Resolve>,
 ) -> Response {
-    let said = match parse::<Resolve>(body, "{\"notes\": \"mended\", \"version\": \"1.3.0\"}").await {
-        Ok(said) => said,
-        Err(problem) => return refused(problem),
-    };
     answer(control.resolve(&id, &group, &said, &peer.name))
 }
 
@@ -352,11 +349,12 @@ async fn sessions(State(control): Host, Id(id): Id) -> Response {
     request_body = StartSession,
     responses((status = 200, body = Session), Refused),
 )]
-async fn start_session(State(control): Host, Id(id): Id, Extension(peer): Extension<Peer>, body: Body) -> Response {
-    let wanted = match parse::<StartSession>(body, "{\"set\": {\"log_level\": \"trace\"}, \"for_ms\": 600000}").await {
-        Ok(wanted) => wanted,
-        Err(problem) => return refused(problem),
-    };
+async fn start_session(
+    State(control): Host,
+    Id(id): Id,
+    Extension(peer): Extension<Peer>,
+    Sent(wanted): Sent<StartSession>,
+) -> Response {
     answer(control.start_session(&id, &wanted, &peer.name))
 }
 
@@ -397,58 +395,9 @@ async fn resolve_alert(
     State(control): Host,
     Member(id, alert): Member,
     Extension(peer): Extension<Peer>,
-    body: Body,
+    Sent(said): Sent<ResolveAlert>,
 ) -> Response {
-    let said = match parse::<ResolveAlert>(body, "{\"note\": \"the disk was full\"}").await {
-        Ok(said) => said,
-        Err(problem) => return refused(problem),
-    };
     answer(control.resolve_alert(&id, &alert, &said, &peer.name))
-}
-
-async fn assign(
-    State(control): Host,
-    Id(id): Id,
-    Extension(peer): Extension<Peer>,
-    keys: Keys,
-    body: Body,
-) -> Response {
-    let values = match parse::<Assignments>(body, "{\"budget.deadline\": \"2s\"}").await {
-        Ok(values) => values,
-        Err(problem) => return refused(problem),
-    };
-    answer(control.set(&id, keys, &values, &peer.name))
-}
-
-/// A body that is a JSON object, such as the example.
-pub(crate) async fn parse<T: DeserializeOwned>(body: Body, example: &str) -> Result<T, Problem> {
-    parse_within(BODY_BYTES, body, example).await
-}
-
-/// The same of at most so many bytes.
-pub(crate) async fn parse_within<T: DeserializeOwned>(most: usize, body: Body, example: &str) -> Result<T, Problem> {
-    let unusable = |why: &str| {
-        let detail = format!("the body is no JSON object of what is asked for: {why}; send {example}");
-        Problem::new(400, code::INVALID_BODY, "The body cannot be used", detail)
-    };
-    let bytes = read(most, body).await?;
-    // A list of values without names would be taken for an object too.
-    if bytes.trim_ascii_start().first() != Some(&b'{') {
-        return Err(unusable("it is no object"));
-    }
-    serde_json::from_slice(&bytes).map_err(|error| unusable(&error.to_string()))
-}
-
-async fn read(most: usize, body: Body) -> Result<Bytes, Problem> {
-    to_bytes(body, most).await.map_err(|error| {
-        let source = std::error::Error::source(&error);
-        if source.is_some_and(<dyn std::error::Error>::is::<http_body_util::LengthLimitError>) {
-            let detail = format!("the body has more than {most} bytes; send less");
-            Problem::new(413, code::BODY_TOO_LARGE, "The body is too large", detail)
-        } else {
-            Problem::new(400, code::INVALID_BODY, "The body cannot be used", "the body broke off")
-        }
-    })
 }
 
 async fn not_found(uri: Uri) -> Response {

@@ -8,17 +8,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Extension;
-use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream::unfold;
-use glasshouse_client::api::{Manager, Problem, code};
+use glasshouse_client::api::Manager;
 use serde::{Deserialize, Serialize};
 use utoipa::IntoParams;
 
 use crate::access::guard::Peer;
+use crate::asked::{Named, Params};
 use crate::openapi::Refused;
 use crate::routes::{Host, Member, refused};
 use crate::{Follower, News, Served, lanes};
@@ -45,6 +45,10 @@ pub(crate) struct Followed {
     after: Option<String>,
 }
 
+impl Named for Followed {
+    const NAMES: &str = "query and after";
+}
+
 /// Follow a signal as server-sent events: from the event that was seen last, from a cursor, or from now on
 #[utoipa::path(
     get,
@@ -62,16 +66,9 @@ pub(crate) async fn stream(
     State(control): Host,
     Member(id, signal): Member,
     Extension(peer): Extension<Peer>,
-    followed: Result<Query<Followed>, QueryRejection>,
+    Params(Followed { query, after }): Params<Followed>,
     headers: HeaderMap,
 ) -> Response {
-    let Followed { query, after } = match followed {
-        Ok(Query(followed)) => followed,
-        Err(rejection) => {
-            let detail = format!("{}; there are query and after", rejection.body_text());
-            return refused(Problem::new(400, code::INVALID_QUERY, "The query cannot be used", detail));
-        }
-    };
     let last_seen = headers.get("last-event-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
     match control.follow(&id, &signal, &query, last_seen.or(after).as_deref()) {
         Ok(follower) => {

@@ -211,7 +211,7 @@ impl Recorder {
         }
         if gates.sampling.keeps_log(level, context) || Aspect::Security.has_logger(target()) {
             Verdict::Keep
-        } else if gates.sampling.affords_log(level, context) {
+        } else if gates.sampling.may_keep_log(level, context) {
             Verdict::Undecided
         } else {
             self.sampled_out(context);

@@ -60,6 +60,12 @@ impl Sampling {
         is_above(self.logs[level as usize].load(Ordering::Relaxed), context)
     }
 
+    /// Whether a log that is not kept may be for how its call ends.
+    #[inline]
+    pub(crate) fn may_keep_log(&self, level: Level, context: &[u8]) -> bool {
+        self.affords_log(level, context) && level >= self.least_level(context)
+    }
+
     /// Whether a span that did not fail is kept in that context.
     #[inline]
     pub(crate) fn keeps_span(&self, context: &[u8]) -> bool {
