@@ -11,6 +11,7 @@ use glasshouse_runtime::{CompileSettings, EmbedderData, LinkerHook, RuntimeSetti
 use glasshouse_telemetry::{Depot, DepotSettings};
 
 use crate::discover::{self, Candidate, absolute};
+use crate::folders;
 use crate::plan::Plan;
 use crate::{Host, HostError};
 
@@ -220,7 +221,7 @@ impl HostBuilder {
     pub fn cache_dir(&self, plan: &Plan) -> Option<PathBuf> {
         match (&plan.host.settings.cache_dir, &self.cache) {
             (Some(folder), _) | (None, CacheFolder::At(folder)) => Some(folder.clone()),
-            (None, CacheFolder::OfUser) => user_cache_folder(),
+            (None, CacheFolder::OfUser) => folders::cache().map(|folder| folder.join("components")),
             (None, CacheFolder::None) => None,
         }
     }
@@ -283,14 +284,6 @@ fn is_of_others(variable: &str, ids: &[ExtensionId]) -> bool {
         rest.strip_prefix(&id.as_str().to_ascii_uppercase().replace('-', "_")).is_some_and(|key| key.starts_with("__"))
     };
     variable.strip_prefix("GLASSHOUSE_EXTENSIONS__").is_some_and(|rest| !ids.iter().any(|id| of(rest, id)))
-}
-
-/// The user's folder for compiled components, as the XDG base directory specification has it
-/// (<https://specifications.freedesktop.org/basedir-spec/latest/>).
-fn user_cache_folder() -> Option<PathBuf> {
-    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let caches = absolute("XDG_CACHE_HOME").or_else(|| Some(absolute("HOME")?.join(".cache")))?;
-    Some(caches.join("glasshouse").join("components"))
 }
 
 #[cfg(test)]

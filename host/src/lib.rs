@@ -35,6 +35,7 @@ mod control;
 mod discover;
 mod error;
 mod extension;
+mod folders;
 mod groups;
 mod host;
 mod journal;

@@ -7,6 +7,7 @@ use glasshouse_model::config::{HostSettings, LISTEN_OFF, Origin};
 use glasshouse_server::api::{Problem, code};
 use glasshouse_server::{ApiServer, ApiSettings, ControlSocket, ServeError, TlsFiles, Tokens, TokensError};
 
+use crate::folders;
 use crate::host::Host;
 
 impl Host {
@@ -74,7 +75,7 @@ pub(crate) struct Access {
 
 impl Access {
     pub(crate) fn new(data_dir: Option<PathBuf>) -> Self {
-        Self { folder: data_dir.or_else(user_state_folder), tokens: OnceLock::new() }
+        Self { folder: data_dir.or_else(folders::state), tokens: OnceLock::new() }
     }
 
     pub(crate) fn tokens(&self) -> Result<&Tokens, TokensError> {
@@ -93,12 +94,4 @@ impl Access {
         self.tokens()
             .map_err(|error| Problem::new(503, code::UNAVAILABLE, "The tokens cannot be used", error.to_string()))
     }
-}
-
-/// The user's folder for what programs keep, as the XDG base directory specification has it
-/// (<https://specifications.freedesktop.org/basedir-spec/latest/>).
-pub(crate) fn user_state_folder() -> Option<PathBuf> {
-    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    let states = absolute("XDG_STATE_HOME").or_else(|| Some(absolute("HOME")?.join(".local").join("state")))?;
-    Some(states.join("glasshouse"))
 }
