@@ -1,5 +1,7 @@
 //! The door for records that a guest made: validated, gated, cut to the limits, and stored with the host's envelope.
 
+mod samples;
+
 use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -7,7 +9,7 @@ use std::sync::Arc;
 use glasshouse_model::record::KIND_ANSWERED;
 use glasshouse_model::settings::TelemetryBudget;
 use glasshouse_model::text::cut;
-use glasshouse_model::wire::{self, Error, Field, Fields, Instrument, Log, Metric, Record, Value};
+use glasshouse_model::wire::{self, Error, Field, Fields, Log, Metric, Record, Value};
 use glasshouse_model::{
     AnsweredError, Clock, Context, InputDigest, Level, Origin, Reported, Signal, UnixNanos, limits,
 };
@@ -19,6 +21,7 @@ use crate::probe::{Probe, Timed};
 use crate::reports::Reports;
 use crate::told::tell;
 use crate::waiting::{Waiting, WaitingLogs};
+pub(crate) use samples::BoundSample;
 
 /// What a guest said of its panic, kept until the trap that follows it.
 #[derive(Clone, Debug)]
@@ -56,14 +59,6 @@ pub(crate) struct Intake {
     waiting: RefCell<WaitingLogs>,
 }
 
-/// What a meter keeps: its sample, encoded, whose value is set each time.
-pub(crate) struct BoundSample {
-    body: Box<[u8]>,
-    cut: bool,
-    /// Whether its texts have to be searched for secrets; its value is none.
-    is_suspect: bool,
-}
-
 /// How a record came.
 #[derive(Clone, Copy)]
 enum Arrival {
@@ -71,14 +66,6 @@ enum Arrival {
     AtOnce,
     /// Later, with others that were made since the ones before them came.
     Batched { since: UnixNanos, receipt: UnixNanos },
-}
-
-impl BoundSample {
-    /// Bytes of the host's memory.
-    #[cfg(test)]
-    pub(crate) fn bytes(&self) -> usize {
-        self.body.len()
-    }
 }
 
 impl Arrival {
@@ -311,57 +298,6 @@ impl Intake {
             Ok(record) => self.take(Arrival::AtOnce, kind, body, &record),
             Err(malformed) => self.refuse(malformed),
         }
-    }
-
-    /// Takes samples of one series, which is looked up and searched for secrets once.
-    fn take_samples(&self, arrival: Arrival, samples: &wire::Samples<'_>) {
-        if !self.recorder.is_enabled(Signal::Metric) {
-            return samples.values().for_each(|_| self.recorder.dropped(Drop::Off));
-        }
-        let mut sample = self.bind_sample(samples.first().to_owned());
-        for value in samples.values() {
-            match &mut sample {
-                Some(sample) => self.take_sample_of(arrival, samples.metric.instrument, value, sample),
-                None => self.recorder.dropped(Drop::Metrics),
-            }
-        }
-    }
-
-    /// Takes a sample of a meter.
-    #[inline]
-    pub(crate) fn take_sample(&self, instrument: Instrument, value: f64, sample: &mut BoundSample) {
-        self.take_sample_of(Arrival::AtOnce, instrument, value, sample);
-    }
-
-    #[inline]
-    fn take_sample_of(&self, arrival: Arrival, instrument: Instrument, value: f64, sample: &mut BoundSample) {
-        self.note_work(RECORD_COST + sample.body.len());
-        if !self.recorder.admit_sample(instrument, value) {
-            return;
-        }
-        let head = self.head(arrival, sample.cut);
-        if self.recorder.affords(Worth::Usual, &head, sample.body.len()) {
-            sample.body[wire::METRIC_VALUE_AT].copy_from_slice(&value.to_le_bytes());
-            self.recorder.append_sample(head, &sample.body, sample.is_suspect);
-        }
-    }
-
-    /// A meter's sample as it will be stored, but for its value; `None` if there are too many metrics.
-    pub(crate) fn bind_sample(&self, body: Vec<u8>) -> Option<BoundSample> {
-        let decoded = wire::decode(wire::KIND_METRIC, &body);
-        if let Ok(Record::Metric(_, labels)) = &decoded {
-            self.recorder.note_fields(labels.len());
-        }
-        let (body, cut) = match decoded {
-            Ok(record) if !self.cuts.get().fits(&record, body.len()) => (self.cuts.get().cut(&record), true),
-            _ => (body, false),
-        };
-        let body = match self.placed(&body)? {
-            Cow::Borrowed(_) => body,
-            Cow::Owned(overflow) => overflow,
-        };
-        let is_suspect = self.recorder.redactor().is_suspect(&body);
-        Some(BoundSample { body: body.into(), cut, is_suspect })
     }
 
     /// A sample's body in its place: the series of its labels, or its metric's overflow series; `None` if it has none.

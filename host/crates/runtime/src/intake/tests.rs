@@ -1,5 +1,6 @@
 //! What is taken of batches, and when it says that it was made.
 
+use glasshouse_model::Instrument;
 use glasshouse_model::settings::Settings;
 use glasshouse_model::wire::Value;
 use glasshouse_telemetry::{Body, Store, StoreSettings};
