@@ -116,6 +116,7 @@ const GROUPS: &[(&str, Group)] = &[
 
 fn main() -> Result<()> {
     glasshouse_runtime::worker::run_if_asked();
+    glasshouse_runtime::return_large_blocks();
     let arguments = Arguments::parse();
     if let (Some(child), Some(folder)) = (arguments.child, &arguments.folder) {
         return child.act(folder);

@@ -81,7 +81,7 @@ pub use glasshouse_runtime::{
     ApplyError, CallError, Carried, Check, CompileCost, CompileLimit, CompileSettings, ComponentInfo, Containment,
     EVENT_INTERVAL, EmbedderCall, EmbedderData, Event, HandlerError, Health, HostFault, HostMemory, HostUse,
     Inspection, LinkerHook, LoadError, Reply, SourceFrame, State, Status, SystemClock, TooMuch, Tried, Trigger,
-    WASMTIME_VERSION, inspect, wasmtime, worker,
+    WASMTIME_VERSION, inspect, return_large_blocks, wasmtime, worker,
 };
 pub use glasshouse_server::{ApiServer, ControlSocket, ServeError, Tokens};
 pub use glasshouse_telemetry::{

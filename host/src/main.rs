@@ -20,6 +20,7 @@ const LOG: &str = "warn";
 
 fn main() -> ExitCode {
     glasshouse::worker::run_if_asked();
+    glasshouse::return_large_blocks();
     let cli = Cli::parse();
     let for_programs = cli.is_for_programs();
     if for_programs {

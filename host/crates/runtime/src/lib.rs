@@ -1,6 +1,7 @@
 //! Runs extensions: the only user of wasmtime. Compiles and caches components, keeps each in a sandbox of its own task,
 //! meters its calls, ends what is over its budget, and writes what happens to the extension's store.
 
+mod allocator;
 mod background;
 #[doc(hidden)]
 pub mod bench;
@@ -65,6 +66,7 @@ use glasshouse_telemetry::Depot;
 use tokio::sync::{mpsc, watch};
 use wasmtime::Engine;
 
+pub use allocator::return_large_blocks;
 pub use bounds::TooMuch;
 pub use clock::SystemClock;
 pub use compile::{CompileCost, CompileLimit, CompileSettings, Containment};
