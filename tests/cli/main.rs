@@ -20,6 +20,7 @@ mod operator;
 mod peers;
 mod records;
 mod redaction;
+mod reference;
 mod resources;
 mod run;
 mod sessions;

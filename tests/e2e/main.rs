@@ -9,6 +9,7 @@ mod aspects;
 mod background;
 mod batches;
 mod budgets;
+mod compatibility;
 mod compiling;
 mod failures;
 mod gates;

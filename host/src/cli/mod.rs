@@ -3,12 +3,14 @@
 mod build;
 mod call;
 mod check;
+mod completions;
 mod config;
 mod control;
 mod doctor;
 mod feed;
 mod inspect;
 mod list;
+mod man;
 mod new;
 mod progress;
 mod records;
@@ -20,6 +22,9 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use glasshouse::{Host, HostBuilder};
+
+/// What the command is called.
+const NAME: &str = "glasshouse";
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -37,7 +42,7 @@ Environment:
 
 /// Runs untrusted WebAssembly extensions, shows everything that they do, and holds them to a budget.
 #[derive(Debug, Parser)]
-#[command(name = "glasshouse", version, after_help = EXIT_CODES)]
+#[command(name = NAME, version, after_help = EXIT_CODES)]
 pub(crate) struct Cli {
     /// What the host's own log on standard error shows: a level, or `tracing` directives [default: warn]
     #[arg(long, global = true, value_name = "LEVEL")]
@@ -129,6 +134,8 @@ enum Verb {
     Stop(control::Stop),
     Health(control::Health),
     Tokens(control::Tokens),
+    Completions(completions::Completions),
+    Man(man::Man),
 }
 
 /// What the operator says.
@@ -221,6 +228,8 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
         Verb::Stop(verb) => verb.run(format?).await,
         Verb::Health(verb) => verb.run(format?).await,
         Verb::Tokens(verb) => verb.run(format?).await,
+        Verb::Completions(verb) => verb.run(),
+        Verb::Man(verb) => verb.run(),
     }
 }
 

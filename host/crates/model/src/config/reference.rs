@@ -9,9 +9,22 @@ pub fn reference() -> impl Iterator<Item = &'static Key> {
     KEYS.iter()
 }
 
-/// The reference as a table in Markdown, for the documentation.
+/// What the reference says before its table.
+const INTRODUCTION: &str = "\
+# The configuration
+
+Every key, from the table that the host reads its configuration by. *Where* says where a key may stand: in an extension's `extension.toml`
+(manifest), or in `glasshouse.toml` under `defaults` (for all extensions), `extensions.<id>` (for one) or `host`. A manifest can ask for less than the operator
+allows, and never for more. Over the file go variables (`GLASSHOUSE_DEFAULTS__BUDGET__DEADLINE=2s`), over these flags
+(`--set defaults.budget.deadline=2s`). `glasshouse config show plugins` shows what is in effect, and where each value comes from.
+
+| Key | Type | Default | Allowed | Where | Meaning |
+|---|---|---|---|---|---|
+";
+
+/// The reference in Markdown, for the documentation.
 pub fn reference_markdown() -> String {
-    let mut table = String::from("| Key | Type | Default | Allowed | Where | Meaning |\n|---|---|---|---|---|---|\n");
+    let mut table = String::from(INTRODUCTION);
     for key in reference() {
         let default = if key.default_text().is_empty() { String::new() } else { format!("`{}`", key.default_text()) };
         let bounds = key.bounds().map_or_else(String::new, |(least, most)| format!("{least} to {most}"));

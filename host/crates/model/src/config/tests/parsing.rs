@@ -307,7 +307,7 @@ fn the_operators_file_is_read_and_refused_alike() {
 #[test]
 fn the_reference_has_every_key() {
     let table = reference_markdown();
-    assert_eq!(table.lines().count(), reference().count() + 2);
+    assert_eq!(table.lines().filter(|line| line.starts_with("| `")).count(), reference().count());
     let row = "| `budget.deadline` | a duration | `5s` | 1ms to 1d | manifest, `defaults`, `extensions.<id>` | Wall time that one call may take, waiting included. |";
     assert!(table.lines().any(|line| line == row), "{table}");
 }
