@@ -1,5 +1,6 @@
 //! `glasshouse man`: the manual pages, and the reference of the command line.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
 
@@ -65,7 +66,7 @@ fn describe(command: &mut Command, text: &mut String) {
     let name = command.get_bin_name().unwrap_or(NAME).to_owned();
     let help = command.render_long_help().to_string();
     let lines: Vec<_> = help.lines().map(str::trim_end).collect();
-    text.push_str(&format!("\n## `{name}`\n\n```text\n{}\n```\n", lines.join("\n").trim_end()));
+    let _ = writeln!(text, "\n## `{name}`\n\n```text\n{}\n```", lines.join("\n").trim_end());
     for verb in command.get_subcommands_mut().filter(|verb| verb.get_name() != "help" && !verb.is_hide_set()) {
         describe(verb, text);
     }
