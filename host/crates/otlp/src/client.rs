@@ -26,6 +26,9 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use crate::answer::Verdict;
 use crate::{grpc, http, tls};
 
+#[cfg(test)]
+mod tests;
+
 /// Bytes of an answer: it says how many records were not taken, and why.
 const ANSWER_BYTES: usize = 64 << 10;
 /// Bytes of an answer's head.

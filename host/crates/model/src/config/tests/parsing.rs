@@ -347,7 +347,7 @@ fn what_is_wrong_with_a_secret_is_told_without_it() {
         "\"hunter2\"",
         "[\"hunter2\"]",
         "[\"content-type=hunter2\"]",
-        "[\"a=hunter2\\n\"]",
+        "[\"a=hunter2\\nb\"]",
         "[[\"hunter2\"]]",
         "{ hunter2 = 1 }",
         "hunter2",
