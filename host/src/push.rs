@@ -9,7 +9,7 @@ use glasshouse_export::Source;
 use glasshouse_model::config::{HostSettings, OtlpService, OtlpSettings};
 use glasshouse_model::wire::{self, Field, Metric};
 use glasshouse_model::{HOST, Instrument, Level, Origin, Signal};
-use glasshouse_otlp::{Counts, Failing, Pusher, Pushing, Report, Witness, trusted};
+use glasshouse_otlp::{Counts, Effect, Failing, Pusher, Pushing, Report, Witness, trusted};
 use glasshouse_server::api::Check;
 use glasshouse_telemetry::Head;
 
@@ -84,12 +84,16 @@ pub(crate) fn check(report: &Report) -> Check {
     }
     let failing = services.iter().filter_map(|service| Some((service, service.failing.as_ref()?)));
     let mut remedy = None;
-    for (service, Failing { since, why, is_losing }) in failing {
+    for (service, Failing { since, why, effect }) in failing {
         found.push(format!("{} to {} fail since {since}: {why}", service.service, service.endpoint));
-        remedy = remedy.or(Some(if *is_losing {
-            "see to it that the collector takes what it is sent, with otlp.headers and the endpoints of [otlp]: what it refuses is not sent again"
-        } else {
-            "start the collector, or mend [otlp] in the configuration: what is stored waits for it until retention removes it"
+        remedy = remedy.or(Some(match effect {
+            Effect::Waiting => {
+                "start the collector, or mend [otlp] in the configuration: what is stored waits for it until retention removes it"
+            }
+            Effect::Losing => {
+                "see to it that the collector takes what it is sent, with otlp.headers and the endpoints of [otlp]: what it refuses is not sent again"
+            }
+            Effect::Doubtful => "see whether the endpoints of [otlp] are a collector's, and otlp.protocol what it speaks",
         }));
     }
     if let Some(why) = cursors {

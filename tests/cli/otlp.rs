@@ -228,7 +228,7 @@ fn what_a_collector_does_not_take_for_now_is_sent_again_and_nothing_is_lost_or_d
         Answer::Hang,
     ];
     let count = failures.len();
-    let collector = Collector::with(move |number, _| match number % 2 {
+    let collector = Collector::with(move |number, _, _| match number % 2 {
         1 if number / 2 < count => failures[number / 2].clone(),
         _ => Answer::Take,
     });
@@ -255,7 +255,7 @@ fn what_a_collector_does_not_take_for_now_is_sent_again_and_nothing_is_lost_or_d
 #[test]
 fn what_is_refused_or_taken_in_part_is_counted_told_and_not_sent_again() {
     let of_neighbour = Mutex::new(0);
-    let collector = Collector::with(move |_, path| {
+    let collector = Collector::with(move |_, path, _| {
         assert_eq!(path, "/v1/logs");
         let mut count = of_neighbour.lock().expect("nobody panics with it");
         *count += 1;
@@ -299,6 +299,30 @@ fn what_is_refused_or_taken_in_part_is_counted_told_and_not_sent_again() {
 }
 
 #[test]
+fn an_extension_whose_records_are_refused_holds_up_nobody_else() {
+    let is_of = |body: &[u8], text: &str| body.windows(text.len()).any(|window| window == text.as_bytes());
+    let refused = Answer::Say(400, "", Vec::new());
+    let collector =
+        Collector::with(move |_, _, body| if is_of(body, "another drop") { refused.clone() } else { Answer::Take });
+    let place = Place::with_plugins(&["neighbour", "log-flood"]).lenient();
+    let more = ["otlp.signals=[\"logs\"]", "otlp.compression=none", "otlp.batch_records=10"];
+    let (mut host, replies) = place.host(&texts(&collector.settings(&more)));
+    host.call(&replies, &json!({"extension": "log-flood", "event": "flood", "payload": 10_000}));
+    echo(&mut host, &replies, 50);
+    let last = || sequences(&collector.taken(&place.path("")), "neighbour").into_iter().max();
+    wait_for("the neighbour's logs", || last().filter(|last| *last >= 50));
+    let check = wait_for_health(&place, "were refused by the collector");
+    stop(host);
+    let stored = sequences(&[exported(&place, "logs", "logs")], "neighbour").len();
+    let mut came = sequences(&collector.taken(&place.path("")), "neighbour");
+    came.sort_unstable();
+    assert_eq!(came, (1..=stored as u64).collect::<Vec<_>>());
+    let refused = collector.received().iter().filter(|request| !request.is_taken()).count();
+    // Of a thousand requests it was tried with few: each one that is refused makes the pause before the next longer.
+    assert!((1..200).contains(&refused), "{refused}: {check}");
+}
+
+#[test]
 fn an_outage_loses_nothing_though_the_host_is_killed_in_it() {
     let address = nowhere();
     let place = Place::with_plugins(&["neighbour"]).lenient();
@@ -311,7 +335,7 @@ fn an_outage_loses_nothing_though_the_host_is_killed_in_it() {
     host.kill();
     let (mut host, replies) = place.host(&texts(&all));
     echo(&mut host, &replies, 30);
-    let collector = Collector::at(&address, |_, _| Answer::Take);
+    let collector = Collector::at(&address, |_, _, _| Answer::Take);
     let check = wait_for_health(&place, " 0 wait");
     assert_eq!(check["status"], "healthy", "{check}");
     // It goes away while it is connected to, and comes back.
@@ -319,7 +343,7 @@ fn an_outage_loses_nothing_though_the_host_is_killed_in_it() {
     drop(collector);
     echo(&mut host, &replies, 10);
     wait_for_health(&place, "fail since");
-    let collector = Collector::at(&address, |_, _| Answer::Take);
+    let collector = Collector::at(&address, |_, _, _| Answer::Take);
     wait_for_health(&place, " 0 wait");
     host.kill();
     requests.extend(collector.received());
@@ -339,7 +363,7 @@ fn a_kill_doubles_the_request_that_was_on_its_way_and_nothing_else() {
     let (sender, reached) = channel();
     let sender = Mutex::new(sender);
     // Each eleventh request is kept, and its host never hears of it.
-    let collector = Collector::with(move |number, _| {
+    let collector = Collector::with(move |number, _, _| {
         if number % 11 < 10 {
             return Answer::Take;
         }
@@ -400,7 +424,7 @@ fn what_retention_removes_in_an_outage_is_counted_to_the_record() {
         let kept = place.on_data(&["logs", "show", "--format", "json", "--limit", "100000"]);
         (kept.json_lines().iter().filter(|log| log["extension"] == "log-flood").count() < 20_000).then_some(())
     });
-    let collector = Collector::at(&address, |_, _| Answer::Take);
+    let collector = Collector::at(&address, |_, _, _| Answer::Take);
     let check = wait_for_health(&place, " 0 wait");
     stop(host);
     let data = collector.taken(&place.path(""));
@@ -417,7 +441,7 @@ fn what_retention_removes_in_an_outage_is_counted_to_the_record() {
 #[test]
 fn secrets_of_headers_are_sent_and_shown_nowhere() {
     let answers = [Answer::Echo(400), Answer::Echo(503), Answer::Echo(200), Answer::Echo(500)];
-    let collector = Collector::with(move |number, _| answers.get(number).cloned().unwrap_or(Answer::Take));
+    let collector = Collector::with(move |number, _, _| answers.get(number).cloned().unwrap_or(Answer::Take));
     check_secrets(&collector.address, "http/protobuf", || collector.received().len() > 6);
     for request in collector.received() {
         assert_eq!(request.header("authorization"), Some(format!("Bearer {SECRET}").as_str()));

@@ -52,8 +52,8 @@ impl Received {
     }
 }
 
-/// What says how the request with this number, counted from 0, is answered.
-type Script = Box<dyn Fn(usize, &str) -> Answer + Send + Sync>;
+/// What says how the request with this number, counted from 0, with this path and body, is answered.
+type Script = Box<dyn Fn(usize, &str, &[u8]) -> Answer + Send + Sync>;
 
 struct State {
     script: Script,
@@ -72,15 +72,18 @@ pub(super) struct Collector {
 impl Collector {
     /// One that takes everything.
     pub(super) fn start() -> Self {
-        Self::with(|_, _| Answer::Take)
+        Self::with(|_, _, _| Answer::Take)
     }
 
-    /// One that answers by a script, which is told the path.
-    pub(super) fn with(script: impl Fn(usize, &str) -> Answer + Send + Sync + 'static) -> Self {
+    /// One that answers by a script.
+    pub(super) fn with(script: impl Fn(usize, &str, &[u8]) -> Answer + Send + Sync + 'static) -> Self {
         Self::at(&nowhere(), script)
     }
 
-    pub(super) fn at(address: &SocketAddr, script: impl Fn(usize, &str) -> Answer + Send + Sync + 'static) -> Self {
+    pub(super) fn at(
+        address: &SocketAddr,
+        script: impl Fn(usize, &str, &[u8]) -> Answer + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind(address).expect("nobody else has the address");
         let address = listener.local_addr().expect("it has one");
         let state = Arc::new(State {
@@ -151,7 +154,7 @@ impl State {
         while let Some((path, head, body)) = read(&mut reader) {
             let answer = {
                 let mut received = self.received.lock().expect("nobody panics with it");
-                let answer = (self.script)(received.len(), &path);
+                let answer = (self.script)(received.len(), &path, &body);
                 let at = Instant::now();
                 received.push(Received { path, head: head.clone(), body, answer: answer.clone(), at });
                 answer

@@ -39,7 +39,7 @@ fn a_real_collector_understands_what_it_is_sent_by_grpc_and_by_http() {
         [("grpc", "gzip"), ("grpc", "none"), ("http/protobuf", "gzip"), ("http/json", "gzip")]
     {
         let place = place();
-        let behind = Collector::with(|_, _| Answer::Take);
+        let behind = Collector::with(|_, _, _| Answer::Take);
         let (grpc, http) = (nowhere(), nowhere());
         let mut collector = start(&place, &grpc, &http, &behind);
         let address = if protocol == "grpc" { grpc } else { http };

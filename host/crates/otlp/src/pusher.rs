@@ -24,7 +24,7 @@ use crate::backoff;
 use crate::client::{Client, encoding};
 use crate::cursors::{Cursors, Place};
 use crate::grpc;
-use crate::report::{Counts, Failing, Report, ServiceReport, Witness};
+use crate::report::{Counts, Effect, Failing, Report, ServiceReport, Witness};
 
 /// How often it is told at most what goes wrong: an outage of hours is not to fill the log that is pushed when it is over.
 const TOLD: Duration = Duration::from_mins(1);
@@ -340,10 +340,11 @@ impl Work {
         });
         // It fails only when the runtime ends, and this task with it.
         let Ok(Prepared { request, body }) = prepared.await else { return false };
+        let has_moved = request.next > next;
         if body.is_empty() {
             self.go_on(index, &request);
             self.keep(index).await;
-            return true;
+            return has_moved;
         }
         let verdict = self.lanes[lane].client.send(body).await;
         let now = Instant::now();
@@ -359,7 +360,7 @@ impl Work {
                 self.accepted(lane, is_odd);
             }
             Verdict::Later { after, why } => {
-                self.later(lane, after, why);
+                self.later(lane, after, &why);
                 return false;
             }
             Verdict::Refused { why } => {
@@ -371,13 +372,13 @@ impl Work {
                 let told = &self.shared.lines[index];
                 let why = format!("{} of {} were refused: {why}", told.signal, told.source.extension());
                 self.lanes[lane].failures = 0;
-                self.failing(lane, why.clone(), true);
+                self.failing(lane, &why, Effect::Losing);
                 self.news.lost = Some(why);
             }
         }
         self.go_on(index, &request);
         self.keep(index).await;
-        true
+        has_moved
     }
 
     /// Goes on behind a request, and counts what was missing in it.
@@ -428,7 +429,7 @@ impl Work {
             let why =
                 "it took a request and answered what is none of the protocol's answers: is the endpoint a collector's?";
             self.change(|report| report.services[lane].last_accepted = Some(now));
-            self.failing(lane, why.to_owned(), false);
+            self.failing(lane, why, Effect::Doubtful);
             return;
         }
         let mut before = None;
@@ -437,7 +438,7 @@ impl Work {
             report.last_accepted = Some(now);
             before = report.failing.take();
         });
-        if let Some(before) = before {
+        if let Some(before) = before.filter(|before| before.effect != Effect::Losing) {
             let service = self.lanes[lane].service;
             let took = Duration::from_nanos(u64::try_from(now.0 - before.since.0).unwrap_or(0));
             // What was over before it was told of is not told of.
@@ -447,25 +448,31 @@ impl Work {
         }
     }
 
-    fn later(&mut self, lane: usize, after: Option<Duration>, why: String) {
+    fn later(&mut self, lane: usize, after: Option<Duration>, why: &str) {
         let at = &mut self.lanes[lane];
         at.failures = at.failures.saturating_add(1);
         at.ready_at = Instant::now() + backoff::delay(at.failures, after);
-        self.failing(lane, why, false);
+        self.failing(lane, why, Effect::Waiting);
     }
 
-    fn failing(&mut self, lane: usize, why: String, is_losing: bool) {
+    fn failing(&mut self, lane: usize, why: &str, effect: Effect) {
         let service = self.lanes[lane].service;
         let now = self.clock.now();
         let mut is_new = false;
         self.change(|report| {
             let failing = &mut report.services[lane].failing;
-            is_new = failing.is_none();
+            is_new = failing.as_ref().is_none_or(|failing| failing.effect != effect);
             let since = failing.as_ref().map_or(now, |failing| failing.since);
-            *failing = Some(Failing { since, why: why.clone(), is_losing });
+            *failing = Some(Failing { since, why: why.to_owned(), effect });
         });
+        let told = match effect {
+            Effect::Waiting => format!("{service} cannot be pushed, and wait: {why}"),
+            Effect::Doubtful => format!("{service} may be pushed to the wrong place: {why}"),
+            // Each loss is told.
+            Effect::Losing => return,
+        };
         if is_new {
-            self.news.failing.insert(service, why);
+            self.news.failing.insert(service, told);
             self.news.recovered.remove(&service);
         }
     }
@@ -484,8 +491,7 @@ impl Work {
             return;
         }
         let News { lost, failing, recovered, cursors, .. } = std::mem::take(&mut self.news);
-        for (service, why) in failing {
-            let message = format!("{service} cannot be pushed, and wait: {why}");
+        for (service, message) in failing {
             self.note(Level::Warning, &message, "otlp.failing", Some(service), &[]);
         }
         for (service, took) in recovered {

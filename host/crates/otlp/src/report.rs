@@ -81,6 +81,17 @@ pub struct Failing {
     pub since: UnixNanos,
     /// What it said or did last.
     pub why: String,
-    /// Whether what it does not take is lost, and not sent again.
-    pub is_losing: bool,
+    /// What that means for what is to be sent.
+    pub effect: Effect,
+}
+
+/// What it means for records that a collector is not as it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// They wait, and are sent again.
+    Waiting,
+    /// They are refused, and not sent again.
+    Losing,
+    /// They are taken by what may be no collector.
+    Doubtful,
 }
