@@ -82,10 +82,18 @@ pub(crate) fn check(report: &Report) -> Check {
             found.push(format!("{count} {what}"));
         }
     }
-    let failing = services.iter().filter_map(|service| Some((service, service.failing.as_ref()?)));
+    // Where all services fail alike, as they do where they are one collector, that is said once.
+    let failing: Vec<_> = services.iter().filter_map(|service| Some((service, service.failing.as_ref()?))).collect();
     let mut remedy = None;
-    for (service, Failing { since, why, effect }) in failing {
-        found.push(format!("{} to {} fail since {since}: {why}", service.service, service.endpoint));
+    for (index, (service, Failing { why, effect, .. })) in failing.iter().enumerate() {
+        let is_same = |other: &&Failing| other.why == *why && other.effect == *effect;
+        if failing[..index].iter().any(|(_, other)| is_same(other)) {
+            continue;
+        }
+        let same = failing.iter().filter(|(_, other)| is_same(other));
+        let names: Vec<_> = same.clone().map(|(service, _)| service.service.as_str()).collect();
+        let since = same.map(|(_, failing)| failing.since).min().unwrap_or_default();
+        found.push(format!("{} fail since {since}, at {}: {why}", names.join(", "), service.endpoint));
         remedy = remedy.or(Some(match effect {
             Effect::Waiting => {
                 "start the collector, or mend [otlp] in the configuration: what is stored waits for it until retention removes it"

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
@@ -254,12 +255,13 @@ fn what_a_collector_does_not_take_for_now_is_sent_again_and_nothing_is_lost_or_d
 
 #[test]
 fn what_is_refused_or_taken_in_part_is_counted_told_and_not_sent_again() {
-    let of_neighbour = Mutex::new(0);
-    let collector = Collector::with(move |_, path, _| {
+    let full = AtomicUsize::new(0);
+    let collector = Collector::with(move |_, path, body| {
         assert_eq!(path, "/v1/logs");
-        let mut count = of_neighbour.lock().expect("nobody panics with it");
-        *count += 1;
-        match *count {
+        if String::from_utf8_lossy(body).matches("echoed").count() < 5 {
+            return Answer::Take;
+        }
+        match full.fetch_add(1, Ordering::SeqCst) {
             // Of a partial success: three records, and why.
             2 => Answer::Say(200, "Content-Type: application/x-protobuf\r\n", b"\x0a\x07\x08\x03\x12\x03old".to_vec()),
             3 => Answer::Say(400, "", b"\x12\x09no thanks".to_vec()),
@@ -268,7 +270,7 @@ fn what_is_refused_or_taken_in_part_is_counted_told_and_not_sent_again() {
         }
     });
     let place = Place::with_plugins(&["neighbour"]).lenient();
-    let more = ["otlp.signals=[\"logs\"]", "otlp.batch_records=5", "otlp.interval=2s"];
+    let more = ["otlp.signals=[\"logs\"]", "otlp.batch_records=5", "otlp.interval=2s", "otlp.compression=none"];
     let (mut host, replies) = place.host(&texts(&collector.settings(&more)));
     echo(&mut host, &replies, 60);
     wait_for_health(&place, " 0 wait");
@@ -361,10 +363,10 @@ fn an_outage_loses_nothing_though_the_host_is_killed_in_it() {
 #[test]
 fn a_kill_doubles_the_request_that_was_on_its_way_and_nothing_else() {
     let (sender, reached) = channel();
-    let sender = Mutex::new(sender);
-    // Each eleventh request is kept, and its host never hears of it.
+    let (sender, kills) = (Mutex::new(sender), 4);
+    // Each eleventh request is kept, and its host never hears of it, for as many hosts as are killed.
     let collector = Collector::with(move |number, _, _| {
-        if number % 11 < 10 {
+        if number % 11 < 10 || number / 11 >= kills {
             return Answer::Take;
         }
         sender.lock().expect("nobody panics with it").send(()).expect("the test waits for it");
@@ -373,7 +375,7 @@ fn a_kill_doubles_the_request_that_was_on_its_way_and_nothing_else() {
     let place = Place::with_plugins(&["neighbour"]).lenient();
     let more = ["otlp.signals=[\"logs\"]", "otlp.batch_records=7", "otlp.timeout=10m"];
     let all = collector.settings(&more);
-    for _ in 0..4 {
+    for _ in 0..kills {
         let (mut host, replies) = place.host(&texts(&all));
         // Enough for as many requests as the next one that hangs takes.
         let mut told = 0;
@@ -390,7 +392,6 @@ fn a_kill_doubles_the_request_that_was_on_its_way_and_nothing_else() {
         host.kill();
     }
     let (host, _replies) = place.host(&texts(&all));
-    // What is behind the last that hung may be few requests more.
     wait_for_health(&place, " 0 wait");
     stop(host);
     let received = collector.received();
@@ -495,6 +496,24 @@ fn check_files(folder: &Path) {
             assert!(!found, "{}", path.display());
         }
     }
+}
+
+#[test]
+fn a_signal_that_is_left_out_for_a_while_goes_on_where_it_stopped() {
+    let collector = Collector::start();
+    let place = Place::with_plugins(&["neighbour"]).lenient();
+    for signals in ["[\"logs\", \"metrics\"]", "[\"logs\"]", "[\"metrics\"]"] {
+        let signals = format!("otlp.signals={signals}");
+        let (mut host, replies) = place.host(&texts(&collector.settings(&[&signals])));
+        echo(&mut host, &replies, 10);
+        stop(host);
+    }
+    let data = collector.taken(&place.path(""));
+    check_measured(&place, &data);
+    let mut came = sequences(&data, "neighbour");
+    came.sort_unstable();
+    let distinct: BTreeSet<_> = came.iter().collect();
+    assert!(distinct.len() == came.len() && came.len() > 20, "{came:?}");
 }
 
 #[test]

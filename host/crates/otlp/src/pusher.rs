@@ -90,6 +90,8 @@ struct Work {
     lines: Vec<Line>,
     lanes: Vec<Lane>,
     cursors: Option<Cursors>,
+    /// How far signals of extensions were pushed that are not pushed at present, for when they are again.
+    aside: BTreeMap<String, Vec<Place>>,
     /// The line that is first in the next turn, so that one that fails again and again does not keep the others from their tries.
     first: usize,
     counts: Counts,
@@ -155,6 +157,7 @@ impl Pusher {
             lines,
             lanes,
             cursors: None,
+            aside: BTreeMap::new(),
             first: 0,
             counts: Counts::default(),
             news: News::default(),
@@ -252,13 +255,13 @@ impl Work {
         let Some(data_dir) = data_dir else { return };
         let shared = Arc::clone(&self.shared);
         let read = tokio::task::spawn_blocking(move || resumed(&data_dir, &shared)).await;
-        let (cursors, places, trouble) = match read {
-            Ok(Ok(read)) => read,
+        let Resumed { cursors, places, aside, trouble } = match read {
+            Ok(Ok(resumed)) => resumed,
             Ok(Err(why)) => return self.trouble(why),
             // The runtime ends, and this task with it.
             Err(_) => return,
         };
-        self.cursors = Some(cursors);
+        (self.cursors, self.aside) = (Some(cursors), aside);
         for (index, (next, until)) in places {
             (self.lines[index].next, self.lines[index].until) = (next, until);
             self.shared.lines[index].next.store(next, Ordering::Relaxed);
@@ -404,12 +407,12 @@ impl Work {
         let Some(cursors) = self.cursors.clone() else { return };
         let extension = self.shared.lines[index].source.extension().to_owned();
         let of_it = self.shared.lines.iter().zip(&self.lines).filter(|(told, _)| told.source.extension() == extension);
-        let places: Vec<_> = of_it
-            .map(|(told, line)| Place {
-                cursor: told.source.reader(told.signal).cursor(&extension, line.next - 1),
-                until: line.until,
-            })
-            .collect();
+        let places = of_it.map(|(told, line)| Place {
+            cursor: told.source.reader(told.signal).cursor(&extension, line.next - 1),
+            until: line.until,
+        });
+        let aside = self.aside.get(&extension).into_iter().flatten().cloned();
+        let places: Vec<_> = places.chain(aside).collect();
         let kept = tokio::task::spawn_blocking(move || {
             let kept = cursors.write(&extension, &places);
             kept.map_err(|error| format!("how far the telemetry of {extension} was pushed cannot be kept: {error}"))
@@ -523,15 +526,23 @@ impl Work {
     }
 }
 
-/// Where each line goes on, by its index.
-type Places = BTreeMap<usize, (u64, Option<UnixNanos>)>;
+/// How far earlier hosts came.
+struct Resumed {
+    cursors: Cursors,
+    /// Where each line goes on, by its index.
+    places: BTreeMap<usize, (u64, Option<UnixNanos>)>,
+    /// What there is of signals that are not pushed.
+    aside: BTreeMap<String, Vec<Place>>,
+    /// What is not known, or cannot be kept.
+    trouble: Vec<String>,
+}
 
 /// How far earlier hosts came with each line, and what is not known of that. What is new is noted as it is, so that what retention removes of it
 /// from now on is known to be missing. Blocks.
-fn resumed(data_dir: &Path, shared: &Shared) -> Result<(Cursors, Places, Vec<String>), String> {
+fn resumed(data_dir: &Path, shared: &Shared) -> Result<Resumed, String> {
     let cursors = Cursors::open(data_dir)
         .map_err(|error| format!("how far what is pushed came cannot be kept in {}: {error}", data_dir.display()))?;
-    let (mut places, mut trouble) = (Places::new(), Vec::new());
+    let (mut places, mut aside, mut trouble) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
     let mut index = 0;
     for lines in shared.lines.chunk_by(|one, other| one.source.extension() == other.source.extension()) {
         let extension = lines[0].source.extension();
@@ -541,11 +552,11 @@ fn resumed(data_dir: &Path, shared: &Shared) -> Result<(Cursors, Places, Vec<Str
             ));
             None
         });
-        let known = known.unwrap_or_default();
+        let mut known = known.unwrap_or_default();
         let mut all = Vec::new();
         for line in lines {
             let reader = line.source.reader(line.signal);
-            let place = match known.get(&line.signal) {
+            let place = match known.remove(&line.signal) {
                 Some(place) => {
                     let (next, is_lost) = reader.resume(&place.cursor);
                     if is_lost {
@@ -563,9 +574,11 @@ fn resumed(data_dir: &Path, shared: &Shared) -> Result<(Cursors, Places, Vec<Str
             index += 1;
             all.push(Place { cursor: reader.cursor(extension, place.0 - 1), until: place.1 });
         }
+        all.extend(known.values().cloned());
+        aside.insert(extension.to_owned(), known.into_values().collect());
         if let Err(error) = cursors.write(extension, &all) {
             trouble.push(format!("how far the telemetry of {extension} was pushed cannot be kept: {error}"));
         }
     }
-    Ok((cursors, places, trouble))
+    Ok(Resumed { cursors, places, aside, trouble })
 }
