@@ -10,6 +10,7 @@ use glasshouse_model::config::{AssignError, Change, Origin, Overlay, Setting, as
 use glasshouse_model::settings::{Debugging, Settings};
 use glasshouse_model::standing;
 use glasshouse_model::wire::{Field, Value};
+use glasshouse_otlp::Pusher;
 use glasshouse_runtime::{ApplyError, CallError, Runtime, Status};
 use glasshouse_server::api::{self, Assignments, Problem, Released, Resolve, ResolveAlert, StartSession, code};
 use glasshouse_server::{Audit, Control, Keys, Pending, Refusal, Tokens};
@@ -257,6 +258,8 @@ pub(crate) struct Controlled {
     pub(crate) extensions: BTreeMap<ExtensionId, Extension>,
     pub(crate) journal: Arc<Journal>,
     pub(crate) access: Access,
+    /// What pushes telemetry to a collector, if anything does.
+    pub(crate) push: Option<Pusher>,
     pub(crate) runtime: Weak<Runtime>,
 }
 

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use glasshouse_model::config::HostSettings;
 use glasshouse_model::{ExtensionId, HOST};
+use glasshouse_otlp::{Pusher, Report};
 use glasshouse_runtime::Runtime;
 use tokio::sync::Notify;
 
@@ -14,12 +15,16 @@ use crate::control::Controlled;
 use crate::extension::Extension;
 use crate::journal::Journal;
 use crate::plan::{EffectiveConfig, Plan, Planned};
+use crate::push;
 use crate::records::{LogRecord, MetricRecord, Records};
 use crate::resources::{Monitor, Resources};
 use crate::serve::Access;
 use crate::sessions::Expiry;
 use crate::traces::Traces;
 use crate::{HostBuilder, HostError};
+
+/// How long what is left may take to be pushed where the end has taken all of its time already.
+const LAST_PUSH: Duration = Duration::from_secs(1);
 
 /// A running host. Dropping it gives up all calls; [`Host::shutdown`] ends it in order.
 pub struct Host {
@@ -65,8 +70,10 @@ impl Host {
         let journal = Arc::new(Journal::open(runtime.depot(), clock));
         let monitor = Monitor::start(Arc::clone(&journal), plan.host.settings.metrics_interval);
         let sessions = Expiry::start(extensions.values().cloned().collect(), wake);
+        let push = push::start(&plan.host.settings, extensions.values(), &journal, runtime.depot().data_dir());
         let controlled = Arc::new(Controlled {
             extensions: extensions.clone(),
+            push,
             journal,
             access: Access::new(runtime.depot().data_dir().map(Path::to_owned)),
             runtime: Arc::downgrade(&runtime),
@@ -143,17 +150,27 @@ impl Host {
         self.monitor.metrics()
     }
 
+    /// How pushing to a collector goes; `None` if nothing is pushed.
+    pub fn pushed(&self) -> Option<Report> {
+        self.controlled.push.as_ref().map(Pusher::report)
+    }
+
     /// How long calls in flight may go on when the host stops, as the operator has it.
     pub fn shutdown_limit(&self) -> Duration {
         self.plan.host.settings.shutdown_limit
     }
 
     /// Ends all extensions: no new calls are taken, those in the mailboxes are finished, what is not done after `limit`
-    /// is given up, and each instance's `shutdown` runs; then debug sessions end. Cancelling this leaves the host draining.
+    /// is given up, and each instance's `shutdown` runs; then debug sessions end, and what is left is pushed, for a second at least.
+    /// Cancelling this leaves the host draining.
     pub async fn shutdown(&self, limit: Duration) {
+        let begun = Instant::now();
         self.runtime.shutdown(limit).await;
         self.sessions.finish();
         self.monitor.finish().await;
+        if let Some(push) = &self.controlled.push {
+            push.finish(limit.saturating_sub(begun.elapsed()).max(LAST_PUSH)).await;
+        }
     }
 
     /// Gives up all calls in flight at once; a [`Host::shutdown`] under way then ends soon.

@@ -40,6 +40,7 @@ mod groups;
 mod host;
 mod journal;
 mod plan;
+mod push;
 mod readings;
 pub mod records;
 mod replies;
@@ -60,6 +61,7 @@ pub use extension::Extension;
 pub use groups::{Suggestion, group_answer};
 pub use host::Host;
 pub use plan::{EffectiveConfig, Plan, Planned};
+pub use push::probe_collectors;
 pub use replies::{JSON, call_error_answer, payload_answer};
 pub use resources::Resources;
 pub use sessions::{DebugSession, EndCause, SessionEnd, SessionError, SessionOverride, SessionState, session_answer};
@@ -77,6 +79,7 @@ pub use glasshouse_model::{
     InvalidTraceParent, Level, Origin, Outcome, Randomness, SamplingThreshold, SessionId, Severity, Signal, SpanId,
     SpanKind, SpanStatus, Threshold, TraceId, TraceParent, TraceSampling, UnixNanos, Version, limits, text,
 };
+pub use glasshouse_otlp as otlp;
 pub use glasshouse_runtime::{
     ApplyError, CallError, Carried, Check, CompileCost, CompileLimit, CompileSettings, ComponentInfo, Containment,
     EVENT_INTERVAL, EmbedderCall, EmbedderData, Event, HandlerError, Health, HostFault, HostMemory, HostUse,

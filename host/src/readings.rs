@@ -22,6 +22,7 @@ use crate::answers::{series_answer, summary_answer};
 use crate::control::Controlled;
 use crate::extension::Extension;
 use crate::groups::group_answer;
+use crate::push;
 use crate::records::{AlertRecord, ErrorRecord, InvocationRecord, LogRecord, MetricRecord, Record, SpanRecord, record};
 use crate::replies::{JSON, called_answer};
 use crate::traces::{Trace, Traces};
@@ -159,7 +160,8 @@ impl Readings for Controlled {
             let what = worst.checks.into_iter().find(|check| check.status == worst.status).unwrap_or_default();
             Check { name: format!("extension {}", extension.id()), ..what }
         };
-        judged(std::iter::once(recorder).chain(self.extensions.values().map(of_extension)).collect())
+        let push = self.push.as_ref().map(|push| push::check(&push.report()));
+        judged(std::iter::once(recorder).chain(push).chain(self.extensions.values().map(of_extension)).collect())
     }
 
     fn check_health<'a>(&'a self, extension: &'a str) -> Pending<'a, Health> {

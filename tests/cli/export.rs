@@ -44,9 +44,14 @@ const PLACES: [&str; 11] = [
 
 /// A host that has done a little of everything, hostile things among it, and still runs.
 fn busy(place: &Place) -> Running {
+    busy_with(place, &[])
+}
+
+/// The same with more settings.
+pub(crate) fn busy_with(place: &Place, settings: &[&str]) -> Running {
     let run = ["run", "plugins", "--data-dir", "data", "--feed", "-"];
     let traced = ["--set", "defaults.debugging.tracing_enabled=true"];
-    let mut host = place.start(&[&run[..], &traced].concat());
+    let mut host = place.start(&[&run[..], &traced, settings].concat());
     let replies = host.stdout();
     let mut count = 0;
     let mut tell = |line: Value| {
@@ -66,7 +71,7 @@ fn busy(place: &Place) -> Running {
     host
 }
 
-fn place() -> Place {
+pub(crate) fn place() -> Place {
     Place::with_plugins(&["neighbour", "context", "panic", "canary"]).lenient()
 }
 

@@ -17,6 +17,7 @@ mod follow;
 mod kill;
 mod metrics;
 mod operator;
+mod otlp;
 mod peers;
 mod records;
 mod redaction;

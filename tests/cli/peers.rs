@@ -1,4 +1,4 @@
-//! Other people's programs and libraries, which read what we write: Python's, and Prometheus' own tool.
+//! Other people's programs and libraries, which read what we write: Python's, Prometheus' own tool, and a collector.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::harness::{Ended, end};
 
 /// What is installed from PyPI, once for all tests.
-const PACKAGES: [&str; 2] = ["opentelemetry-proto==1.45.2", "prometheus-client==0.26.0"];
+const PACKAGES: [&str; 3] = ["opentelemetry-proto==1.45.2", "prometheus-client==0.26.0", "rotel==0.0.1a15"];
 const READER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/cli/peers/read.py");
 
 /// What a reader of this format makes of a file.
@@ -27,6 +27,13 @@ pub(crate) fn promtool(file: &Path) -> Ended {
         panic!("metrics are checked by promtool, which cannot be run ({error}): apt-get install prometheus")
     });
     Ended::from(output)
+}
+
+/// The program of a collector of OpenTelemetry's, which one of the packages has in it.
+pub(crate) fn rotel() -> PathBuf {
+    let mut find = Command::new(python());
+    let ended = end(find.args(["-c", "import rotel; print(rotel.__path__[0])"])).expect_code(0);
+    Path::new(ended.stdout.trim_end()).join("rotel-agent")
 }
 
 /// A Python with the packages, in a folder that is kept for later runs.

@@ -23,7 +23,7 @@ Examples:
 Looks and changes nothing but a file that it makes and removes in the cache and data folders.
 Exits with 0 if a host can run, if only with warnings, and with 3 if it cannot.";
 
-/// Check this machine: kernel, limits, folders, clock and the toolchain for guests
+/// Check this machine: kernel, limits, folders, collector, clock and the toolchain for guests
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLE)]
 pub(crate) struct Doctor {
@@ -117,6 +117,7 @@ impl Doctor {
                 checks.push(folders::cache(builder.cache_dir(plan)));
                 let limit = plan.host.settings.data_limit;
                 checks.extend(builder.kept_in(plan).map(|folder| folders::data(&folder, limit)));
+                checks.extend(glasshouse::probe_collectors(&plan.host.settings.otlp).map(collectors));
             }
             Err(error) => {
                 let advice = "mend it; what depends on it was not looked at";
@@ -152,6 +153,18 @@ fn plugins(plan: &Plan) -> Check {
         first.problem.as_deref().unwrap_or_default()
     );
     Check::warning(NAME, found, "`glasshouse list` shows the cause of each")
+}
+
+fn collectors(probed: Result<String, String>) -> Check {
+    const NAME: &str = "collector";
+    match probed {
+        Ok(reached) => Check::ok(NAME, format!("{reached} can be connected to")),
+        Err(cause) => Check::warning(
+            NAME,
+            cause,
+            "start it, or mend [otlp] in the configuration; until then what is stored waits, and goes with retention",
+        ),
+    }
 }
 
 fn containment(probed: Result<Containment, String>) -> Check {

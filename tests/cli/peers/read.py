@@ -2,7 +2,9 @@
 
 import base64
 import csv
+import gzip
 import json
+import os
 import sys
 
 ID_KEYS = ("traceId", "spanId", "parentSpanId")
@@ -58,6 +60,21 @@ def otlp_json(kind, path):
     return shown(data)
 
 
+def pushed(folder):
+    """What requests have in them, in the order of their files' names, which say what they are of and how they are written."""
+    read = []
+    for name in sorted(os.listdir(folder)):
+        _, kind, encoding = name.split(".")
+        path = os.path.join(folder, name)
+        with open(path, "rb") as file:
+            body = file.read()
+        if body[:2] == b"\x1f\x8b":
+            with open(path, "wb") as file:
+                file.write(gzip.decompress(body))
+        read.append((otlp_json if encoding == "json" else otlp)(kind, path))
+    return read
+
+
 def rows(path):
     with open(path, encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file, strict=True))
@@ -88,6 +105,6 @@ def openmetrics(path):
     ]
 
 
-READERS = {"otlp": otlp, "otlp-json": otlp_json, "csv": rows, "openmetrics": openmetrics}
+READERS = {"otlp": otlp, "otlp-json": otlp_json, "pushed": pushed, "csv": rows, "openmetrics": openmetrics}
 
 json.dump(READERS[sys.argv[1]](*sys.argv[2:]), sys.stdout)

@@ -21,4 +21,5 @@ mod walk;
 
 pub use export::{Export, ExportError, Exported};
 pub use format::{Format, What};
+pub use otlp::request::{Encoding, Portion, Request};
 pub use source::Source;

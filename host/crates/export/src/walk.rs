@@ -172,11 +172,16 @@ impl<'a> Walk<'a> {
 
 /// An entry, if a query asks for it. What does not decode is asked for by none.
 fn found<'e>(signal: Signal, extension: &str, query: &Query, entry: &'e Entry) -> Option<Found<'e>> {
-    let (envelope, body) = (entry.envelope(), entry.body().ok()?);
-    (query.wants_all() || query.matches(signal, extension, &envelope, &body)).then_some(Found { entry, envelope, body })
+    let found = Found::of(entry)?;
+    (query.wants_all() || query.matches(signal, extension, &found.envelope, &found.body)).then_some(found)
 }
 
-impl Found<'_> {
+impl<'e> Found<'e> {
+    /// An entry as it is stored; `None` if it does not decode.
+    pub(crate) fn of(entry: &'e Entry) -> Option<Self> {
+        Some(Found { entry, envelope: entry.envelope(), body: entry.body().ok()? })
+    }
+
     /// It as a record of a kind.
     pub(crate) fn record<T: records::Record>(self) -> Option<T> {
         T::from_store(Head::from(self.envelope), self.body)

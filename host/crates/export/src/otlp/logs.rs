@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use glasshouse_model::{Level, Severity, Signal};
 
-use super::messages::{AnyValue, LogRecord, LogsData, ResourceLogs, Scope, ScopeLogs, Value};
+use super::messages::{AnyValue, LogRecord, LogsData, Resource, ResourceLogs, Scope, ScopeLogs, Value};
 use super::{Attributes, Fill, Out, ids, nanos, scope_of};
 use crate::export::Broken;
 use crate::records::{self, AlertRecord, ErrorRecord, Head, SourceLine};
@@ -12,7 +12,7 @@ use crate::walk::{Found, Walk};
 use crate::{Source, What};
 
 /// The records of a batch, by scope.
-type Batch = BTreeMap<Scope, Vec<LogRecord>>;
+pub(super) type Batch = BTreeMap<Scope, Vec<LogRecord>>;
 
 /// Writes one of the signals that become logs.
 pub(super) fn write(walk: &mut Walk<'_>, source: &Source, what: What, out: &mut Out) -> Result<(), Broken> {
@@ -32,12 +32,18 @@ fn put(walk: &mut Walk<'_>, batch: &mut Batch, out: &Out) -> Result<(), Broken> 
     if batch.is_empty() {
         return Ok(());
     }
-    let scopes = std::mem::take(batch).into_iter();
-    let scope_logs = scopes.map(|(scope, log_records)| ScopeLogs { scope: Some(scope), log_records }).collect();
-    out.put(walk, &LogsData { resource_logs: vec![ResourceLogs { resource: Some(out.resource.clone()), scope_logs }] })
+    out.put(walk, &document(std::mem::take(batch), out.resource.clone()))
 }
 
-fn log_record(signal: Signal, source: &Source, found: Found<'_>) -> Option<(Scope, LogRecord)> {
+/// The records of a batch as a message.
+pub(super) fn document(batch: Batch, resource: Resource) -> LogsData {
+    let scopes = batch.into_iter();
+    let scope_logs = scopes.map(|(scope, log_records)| ScopeLogs { scope: Some(scope), log_records }).collect();
+    LogsData { resource_logs: vec![ResourceLogs { resource: Some(resource), scope_logs }] }
+}
+
+/// What becomes of a record of one of the signals that become logs.
+pub(super) fn log_record(signal: Signal, source: &Source, found: Found<'_>) -> Option<(Scope, LogRecord)> {
     match signal {
         Signal::Log => found.record().map(log),
         Signal::Error => {

@@ -1,5 +1,7 @@
-//! Metrics, from the samples that are stored: counters as sums of what they grew by, each sample a point; gauges, each sample a point; histograms as
+//! Metrics, from the samples that are stored: counters as sums of what they grew by, gauges, each sample a point; histograms as
 //! exponential histograms of what a batch has of a series. All of it is delta, since that is what samples are: nothing that was exported before is in it.
+//! In a file each sample of a counter is a point. In a request a series has one, since whoever stores points by their times keeps one of several that
+//! have the same.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -8,7 +10,7 @@ use glasshouse_telemetry::{Aggregate, Distribution};
 
 use super::messages::{
     Buckets, Data, Exemplar, ExponentialHistogram, Gauge, HistogramDataPoint, KeyValue, Metric, MetricsData,
-    NumberDataPoint, ResourceMetrics, Scope, ScopeMetrics, Sum,
+    NumberDataPoint, Resource, ResourceMetrics, Scope, ScopeMetrics, Sum,
 };
 use super::{Attributes, Fill, Out, ids, nanos, scope_of};
 use crate::Source;
@@ -28,14 +30,17 @@ type Key = (Scope, String, String, Instrument);
 /// A metric, and its labels as text.
 type SeriesKey = (Key, String);
 
+/// What is gathered for a message.
 #[derive(Default)]
-struct Batch {
+pub(super) struct Batch {
     metrics: BTreeMap<Key, Points>,
 }
 
 #[derive(Default)]
 struct Points {
     numbers: Vec<NumberDataPoint>,
+    /// In a request, where among them the latest one of each series is, by its labels.
+    latest: BTreeMap<String, usize>,
     histograms: BTreeMap<String, Histogram>,
 }
 
@@ -46,22 +51,29 @@ struct Histogram {
     exemplars: Vec<Exemplar>,
 }
 
+/// Where the next part of a sum starts.
+pub(super) enum Starts {
+    /// Where the last sample of the same series ended it, or else with its first sample: when each series was last told of.
+    Series(HashMap<SeriesKey, u64>),
+    /// Where what was pushed before ended, whatever series that had.
+    After(u64),
+}
+
 /// Writes the samples of a source.
 pub(super) fn write(walk: &mut Walk<'_>, source: &Source, out: &mut Out) -> Result<(), Broken> {
     let (mut batch, mut fill) = (Batch::default(), Fill::default());
-    // When each series was last told of: where the next part of it starts.
-    let mut told = HashMap::<SeriesKey, u64>::new();
+    let mut starts = Starts::Series(HashMap::new());
     walk.each(source, Signal::Metric, &mut |walk, found| {
         let bytes = found.entry.bytes();
         let Some(record) = found.record::<MetricRecord>() else { return Ok(()) };
-        batch.add(source, record, &mut told);
+        batch.add(source, record, &mut starts);
         if fill.is_full_with(bytes) { batch.put(walk, out) } else { Ok(()) }
     })?;
     batch.put(walk, out)
 }
 
 impl Batch {
-    fn add(&mut self, source: &Source, record: MetricRecord, told: &mut HashMap<SeriesKey, u64>) {
+    pub(super) fn add(&mut self, source: &Source, record: MetricRecord, starts: &mut Starts) {
         let MetricRecord { head, instrument, name, unit, value, labels } = record;
         let mut attributes = Attributes::default();
         attributes.fields(labels);
@@ -70,12 +82,7 @@ impl Batch {
         let key: Key = (scope_of(head.origin, source), name, unit, instrument);
         let labels = format!("{attributes:?}");
         let time = nanos(head.time);
-        let series: SeriesKey = (key.clone(), labels.clone());
-        // The first part of a series starts with its first sample.
-        let start = told.get(&series).map_or(time, |told| time.min(*told));
-        if told.len() < limits::SERIES || told.contains_key(&series) {
-            told.insert(series, time);
-        }
+        let start = starts.of(&key, &labels, time);
         let (trace_id, span_id) = ids(head.context.as_ref());
         let exemplar = (!trace_id.is_empty()).then_some(Exemplar {
             time_unix_nano: time,
@@ -95,6 +102,12 @@ impl Batch {
                 points.histograms.insert(labels, Histogram { attributes, start, aggregate, exemplars });
             }
         } else {
+            if let Starts::After(_) = starts {
+                if points.joins(instrument, &labels, time, value, exemplar.as_ref()) {
+                    return;
+                }
+                points.latest.insert(labels, points.numbers.len());
+            }
             points.numbers.push(NumberDataPoint {
                 attributes,
                 // A gauge has no start.
@@ -107,8 +120,16 @@ impl Batch {
     }
 
     fn put(&mut self, walk: &mut Walk<'_>, out: &Out) -> Result<(), Broken> {
+        if self.metrics.is_empty() {
+            return Ok(());
+        }
+        out.put(walk, &std::mem::take(self).document(out.resource.clone()))
+    }
+
+    /// What was gathered as a message.
+    pub(super) fn document(self, resource: Resource) -> MetricsData {
         let mut scopes = BTreeMap::<Scope, Vec<Metric>>::new();
-        for ((scope, name, unit, instrument), points) in std::mem::take(&mut self.metrics) {
+        for ((scope, name, unit, instrument), points) in self.metrics {
             let data = match instrument {
                 Instrument::Counter => {
                     Data::Sum(Sum { data_points: points.numbers, aggregation_temporality: DELTA, is_monotonic: true })
@@ -121,17 +142,55 @@ impl Batch {
             };
             scopes.entry(scope).or_default().push(Metric { name, unit, data: Some(data) });
         }
-        if scopes.is_empty() {
-            return Ok(());
-        }
         let scopes = scopes.into_iter();
         let scope_metrics = scopes.map(|(scope, metrics)| ScopeMetrics { scope: Some(scope), metrics }).collect();
-        out.put(
-            walk,
-            &MetricsData {
-                resource_metrics: vec![ResourceMetrics { resource: Some(out.resource.clone()), scope_metrics }],
-            },
-        )
+        MetricsData { resource_metrics: vec![ResourceMetrics { resource: Some(resource), scope_metrics }] }
+    }
+}
+
+impl Starts {
+    /// The start of a series' part that ends at a time.
+    fn of(&mut self, key: &Key, labels: &str, time: u64) -> u64 {
+        let told = match self {
+            Self::After(until) => return time.min(*until),
+            Self::Series(told) => told,
+        };
+        let series: SeriesKey = (key.clone(), labels.to_owned());
+        // The first part of a series starts with its first sample.
+        let start = told.get(&series).map_or(time, |told| time.min(*told));
+        if told.len() < limits::SERIES || told.contains_key(&series) {
+            told.insert(series, time);
+        }
+        start
+    }
+}
+
+impl Points {
+    /// Takes a sample into the latest point of its series, where that is where it belongs: always into a counter's, into a gauge's if it has
+    /// the same time.
+    fn joins(
+        &mut self,
+        instrument: Instrument,
+        labels: &str,
+        time: u64,
+        value: f64,
+        exemplar: Option<&Exemplar>,
+    ) -> bool {
+        let Some(point) = self.latest.get(labels).and_then(|at| self.numbers.get_mut(*at)) else { return false };
+        if instrument == Instrument::Counter {
+            point.as_double = Some(point.as_double.unwrap_or_default() + value);
+            point.time_unix_nano = point.time_unix_nano.max(time);
+            if point.exemplars.len() < EXEMPLARS {
+                point.exemplars.extend(exemplar.cloned());
+            }
+            return true;
+        }
+        if point.time_unix_nano == time {
+            point.as_double = Some(value);
+            point.exemplars = exemplar.cloned().into_iter().collect();
+            return true;
+        }
+        false
     }
 }
 

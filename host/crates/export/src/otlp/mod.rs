@@ -7,6 +7,7 @@ mod json;
 mod logs;
 mod messages;
 mod metrics;
+pub(crate) mod request;
 #[cfg(test)]
 mod tests;
 mod traces;

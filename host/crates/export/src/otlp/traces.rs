@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 
 use glasshouse_model::{Origin, Outcome, Signal, SpanId, SpanKind, SpanStatus, UnixNanos};
 
-use super::messages::{Event, ResourceSpans, Scope, ScopeSpans, Span, Status, TracesData, Value};
+use super::messages::{Event, Resource, ResourceSpans, Scope, ScopeSpans, Span, Status, TracesData, Value};
 use super::{Attributes, Fill, Out, ids, nanos, scope_of};
 use crate::export::Broken;
 use crate::records::{InvocationRecord, SpanCostRecord, SpanRecord, TransferRecord};
-use crate::walk::Walk;
+use crate::walk::{Found, Walk};
 use crate::{Source, What};
 
-type Batch = BTreeMap<Scope, Vec<Span>>;
+pub(super) type Batch = BTreeMap<Scope, Vec<Span>>;
 
 /// OpenTelemetry's `SpanKind`.
 const KIND_INTERNAL: i32 = 1;
@@ -25,18 +25,13 @@ pub(super) fn write(walk: &mut Walk<'_>, source: &Source, what: What, out: &mut 
     let (mut batch, mut fill) = (Batch::new(), Fill::default());
     for signal in what.signals() {
         walk.each(source, *signal, &mut |walk, found| {
-            let (bytes, origin) = (found.entry.bytes(), found.envelope.origin);
-            let (span, origin) = match signal {
-                // A call is a measurement of the host's.
-                Signal::Invocation => (found.record().and_then(call), Origin::Host),
-                _ => (found.record().and_then(span), origin),
-            };
-            let Some(span) = span else {
+            let bytes = found.entry.bytes();
+            let Some((scope, span)) = span_of(*signal, source, found) else {
                 walk.exported.written -= 1;
                 walk.exported.left_out += 1;
                 return Ok(());
             };
-            batch.entry(scope_of(origin, source)).or_default().push(span);
+            batch.entry(scope).or_default().push(span);
             if fill.is_full_with(bytes) { put(walk, &mut batch, out) } else { Ok(()) }
         })?;
     }
@@ -47,12 +42,25 @@ fn put(walk: &mut Walk<'_>, batch: &mut Batch, out: &Out) -> Result<(), Broken> 
     if batch.is_empty() {
         return Ok(());
     }
-    let scopes = std::mem::take(batch).into_iter();
+    out.put(walk, &document(std::mem::take(batch), out.resource.clone()))
+}
+
+/// The spans of a batch as a message.
+pub(super) fn document(batch: Batch, resource: Resource) -> TracesData {
+    let scopes = batch.into_iter();
     let scope_spans = scopes.map(|(scope, spans)| ScopeSpans { scope: Some(scope), spans }).collect();
-    out.put(
-        walk,
-        &TracesData { resource_spans: vec![ResourceSpans { resource: Some(out.resource.clone()), scope_spans }] },
-    )
+    TracesData { resource_spans: vec![ResourceSpans { resource: Some(resource), scope_spans }] }
+}
+
+/// What becomes of a span or a call; nothing if it belongs to no trace.
+pub(super) fn span_of(signal: Signal, source: &Source, found: Found<'_>) -> Option<(Scope, Span)> {
+    let origin = found.envelope.origin;
+    let (span, origin) = match signal {
+        // A call is a measurement of the host's.
+        Signal::Invocation => (found.record().and_then(call), Origin::Host),
+        _ => (found.record().and_then(span), origin),
+    };
+    span.map(|span| (scope_of(origin, source), span))
 }
 
 /// An id, empty if it is none.

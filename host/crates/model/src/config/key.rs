@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::HostSettings;
+use super::otlp::Secrets;
 use super::value::{Kind, Value};
 use crate::Level;
 use crate::settings::{Metering, Settings, SlowCall};
@@ -72,6 +73,7 @@ pub(super) enum Target<'a> {
     Path(&'a mut Option<PathBuf>),
     Text(&'a mut String),
     Texts(&'a mut Vec<String>),
+    Secrets(&'a mut Secrets),
 }
 
 impl Target<'_> {
@@ -90,6 +92,7 @@ impl Target<'_> {
             (Self::Path(field), Value::Path(value)) => *field = Some(value.clone()),
             (Self::Text(field), Value::Text(value)) => field.clone_from(value),
             (Self::Texts(field), Value::Texts(value)) => field.clone_from(value),
+            (Self::Secrets(field), Value::Secrets(value)) => field.clone_from(value),
             (target, value) => debug_assert!(false, "{target:?} takes no {value:?}"),
         }
     }
@@ -110,6 +113,7 @@ impl Target<'_> {
             Self::Path(field) => Value::Path(field.clone().unwrap_or_default()),
             Self::Text(field) => Value::Text(field.clone()),
             Self::Texts(field) => Value::Texts(field.clone()),
+            Self::Secrets(field) => Value::Secrets(field.clone()),
         }
     }
 }

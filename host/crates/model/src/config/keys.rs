@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::check;
 use super::key::key;
 pub(super) use super::key::{Cap, Slot, Target};
 pub use super::key::{Key, Scope};
 use super::value::Kind;
+use super::{check, otlp};
 use crate::settings::Settings;
 use crate::{Aspect, limits};
 
@@ -25,6 +25,9 @@ const INTERVAL: Kind = duration(1_000, 86_400);
 const KEPT_BYTES: Kind = Kind::Size { least: 256 << 10, most: 1 << 50 };
 const KEPT_AGE: Kind = duration(1_000, 3650 * 86_400);
 const NONE: &str = "[]";
+const URL: Kind = Kind::Text(otlp::endpoint);
+/// What of a request is in memory at once, a few times over.
+const BATCH: Kind = Kind::Size { least: 1 << 10, most: 16 << 20 };
 
 /// Where it is kept whether an aspect is watched.
 fn aspect(all: &mut Settings, aspect: Aspect) -> Target<'_> {
@@ -529,4 +532,30 @@ pub(super) static KEYS: &[Key] = &[
         "Whether every program on this machine may use the API without a token.",
     )
     .host(|host| Target::Switch(&mut host.open_on_loopback)),
+    key("otlp.endpoint", URL, "", "The collector that telemetry is pushed to, such as http://127.0.0.1:4318; none if empty.")
+        .host(|host| Target::Text(&mut host.otlp.endpoint)),
+    key("otlp.logs_endpoint", URL, "", "The same for logs, errors and alerts alone; over HTTP with its path.")
+        .host(|host| Target::Text(&mut host.otlp.logs_endpoint)),
+    key("otlp.metrics_endpoint", URL, "", "The same for metrics alone.")
+        .host(|host| Target::Text(&mut host.otlp.metrics_endpoint)),
+    key("otlp.traces_endpoint", URL, "", "The same for spans and calls alone.")
+        .host(|host| Target::Text(&mut host.otlp.traces_endpoint)),
+    key("otlp.protocol", Kind::Text(otlp::protocol), "http/protobuf", "How it is pushed: http/protobuf, http/json or grpc.")
+        .host(|host| Target::Text(&mut host.otlp.protocol)),
+    key("otlp.compression", Kind::Text(otlp::compression), "gzip", "How requests are made smaller: gzip or none.")
+        .host(|host| Target::Text(&mut host.otlp.compression)),
+    key("otlp.headers", Kind::Secrets(otlp::header), NONE, "Headers of each request, as name=value; only their names are shown.")
+        .host(|host| Target::Secrets(&mut host.otlp.headers)),
+    key("otlp.certificate", Kind::Path, "", "The certificates that collectors are trusted by, a file in PEM; the system's if empty.")
+        .host(|host| Target::Path(&mut host.otlp.certificate)),
+    key("otlp.signals", Kind::Texts(otlp::signal), "[logs, errors, alerts, metrics, traces]", "What is pushed.")
+        .host(|host| Target::Texts(&mut host.otlp.signals)),
+    key("otlp.interval", duration(100, 3600), "5s", "How often it is looked for what is new to be pushed.")
+        .host(|host| Target::Duration(&mut host.otlp.interval)),
+    key("otlp.timeout", duration(100, 600), "10s", "How long a request may take, its answer included.")
+        .host(|host| Target::Duration(&mut host.otlp.timeout)),
+    key("otlp.batch_records", Kind::Integer { least: 1, most: 8192 }, "512", "Records of a request, at most.")
+        .host(|host| Target::Count(&mut host.otlp.batch_records)),
+    key("otlp.batch_bytes", BATCH, "1MiB", "Bytes of a request before it is compressed; a record that is larger goes alone.")
+        .host(|host| Target::Size(&mut host.otlp.batch_bytes)),
 ];

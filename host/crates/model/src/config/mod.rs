@@ -32,6 +32,7 @@ mod manifest;
 mod nearest;
 mod network;
 mod operator;
+mod otlp;
 mod overlay;
 mod overrides;
 mod read;
@@ -52,6 +53,7 @@ pub use manifest::{DEFAULT_VERSION, Manifest};
 pub use nearest::nearest;
 pub use network::InvalidNetworkAccess;
 pub use operator::OperatorConfig;
+pub use otlp::{Endpoint, OtlpCompression, OtlpProtocol, OtlpService, OtlpSettings, OtlpSignal, Secrets};
 pub use overlay::{Holding, LAYERS, Overlay, Override, OverrideError, read_overrides};
 pub use reference::{reference, reference_markdown};
 pub use resolve::{Layers, Resolved, ResolvedHost, Setting};
@@ -93,6 +95,8 @@ pub struct HostSettings {
     pub tls_key: Option<PathBuf>,
     /// Whether clients on this machine need no token.
     pub open_on_loopback: bool,
+    /// Where and how telemetry is pushed.
+    pub otlp: OtlpSettings,
 }
 
 /// What `host.listen` is where the API is not to be served.
@@ -118,6 +122,7 @@ impl Default for HostSettings {
             tls_certificate: None,
             tls_key: None,
             open_on_loopback: false,
+            otlp: OtlpSettings::default(),
         }
     }
 }

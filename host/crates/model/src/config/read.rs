@@ -13,6 +13,7 @@ use super::folder;
 use super::keys::{Key, Scope, find};
 use super::layer::{Entry, Layer, Origin};
 use super::nearest::{hint, is_section, known, nearest};
+use super::otlp::Secrets;
 use super::value::{Kind, Refusal, Value, check_text, from_text};
 use crate::settings::{NetworkAccess, Redaction};
 use crate::text::visible;
@@ -164,6 +165,17 @@ impl<'t> Reader<'t> {
                     )
                 })
                 .map(Value::Texts),
+            Kind::Secrets(check) => self
+                .list(section, key, given, |reader, item| {
+                    let text = item.get_ref().as_str();
+                    reader.checked(
+                        section,
+                        key,
+                        item,
+                        text.map(|text| check_text(text, *check).map(|()| text.to_owned())),
+                    )
+                })
+                .map(|texts| Value::Secrets(Secrets(texts))),
             _ => self.scalar(section, key, given),
         };
         if let Some(value) = value {
@@ -210,7 +222,13 @@ impl<'t> Reader<'t> {
     pub(super) fn bare(&mut self, section: Section<'_>, key: &'static Key, layer: &mut Layer) {
         if matches!(
             key.kind,
-            Kind::Free | Kind::Files | Kind::Network | Kind::Texts(_) | Kind::Patterns | Kind::Thresholds
+            Kind::Free
+                | Kind::Files
+                | Kind::Network
+                | Kind::Texts(_)
+                | Kind::Secrets(_)
+                | Kind::Patterns
+                | Kind::Thresholds
         ) {
             match DeValue::parse(self.text) {
                 Ok(given) => self.key(section, key, 0, &given, layer),
@@ -279,7 +297,7 @@ impl<'t> Reader<'t> {
                 self.problem(item.span().start, || format!("{}{}: {message}", section.shown, key.path));
             }
             None => {
-                let (path, found, example) = (key.path, found(item.get_ref()), key.example());
+                let (path, found, example) = (key.path, found_of(key, item), key.example());
                 let shown = section.shown;
                 self.problem(item.span().start, || {
                     format!("{shown}{path}: found {found} in the list, expected a text, as in {example}")
@@ -290,7 +308,7 @@ impl<'t> Reader<'t> {
     }
 
     fn wrong_kind(&mut self, section: Section<'_>, key: &Key, given: &Given<'_>) {
-        let found = found(given.get_ref());
+        let found = found_of(key, given);
         self.problem(given.span().start, || refused(section, key, &found, &Refusal::Kind));
     }
 
@@ -339,6 +357,14 @@ pub(super) fn found(value: &DeValue<'_>) -> String {
         DeValue::Datetime(time) => format!("the time {time}"),
         DeValue::Array(_) => "a list".to_owned(),
         DeValue::Table(_) => "a table".to_owned(),
+    }
+}
+
+/// What was found in place of a key's value, unless that is nobody's to see.
+fn found_of(key: &Key, given: &Given<'_>) -> String {
+    match key.kind {
+        Kind::Secrets(_) => "something else".to_owned(),
+        _ => found(given.get_ref()),
     }
 }
 

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::otlp::Secrets;
 use crate::Level;
 use crate::settings::{FileAccess, Metering, NetworkAccess, SlowCall};
 use crate::text::visible;
@@ -15,16 +16,33 @@ const TEXT_CHARACTERS: usize = 4096;
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Kind {
     Switch,
-    Integer { least: u64, most: u64 },
-    Number { least: f64, most: f64 },
-    Duration { least: Duration, most: Duration },
-    SlowCall { least: Duration, most: Duration },
-    Size { least: u64, most: u64 },
+    Integer {
+        least: u64,
+        most: u64,
+    },
+    Number {
+        least: f64,
+        most: f64,
+    },
+    Duration {
+        least: Duration,
+        most: Duration,
+    },
+    SlowCall {
+        least: Duration,
+        most: Duration,
+    },
+    Size {
+        least: u64,
+        most: u64,
+    },
     Level,
     Metering,
     Path,
     Text(Check),
     Texts(Check),
+    /// Texts that are never shown.
+    Secrets(Check),
     Patterns,
     Thresholds,
     Files,
@@ -50,6 +68,7 @@ impl Kind {
             Self::Path => "a path",
             Self::Text(_) => "a text",
             Self::Texts(_) => "a list of texts",
+            Self::Secrets(_) => "a list of names and secrets",
             Self::Patterns => "a list of regular expressions",
             Self::Thresholds => "a list of thresholds",
             Self::Files => "a list of folders",
@@ -64,6 +83,7 @@ impl Kind {
             Self::Files => Some(r#"[{ host = "docs", guest = "/docs", access = "read" }]"#),
             Self::Network => Some(r#"["10.0.0.0/8:443", "example.com:443"]"#),
             Self::Texts(_) => Some(r#"["one", "two"]"#),
+            Self::Secrets(_) => Some(r#"["authorization=Bearer ..."]"#),
             Self::Patterns => Some("['acct-[0-9]{8}']"),
             Self::Thresholds => Some(r#"["p95(response_time) > 250 over 5m"]"#),
             Self::Text(_) | Self::Path => Some("\"some text\""),
@@ -100,6 +120,7 @@ pub(super) enum Value {
     Path(PathBuf),
     Text(String),
     Texts(Vec<String>),
+    Secrets(Secrets),
     Files(Vec<FileAccess>),
     Network(Vec<NetworkAccess>),
 }
@@ -118,6 +139,7 @@ impl fmt::Display for Value {
             Self::Path(path) => f.write_str(&visible(&path.to_string_lossy(), TEXT_CHARACTERS)),
             Self::Text(text) => f.write_str(&visible(text, TEXT_CHARACTERS)),
             Self::Texts(texts) => write_list(f, texts.iter().map(|text| visible(text, 200))),
+            Self::Secrets(secrets) => secrets.fmt(f),
             Self::Files(files) => write_list(f, files),
             Self::Network(network) => write_list(f, network),
         }
@@ -206,7 +228,13 @@ pub(super) fn from_text(kind: &Kind, text: &str) -> Result<Value, Refusal> {
             check_text(text, *check).map_err(Refusal::Other)?;
             Value::Text(text.into())
         }
-        Kind::Texts(_) | Kind::Patterns | Kind::Thresholds | Kind::Files | Kind::Network | Kind::Free => {
+        Kind::Texts(_)
+        | Kind::Secrets(_)
+        | Kind::Patterns
+        | Kind::Thresholds
+        | Kind::Files
+        | Kind::Network
+        | Kind::Free => {
             return Err(Refusal::Kind);
         }
     };

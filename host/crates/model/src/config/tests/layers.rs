@@ -231,9 +231,12 @@ fn every_key_of_an_extension_is_shown_once() {
 #[test]
 fn the_hosts_settings_have_their_layers_too() {
     let mut layers = layers(
-        "[host]\ncache_dir = \"cache\"\ncompile_threads = 2",
-        &[("GLASSHOUSE_HOST__COMPILE_THREADS", "3")],
-        &["host.shutdown_limit=1"],
+        "[host]\ncache_dir = \"cache\"\ncompile_threads = 2\n[otlp]\nendpoint = \"http://127.0.0.1:4318\"",
+        &[
+            ("GLASSHOUSE_HOST__COMPILE_THREADS", "3"),
+            ("GLASSHOUSE_OTLP__HEADERS", "[\"Authorization=Bearer hunter2\"]"),
+        ],
+        &["host.shutdown_limit=1", "otlp.protocol=grpc"],
     );
     layers.file = layers.file.based_at(Path::new("/etc/glasshouse"));
     let host = layers.host();
@@ -257,9 +260,25 @@ fn the_hosts_settings_have_their_layers_too() {
             "host.tls_certificate = ; built-in",
             "host.tls_key = ; built-in",
             "host.open_on_loopback = false; built-in",
+            "otlp.endpoint = http://127.0.0.1:4318; glasshouse.toml line 5",
+            "otlp.logs_endpoint = ; built-in",
+            "otlp.metrics_endpoint = ; built-in",
+            "otlp.traces_endpoint = ; built-in",
+            "otlp.protocol = grpc; --set otlp.protocol",
+            "otlp.compression = gzip; built-in",
+            "otlp.headers = [authorization=***]; GLASSHOUSE_OTLP__HEADERS",
+            "otlp.certificate = ; built-in",
+            "otlp.signals = [logs, errors, alerts, metrics, traces]; built-in",
+            "otlp.interval = 5s; built-in",
+            "otlp.timeout = 10s; built-in",
+            "otlp.batch_records = 512; built-in",
+            "otlp.batch_bytes = 1MiB; built-in",
         ]
     );
     assert_eq!(host.settings.compile_threads, 3);
+    let headers: Vec<_> = host.settings.otlp.headers.pairs().collect();
+    assert_eq!(headers, [("authorization".to_owned(), "Bearer hunter2")]);
+    assert!(!format!("{layers:?}{host:?}").contains("hunter2"));
     assert_eq!(OperatorConfig::default(), file(""));
 }
 

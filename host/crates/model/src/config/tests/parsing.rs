@@ -340,3 +340,25 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_is_wrong_with_a_secret_is_told_without_it() {
+    for given in [
+        "\"hunter2\"",
+        "[\"hunter2\"]",
+        "[\"content-type=hunter2\"]",
+        "[\"a=hunter2\\nb\"]",
+        "[[\"hunter2\"]]",
+        "{ hunter2 = 1 }",
+        "hunter2",
+        "[\"hunter2",
+    ] {
+        let file = OperatorConfig::parse(&format!("[otlp]\nheaders = {given}"), "glasshouse.toml");
+        let flag = OperatorConfig::from_flags([format!("otlp.headers={given}")]);
+        for error in [file, flag].map(|read| read.expect_err(given).to_string()) {
+            assert!(!error.contains("hunter2"), "{given}: {error}");
+        }
+    }
+    let error = OperatorConfig::parse("[otlp]\nendpoint = \"localhost:4318\"", "glasshouse.toml").expect_err("no URL");
+    assert!(error.to_string().contains("write one such as http://127.0.0.1:4318"), "{error}");
+}
