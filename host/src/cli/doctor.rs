@@ -117,6 +117,8 @@ impl Doctor {
                 checks.push(folders::cache(builder.cache_dir(plan)));
                 let limit = plan.host.settings.data_limit;
                 checks.extend(builder.kept_in(plan).map(|folder| folders::data(&folder, limit)));
+                let files = &plan.host.settings.files;
+                checks.extend(files.folder.as_ref().map(|folder| folders::log_files(folder, files.keep_bytes)));
             }
             Err(error) => {
                 let advice = "mend it; what depends on it was not looked at";

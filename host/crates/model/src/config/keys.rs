@@ -10,6 +10,7 @@ use super::value::Kind;
 use crate::settings::Settings;
 use crate::{Aspect, limits};
 
+mod files;
 #[cfg(test)]
 mod tests;
 /// The key of that path in that scope.
@@ -529,4 +530,13 @@ pub(super) static KEYS: &[Key] = &[
         "Whether every program on this machine may use the API without a token.",
     )
     .host(|host| Target::Switch(&mut host.open_on_loopback)),
+    files::FOLDER,
+    files::TIERS,
+    files::FORMAT,
+    files::ROTATE_SIZE,
+    files::ROTATE_AGE,
+    files::COMPRESS,
+    files::KEEP_COUNT,
+    files::KEEP_AGE,
+    files::KEEP_BYTES,
 ];

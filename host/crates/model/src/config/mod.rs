@@ -28,6 +28,7 @@ mod grant;
 mod key;
 mod keys;
 mod layer;
+mod log_files;
 mod manifest;
 mod nearest;
 mod network;
@@ -48,6 +49,7 @@ pub use error::{ConfigError, Place, Problem};
 pub use grant::{Grant, matches_pattern};
 pub use keys::{Key, Scope};
 pub use layer::Origin;
+pub use log_files::LogFileSettings;
 pub use manifest::{DEFAULT_VERSION, Manifest};
 pub use nearest::nearest;
 pub use network::InvalidNetworkAccess;
@@ -93,6 +95,8 @@ pub struct HostSettings {
     pub tls_key: Option<PathBuf>,
     /// Whether clients on this machine need no token.
     pub open_on_loopback: bool,
+    /// The log files that are written.
+    pub files: LogFileSettings,
 }
 
 /// What `host.listen` is where the API is not to be served.
@@ -118,6 +122,7 @@ impl Default for HostSettings {
             tls_certificate: None,
             tls_key: None,
             open_on_loopback: false,
+            files: LogFileSettings::default(),
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::text::visible;
 use crate::{Blame, ExtensionId};
 
 /// The tables of the operator's configuration.
-pub(super) const TABLES: [&str; 3] = ["host", "defaults", "extensions"];
+pub(super) const TABLES: [&str; 4] = ["host", "files", "defaults", "extensions"];
 
 /// Operator configuration from one source; [`super::Layers`] put several together.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -42,8 +42,9 @@ impl OperatorConfig {
             }
             let Some(table) = table(&mut reader, name.get_ref(), given) else { continue };
             match name.get_ref().as_ref() {
-                "host" => {
-                    reader.table(Section { scope: Scope::Host, shown: "" }, "host.", table, &mut config.host);
+                section @ ("host" | "files") => {
+                    let prefix = format!("{section}.");
+                    reader.table(Section { scope: Scope::Host, shown: "" }, &prefix, table, &mut config.host);
                 }
                 "defaults" => {
                     let section = Section { scope: Scope::Defaults, shown: "defaults." };

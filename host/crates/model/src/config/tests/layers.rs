@@ -231,9 +231,9 @@ fn every_key_of_an_extension_is_shown_once() {
 #[test]
 fn the_hosts_settings_have_their_layers_too() {
     let mut layers = layers(
-        "[host]\ncache_dir = \"cache\"\ncompile_threads = 2",
-        &[("GLASSHOUSE_HOST__COMPILE_THREADS", "3")],
-        &["host.shutdown_limit=1"],
+        "[host]\ncache_dir = \"cache\"\ncompile_threads = 2\n[files]\nfolder = \"logs\"\ntiers = [\"error\", \"all\"]",
+        &[("GLASSHOUSE_HOST__COMPILE_THREADS", "3"), ("GLASSHOUSE_FILES__FORMAT", "json")],
+        &["host.shutdown_limit=1", "files.rotate_size=1MiB"],
     );
     layers.file = layers.file.based_at(Path::new("/etc/glasshouse"));
     let host = layers.host();
@@ -257,6 +257,15 @@ fn the_hosts_settings_have_their_layers_too() {
             "host.tls_certificate = ; built-in",
             "host.tls_key = ; built-in",
             "host.open_on_loopback = false; built-in",
+            "files.folder = /etc/glasshouse/logs; glasshouse.toml line 5",
+            "files.tiers = [error, all]; glasshouse.toml line 6",
+            "files.format = json; GLASSHOUSE_FILES__FORMAT",
+            "files.rotate_size = 1MiB; --set files.rotate_size",
+            "files.rotate_age = 1d; built-in",
+            "files.compress = true; built-in",
+            "files.keep_count = 100; built-in",
+            "files.keep_age = 30d; built-in",
+            "files.keep_bytes = 4GiB; built-in",
         ]
     );
     assert_eq!(host.settings.compile_threads, 3);
