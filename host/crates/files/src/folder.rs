@@ -46,7 +46,7 @@ pub enum LogFilesError {
 /// A folder that this host alone writes to, until this is dropped.
 pub(crate) struct Folder {
     pub(crate) path: PathBuf,
-    folder: OwnedFd,
+    directory: OwnedFd,
     _lock: File,
 }
 
@@ -97,33 +97,33 @@ impl Folder {
             return Err(LogFilesError::InUse { path: path.to_owned(), by });
         }
         let _ = lock.set_len(0).and_then(|()| lock.write_all(format!("{}\n", std::process::id()).as_bytes()));
-        Ok(Self { path: path.to_owned(), folder, _lock: lock })
+        Ok(Self { path: path.to_owned(), directory: folder, _lock: lock })
     }
 
     /// Names of all that is in it.
     pub(crate) fn names(&self) -> io::Result<Vec<String>> {
-        names(&self.folder)
+        names(&self.directory)
     }
 
     /// Opens a file to be read; a link, or anything but a plain file of this user's with one name, is an error.
     pub(crate) fn read(&self, name: &str) -> io::Result<File> {
-        open_plain(&self.folder, name, OFlags::RDONLY)
+        open_plain(&self.directory, name, OFlags::RDONLY)
     }
 
     /// Opens a file to be read and added to, and makes it if it is not there; the same are errors.
     pub(crate) fn append(&self, name: &str) -> io::Result<File> {
-        open_plain(&self.folder, name, OFlags::RDWR | OFlags::APPEND | OFlags::CREATE)
+        open_plain(&self.directory, name, OFlags::RDWR | OFlags::APPEND | OFlags::CREATE)
     }
 
     /// Makes a file in place of what has that name.
     pub(crate) fn create(&self, name: &str) -> io::Result<File> {
         self.remove(name)?;
-        open_plain(&self.folder, name, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)
+        open_plain(&self.directory, name, OFlags::RDWR | OFlags::CREATE | OFlags::EXCL)
     }
 
     /// What has a name, without following a link; `None` if nothing has.
     pub(crate) fn look(&self, name: &str) -> io::Result<Option<Stat>> {
-        match rustix::fs::statat(&self.folder, name, AtFlags::SYMLINK_NOFOLLOW) {
+        match rustix::fs::statat(&self.directory, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => Ok(Some(stat)),
             Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(error.into()),
@@ -132,7 +132,7 @@ impl Folder {
 
     /// Removes a name; that it is gone already is no error.
     pub(crate) fn remove(&self, name: &str) -> io::Result<()> {
-        match rustix::fs::unlinkat(&self.folder, name, AtFlags::empty()) {
+        match rustix::fs::unlinkat(&self.directory, name, AtFlags::empty()) {
             Err(Errno::NOENT) | Ok(()) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -140,12 +140,12 @@ impl Folder {
 
     /// Gives what has one name another one; what had that is gone.
     pub(crate) fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        Ok(rustix::fs::renameat(&self.folder, from, &self.folder, to)?)
+        Ok(rustix::fs::renameat(&self.directory, from, &self.directory, to)?)
     }
 
     /// The same, but an error if the other name is taken.
     pub(crate) fn rename_to_new(&self, from: &str, to: &str) -> io::Result<()> {
-        Ok(rustix::fs::renameat_with(&self.folder, from, &self.folder, to, RenameFlags::NOREPLACE)?)
+        Ok(rustix::fs::renameat_with(&self.directory, from, &self.directory, to, RenameFlags::NOREPLACE)?)
     }
 }
 

@@ -49,7 +49,7 @@ pub(crate) struct Message {
     pub(crate) number: u64,
     pub(crate) level: Level,
     pub(crate) logger: String,
-    pub(crate) message: String,
+    pub(crate) text: String,
     pub(crate) module: Option<String>,
     pub(crate) line: Option<u32>,
     pub(crate) thread: Option<String>,
@@ -60,7 +60,7 @@ impl Message {
     fn bytes(&self) -> usize {
         let value = |value: &FieldValue| if let FieldValue::Text(text) = value { text.len() } else { 0 };
         let fields: usize = self.fields.0.iter().map(|(name, field)| name.len() + value(field)).sum();
-        size_of::<Self>() + self.logger.len() + self.message.len() + fields
+        size_of::<Self>() + self.logger.len() + self.text.len() + fields
     }
 }
 
@@ -81,7 +81,7 @@ impl HostLog {
             number: 0,
             level: Level::Info,
             logger: PERFORMANCE.to_owned(),
-            message: message.to_owned(),
+            text: message.to_owned(),
             module: None,
             line: None,
             thread: None,
@@ -156,7 +156,7 @@ impl<S: Subscriber> Layer<S> for HostLogLayer {
             number: 0,
             level: level(*metadata.level()),
             logger: metadata.target().to_owned(),
-            message: said.message,
+            text: said.message,
             module: metadata.module_path().map(str::to_owned),
             line: metadata.line(),
             thread: Some(thread.name().unwrap_or("unnamed").to_owned()),
@@ -240,10 +240,7 @@ mod tests {
             let (said, dropped) = log.take();
             assert_eq!((said.len(), dropped), (1, 0));
             let one = &said[0];
-            assert_eq!(
-                (one.time, one.level, &*one.logger, &*one.message),
-                (UnixNanos(5), Level::Warning, "here", "said")
-            );
+            assert_eq!((one.time, one.level, &*one.logger, &*one.text), (UnixNanos(5), Level::Warning, "here", "said"));
             let names: Vec<_> = one.fields.0.iter().map(|(name, _)| name.as_str()).collect();
             assert_eq!(names, ["count", "share", "on", "name"]);
             assert!(one.line.is_some() && one.thread.is_some());

@@ -27,7 +27,8 @@ pub(crate) struct Line {
     /// The source file, or the module.
     pub(crate) module: Option<String>,
     pub(crate) function: Option<String>,
-    pub(crate) line: Option<u32>,
+    /// The line of that file.
+    pub(crate) at: Option<u32>,
     /// The thread of the host that said it; what extensions say is told by their tasks.
     pub(crate) thread: Option<String>,
     /// What the host adds: under a key of its own, so that no field can take its place.
@@ -92,7 +93,7 @@ impl Line {
             message: &self.message,
             module: self.module.as_deref(),
             function: self.function.as_deref().or_else(|| text("code.function.name")),
-            line: self.line,
+            line: self.at,
             task: self.task(),
             thread: self.thread.as_deref(),
             process_id: std::process::id(),
@@ -230,7 +231,7 @@ pub(crate) mod tests {
             message: message.into(),
             module: Some("src/shop.rs".into()),
             function: None,
-            line: Some(12),
+            at: Some(12),
             thread: None,
             details: vec![("level", FieldValue::Text("of the host".into()))],
             fields: FieldList(fields.iter().map(text).collect()),

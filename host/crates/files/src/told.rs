@@ -63,7 +63,7 @@ pub(crate) fn own(
         message,
         module: None,
         function: None,
-        line: None,
+        at: None,
         thread: None,
         details,
         fields: FieldList::default(),
@@ -106,7 +106,7 @@ fn begun(extension: &str, signal: Signal, head: Head, level: Level, logger: Stri
         message,
         module: None,
         function: None,
-        line: None,
+        at: None,
         thread: None,
         details,
         fields: FieldList::default(),
@@ -116,7 +116,7 @@ fn begun(extension: &str, signal: Signal, head: Head, level: Level, logger: Stri
 
 fn put_source(line: &mut Line, source: Option<SourceLine>) {
     if let Some(SourceLine { file, line: number }) = source {
-        (line.module, line.line) = (Some(file), Some(number));
+        (line.module, line.at) = (Some(file), Some(number));
     }
 }
 
@@ -213,10 +213,10 @@ pub(crate) fn of_message(message: crate::host_log::Message) -> Line {
         id: format!("messages:{}", message.number),
         work: None,
         logger: message.logger,
-        message: message.message,
+        message: message.text,
         module: message.module,
         function: None,
-        line: message.line,
+        at: message.line,
         thread: message.thread,
         details: Vec::new(),
         fields: message.fields,

@@ -55,7 +55,7 @@ pub(crate) struct Writer {
     pub(crate) said: VecDeque<Line>,
     /// The stream that comes first in the next round, so that each has its turn.
     pub(crate) first: usize,
-    /// Whether the folder says how far its files have got, be it nowhere.
+    /// Whether the folder says which files are written to, and how far they have got, be it nowhere.
     pub(crate) is_placed: bool,
 }
 
@@ -228,20 +228,21 @@ impl Writer {
         let (size, age, now) = (rotate_size(&self.settings), self.settings.rotate_age, self.clock.now());
         let more: Vec<u64> =
             self.files.iter().map(|file| self.of_tier(batch, file.tier).map(|line| line.len() as u64).sum()).collect();
-        let (mut is_new, mut is_aside) = (!self.is_placed, false);
+        let mut is_aside = false;
         for (file, more) in self.files.iter_mut().zip(more) {
             file.make_whole()?;
             let is_touched = more > 0 || file.is_due(more, size, age, now);
             if is_touched && !file.is_in_place(&self.folder)? {
+                self.is_placed = false;
                 file.open_again(&self.folder, now)?;
-                is_new = true;
             }
             if file.is_due(more, size, age, now) {
+                (self.is_placed, is_aside) = (false, true);
                 file.rotate(&self.folder, now)?;
-                (is_new, is_aside) = (true, true);
             }
         }
-        if is_new {
+        // Before anything is added to a file that the position does not know: it would not be taken back.
+        if !self.is_placed {
             self.position(false).store(&self.folder)?;
             self.is_placed = true;
         }
