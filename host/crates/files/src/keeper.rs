@@ -198,7 +198,9 @@ mod tests {
         let (place, keeper) = keeper(settings);
         let put = |name: &str| std::fs::write(keeper.folder.path.join(name), "text").expect("a file");
         let names_put: Vec<_> = (1..=4).map(|number| rotated(number).name()).collect();
-        names_put.iter().for_each(|name| put(name));
+        for name in &names_put {
+            put(name);
+        }
         put("all.log");
         put("notes.txt");
         keeper.look().expect("it is looked at");

@@ -196,7 +196,7 @@ mod tests {
     fn a_file_is_set_aside_at_its_size_and_at_its_age_and_never_over_another() {
         let (_place, folder) = folder();
         let mut file = LiveFile::open(&folder, LogTier::All, None, 1, NOW).expect("it is made");
-        let (age, old) = (Duration::from_secs(60), UnixNanos(NOW.0 + 60_000_000_000));
+        let (age, old) = (Duration::from_mins(1), UnixNanos(NOW.0 + 60_000_000_000));
         assert!(!file.is_due(1000, 10, age, old), "an empty file stays");
         file.begin(NOW);
         file.append(b"one\n").expect("there is room");

@@ -68,18 +68,24 @@ impl Stream {
         self.reader.next_sequence().saturating_sub(self.done.next)
     }
 
+    /// The place up to which lines were taken.
+    fn at(&self) -> &Place {
+        self.taken.as_ref().unwrap_or(&self.done)
+    }
+
+    /// Whether there are records whose lines were not taken yet.
+    pub(crate) fn has_more(&self) -> bool {
+        self.reader.next_sequence() > self.at().next
+    }
+
     /// The place up to which lines are in the files, or are being written.
     pub(crate) fn place(&self, with_taken: bool) -> &str {
-        let taken = self.taken.as_ref().filter(|_| with_taken);
-        &taken.unwrap_or(&self.done).cursor
+        if with_taken { &self.at().cursor } else { &self.done.cursor }
     }
 
     /// Takes the lines of what comes next, of so many records at most. Returns how many records were gone before.
     pub(crate) fn take(&mut self, lines: &mut dyn Take, limit: usize) -> u64 {
-        let (mut next, mut time, mut missed) = (self.done.next, self.done.time, 0);
-        if self.reader.next_sequence() <= next {
-            return 0;
-        }
+        let (mut next, mut time, mut missed) = (self.at().next, self.at().time, 0);
         let page = self.reader.page(next, limit);
         for entry in &page.entries {
             if lines.is_full() {

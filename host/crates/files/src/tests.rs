@@ -131,7 +131,7 @@ fn a_file_that_is_old_is_set_aside_and_one_that_was_moved_is_made_again() {
     house.log(1..=1);
     house.start().finish();
     house.clock.set(NOW + 3600 * 1_000_000_000);
-    house.settings.rotate_age = std::time::Duration::from_secs(3600);
+    house.settings.rotate_age = std::time::Duration::from_hours(1);
     let logs = house.place.path().join("logs");
     std::fs::remove_file(logs.join("structured.json.log")).expect("it is there");
     house.log(2..=2);

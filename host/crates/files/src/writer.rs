@@ -33,8 +33,12 @@ const LAST_ROUNDS: Duration = Duration::from_secs(5);
 /// Bytes of lines that are held at a time, about. A position is stored for so many, which should be few.
 const BATCH_BYTES: usize = 4 << 20;
 
+/// Bytes that a line counts for which is not written.
+const PASSED_BYTES: usize = 64;
 /// Records of a stream that are read at a time: of the largest, what is held of them takes 8 MiB.
 const PAGE: usize = 256;
+/// The same where little is written at once: one record for so many bytes, which leaves room for those of some others.
+const PAGE_BYTES: usize = 4 << 10;
 const PAGE_LEAST: usize = 16;
 
 /// Writes log files.
@@ -79,6 +83,8 @@ struct Rendered {
 impl Take for Batch {
     fn take(&mut self, time: i64, line: &Line) {
         if !self.tiers.iter().any(|tier| line.tiers.has(*tier)) {
+            // What no file is for counts as well, so that a round ends however much of it there is.
+            self.bytes += PASSED_BYTES;
             return;
         }
         let mut rendered = Rendered { time, tiers: line.tiers, text: String::new(), json: String::new() };
@@ -105,14 +111,17 @@ pub(crate) fn rotate_size(settings: &LogFileSettings) -> u64 {
 impl Writer {
     /// Writes until it is told to stop.
     pub(crate) fn run(mut self) {
-        loop {
-            let is_last = self.stop.is_finishing();
-            let end = Instant::now() + LAST_ROUNDS;
-            while !self.stop.is_over() && self.round() && !(is_last && Instant::now() > end) {}
-            if is_last {
-                break;
+        let mut end = None;
+        while !self.stop.is_over() {
+            if self.stop.is_finishing() {
+                end.get_or_insert_with(|| Instant::now() + LAST_ROUNDS);
             }
-            self.stop.wait(if self.shared.is_failing() { RETRY } else { ROUND });
+            let has_more = self.round();
+            match end {
+                Some(end) if !has_more || Instant::now() > end => break,
+                None if !has_more => self.stop.wait(if self.shared.is_failing() { RETRY } else { ROUND }),
+                _ => {}
+            }
         }
         let left = self.streams.iter().map(Stream::behind).sum::<u64>();
         if left > 0 && !self.stop.is_over() {
@@ -160,20 +169,18 @@ impl Writer {
             batch.take(line.time.0, line);
             said += 1;
         }
-        let mut missed = 0;
-        let mut is_taken = false;
-        let count = self.streams.len();
-        // Of each stream less where little is written at once, so that lines of all come near to each other.
-        let page = (PAGE * batch.limit / BATCH_BYTES).clamp(PAGE_LEAST, PAGE);
-        for turn in 0..count {
-            if batch.is_full() {
-                break;
-            }
-            let stream = &mut self.streams[(self.first + turn) % count];
-            let behind = stream.behind() > 0;
-            is_taken |= behind;
-            if behind {
-                missed += stream.take(&mut batch, page);
+        let (mut missed, mut is_taken, count) = (0, false, self.streams.len());
+        // Again and again some of each, so that lines of all come near to each other, and much is written at once where much waits.
+        let page = (batch.limit / PAGE_BYTES).clamp(PAGE_LEAST, PAGE);
+        let mut has_more = true;
+        while has_more {
+            has_more = false;
+            for turn in 0..count {
+                let stream = &mut self.streams[(self.first + turn) % count];
+                if !batch.is_full() && stream.has_more() {
+                    (is_taken, has_more) = (true, true);
+                    missed += stream.take(&mut batch, page);
+                }
             }
         }
         self.first = (self.first + 1) % count.max(1);
