@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Dir, FileType, FlockOperation, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
 
-/// The file that says that a folder is one of log files, and that the host which writes them holds locked.
+/// What the names of files begin with that say that a folder is one of log files.
+const OWN: &str = ".glasshouse.";
+/// The one of them that the host which writes to it holds locked.
 const LOCK: &str = ".glasshouse.lock";
 
 /// Why log files cannot be written. All of it is the operator's to mend.
@@ -76,7 +78,7 @@ impl Folder {
             return Err(not_ours(format!("belongs to another user, with the id {}", stat.st_uid)));
         }
         let names = names(&folder).map_err(io("look"))?;
-        if !names.is_empty() && !names.iter().any(|name| name == LOCK) {
+        if !names.is_empty() && !names.iter().any(|name| name.starts_with(OWN)) {
             let first = names.iter().min().map(|name| glasshouse_model::text::visible(name, 80)).unwrap_or_default();
             return Err(not_ours(format!("has other files in it, such as {first}")));
         }
