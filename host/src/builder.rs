@@ -4,6 +4,7 @@ use std::any::Any;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use glasshouse_files::HostLog;
 use glasshouse_model::config::{Layers, OperatorConfig};
 use glasshouse_model::{Clock, ExtensionId};
 use glasshouse_runtime::wasmtime::{self, component::Linker};
@@ -30,6 +31,7 @@ pub struct HostBuilder {
     data_dir: Option<PathBuf>,
     compile_worker: Option<PathBuf>,
     background_threads: Option<usize>,
+    pub(crate) host_log: HostLog,
     pub(crate) clock: Option<Arc<dyn Clock>>,
     pub(crate) imports: Vec<LinkerHook>,
     pub(crate) embedder_data: Option<EmbedderData>,
@@ -126,6 +128,13 @@ impl HostBuilder {
     /// started once they are needed. With 0 every extension is served by the runtime that the host was started in.
     pub fn background_threads(mut self, threads: usize) -> Self {
         self.background_threads = Some(threads);
+        self
+    }
+
+    /// Puts what the process says by `tracing` into the host's log files too, where it writes any: what comes to [`HostLog::layer`], which the
+    /// application adds to its own subscriber. Without a call of this, the files have what extensions and the host record.
+    pub fn host_log(mut self, host_log: HostLog) -> Self {
+        self.host_log = host_log;
         self
     }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
+use glasshouse_files::LogFiles;
 use glasshouse_model::ExtensionId;
 use glasshouse_model::config::{AssignError, Change, Origin, Overlay, Setting, assign, changes, nearest};
 use glasshouse_model::settings::{Debugging, Settings};
@@ -261,6 +262,8 @@ pub(crate) struct Controlled {
     /// What pushes telemetry to a collector, if anything does.
     pub(crate) push: Option<Pusher>,
     pub(crate) runtime: Weak<Runtime>,
+    /// The log files, if there are any.
+    pub(crate) log_files: Option<Weak<LogFiles>>,
 }
 
 impl Controlled {

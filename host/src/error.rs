@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use glasshouse_files::LogFilesError;
 use glasshouse_model::config::ConfigError;
 use glasshouse_runtime::RuntimeError;
 use glasshouse_telemetry::DataDirError;
@@ -43,6 +44,9 @@ pub enum HostError {
     /// The data directory cannot be used.
     #[error(transparent)]
     DataDir(#[from] DataDirError),
+    /// Log files cannot be written.
+    #[error(transparent)]
+    LogFiles(#[from] LogFilesError),
     /// Reading the configuration and the extensions' manifests broke off.
     #[error("reading the configuration broke off: {0}")]
     Interrupted(String),

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use glasshouse_export::Source;
+use glasshouse_files::{LogFiles, LogFilesStatus};
 use glasshouse_model::config::HostSettings;
 use glasshouse_model::{ExtensionId, HOST};
 use glasshouse_otlp::{Pusher, Report};
@@ -34,6 +36,7 @@ pub struct Host {
     monitor: Monitor,
     sessions: Expiry,
     controlled: Arc<Controlled>,
+    log_files: Option<Arc<LogFiles>>,
 }
 
 impl Host {
@@ -44,13 +47,14 @@ impl Host {
 
     pub(crate) fn start(builder: HostBuilder, plan: Plan) -> Result<Self, HostError> {
         // A host of chosen extensions may have the configuration of all.
-        if builder.has_plugin_dirs() {
-            for id in &plan.unknown {
-                tracing::warn!(extension = %id, "the configuration speaks of an extension that is not there");
-            }
-        }
+        let unknown = if builder.has_plugin_dirs() { plan.unknown.as_slice() } else { &[] };
+        let host_log = builder.host_log.clone();
         let settings = builder.runtime_settings(&plan)?;
         let clock = Arc::clone(&settings.clock);
+        let log_files = LogFiles::open(&plan.host.settings.files, &host_log, Arc::clone(&clock))?.map(Arc::new);
+        for id in unknown {
+            tracing::warn!(extension = %id, "the configuration speaks of an extension that is not there");
+        }
         let runtime = Arc::new(Runtime::new(settings)?);
         let enabled = || plan.extensions.iter().filter(|planned| planned.resolved.enabled);
         runtime.depot().open_ahead(enabled().map(|planned| planned.id.as_str()));
@@ -68,7 +72,12 @@ impl Host {
             extensions.insert(planned.id.clone(), extension);
         }
         let journal = Arc::new(Journal::open(runtime.depot(), clock));
-        let monitor = Monitor::start(Arc::clone(&journal), plan.host.settings.metrics_interval);
+        if let Some(log_files) = &log_files {
+            let of_host = Source::new(HOST, |signal| journal.store().reader(signal));
+            let sources: Vec<_> = std::iter::once(of_host).chain(extensions.values().map(Extension::source)).collect();
+            log_files.start(&sources)?;
+        }
+        let monitor = Monitor::start(Arc::clone(&journal), host_log, plan.host.settings.metrics_interval);
         let sessions = Expiry::start(extensions.values().cloned().collect(), wake);
         let push = push::start(&plan.host.settings, extensions.values(), &journal, runtime.depot().data_dir());
         let controlled = Arc::new(Controlled {
@@ -77,8 +86,9 @@ impl Host {
             journal,
             access: Access::new(runtime.depot().data_dir().map(Path::to_owned)),
             runtime: Arc::downgrade(&runtime),
+            log_files: log_files.as_ref().map(Arc::downgrade),
         });
-        Ok(Self { runtime, plan, extensions, monitor, sessions, controlled })
+        Ok(Self { runtime, plan, extensions, monitor, sessions, controlled, log_files })
     }
 
     /// The host as other programs see it.
@@ -160,14 +170,23 @@ impl Host {
         self.plan.host.settings.shutdown_limit
     }
 
+    /// How the writing of log files goes; `None` if none are written.
+    pub fn log_files(&self) -> Option<LogFilesStatus> {
+        self.log_files.as_ref().map(|files| files.status())
+    }
+
     /// Ends all extensions: no new calls are taken, those in the mailboxes are finished, what is not done after `limit`
-    /// is given up, and each instance's `shutdown` runs; then debug sessions end, and what is left is pushed, for a second at least.
-    /// Cancelling this leaves the host draining.
+    /// is given up, and each instance's `shutdown` runs; then debug sessions end, and what is left is written to log files, for some
+    /// seconds at most, and pushed, for a second at least. Cancelling this leaves the host draining.
     pub async fn shutdown(&self, limit: Duration) {
         let begun = Instant::now();
         self.runtime.shutdown(limit).await;
         self.sessions.finish();
         self.monitor.finish().await;
+        if let Some(log_files) = self.log_files.clone() {
+            // It fails only while the async runtime ends, and what is left is given up then.
+            let _ = tokio::task::spawn_blocking(move || log_files.finish()).await;
+        }
         if let Some(push) = &self.controlled.push {
             push.finish(limit.saturating_sub(begun.elapsed()).max(LAST_PUSH)).await;
         }

@@ -69,6 +69,7 @@ pub use stored::{Stored, StoredExtension};
 pub use trial::Trial;
 
 pub use glasshouse_export as export;
+pub use glasshouse_files::{HostLog, HostLogLayer, LogFilesError, LogFilesStatus};
 pub use glasshouse_model::config::{self, ConfigError, Grant, Manifest, Setting};
 pub use glasshouse_model::settings::{
     Budget, Debugging, Metering, Permissions, Redaction, Retention, Settings, SlowCall,

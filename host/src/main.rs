@@ -7,13 +7,13 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::filter::{FilterExt as _, FilterFn, LevelFilter, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{EnvFilter, fmt};
+use tracing_subscriber::{EnvFilter, Layer as _, fmt};
 
 use cli::{Cli, Exit};
-use glasshouse::EVENT_INTERVAL;
+use glasshouse::{EVENT_INTERVAL, HostLog};
 
 /// What the host's own log shows where nobody says otherwise.
 const LOG: &str = "warn";
@@ -31,13 +31,17 @@ fn main() -> ExitCode {
         Ok(filter) => filter,
         Err(error) => return fail(&format!("--log {log}: {error}; use a level such as debug"), Exit::Usage),
     };
-    let people = fmt::layer().with_writer(std::io::stderr).with_ansi(output::Paint::stderr().is_on());
-    let programs = fmt::layer().json().flatten_event(true).with_writer(std::io::stderr);
+    let stderr = if for_programs {
+        fmt::layer().json().flatten_event(true).with_writer(std::io::stderr).boxed()
+    } else {
+        fmt::layer().with_writer(std::io::stderr).with_ansi(output::Paint::stderr().is_on()).boxed()
+    };
+    // Log files have what is shown, and what is worth to be looked up later. Whether there are any, is not known yet.
+    let host_log = HostLog::default();
+    let for_files = EnvFilter::new(&log).or(LevelFilter::INFO).and(without_arguments());
     tracing_subscriber::registry()
-        .with((!for_programs).then_some(people))
-        .with(for_programs.then_some(programs))
-        .with(filter)
-        .with(filter_fn(|metadata| !shows_arguments(metadata)))
+        .with(stderr.with_filter(filter.and(without_arguments())))
+        .with(host_log.layer().with_filter(for_files))
         .init();
     raise_open_files();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().event_interval(EVENT_INTERVAL).build();
@@ -45,7 +49,7 @@ fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("cannot start threads: {error}"), Exit::Host),
     };
-    let ended = runtime.block_on(cli::run(cli));
+    let ended = runtime.block_on(cli::run(cli, host_log));
     // A thread that waits for standard input would never end.
     runtime.shutdown_background();
     match ended {
@@ -56,6 +60,13 @@ fn main() -> ExitCode {
             fail(&format!("{error:#}"), exit)
         }
     }
+}
+
+/// Lets all pass but what shows a guest's arguments.
+fn without_arguments() -> FilterFn {
+    // Of filters that are put together, one that names no level would have each event of the process looked at.
+    let passes: fn(&tracing::Metadata<'_>) -> bool = |metadata| !shows_arguments(metadata);
+    filter_fn(passes).with_max_level_hint(LevelFilter::TRACE)
 }
 
 /// Whether a line of a library's log shows what a guest passed to WASI, such as paths and what it writes: nothing redacts that.

@@ -2,9 +2,11 @@
 
 use std::io;
 use std::ops::ControlFlow;
+use std::sync::Weak;
 use std::time::Duration;
 
 use glasshouse_export::{Export, ExportError, Format, Source, What};
+use glasshouse_files::LogFilesStatus;
 use glasshouse_model::text::visible;
 use glasshouse_model::{HOST, Signal, TraceParent, UnixNanos};
 use glasshouse_runtime::{Event, Status, Trigger};
@@ -160,8 +162,10 @@ impl Readings for Controlled {
             let what = worst.checks.into_iter().find(|check| check.status == worst.status).unwrap_or_default();
             Check { name: format!("extension {}", extension.id()), ..what }
         };
+        let files = self.log_files.as_ref().and_then(Weak::upgrade).map(|files| of_log_files(&files.status()));
         let push = self.push.as_ref().map(|push| push::check(&push.report()));
-        judged(std::iter::once(recorder).chain(push).chain(self.extensions.values().map(of_extension)).collect())
+        let of_host = std::iter::once(recorder).chain(files).chain(push);
+        judged(of_host.chain(self.extensions.values().map(of_extension)).collect())
     }
 
     fn check_health<'a>(&'a self, extension: &'a str) -> Pending<'a, Health> {
@@ -445,6 +449,25 @@ fn alerts(extension: &Extension) -> Vec<api::Alert> {
 
 fn check(name: &str, status: &str, detail: &str, remedy: &str) -> Check {
     Check { name: name.to_owned(), status: status.to_owned(), detail: detail.to_owned(), remedy: remedy.to_owned() }
+}
+
+/// How the writing of log files goes.
+fn of_log_files(files: &LogFilesStatus) -> Check {
+    let LogFilesStatus { folder, failure, behind, missed, dropped } = files;
+    let counts =
+        [(behind, "records wait"), (missed, "records were gone before"), (dropped, "of its own messages had no room")];
+    let counts = counts.into_iter().filter(|(count, _)| **count > 0);
+    let found: Vec<_> = failure.iter().cloned().chain(counts.map(|(count, what)| format!("{count} {what}"))).collect();
+    let (status, remedy) = if failure.is_some() {
+        let remedy = format!(
+            "mend that, or make room in {}: what waits is written once it can be, unless it is evicted before",
+            folder.display()
+        );
+        ("degraded", remedy)
+    } else {
+        ("healthy", String::new())
+    };
+    check("files", status, &found.join("; "), &remedy)
 }
 
 /// The worst of the checks is the whole.

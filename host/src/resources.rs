@@ -6,6 +6,7 @@ mod sampler;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use glasshouse_files::HostLog;
 use glasshouse_model::wire::{self, Metric};
 use glasshouse_model::{HOST, Instrument, Origin, Signal, UnixNanos};
 use glasshouse_telemetry::Head;
@@ -15,7 +16,7 @@ use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 
 use crate::journal::Journal;
-use crate::records::{MetricRecord, Records};
+use crate::records::{FieldValue, MetricRecord, Records};
 use sampler::Sampler;
 
 /// What the host's process uses. What the system does not tell is `None`.
@@ -67,6 +68,23 @@ impl Resources {
     }
 }
 
+impl Resources {
+    /// What it is told as in the performance log: what the system tells, by name.
+    fn figures(&self) -> Vec<(&'static str, FieldValue)> {
+        let whole = |number: Option<u64>| number.map(|it| FieldValue::Integer(i64::try_from(it).unwrap_or(i64::MAX)));
+        let figures = [
+            ("memory_bytes", whole(self.memory_bytes)),
+            ("memory_percent", self.memory_percent.map(FieldValue::Float)),
+            ("cpu_percent", self.cpu_percent.map(FieldValue::Float)),
+            ("cpu_ns", whole(self.cpu_nanos)),
+            ("open_files", whole(self.open_files)),
+            ("threads", whole(self.threads)),
+            ("connections", whole(self.connections)),
+        ];
+        figures.into_iter().filter_map(|(name, value)| value.map(|value| (name, value))).collect()
+    }
+}
+
 /// Measures what the host's process uses, until it is told to stop.
 pub(crate) struct Monitor {
     watch: Arc<Watch>,
@@ -76,6 +94,7 @@ pub(crate) struct Monitor {
 
 struct Watch {
     journal: Arc<Journal>,
+    host_log: HostLog,
     state: Mutex<Watched>,
 }
 
@@ -90,9 +109,9 @@ impl Monitor {
     /// # Panics
     ///
     /// Outside of a tokio runtime.
-    pub(crate) fn start(journal: Arc<Journal>, interval: Duration) -> Self {
+    pub(crate) fn start(journal: Arc<Journal>, host_log: HostLog, interval: Duration) -> Self {
         let state = Mutex::new(Watched { sampler: Sampler::new(), latest: None });
-        let watch = Arc::new(Watch { journal, state });
+        let watch = Arc::new(Watch { journal, host_log, state });
         let (stop, mut stopped) = watch::channel(false);
         let watched = Arc::clone(&watch);
         let task = tokio::spawn(async move {
@@ -162,6 +181,7 @@ impl Watch {
             connections = now.connections,
             "process"
         );
+        self.host_log.performance("process", now.figures());
         state.latest = Some(now);
         now
     }

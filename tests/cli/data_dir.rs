@@ -16,7 +16,7 @@ fn echo(number: u64) -> Value {
 }
 
 /// The command as it runs where files of more than 100 KiB cannot be made: on a disk that is full, but for small ones.
-fn on_a_full_disk(place: &Place, arguments: &[&str]) -> Command {
+pub(crate) fn on_a_full_disk(place: &Place, arguments: &[&str]) -> Command {
     let inner = place.command(arguments);
     let mut command = Command::new("sh");
     command.args(["-c", "trap '' XFSZ; ulimit -S -f 200; exec \"$0\" \"$@\""]);

@@ -13,6 +13,7 @@ mod data_dir;
 mod doctor;
 mod errors;
 mod export;
+mod files;
 mod follow;
 mod kill;
 mod metrics;

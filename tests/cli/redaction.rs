@@ -71,7 +71,7 @@ fn place(canaries: &mut Canaries, enabled: bool) -> Place {
     place.write(
         "glasshouse.toml",
         &format!(
-            "[defaults.redaction]\nenabled = {enabled}\nemail = true\n\
+            "[files]\nfolder = \"logs\"\n[defaults.redaction]\nenabled = {enabled}\nemail = true\n\
              [defaults.budget]\nfailures_in_a_row = 1000\n\
              [defaults.debugging]\ntracing_enabled = true\nlog_level = \"trace\"\n\
              metrics_interval = \"1s\"\nhealth_check_interval = \"1s\"\n\
@@ -230,6 +230,7 @@ async fn embedded(canaries: &mut Canaries, enabled: bool) -> Outlets {
         outlets.insert(format!("stored {} errors", extension.id()), json_of(&extension.records::<ErrorRecord>()));
     }
     files(&mut outlets, "closed", &data);
+    files(&mut outlets, "log-files", &place.path("logs"));
     outlets
 }
 
@@ -329,6 +330,7 @@ fn commanded(canaries: &mut Canaries, enabled: bool) -> Outlets {
         look(&command.join("-"), &[*command, &["--data-dir", "data"], limit].concat());
     }
     files(&mut outlets, "files", &place.path("data"));
+    files(&mut outlets, "log-files", &place.path("logs"));
     outlets
 }
 

@@ -118,6 +118,8 @@ impl Doctor {
                 let limit = plan.host.settings.data_limit;
                 checks.extend(builder.kept_in(plan).map(|folder| folders::data(&folder, limit)));
                 checks.extend(glasshouse::probe_collectors(&plan.host.settings.otlp).map(collectors));
+                let files = &plan.host.settings.files;
+                checks.extend(files.folder.as_ref().map(|folder| folders::log_files(folder, files.keep_bytes)));
             }
             Err(error) => {
                 let advice = "mend it; what depends on it was not looked at";

@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use glasshouse::{Host, HostBuilder};
+use glasshouse::{Host, HostBuilder, HostLog};
 
 /// What the command is called.
 const NAME: &str = "glasshouse";
@@ -199,11 +199,11 @@ const INTERRUPTED: i32 = 130;
 pub(crate) struct UsageError(String);
 
 /// Does what the command line says.
-pub(crate) async fn run(cli: Cli) -> anyhow::Result<Exit> {
+pub(crate) async fn run(cli: Cli, host_log: HostLog) -> anyhow::Result<Exit> {
     let format = cli.result_format();
     match cli.verb {
         Verb::Export(verb) => verb.run(cli.format).await,
-        Verb::Run(verb) => verb.run(format?).await,
+        Verb::Run(verb) => verb.run(format?, host_log).await,
         Verb::Call(verb) => verb.run(format?).await,
         Verb::Check(verb) => verb.run(format?).await,
         Verb::List(verb) => verb.run(format?).await,

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use glasshouse::{ApiServer, Host, ServeError, Status};
+use glasshouse::{ApiServer, Host, HostLog, ServeError, Status};
 
 use super::feed::Feed;
 use super::signals::Stop;
@@ -22,6 +22,8 @@ pub(crate) use report::{cause, coloured_state};
 
 /// How much longer than its calls the end may take: for replies that nobody reads.
 const GRACE: Duration = Duration::from_secs(2);
+/// How much longer yet where log files are written: for what is not in them.
+const LAST_LINES: Duration = Duration::from_secs(6);
 
 const EXAMPLE: &str = "\
 Examples:
@@ -66,7 +68,7 @@ pub(crate) struct Run {
 }
 
 impl Run {
-    pub(crate) async fn run(self, format: Format) -> Result<Exit> {
+    pub(crate) async fn run(self, format: Format, host_log: HostLog) -> Result<Exit> {
         let stop = Stop::listen().context("listening for Ctrl-C")?;
         let feed = match &self.feed {
             Some(path) => Some(Feed::open(path).await.with_context(|| format!("reading the feed {}", path.display()))?),
@@ -76,7 +78,7 @@ impl Run {
             Some(path) => Some(File::create(path).with_context(|| format!("writing {}", path.display()))?),
             None => None,
         };
-        let mut builder = self.operator.builder().plugin_dir(&self.plugin_dir);
+        let mut builder = self.operator.builder().plugin_dir(&self.plugin_dir).host_log(host_log);
         if let Some(folder) = &self.data_dir {
             builder = builder.data_dir(folder);
         }
@@ -109,7 +111,8 @@ impl Run {
         let ended = Ended::before_shutdown(&host).await;
         let limit = host.shutdown_limit();
         let finishing = async { tokio::join!(host.shutdown(limit), lanes.finish()) };
-        let written = match tokio::time::timeout(limit + GRACE, finishing).await {
+        let grace = if host.log_files().is_some() { GRACE + LAST_LINES } else { GRACE };
+        let written = match tokio::time::timeout(limit + grace, finishing).await {
             Ok(((), written)) => written,
             Err(_) => Err(std::io::Error::other("nobody took them in time")),
         };

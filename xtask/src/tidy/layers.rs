@@ -3,12 +3,13 @@
 use super::{House, Violation};
 
 /// The crates with a fixed place: each may use these of ours and no others.
-const LAYERS: [(&str, &[&str]); 11] = [
+const LAYERS: [(&str, &[&str]); 12] = [
     ("glasshouse-wire", &[]),
     ("glasshouse-model", &["glasshouse-wire"]),
     ("glasshouse-telemetry", &["glasshouse-model"]),
     ("glasshouse-export", &["glasshouse-model", "glasshouse-telemetry"]),
     ("glasshouse-otlp", &["glasshouse-export", "glasshouse-model", "glasshouse-telemetry"]),
+    ("glasshouse-files", &["glasshouse-export", "glasshouse-model", "glasshouse-telemetry"]),
     ("glasshouse-runtime", &["glasshouse-model", "glasshouse-telemetry"]),
     ("glasshouse-client", &[]),
     ("glasshouse-server", &["glasshouse-client", "glasshouse-model"]),

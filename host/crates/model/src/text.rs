@@ -9,13 +9,18 @@ pub fn cut(text: &str, bytes: usize) -> &str {
     &text[..text.floor_char_boundary(bytes)]
 }
 
+/// Whether a character is none that is seen: it controls a terminal, ends a line, turns the reading direction around, or takes no room.
+pub fn is_hidden(character: char) -> bool {
+    character.is_control()
+        || matches!(
+            character,
+            '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}'
+        )
+}
+
 /// Foreign text for a terminal or a message: control characters escaped, and cut to so many characters.
 pub fn visible(text: &str, characters: usize) -> Cow<'_, str> {
-    let hidden = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
-    };
-    if text.len() <= characters && !text.chars().any(hidden) {
+    if text.len() <= characters && !text.chars().any(is_hidden) {
         return Cow::Borrowed(text);
     }
     let mut shown = String::new();
@@ -24,7 +29,7 @@ pub fn visible(text: &str, characters: usize) -> Cow<'_, str> {
             shown.push('…');
             break;
         }
-        if hidden(character) {
+        if is_hidden(character) {
             shown.extend(character.escape_default());
         } else {
             shown.push(character);

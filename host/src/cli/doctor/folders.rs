@@ -59,6 +59,27 @@ pub(super) fn data(folder: &Path, limit: u64) -> Check {
     }
 }
 
+/// The folder of log files, which must hold what the configuration lets them grow to.
+pub(super) fn log_files(folder: &Path, limit: u64) -> Check {
+    const NAME: &str = "log files";
+    match examine(folder) {
+        Ok(found) if found.free < limit => {
+            let limit = text::bytes(limit);
+            let advice = format!(
+                "files.keep_bytes is {limit}: make room, or lower it; where the disk is full, lines wait until they are evicted"
+            );
+            Check::warning(NAME, found.text, advice)
+        }
+        // The host closes the folder to others by itself.
+        Ok(found) => Check::ok(NAME, found.text),
+        Err(error) => {
+            let advice =
+                "the host does not start with it: make it a folder of the host's user, or set files.folder to another";
+            Check::failure(NAME, format!("{}: {error}", folder.display()), advice)
+        }
+    }
+}
+
 struct Found {
     text: String,
     open_to_others: bool,
@@ -112,6 +133,9 @@ mod tests {
         fs::write(&file, "").expect("writing a file");
         assert_eq!(data(&file, 1).verdict, Verdict::Failure);
         assert_eq!(data(&file.join("below"), 1).verdict, Verdict::Failure);
+        assert_eq!(log_files(&file, 1).verdict, Verdict::Failure);
+        assert_eq!(log_files(&folder, 1).verdict, Verdict::Ok, "the host closes it");
+        assert_eq!(log_files(&folder, u64::MAX).verdict, Verdict::Warning, "no disk has so much room");
         let useless = cache(Some(file));
         assert_eq!(useless.verdict, Verdict::Warning, "a host runs without a cache");
         assert!(useless.advice.expect("there is something to do").contains("host.cache_dir"));

@@ -2,6 +2,7 @@
 
 use std::path::{Component, Path};
 
+use super::LogFileSettings;
 use crate::settings::Redaction;
 use crate::text::visible;
 
@@ -44,6 +45,20 @@ pub(super) fn listen(text: &str) -> Result<(), String> {
         "\"{shown}\" is no address with a port: write one such as 127.0.0.1:7077 or [::1]:7077, or {}",
         super::LISTEN_OFF
     ))
+}
+
+/// A log file, by what is in it.
+pub(super) fn log_tier(text: &str) -> Result<(), String> {
+    visible(text, 80).parse::<crate::LogTier>().map(drop)
+}
+
+/// How lines of log files are written.
+pub(super) fn log_format(text: &str) -> Result<(), String> {
+    let known = [LogFileSettings::TEXT, LogFileSettings::JSON];
+    if known.contains(&text) {
+        return Ok(());
+    }
+    Err(format!("found \"{}\", use one of {}", visible(text, 80), known.join(", ")))
 }
 
 /// A host's name, without a port.

@@ -10,6 +10,7 @@ use super::{check, otlp};
 use crate::settings::Settings;
 use crate::{Aspect, limits};
 
+mod files;
 #[cfg(test)]
 mod tests;
 /// The key of that path in that scope.
@@ -558,4 +559,13 @@ pub(super) static KEYS: &[Key] = &[
         .host(|host| Target::Count(&mut host.otlp.batch_records)),
     key("otlp.batch_bytes", BATCH, "1MiB", "Bytes of a request before it is compressed; a record that is larger goes alone.")
         .host(|host| Target::Size(&mut host.otlp.batch_bytes)),
+    files::FOLDER,
+    files::TIERS,
+    files::FORMAT,
+    files::ROTATE_SIZE,
+    files::ROTATE_AGE,
+    files::COMPRESS,
+    files::KEEP_COUNT,
+    files::KEEP_AGE,
+    files::KEEP_BYTES,
 ];

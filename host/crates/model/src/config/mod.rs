@@ -28,6 +28,7 @@ mod grant;
 mod key;
 mod keys;
 mod layer;
+mod log_files;
 mod manifest;
 mod nearest;
 mod network;
@@ -49,6 +50,7 @@ pub use error::{ConfigError, Place, Problem};
 pub use grant::{Grant, matches_pattern};
 pub use keys::{Key, Scope};
 pub use layer::Origin;
+pub use log_files::LogFileSettings;
 pub use manifest::{DEFAULT_VERSION, Manifest};
 pub use nearest::nearest;
 pub use network::InvalidNetworkAccess;
@@ -97,6 +99,8 @@ pub struct HostSettings {
     pub open_on_loopback: bool,
     /// Where and how telemetry is pushed.
     pub otlp: OtlpSettings,
+    /// The log files that are written.
+    pub files: LogFileSettings,
 }
 
 /// What `host.listen` is where the API is not to be served.
@@ -123,6 +127,7 @@ impl Default for HostSettings {
             tls_key: None,
             open_on_loopback: false,
             otlp: OtlpSettings::default(),
+            files: LogFileSettings::default(),
         }
     }
 }

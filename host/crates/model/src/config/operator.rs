@@ -16,7 +16,7 @@ use crate::text::visible;
 use crate::{Blame, ExtensionId};
 
 /// The tables of the operator's configuration.
-pub(super) const TABLES: [&str; 4] = ["host", "otlp", "defaults", "extensions"];
+pub(super) const TABLES: [&str; 5] = ["host", "files", "otlp", "defaults", "extensions"];
 
 /// Operator configuration from one source; [`super::Layers`] put several together.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -42,7 +42,7 @@ impl OperatorConfig {
             }
             let Some(table) = table(&mut reader, name.get_ref(), given) else { continue };
             match name.get_ref().as_ref() {
-                section @ ("host" | "otlp") => {
+                section @ ("host" | "files" | "otlp") => {
                     let prefix = format!("{section}.");
                     reader.table(Section { scope: Scope::Host, shown: "" }, &prefix, table, &mut config.host);
                 }

@@ -115,7 +115,7 @@ fn dotted_path(path: &str, write: Write) -> Result<SetPath, String> {
     };
     let (table, rest) = path.split_once('.').ok_or_else(unknown)?;
     let (path, shown) = match table {
-        "host" | "otlp" => (SetPath { scope: Scope::Host, id: None, key: path.to_owned() }, String::new()),
+        "host" | "files" | "otlp" => (SetPath { scope: Scope::Host, id: None, key: path.to_owned() }, String::new()),
         "defaults" => (SetPath { scope: Scope::Defaults, id: None, key: rest.to_owned() }, "defaults.".to_owned()),
         "extensions" => {
             let (id, key) = rest.split_once('.').ok_or_else(|| {

@@ -231,12 +231,14 @@ fn every_key_of_an_extension_is_shown_once() {
 #[test]
 fn the_hosts_settings_have_their_layers_too() {
     let mut layers = layers(
-        "[host]\ncache_dir = \"cache\"\ncompile_threads = 2\n[otlp]\nendpoint = \"http://127.0.0.1:4318\"",
+        "[host]\ncache_dir = \"cache\"\ncompile_threads = 2\n[otlp]\nendpoint = \"http://127.0.0.1:4318\"\n\
+         [files]\nfolder = \"logs\"\ntiers = [\"error\", \"all\"]",
         &[
             ("GLASSHOUSE_HOST__COMPILE_THREADS", "3"),
+            ("GLASSHOUSE_FILES__FORMAT", "json"),
             ("GLASSHOUSE_OTLP__HEADERS", "[\"Authorization=Bearer hunter2\"]"),
         ],
-        &["host.shutdown_limit=1", "otlp.protocol=grpc"],
+        &["host.shutdown_limit=1", "otlp.protocol=grpc", "files.rotate_size=1MiB"],
     );
     layers.file = layers.file.based_at(Path::new("/etc/glasshouse"));
     let host = layers.host();
@@ -273,6 +275,15 @@ fn the_hosts_settings_have_their_layers_too() {
             "otlp.timeout = 10s; built-in",
             "otlp.batch_records = 512; built-in",
             "otlp.batch_bytes = 1MiB; built-in",
+            "files.folder = /etc/glasshouse/logs; glasshouse.toml line 7",
+            "files.tiers = [error, all]; glasshouse.toml line 8",
+            "files.format = json; GLASSHOUSE_FILES__FORMAT",
+            "files.rotate_size = 1MiB; --set files.rotate_size",
+            "files.rotate_age = 1d; built-in",
+            "files.compress = true; built-in",
+            "files.keep_count = 100; built-in",
+            "files.keep_age = 30d; built-in",
+            "files.keep_bytes = 4GiB; built-in",
         ]
     );
     assert_eq!(host.settings.compile_threads, 3);

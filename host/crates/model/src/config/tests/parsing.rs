@@ -300,6 +300,23 @@ fn the_operators_file_is_read_and_refused_alike() {
         "[host]\ncache = \"x\"",
         "glasshouse.toml line 2, column 1: unknown key \"host.cache\" (did you mean \"host.cache_dir\"?)",
     );
+    check(
+        "[files]\ntiers = [\"all\", \"eror\"]",
+        "glasshouse.toml line 2, column 17: files.tiers: \"eror\" is not one of all, debug, error, structured, performance, security, \
+         database, request, cache, function, recovery",
+    );
+    check(
+        "[files]\nformat = \"xml\"",
+        "glasshouse.toml line 2, column 10: files.format: found \"xml\", use one of text, json",
+    );
+    check(
+        "[files]\nrotate_size = \"1KiB\"",
+        "glasshouse.toml line 2, column 15: files.rotate_size: found the text \"1KiB\", allowed is 64KiB to 1024GiB: use at least 64KiB",
+    );
+    check(
+        "[files]\nfoldr = \"x\"",
+        "glasshouse.toml line 2, column 1: unknown key \"files.foldr\" (did you mean \"files.folder\"?)",
+    );
     let config = file("[extensions.relay]\nenabled = false\n[extensions.a]");
     assert_eq!(config.extension_ids().map(ToString::to_string).collect::<Vec<_>>(), ["a", "relay"]);
 }
