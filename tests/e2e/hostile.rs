@@ -129,6 +129,7 @@ const CALLS: &[(&str, &str, &str, FailureKind)] = &[
     ("host-flood", "messages", "1000000", FailureKind::DeadlineBreach),
     ("host-flood", "lines", "", FailureKind::DeadlineBreach),
     ("host-flood", "spans", "1000000", FailureKind::HostDataBreach),
+    ("forged-spans", "crowd", "100000", FailureKind::HostDataBreach),
     ("telemetry-flood", "fail", "", FailureKind::Panic),
 ];
 

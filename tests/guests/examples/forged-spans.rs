@@ -121,6 +121,18 @@ impl ForgedSpans {
         drop(span!("long", text = "x".repeat(bytes)));
     }
 
+    /// Opens and ends spans with so many empty fields of the same name, for ever.
+    #[event]
+    fn crowd(&mut self, fields: u32) {
+        let mut start = b"\x01\x00\x00".to_vec();
+        // The number in five bytes.
+        start.extend((0..5).map(|at| (fields >> (7 * at)) as u8 & 0x7f | if at < 4 { 0x80 } else { 0 }));
+        start.extend((0..fields).flat_map(|_| [0, 3]));
+        loop {
+            close(open(&start));
+        }
+    }
+
     /// Opens a span by a list that ends outside of its memory.
     #[event("past-the-end")]
     fn past_the_end(&mut self) {

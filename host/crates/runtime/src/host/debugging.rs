@@ -103,7 +103,7 @@ impl State {
 const FIELD_COST: usize = 64;
 
 /// What so many fields count beside their texts; nothing while there are no more than are kept.
-fn crowd_cost(fields: usize) -> usize {
+pub(crate) fn crowd_cost(fields: usize) -> usize {
     fields.saturating_sub(limits::FIELDS).saturating_mul(FIELD_COST)
 }
 

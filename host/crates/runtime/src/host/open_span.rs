@@ -124,11 +124,11 @@ impl Texts {
 }
 
 impl OpenSpan {
-    /// Begins with what opened the span, as it came if that is within the limits; its buffer is exchanged then.
-    /// `is_distinct`: no field's name is known to be there twice.
+    /// Begins with what opened the span, none of whose texts is over the limits, as it came if the number of fields is not either, and no name
+    /// is there twice, which may be known (`is_distinct`); its buffer is exchanged then.
     #[inline]
     pub(super) fn begin(&mut self, start: &mut Vec<u8>, summary: &SpanSummary, is_distinct: bool) {
-        if start.len() <= self.cuts.uncut && summary.fields as usize <= self.cuts.fields {
+        if summary.fields as usize <= self.cuts.fields {
             self.texts.take(start, summary);
             if is_distinct || summary.fields < 2 || !self.texts.has_doubles() {
                 return;

@@ -1,14 +1,15 @@
 //! `debugging.span`, the typed resource, and the SDK's `open-span`, `change-span` and `close-span`, by which spans cross as bytes and
 //! numbers.
 
-use glasshouse_model::wire::{self, Malformed, SpanChange};
+use glasshouse_model::wire::{self, Malformed, SpanChange, SpanStart};
 use glasshouse_model::{HostFunction, SpanKind};
 use glasshouse_telemetry::Load;
 use wasmtime::component::{Access, HasData, Linker, Resource, WasmList};
 use wasmtime::{AsContext, StoreContextMut};
 
-use super::debugging::{INTERFACE, field as borrow_field, fields, passed_bytes};
+use super::debugging::{INTERFACE, crowd_cost, field as borrow_field, fields, passed_bytes};
 use super::open_span::KEPT_BYTES;
+use super::spans::Reading;
 use crate::bindings::glasshouse::extension::debugging as wit;
 use crate::state::State;
 
@@ -34,13 +35,7 @@ pub(crate) fn add(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         let state = store.data_mut();
         let reading = state.reading(fuel_left);
         let timed = state.intake.cross();
-        let serial = match state.spans.start_encoded(&mut state.intake, &mut encoded, reading) {
-            Ok(serial) => serial,
-            Err(malformed) => {
-                state.intake.refuse_span(malformed);
-                0
-            }
-        };
+        let serial = state.open_span(&mut encoded, reading)?;
         state.give_back(encoded);
         state.intake.crossed(timed, || Load::Span);
         state.imports.leave(entered);
@@ -85,6 +80,31 @@ impl State {
         if buffer.capacity() <= KEPT_BYTES {
             self.span_bytes = buffer;
         }
+    }
+
+    /// Opens a span as a guest encoded it. Gives its number, or 0.
+    #[inline]
+    fn open_span(&mut self, encoded: &mut Vec<u8>, start: Reading) -> wasmtime::Result<u32> {
+        let opened = if encoded.len() <= self.intake.cuts().uncut {
+            self.spans.start_encoded(&mut self.intake, encoded, start)
+        } else {
+            self.open_long_span(encoded, start)?
+        };
+        Ok(opened.unwrap_or_else(|malformed| {
+            self.intake.refuse_span(malformed);
+            0
+        }))
+    }
+
+    /// The same, of what has to be cut or may have to be.
+    #[cold]
+    fn open_long_span(&mut self, encoded: &[u8], start: Reading) -> wasmtime::Result<Result<u32, Malformed>> {
+        let SpanStart { kind, name, fields } = match wire::span_start(encoded) {
+            Ok(decoded) => decoded,
+            Err(malformed) => return Ok(Err(malformed)),
+        };
+        self.charge(crowd_cost(fields.len()))?;
+        Ok(Ok(self.spans.start(&mut self.intake, name, kind, fields.iter(), start)))
     }
 
     /// Changes an open span as a guest encoded it.

@@ -167,7 +167,8 @@ impl Spans {
         self.open(intake, span)
     }
 
-    /// The same with what opens it as the guest encoded it, whose buffer is taken in exchange for another one.
+    /// The same with what opens it as the guest encoded it, within [`Cuts::uncut`](crate::cuts::Cuts::uncut): what is longer is not to be
+    /// remembered. Its buffer is taken in exchange for another one.
     #[inline]
     pub(super) fn start_encoded(
         &mut self,
