@@ -96,7 +96,7 @@ pub fn write_span_failure<'b>(buffer: &'b mut Vec<u8>, reason: &str) -> &'b [u8]
     write_change(buffer, CHANGE_FAILURE, |room| room.put_str(reason))
 }
 
-fn write_change<'b>(buffer: &'b mut Vec<u8>, what: u8, write: impl Fn(&mut Room<'_>) -> Option<()>) -> &'b [u8] {
+fn write_change(buffer: &mut Vec<u8>, what: u8, write: impl Fn(&mut Room<'_>) -> Option<()>) -> &[u8] {
     write_whole(buffer, |room| {
         room.put([VERSION, what])?;
         write(room)

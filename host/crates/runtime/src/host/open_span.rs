@@ -182,16 +182,13 @@ impl OpenSpan {
             return;
         }
         texts.field_bytes = bytes;
-        match known {
-            Some((place, _)) => {
-                let mut encoded = Vec::with_capacity(field_bytes(&field));
-                wire::put_field(&mut encoded, &field);
-                texts.bytes.splice(place, encoded);
-            }
-            None => {
-                wire::put_field(&mut texts.bytes, &field);
-                texts.field_count += 1;
-            }
+        if let Some((place, _)) = known {
+            let mut encoded = Vec::with_capacity(field_bytes(&field));
+            wire::put_field(&mut encoded, &field);
+            texts.bytes.splice(place, encoded);
+        } else {
+            wire::put_field(&mut texts.bytes, &field);
+            texts.field_count += 1;
         }
     }
 
