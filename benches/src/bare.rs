@@ -72,6 +72,16 @@ impl Host for State {
         Ok(())
     }
 
+    /// Shadowed in [`linker`].
+    fn open_span(&mut self, start: Vec<u8>) -> Result<u32> {
+        Ok(start.len() as u32)
+    }
+
+    fn close_span(&mut self, span: u32) -> Result<()> {
+        self.bytes += u64::from(black_box(span));
+        Ok(())
+    }
+
     fn log(&mut self, level: Level, message: String, fields: Vec<Field>) -> Result<()> {
         black_box((level, message, fields));
         Ok(())
@@ -107,6 +117,12 @@ pub(crate) fn linker(engine: &Engine) -> Result<Linker<State>> {
             let bytes = black_box(records.as_le_slice(&store)).len();
             store.data_mut().bytes += bytes as u64;
             Ok(())
+        },
+    )?;
+    linker.instance("glasshouse:bench/sink@0.1.0")?.func_wrap(
+        "open-span",
+        |store: StoreContextMut<'_, State>, (start,): (WasmList<u8>,)| {
+            Ok((black_box(start.as_le_slice(&store)).len() as u32,))
         },
     )?;
     Ok(linker)
@@ -189,6 +205,11 @@ impl Guest {
     pub(crate) async fn meter(&mut self, times: u32) -> Result<()> {
         self.refuel()?;
         self.bare.call_meter(&mut self.store, times).await
+    }
+
+    pub(crate) async fn cross_twice(&mut self, times: u32) -> Result<()> {
+        self.refuel()?;
+        self.bare.call_cross_twice(&mut self.store, times).await
     }
 
     fn refuel(&mut self) -> Result<()> {

@@ -171,8 +171,17 @@ impl Spread {
 
 /// CPU time that this thread takes for `work`, in nanoseconds for each of its `times`.
 pub(crate) fn cpu(times: u32, work: impl FnOnce() -> Result<()>) -> Result<f64> {
+    cpu_of(ClockId::ThreadCPUTime, times, work)
+}
+
+/// The same of all threads of this process.
+pub(crate) fn cpu_of_all(times: u32, work: impl FnOnce() -> Result<()>) -> Result<f64> {
+    cpu_of(ClockId::ProcessCPUTime, times, work)
+}
+
+fn cpu_of(clock: ClockId, times: u32, work: impl FnOnce() -> Result<()>) -> Result<f64> {
     let now = || {
-        let time = clock_gettime(ClockId::ThreadCPUTime);
+        let time = clock_gettime(clock);
         time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
     };
     let start = now();

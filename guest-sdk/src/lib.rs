@@ -161,13 +161,13 @@ pub use glasshouse_sdk_macros::extension;
 /// async fn fetch() {}
 /// ```
 pub use glasshouse_sdk_macros::instrument;
-pub use glasshouse_wire::{Field, Instrument, Level, Severity, Value};
+pub use glasshouse_wire::{Field, Instrument, Level, Severity, SpanKind, Value};
 pub use handler::{Error, FromPayload, IntoPayload, Payload};
 pub use health::{Check, Status};
 pub use helpers::{ApiRequest, CacheAccess, DatabaseQuery, PluginExecution, Recovery, SecurityEvent, SecurityKind};
 pub use lifecycle::Extension;
 pub use metric::{Meter, Metric, Number, counter, gauge, histogram};
-pub use span::{Span, SpanKind, in_span};
+pub use span::{Span, in_span};
 pub use value::ToValue;
 
 /// What the macros expand to. Not part of the API: it changes without notice.

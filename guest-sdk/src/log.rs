@@ -96,12 +96,13 @@ fn send_encoded(batch: Option<&Batch>, gathered: bool, encoded: &[u8]) {
 /// Encodes into the reused buffer. The buffer is taken out meanwhile: a `Display` of a message that logs by itself gets one
 /// of its own.
 #[inline]
-fn encode(write: impl FnOnce(&mut Vec<u8>) -> &[u8], act: impl FnOnce(&[u8])) {
+pub(crate) fn encode<T>(write: impl FnOnce(&mut Vec<u8>) -> &[u8], act: impl FnOnce(&[u8]) -> T) -> T {
     let mut buffer = BUFFER.take();
-    act(write(&mut buffer));
+    let given = act(write(&mut buffer));
     if buffer.capacity() <= BUFFER_KEPT_BYTES {
         BUFFER.set(buffer);
     }
+    given
 }
 
 #[doc(hidden)]

@@ -1,24 +1,8 @@
 //! Spans: timed pieces of work.
 
-use glasshouse_wire::Field;
+use glasshouse_wire::{Field, SpanKind};
 
 use crate::{Kind, ToValue, backend, batch, is_stored};
-
-/// What a span stands for, as in OpenTelemetry.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub enum SpanKind {
-    /// Work inside the extension.
-    #[default]
-    Internal,
-    /// Work on a request from outside.
-    Server,
-    /// A request to somebody else.
-    Client,
-    /// The making of a message.
-    Producer,
-    /// The handling of a message.
-    Consumer,
-}
 
 /// A timed piece of work, below the innermost one that is open; it ends when it is dropped. [`span!`](crate::span!) starts one.
 #[derive(Debug)]
@@ -38,7 +22,7 @@ impl Span {
             return no_span();
         }
         batch::flush();
-        Self(Some(backend::Span::start(name, kind, fields)))
+        Self(backend::Span::start(name, kind, fields))
     }
 
     /// Adds a field; the last value of a name counts.

@@ -124,12 +124,13 @@ const CALLS: &[(&str, &str, &str, FailureKind)] = &[
     ("traps", "not-utf8", "", FailureKind::InvalidInterfaceUse),
     ("exits", "exit", "1", FailureKind::Exit),
     ("long-log", "message", "20000000", FailureKind::HostDataBreach),
-    ("open-spans", "nest", "100000", FailureKind::ResourceBreach),
+    ("open-spans", "nest-handles", "100000", FailureKind::ResourceBreach),
     ("open-spans", "hoard", "1000000", FailureKind::ResourceBreach),
     ("host-flood", "batches", "1000", FailureKind::DeadlineBreach),
     ("host-flood", "messages", "1000000", FailureKind::DeadlineBreach),
     ("host-flood", "lines", "", FailureKind::DeadlineBreach),
     ("host-flood", "spans", "1000000", FailureKind::HostDataBreach),
+    ("forged-spans", "crowd", "100000", FailureKind::HostDataBreach),
     ("telemetry-flood", "fail", "", FailureKind::Panic),
 ];
 
@@ -170,6 +171,10 @@ const DEEDS: &[(&str, &str, &str)] = &[
     ("malformed-emit", "emit", "no records at all"),
     ("malformed-emit", "thrice", "no records at all"),
     ("forged-batch", "lengths", "1000"),
+    ("forged-spans", "guess", "20000"),
+    ("forged-spans", "deep", "100000"),
+    ("forged-spans", "long", "1000000"),
+    ("forged-spans", "past-the-end", ""),
     ("forged-batch", "past-the-end", ""),
     ("forged-batch", "overlap", ""),
     ("stdio", "speak", ""),
@@ -374,12 +379,12 @@ async fn the_largest_jump_table_is_nothing_special() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_hundred_thousand_nested_spans_end_the_call_and_leave_nothing_behind() {
+async fn a_hundred_thousand_handles_of_nested_spans_end_the_call_and_leave_nothing_behind() {
     let house = house();
     let neighbour = neighbour(&house).await;
     let extension = house.ready("open-spans").await;
-    beside(&neighbour, fail(&extension, "nest", "100000", FailureKind::ResourceBreach)).await;
-    assert_eq!(ask(&extension, "nest", "10").await, "10");
+    beside(&neighbour, fail(&extension, "nest-handles", "100000", FailureKind::ResourceBreach)).await;
+    assert_eq!(ask(&extension, "nest-handles", "10").await, "10");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

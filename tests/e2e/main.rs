@@ -23,6 +23,7 @@ mod metrics;
 mod neighbours;
 mod permissions;
 mod sampling;
+mod spans;
 mod standing;
 mod telemetry;
 mod tracing_code;

@@ -91,6 +91,18 @@ impl Guest for Bare {
         }
     }
 
+    fn cross_twice(times: u32) {
+        let mut buffer = Vec::new();
+        let fields = [
+            wire::Field { name: "path", value: wire::Value::Text("/index.html") },
+            wire::Field { name: "index", value: wire::Value::Integer(0) },
+        ];
+        let start = wire::write_span_start(&mut buffer, wire::SpanKind::Internal, "work", &fields);
+        for _ in 0..times {
+            sink::close_span(sink::open_span(black_box(start)));
+        }
+    }
+
     fn meter(times: u32) {
         let meter = sink::Meter::new();
         for index in 0..times {

@@ -44,8 +44,9 @@ impl Meter {
 pub(crate) struct Span(Option<usize>);
 
 impl Span {
-    pub(crate) fn start(name: &str, kind: SpanKind, fields: &[Field<'_>]) -> Self {
-        Self(collector::with(|collector| collector.start_span(name, kind, fields)))
+    #[expect(clippy::unnecessary_wraps, reason = "a host may have no place for it")]
+    pub(crate) fn start(name: &str, kind: SpanKind, fields: &[Field<'_>]) -> Option<Self> {
+        Some(Self(collector::with(|collector| collector.start_span(name, kind, fields))))
     }
 
     fn change(&self, change: impl FnOnce(&mut crate::testing::Span)) {

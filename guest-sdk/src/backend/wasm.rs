@@ -1,11 +1,14 @@
 //! The component's imports.
 
-use glasshouse_wire::{Field, Instrument, Value};
+use std::num::NonZeroU32;
+
+use glasshouse_wire::{self as wire, Field, Instrument, Value};
 
 use crate::bindings::glasshouse::extension::{context, debugging, events, types};
 use crate::context::{Headers, Info};
 use crate::events::{CallError, PublishError};
 use crate::gate::Stored;
+use crate::log::encode;
 use crate::{Error, Payload, SpanKind};
 
 #[inline]
@@ -49,43 +52,40 @@ fn text_label(label: Field<'_>) -> (&str, &str) {
     }
 }
 
-fn field<'a>(field: &Field<'a>) -> debugging::Field<'a> {
-    let value = match field.value {
-        Value::Text(text) => debugging::Value::Text(text),
-        Value::Integer(number) => debugging::Value::Integer(number),
-        Value::Float(number) => debugging::Value::Float(number),
-        Value::Boolean(truth) => debugging::Value::Boolean(truth),
-    };
-    debugging::Field { name: field.name, value }
-}
-
+/// Its number in the host.
 #[derive(Debug)]
-pub(crate) struct Span(debugging::Span);
+pub(crate) struct Span(NonZeroU32);
 
 impl Span {
-    pub(crate) fn start(name: &str, kind: SpanKind, fields: &[Field<'_>]) -> Self {
-        let kind = match kind {
-            SpanKind::Internal => debugging::SpanKind::Internal,
-            SpanKind::Server => debugging::SpanKind::Server,
-            SpanKind::Client => debugging::SpanKind::Client,
-            SpanKind::Producer => debugging::SpanKind::Producer,
-            SpanKind::Consumer => debugging::SpanKind::Consumer,
-        };
-        let fields: Vec<_> = fields.iter().map(field).collect();
-        Self(debugging::Span::start(name, kind, &fields))
+    /// Starts one; `None` where the host has no place for it.
+    #[inline]
+    pub(crate) fn start(name: &str, kind: SpanKind, fields: &[Field<'_>]) -> Option<Self> {
+        let number = encode(|buffer| wire::write_span_start(buffer, kind, name, fields), debugging::open_span);
+        NonZeroU32::new(number).map(Self)
     }
 
-    pub(crate) fn set_field(&self, changed: &Field<'_>) {
-        self.0.set_field(field(changed));
+    pub(crate) fn set_field(&self, field: &Field<'_>) {
+        self.change(|buffer| wire::write_span_field(buffer, field));
     }
 
     pub(crate) fn add_event(&self, name: &str, fields: &[Field<'_>]) {
-        let fields: Vec<_> = fields.iter().map(field).collect();
-        self.0.add_event(name, &fields);
+        self.change(|buffer| wire::write_span_event(buffer, name, fields));
     }
 
     pub(crate) fn fail(&self, reason: &str) {
-        self.0.fail(reason);
+        self.change(|buffer| wire::write_span_failure(buffer, reason));
+    }
+
+    /// Sent at once, so that it is not lost if the call traps.
+    fn change(&self, write: impl FnOnce(&mut Vec<u8>) -> &[u8]) {
+        encode(write, |change| debugging::change_span(self.0.get(), change));
+    }
+}
+
+impl Drop for Span {
+    #[inline]
+    fn drop(&mut self) {
+        debugging::close_span(self.0.get());
     }
 }
 

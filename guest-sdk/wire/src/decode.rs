@@ -255,8 +255,9 @@ impl<'a> Reader<'a> {
         Ok(Fields { count, bytes: &bytes[..bytes.len() - self.bytes.len()] })
     }
 
+    /// Takes a field, and validates it.
     #[inline]
-    fn field(&mut self) -> Result<Field<'a>, Malformed> {
+    pub fn field(&mut self) -> Result<Field<'a>, Malformed> {
         let name = self.str()?;
         let value = match self.byte()? {
             0 => Value::Text(self.str()?),

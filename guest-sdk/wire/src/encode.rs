@@ -115,22 +115,27 @@ fn put_source(buffer: &mut Vec<u8>, source: Option<Source<'_>>) {
 pub fn put_fields(buffer: &mut Vec<u8>, fields: &[Field<'_>]) {
     put_varint(buffer, fields.len() as u32);
     for field in fields {
-        put_str(buffer, field.name);
-        match field.value {
-            Value::Text(text) => {
-                buffer.push(0);
-                put_str(buffer, text);
-            }
-            Value::Integer(number) => {
-                buffer.push(1);
-                buffer.extend_from_slice(&number.to_le_bytes());
-            }
-            Value::Float(number) => {
-                buffer.push(2);
-                buffer.extend_from_slice(&number.to_le_bytes());
-            }
-            Value::Boolean(truth) => buffer.push(if truth { 4 } else { 3 }),
+        put_field(buffer, field);
+    }
+}
+
+/// Writes name and value of a field.
+pub fn put_field(buffer: &mut Vec<u8>, field: &Field<'_>) {
+    put_str(buffer, field.name);
+    match field.value {
+        Value::Text(text) => {
+            buffer.push(0);
+            put_str(buffer, text);
         }
+        Value::Integer(number) => {
+            buffer.push(1);
+            buffer.extend_from_slice(&number.to_le_bytes());
+        }
+        Value::Float(number) => {
+            buffer.push(2);
+            buffer.extend_from_slice(&number.to_le_bytes());
+        }
+        Value::Boolean(truth) => buffer.push(if truth { 4 } else { 3 }),
     }
 }
 

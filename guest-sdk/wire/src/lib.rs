@@ -29,21 +29,36 @@
 //! `serial` tells the batches of an instance apart: each has another than the one before it. A guest that shares its batch
 //! with the host (`debugging.share-batch`) is read after a trap, and by the serial number the host knows whether `emit` took
 //! the batch before. The time of a log in a batch of version 2 is clamped by the host between the flush before and receipt.
+//!
+//! A span is no record of a batch, since the host has to know of it from its start: what opens one is what `debugging.open-span`
+//! carries, and what changes one what `debugging.change-span` does.
+//!
+//! ```text
+//! start   = 1:u8 kind:u8 name:str fields   kind is internal = 0, server = 1, client = 2, producer = 3, consumer = 4
+//! change  = 1:u8 1 name:str value          a field
+//!         | 1:u8 2 name:str fields         an event
+//!         | 1:u8 3 reason:str              a failure
+//! ```
 
 mod check;
 mod decode;
 mod encode;
 mod samples;
 mod site;
+mod span;
 
 pub use check::{LogSummary, LogWatch, check_log, check_log_with, set_log_time};
 pub use decode::{FieldIter, Fields, Malformed, Reader, Records, decode, records};
 pub use encode::{
-    batched_head, begin_batch, put_fields, put_str, put_varint, record, write_alert, write_error, write_log,
+    batched_head, begin_batch, put_field, put_fields, put_str, put_varint, record, write_alert, write_error, write_log,
     write_metric,
 };
 pub use samples::{SAMPLES, SAMPLES_COUNT_AT, SAMPLES_FIRST_AT, Samples, samples, write_samples};
 pub use site::{LogSite, prefix_level, write_formatted_log_at, write_log_at, write_log_record};
+pub use span::{
+    SpanChange, SpanKind, SpanStart, SpanSummary, check_span_start_with, span_change, span_start, write_span_event,
+    write_span_failure, write_span_field, write_span_start,
+};
 
 /// The version byte that a batch of records starts with that were made just now.
 pub const VERSION: u8 = 1;

@@ -125,15 +125,33 @@ const BUFFER_BYTES: usize = 1024;
 /// the buffer that holds it.
 #[inline]
 pub fn write_log_at<'b>(buffer: &'b mut Vec<u8>, prefix: &[u8], fields: &[Field<'_>]) -> &'b [u8] {
-    let length = loop {
-        if let Some(left) = try_write(buffer, prefix, fields) {
-            break buffer.len() - left;
+    let length = write_until_it_fits(buffer, |room| {
+        room.put_bytes(prefix)?;
+        room.put_fields(fields)
+    });
+    set_length(buffer, length);
+    &buffer[..length]
+}
+
+/// Writes what `write` does to the start of a buffer, which grows until it fits; gives the part of the buffer that holds it.
+#[inline]
+pub(crate) fn write_whole(buffer: &mut Vec<u8>, write: impl Fn(&mut Room<'_>) -> Option<()>) -> &[u8] {
+    let length = write_until_it_fits(buffer, write);
+    &buffer[..length]
+}
+
+/// The same; gives the number of bytes.
+#[inline]
+fn write_until_it_fits(buffer: &mut Vec<u8>, write: impl Fn(&mut Room<'_>) -> Option<()>) -> usize {
+    loop {
+        let mut room = Room(buffer);
+        if write(&mut room).is_some() {
+            let left = room.0.len();
+            return buffer.len() - left;
         }
         let larger = buffer.len().saturating_mul(2).max(BUFFER_BYTES);
         buffer.resize(larger, 0);
-    };
-    set_length(buffer, length);
-    &buffer[..length]
+    }
 }
 
 /// The same, of a log whose message is formatted, with the time by the guest's clock if it gives one.
@@ -180,14 +198,14 @@ pub fn write_log_record(room: &mut [u8], prefix: &[u8], time: Option<i64>, field
     let record = prefix.get(1..)?;
     let mut left = Room(&mut *room);
     match time {
-        None => left.take(record.len())?.copy_from_slice(record),
+        None => left.put_bytes(record)?,
         Some(time) => {
             let (head, rest) = record.split_at_checked(TIME_AT - 1)?;
             let place = left.take(head.len())?;
             place.copy_from_slice(head);
             *place.last_mut()? |= FLAG_TIME;
             left.put(time.to_le_bytes())?;
-            left.take(rest.len())?.copy_from_slice(rest);
+            left.put_bytes(rest)?;
         }
     }
     left.put_fields(fields)?;
@@ -197,17 +215,8 @@ pub fn write_log_record(room: &mut [u8], prefix: &[u8], time: Option<i64>, field
     Some(bytes)
 }
 
-/// Writes the log if there is room for it, and gives the number of bytes that are left.
-fn try_write(buffer: &mut [u8], prefix: &[u8], fields: &[Field<'_>]) -> Option<usize> {
-    let (place, room) = buffer.split_at_mut_checked(prefix.len())?;
-    place.copy_from_slice(prefix);
-    let mut room = Room(room);
-    room.put_fields(fields)?;
-    Some(room.0.len())
-}
-
 /// What is left of a buffer; each method takes what it writes off the front, and gives `None` where that is too short.
-struct Room<'b>(&'b mut [u8]);
+pub(crate) struct Room<'b>(&'b mut [u8]);
 
 impl<'b> Room<'b> {
     #[inline(always)]
@@ -218,7 +227,7 @@ impl<'b> Room<'b> {
     }
 
     #[inline(always)]
-    fn put<const N: usize>(&mut self, bytes: [u8; N]) -> Option<()> {
+    pub(crate) fn put<const N: usize>(&mut self, bytes: [u8; N]) -> Option<()> {
         let (place, rest) = std::mem::take(&mut self.0).split_first_chunk_mut::<N>()?;
         *place = bytes;
         self.0 = rest;
@@ -235,34 +244,44 @@ impl<'b> Room<'b> {
     }
 
     #[inline(always)]
-    fn put_str(&mut self, text: &str) -> Option<()> {
+    pub(crate) fn put_str(&mut self, text: &str) -> Option<()> {
         self.put_varint(text.len() as u32)?;
-        copy(self.take(text.len())?, text.as_bytes());
+        self.put_bytes(text.as_bytes())
+    }
+
+    #[inline(always)]
+    fn put_bytes(&mut self, bytes: &[u8]) -> Option<()> {
+        copy(self.take(bytes.len())?, bytes);
         Some(())
     }
 
     #[inline(always)]
-    fn put_fields(&mut self, fields: &[Field<'_>]) -> Option<()> {
+    pub(crate) fn put_fields(&mut self, fields: &[Field<'_>]) -> Option<()> {
         self.put_varint(fields.len() as u32)?;
         for field in fields {
-            self.put_str(field.name)?;
-            match field.value {
-                Value::Text(text) => {
-                    self.put([0])?;
-                    self.put_str(text)?;
-                }
-                Value::Integer(number) => {
-                    self.put([1])?;
-                    self.put(number.to_le_bytes())?;
-                }
-                Value::Float(number) => {
-                    self.put([2])?;
-                    self.put(number.to_le_bytes())?;
-                }
-                Value::Boolean(truth) => self.put([if truth { 4 } else { 3 }])?,
-            }
+            self.put_field(field)?;
         }
         Some(())
+    }
+
+    #[inline(always)]
+    pub(crate) fn put_field(&mut self, field: &Field<'_>) -> Option<()> {
+        self.put_str(field.name)?;
+        match field.value {
+            Value::Text(text) => {
+                self.put([0])?;
+                self.put_str(text)
+            }
+            Value::Integer(number) => {
+                self.put([1])?;
+                self.put(number.to_le_bytes())
+            }
+            Value::Float(number) => {
+                self.put([2])?;
+                self.put(number.to_le_bytes())
+            }
+            Value::Boolean(truth) => self.put([if truth { 4 } else { 3 }]),
+        }
     }
 }
 

@@ -50,10 +50,29 @@ impl OpenSpans {
         meters
     }
 
+    /// Nests so many spans by the typed calls, which give a handle for each, and ends them in order.
+    #[event("nest-handles")]
+    fn nest_handles(&mut self, depth: usize) -> usize {
+        let mut spans: Vec<_> = (0..depth).map(|_| handle("nested")).collect();
+        while spans.pop().is_some() {}
+        depth
+    }
+
     /// Keeps the handles of so many spans for ever.
     #[event]
     fn hoard(&mut self, spans: usize) -> usize {
-        (0..spans).for_each(|_| std::mem::forget(span!("kept")));
+        (0..spans).for_each(|_| std::mem::forget(handle("kept")));
         spans
     }
+}
+
+#[cfg(target_family = "wasm")]
+fn handle(name: &str) -> glasshouse_sdk::bindings::glasshouse::extension::debugging::Span {
+    use glasshouse_sdk::bindings::glasshouse::extension::debugging::{Span, SpanKind};
+    Span::start(name, SpanKind::Internal, &[])
+}
+
+#[cfg(not(target_family = "wasm"))]
+fn handle(name: &str) -> String {
+    name.to_owned()
 }

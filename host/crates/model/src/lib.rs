@@ -41,7 +41,7 @@ pub use log_tier::LogTier;
 pub use record::{Envelope, Origin};
 pub use semver::Version;
 pub use signal::Signal;
-pub use span::{Span, SpanCost, SpanKind, SpanStatus};
+pub use span::{EncodedSpan, Span, SpanCost, SpanKind, SpanStatus};
 pub use threshold::{Statistic, Threshold};
 pub use trace_parent::{InvalidTraceParent, TraceParent};
 pub use trace_sampling::{InvalidSampling, Randomness, SamplingThreshold, TraceSampling};

@@ -11,6 +11,9 @@ const WIDE: usize = size_of::<u64>();
 pub(crate) fn put_numbers<const N: usize>(buffer: &mut Vec<u8>, numbers: [&u64; N]) {
     const { assert!(N * 4 <= u128::BITS as usize, "half a byte each") };
     let lengths_at = buffer.len();
+    if numbers.iter().all(|number| **number == 0) {
+        return buffer.resize(lengths_at + N.div_ceil(2), 0);
+    }
     let numbers_at = lengths_at + N.div_ceil(2);
     // Each number is written whole, and the next one over what it had no use for.
     buffer.resize(numbers_at + N * WIDE, 0);
@@ -58,6 +61,14 @@ mod tests {
         for cut in 0..buffer.len() - 1 {
             assert!(numbers::<7>(&mut Reader::new(&buffer[1..=cut])).is_err(), "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn numbers_that_are_all_zero_take_their_lengths_alone() {
+        let mut buffer = vec![7];
+        put_numbers(&mut buffer, [0; 5].each_ref());
+        assert_eq!(buffer, [7, 0, 0, 0]);
+        assert_eq!(numbers(&mut Reader::new(&buffer[1..])), Ok([0; 5]));
     }
 
     #[test]

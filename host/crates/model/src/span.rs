@@ -1,26 +1,11 @@
 //! A timed piece of work, as the host stores it when it ends.
 
+pub use glasshouse_wire::SpanKind;
 use glasshouse_wire::{Field, Fields, Malformed, Reader, put_fields, put_str, put_varint};
 
 use crate::invocation::{Transfer, decode_fuel, encode_fuel, without};
 use crate::numbers::{numbers, put_numbers};
 use crate::{SpanId, UnixNanos};
-
-glasshouse_wire::byte_enum! {
-    /// What a span stands for, as in OpenTelemetry.
-    SpanKind {
-        /// Work inside the extension.
-        Internal = 0 "internal",
-        /// Work for a remote caller.
-        Server = 1 "server",
-        /// A call of something remote.
-        Client = 2 "client",
-        /// A message made.
-        Producer = 3 "producer",
-        /// A message taken.
-        Consumer = 4 "consumer",
-    }
-}
 
 glasshouse_wire::byte_enum! {
     /// How a span ended.
@@ -57,6 +42,48 @@ pub struct Span<'a> {
     pub fields: Fields<'a>,
     /// What happened meanwhile.
     pub events: Vec<SpanEvent<'a>>,
+}
+
+/// A finished span whose texts are encoded already, to be stored.
+#[derive(Clone, Copy, Debug)]
+pub struct EncodedSpan<'a> {
+    /// The span around it.
+    pub parent: SpanId,
+    /// What it stands for.
+    pub kind: SpanKind,
+    /// How it ended.
+    pub status: SpanStatus,
+    /// The work's name, with its length before it.
+    pub name: &'a [u8],
+    /// Why it failed; empty if it did not.
+    pub failure: &'a str,
+    /// When it started.
+    pub start: UnixNanos,
+    /// What it cost from start to end, inner spans included.
+    pub total: SpanCost,
+    /// What of that inner spans cost.
+    pub children: SpanCost,
+    /// How many fields it has, and name and value of each.
+    pub fields: (u32, &'a [u8]),
+    /// How many events it has, each as [`Span::encode_event`] wrote it.
+    pub events: (u32, &'a [u8]),
+}
+
+impl EncodedSpan<'_> {
+    /// Appends the span as it stands in a stored record: what [`Span::decode`] reads.
+    pub fn encode(&self, buffer: &mut Vec<u8>) {
+        buffer.extend_from_slice(&self.parent.0);
+        buffer.extend_from_slice(&[self.kind as u8, self.status as u8]);
+        buffer.extend_from_slice(self.name);
+        put_str(buffer, self.failure);
+        buffer.extend_from_slice(&self.start.0.to_le_bytes());
+        self.total.encode(buffer);
+        self.children.encode(buffer);
+        for (count, bytes) in [self.fields, self.events] {
+            put_varint(buffer, count);
+            buffer.extend_from_slice(bytes);
+        }
+    }
 }
 
 /// Something that happened during a span.
@@ -169,7 +196,8 @@ impl SpanCost {
     const NUMBERS: usize = 10;
 }
 
-fn combine(one: SpanCost, other: SpanCost, how: fn(u64, u64) -> u64) -> [u64; SpanCost::NUMBERS] {
+#[inline]
+fn combine(one: SpanCost, other: SpanCost, how: impl Fn(u64, u64) -> u64) -> [u64; SpanCost::NUMBERS] {
     let (one, other) = (one.numbers(), other.numbers());
     std::array::from_fn(|index| how(one[index], other[index]))
 }
@@ -250,6 +278,14 @@ mod tests {
             let decoded = Span::decode(&body).expect("it was just encoded");
             prop_assert_eq!(&decoded, &span);
             prop_assert_eq!(decoded.own(), own);
+            let mut again = Vec::new();
+            let mut name = Vec::new();
+            put_str(&mut name, span.name);
+            let Span { parent, kind, status, failure, start, total, children, .. } = span;
+            let (fields, events) = ((0, &[][..]), (0, &[][..]));
+            EncodedSpan { parent, kind, status, name: &name, failure, start, total, children, fields, events }
+                .encode(&mut again);
+            prop_assert_eq!(again, body);
         }
 
         #[test]

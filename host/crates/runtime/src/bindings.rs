@@ -19,7 +19,7 @@ wasmtime::component::bindgen!({
     exports: { default: async },
     with: {
         "glasshouse:extension/debugging.meter": crate::host::debugging::Meter,
-        "glasshouse:extension/debugging.span": crate::host::spans::SpanHandle,
+        "glasshouse:extension/debugging.span": crate::host::span_calls::SpanHandle,
         "glasshouse:extension/context.scope": crate::host::context::ScopeHandle,
     },
 });

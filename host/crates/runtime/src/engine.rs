@@ -11,7 +11,7 @@ use wasmtime::{Config, Engine, OperatorCost, WasmBacktraceDetails, WasmFeatures}
 use crate::bindings::Extension;
 use crate::epochs::Ticker;
 use crate::flavour::Flavour;
-use crate::host::{batch, counted, debugging, files, light, names, random, sockets, streams};
+use crate::host::{batch, counted, debugging, files, light, names, random, sockets, span_calls, streams};
 use crate::state::State;
 
 /// Fuel after which a guest stops for a look at its deadline and its turn: some 50 µs of work. With 100,000 a spinner hardly
@@ -81,6 +81,7 @@ fn linker(engine: &Engine, hooks: &[LinkerHook]) -> wasmtime::Result<Linker<Stat
     debugging::add_emit(&mut linker)?;
     debugging::add_record(&mut linker)?;
     batch::add(&mut linker)?;
+    span_calls::add(&mut linker)?;
     streams::add(&mut linker)?;
     light::add(&mut linker)?;
     counted::add(&mut linker)?;

@@ -470,11 +470,21 @@ impl Intake {
         self.panic.take()
     }
 
-    #[cold]
     fn refuse(&self, malformed: wire::Malformed) {
+        self.count_malformed("a batch of records", malformed);
+    }
+
+    /// Counts what a guest said of a span and is malformed.
+    pub(crate) fn refuse_span(&self, malformed: wire::Malformed) {
+        self.count_malformed("what was sent of a span", malformed);
+    }
+
+    /// Counts what is malformed, and tells of the first in a call.
+    #[cold]
+    fn count_malformed(&self, what: &str, malformed: wire::Malformed) {
         self.recorder.dropped(Drop::Malformed);
         if self.malformed.replace(self.malformed.get() + 1) == 0 {
-            self.host_log(Level::Warning, &format!("a batch of records is malformed: {malformed}"), &[]);
+            self.host_log(Level::Warning, &format!("{what} is malformed: {malformed}"), &[]);
         }
     }
 

@@ -63,6 +63,8 @@ pub struct State {
     /// What the present invocation may still pass through calls that cannot yield to the neighbours, in bytes.
     data_left: u64,
     pub(crate) counts_fuel: bool,
+    /// What a guest passes of a span is copied here.
+    pub(crate) span_bytes: Vec<u8>,
     /// Where the guest gathers records.
     pub(crate) shared_batch: Option<SharedBatch>,
     pub(crate) limiter: Limiter,
@@ -111,6 +113,7 @@ impl State {
             deadline_at: 0,
             data_left: 0,
             counts_fuel: parts.counts_fuel,
+            span_bytes: Vec::new(),
             shared_batch: None,
             limiter: parts.limiter,
             stdio: parts.stdio,
@@ -230,6 +233,7 @@ impl State {
         self.carried = std::mem::take(&mut trigger.carried);
         self.deadline_at = began_at.saturating_add(deadline.as_nanos() as u64);
         self.intake.begin_invocation(began_at);
+        self.spans.begin_invocation();
         self.imports.begin(budget.host_calls_per_call, self.intake.may_store_spans());
         self.data_left = budget.host_data_per_call.saturating_mul(CALLS_WORTH_OF_DATA);
         self.stdio.set_context(self.intake.context_bytes());

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use glasshouse_model::record::KIND_INVOCATION;
+use glasshouse_model::record::{KIND_INVOCATION, KIND_SPAN};
 use glasshouse_model::settings::{Debugging, Settings, TelemetryBudget};
 use glasshouse_model::wire::LogSummary;
 use glasshouse_model::{AlertId, Aspect, GroupId, Level, Origin, Signal, UnixNanos, text, wire};
@@ -391,6 +391,12 @@ impl Recorder {
     pub fn append_invocation(&self, head: Head<'_>, body: &[u8], name: &mut InvocationName) -> u64 {
         let is_suspect = self.0.redactor.is_suspect_name(name);
         self.append_searched(Signal::Invocation, head, KIND_INVOCATION, body, is_suspect)
+    }
+
+    /// The same for a span, whose texts may be known to be clean from when they came.
+    #[inline]
+    pub fn append_span(&self, head: Head<'_>, body: &[u8], is_clean: bool) -> u64 {
+        self.append_searched(Signal::Span, head, KIND_SPAN, body, !is_clean && self.0.redactor.is_suspect(body))
     }
 
     /// The same for a meter's sample, whose texts were searched when it was made.

@@ -103,7 +103,7 @@ impl State {
 const FIELD_COST: usize = 64;
 
 /// What so many fields count beside their texts; nothing while there are no more than are kept.
-fn crowd_cost(fields: usize) -> usize {
+pub(crate) fn crowd_cost(fields: usize) -> usize {
     fields.saturating_sub(limits::FIELDS).saturating_mul(FIELD_COST)
 }
 
@@ -275,6 +275,19 @@ impl wit::Host for State {
     /// Shadowed by [`add_emit`]; wasmtime's bindings ask for it all the same.
     async fn emit(&mut self, _records: Vec<u8>) -> wasmtime::Result<()> {
         Err(shadowed("emit"))
+    }
+
+    /// Shadowed by [`span_calls::add`](super::span_calls::add), as are the next two.
+    fn open_span(&mut self, _start: Vec<u8>) -> wasmtime::Result<u32> {
+        Err(shadowed("open-span"))
+    }
+
+    fn change_span(&mut self, _span: u32, _change: Vec<u8>) -> wasmtime::Result<()> {
+        Err(shadowed("change-span"))
+    }
+
+    fn close_span(&mut self, _span: u32) -> wasmtime::Result<()> {
+        Err(shadowed("close-span"))
     }
 
     /// Shadowed by [`batch::add`](super::batch::add), since what matters is where the lists lie.

@@ -12,6 +12,7 @@ pub(crate) mod names;
 mod open_span;
 pub(crate) mod random;
 pub(crate) mod sockets;
+pub(crate) mod span_calls;
 pub(crate) mod spans;
 pub(crate) mod streams;
 mod undecided;

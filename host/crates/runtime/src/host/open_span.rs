@@ -1,14 +1,13 @@
 //! A span while it is open, and how it is stored once it has ended.
 
-use glasshouse_model::record::KIND_SPAN;
+use std::ops::Range;
+
 use glasshouse_model::text::cut;
-use glasshouse_model::wire::{Field, Value};
-use glasshouse_model::{Origin, Signal, Span, SpanCost, SpanId, SpanKind, SpanStatus, UnixNanos, limits, wire};
+use glasshouse_model::wire::{self, Field, Fields, Reader, SpanSummary, Value};
+use glasshouse_model::{EncodedSpan, Origin, Span, SpanCost, SpanId, SpanKind, SpanStatus, UnixNanos, limits};
 use glasshouse_telemetry::{Head, Worth};
 
-use super::debugging::field as borrow_field;
 use super::spans::Reading;
-use crate::bindings::glasshouse::extension::debugging as wit;
 use crate::cuts::Cuts;
 use crate::host_calls::HostCall;
 use crate::intake::Intake;
@@ -22,8 +21,11 @@ pub(super) const FIELD_BYTES: usize = limits::RECORD_BYTES / 4;
 const FIELD_OVERHEAD: usize = 16;
 /// Bytes of an event beyond its name and fields, at most.
 const EVENT_OVERHEAD: usize = 16;
+/// Bytes of a buffer that is kept for the next span: most spans need no more.
+pub(super) const KEPT_BYTES: usize = 1024;
 
-/// A span that is open, or that ended and is yet to be stored.
+/// A span that is open.
+#[derive(Default)]
 pub(super) struct OpenSpan {
     pub(super) serial: u32,
     pub(super) id: SpanId,
@@ -31,57 +33,180 @@ pub(super) struct OpenSpan {
     /// Spans that it lies in, itself included.
     pub(super) depth: usize,
     pub(super) kind: SpanKind,
-    pub(super) name: String,
     pub(super) failure: Option<String>,
     pub(super) start: Reading,
     /// What inner spans that have ended took.
     pub(super) children: SpanCost,
-    pub(super) fields: Vec<(String, wit::Value)>,
-    pub(super) field_bytes: usize,
+    pub(super) texts: Texts,
     pub(super) events: Vec<u8>,
     pub(super) event_count: u32,
     /// What it may hold, by the extension's budget.
     pub(super) cuts: Cuts,
     pub(super) cut: bool,
+    /// Whether its texts are known to hold nothing to redact.
+    pub(super) is_clean: bool,
+}
+
+/// Name and fields of a span, encoded as they are stored.
+#[derive(Default)]
+pub(super) struct Texts {
+    /// The name lies somewhere in it, the fields at its end.
+    bytes: Vec<u8>,
+    /// The name, with its length before it.
+    name: Range<usize>,
+    fields_at: usize,
+    field_count: u32,
+    /// Bytes that the fields count.
+    field_bytes: usize,
+}
+
+impl Texts {
+    /// Takes what opened a span over as it came, and gives the buffer from before for it.
+    #[inline]
+    pub(super) fn take(&mut self, start: &mut Vec<u8>, summary: &SpanSummary) {
+        std::mem::swap(&mut self.bytes, start);
+        self.name = summary.name_at..summary.fields_at;
+        self.fields_at = summary.first_field_at;
+        self.field_count = summary.fields;
+        // No field takes more than its bytes and the allowance of each.
+        self.field_bytes = self.bytes.len() - self.fields_at + FIELD_OVERHEAD * summary.fields as usize;
+    }
+
+    /// Begins with a name alone.
+    pub(super) fn begin(&mut self, name: &str) {
+        self.bytes.clear();
+        wire::put_str(&mut self.bytes, name);
+        self.name = 0..self.bytes.len();
+        self.fields_at = self.bytes.len();
+        (self.field_count, self.field_bytes) = (0, 0);
+    }
+
+    /// The name as it is stored.
+    pub(super) fn name(&self) -> &[u8] {
+        self.bytes.get(self.name.clone()).unwrap_or_default()
+    }
+
+    /// How many fields there are, and all of them as they are stored.
+    pub(super) fn fields(&self) -> (u32, &[u8]) {
+        (self.field_count, self.bytes.get(self.fields_at..).unwrap_or_default())
+    }
+
+    /// Where the field of a name stands, and what it counts.
+    fn find(&self, name: &str) -> Option<(Range<usize>, usize)> {
+        let mut reader = Reader::new(self.fields().1);
+        let at = |reader: &Reader<'_>| self.bytes.len() - reader.rest().len();
+        (0..self.field_count).find_map(|_| {
+            let start = at(&reader);
+            // It was validated.
+            let field = reader.field().ok()?;
+            (field.name == name).then(|| (start..at(&reader), field_bytes(&field)))
+        })
+    }
+
+    /// Whether a name is there twice.
+    fn has_doubles(&self) -> bool {
+        let mut reader = Reader::new(self.fields().1);
+        let names: Vec<_> = (0..self.field_count).map_while(|_| reader.field().ok()).map(|field| field.name).collect();
+        names.iter().enumerate().any(|(at, name)| names[..at].contains(name))
+    }
+
+    #[cfg(test)]
+    pub(super) fn field_bytes(&self) -> usize {
+        self.field_bytes
+    }
+
+    /// Gives back what is more than the next span is likely to need.
+    fn trim(&mut self) {
+        if self.bytes.capacity() > KEPT_BYTES {
+            self.bytes = Vec::new();
+        }
+    }
 }
 
 impl OpenSpan {
-    /// Sets a field, cut to the limits; one that has no room leaves the span as it was, and marked.
-    pub(super) fn set_field(&mut self, mut field: wit::Field) {
-        self.cut |= shorten(&mut field.name, self.cuts.name);
-        if let wit::Value::Text(text) = &mut field.value {
-            self.cut |= shorten(text, self.cuts.text);
+    /// Begins with what opened the span, none of whose texts is over the limits, as it came if the number of fields is not either, and no name
+    /// is there twice, which may be known (`is_distinct`); its buffer is exchanged then.
+    #[inline]
+    pub(super) fn begin(&mut self, start: &mut Vec<u8>, summary: &SpanSummary, is_distinct: bool) {
+        if summary.fields as usize <= self.cuts.fields {
+            self.texts.take(start, summary);
+            if is_distinct || summary.fields < 2 || !self.texts.has_doubles() {
+                return;
+            }
+            std::mem::swap(&mut self.texts.bytes, start);
         }
-        let known = self.fields.iter().position(|(name, _)| *name == field.name);
-        let replaced = known.map_or(0, |at| field_bytes(&self.fields[at].0, &borrow_value(&self.fields[at].1)));
-        let bytes = self.field_bytes - replaced + field_bytes(&field.name, &borrow_value(&field.value));
-        if bytes > FIELD_BYTES || (known.is_none() && self.fields.len() >= self.cuts.fields) {
+        self.begin_anew(start);
+    }
+
+    #[cold]
+    fn begin_anew(&mut self, start: &[u8]) {
+        // It was validated.
+        if let Ok(start) = wire::span_start(start) {
+            self.begin_with(start.name, start.fields.iter());
+        }
+    }
+
+    /// Begins with a name and fields, each cut to the limits.
+    pub(super) fn begin_with<'f>(&mut self, name: &str, fields: impl Iterator<Item = Field<'f>>) {
+        let kept = cut(name, self.cuts.name);
+        self.cut |= kept.len() < name.len();
+        self.texts.begin(kept);
+        for field in fields {
+            self.set_field(&field);
+        }
+    }
+
+    /// Makes it like new, but for buffers that are not too large to be used again.
+    pub(super) fn clear(&mut self) {
+        self.texts.trim();
+        self.events.clear();
+        if self.events.capacity() > KEPT_BYTES {
+            self.events = Vec::new();
+        }
+        self.failure = None;
+        self.event_count = 0;
+        self.children = SpanCost::default();
+        (self.cut, self.is_clean) = (false, false);
+    }
+
+    /// Sets a field, cut to the limits; one that has no room leaves the span as it was, and marked.
+    pub(super) fn set_field(&mut self, whole: &Field<'_>) {
+        self.is_clean = false;
+        let field = self.cut_field(whole);
+        let texts = &mut self.texts;
+        let known = texts.find(field.name);
+        let replaced = known.as_ref().map_or(0, |(_, bytes)| *bytes);
+        let bytes = texts.field_bytes.saturating_sub(replaced) + field_bytes(&field);
+        if bytes > FIELD_BYTES || (known.is_none() && texts.field_count as usize >= self.cuts.fields) {
             self.cut = true;
             return;
         }
-        self.field_bytes = bytes;
-        match known {
-            Some(at) => self.fields[at].1 = field.value,
-            None => self.fields.push((field.name, field.value)),
+        texts.field_bytes = bytes;
+        if let Some((place, _)) = known {
+            let mut encoded = Vec::with_capacity(field_bytes(&field));
+            wire::put_field(&mut encoded, &field);
+            texts.bytes.splice(place, encoded);
+        } else {
+            wire::put_field(&mut texts.bytes, &field);
+            texts.field_count += 1;
         }
     }
 
     /// Adds an event, cut to the limits; one that has no room leaves the span as it was, and marked.
-    pub(super) fn add_event(&mut self, time: UnixNanos, name: &str, fields: &[wit::Field]) {
+    pub(super) fn add_event<'f>(&mut self, time: UnixNanos, name: &str, fields: impl Iterator<Item = Field<'f>>) {
+        self.is_clean = false;
         let kept_name = cut(name, self.cuts.name);
-        self.cut |= kept_name.len() < name.len() || fields.len() > self.cuts.fields;
+        self.cut |= kept_name.len() < name.len();
         let mut bytes = kept_name.len() + EVENT_OVERHEAD;
-        let mut kept = Vec::with_capacity(fields.len().min(self.cuts.fields));
-        for field in fields.iter().take(self.cuts.fields) {
-            let whole = borrow_field(field);
-            let name = cut(whole.name, self.cuts.name);
-            let value = match whole.value {
-                Value::Text(text) => Value::Text(cut(text, self.cuts.text)),
-                other => other,
-            };
-            self.cut |= Field { name, value } != whole;
-            bytes += field_bytes(name, &value);
-            kept.push(Field { name, value });
+        let mut kept = Vec::new();
+        for whole in fields {
+            if kept.len() >= self.cuts.fields {
+                self.cut = true;
+                break;
+            }
+            let field = self.cut_field(&whole);
+            bytes += field_bytes(&field);
+            kept.push(field);
         }
         if self.events.len() + bytes > EVENT_BYTES {
             self.cut = true;
@@ -90,116 +215,109 @@ impl OpenSpan {
         Span::encode_event(&mut self.events, time, kept_name, &kept);
         self.event_count += 1;
     }
-}
 
-/// A span that has ended.
-pub(super) struct Ended {
-    pub(super) span: OpenSpan,
-    /// When, in `Clock::monotonic_nanos`.
-    pub(super) at: u64,
-    /// What it cost, and what of that inner spans did.
-    pub(super) cost: (SpanCost, SpanCost),
-    /// Whether its invocation ended before it.
-    pub(super) left_open: bool,
-}
+    /// Marks the span as failed.
+    pub(super) fn fail(&mut self, reason: &str) {
+        self.is_clean = false;
+        self.failure = Some(cut(reason, self.cuts.text).to_owned());
+    }
 
-impl Ended {
+    fn cut_field<'f>(&mut self, whole: &Field<'f>) -> Field<'f> {
+        let name = cut(whole.name, self.cuts.name);
+        let value = match whole.value {
+            Value::Text(text) => Value::Text(cut(text, self.cuts.text)),
+            other => other,
+        };
+        let field = Field { name, value };
+        self.cut |= encoded_texts(&field) < encoded_texts(whole);
+        field
+    }
+
     /// Whether the guest called it failed.
     pub(super) fn has_failed(&self) -> bool {
-        self.span.failure.is_some()
+        self.failure.is_some()
     }
 
-    /// Bytes that it takes, about.
-    pub(super) fn bytes(&self) -> usize {
-        let OpenSpan { name, fields, field_bytes, events, .. } = &self.span;
-        size_of::<Self>()
-            + name.len()
-            + fields.capacity() * size_of_val(&fields[..1.min(fields.len())])
-            + field_bytes
-            + events.capacity()
-    }
-
-    /// Stores it in an encoded context, at a time that its bytes are charged to.
-    pub(super) fn store(&self, intake: &Intake, context: &[u8], now: UnixNanos) {
-        let Self { span, cost: (total, children), .. } = self;
-        let status = match (&span.failure, self.left_open) {
+    /// Encodes it as it is stored, with what it cost in all, and what of that inner spans did.
+    pub(super) fn encode(
+        &self,
+        body: &mut Vec<u8>,
+        intake: &Intake,
+        (total, children): (SpanCost, SpanCost),
+        left_open: bool,
+    ) {
+        let status = match (&self.failure, left_open) {
             (Some(_), _) => SpanStatus::Failed,
             (None, true) => SpanStatus::Unfinished,
             (None, false) => SpanStatus::Ok,
         };
-        let stored = Span {
-            parent: span.parent,
-            kind: span.kind,
+        let span = EncodedSpan {
+            parent: self.parent,
+            kind: self.kind,
             status,
-            name: &span.name,
-            failure: span.failure.as_deref().unwrap_or_default(),
-            start: intake.clock().at(span.start.at),
-            total: *total,
-            children: *children,
-            fields: wire::Fields::EMPTY,
-            events: Vec::new(),
+            name: self.texts.name(),
+            failure: self.failure.as_deref().unwrap_or_default(),
+            start: intake.clock().at(self.start.at),
+            total,
+            children,
+            fields: self.texts.fields(),
+            events: (self.event_count, &self.events),
         };
-        let fields: Vec<_> =
-            span.fields.iter().map(|(name, value)| Field { name, value: borrow_value(value) }).collect();
-        let mut body = Vec::with_capacity(128 + span.events.len());
-        stored.encode(&mut body, &fields, span.event_count, &span.events);
-        let time = intake.clock().at(self.at);
-        let head = Head { time, origin: Origin::Guest, cut: span.cut, batched: false, context };
-        append(intake, &head, &body, if self.has_failed() { Worth::Urgent } else { Worth::Usual }, now);
+        span.encode(body);
+    }
+}
+
+/// A span that has ended, encoded.
+#[derive(Clone, Copy)]
+pub(super) struct Ended<'b> {
+    pub(super) body: &'b [u8],
+    /// When, in `Clock::monotonic_nanos`.
+    pub(super) at: u64,
+    pub(super) origin: Origin,
+    pub(super) worth: Worth,
+    pub(super) cut: bool,
+    pub(super) is_clean: bool,
+}
+
+impl Ended<'_> {
+    /// Stores it in an encoded context. What it takes of the rate it takes now: a rate goes by times that go on.
+    pub(super) fn store(&self, intake: &Intake, context: &[u8], now: UnixNanos) {
+        let Self { body, at, origin, worth, cut, is_clean } = *self;
+        intake.note_work(body.len());
+        let head = Head { time: intake.clock().at(at), origin, cut, batched: false, context };
+        if intake.recorder().affords(worth, &Head { time: now, ..head }, body.len()) {
+            intake.recorder().append_span(head, body, is_clean);
+        }
     }
 }
 
 /// Stores a call of a function of the host as a span, in a context of its own, at a time that its bytes are charged to. The guest's call was run
 /// until another one.
 pub(super) fn store_host_call(intake: &Intake, call: &HostCall, context: &[u8], run_until: u64, now: UnixNanos) {
-    let clock = intake.clock();
     let span = Span {
         parent: call.parent.unwrap_or(intake.context().span_id),
         kind: call.kind(),
         status: call.status(run_until),
         name: call.function.as_str(),
         failure: "",
-        start: clock.at(call.start),
+        start: intake.clock().at(call.start),
         total: call.cost(),
         children: SpanCost::default(),
-        fields: wire::Fields::EMPTY,
+        fields: Fields::EMPTY,
         events: Vec::new(),
     };
     let mut body = Vec::with_capacity(128);
     span.encode(&mut body, &[], 0, &[]);
-    let head = Head { time: clock.at(call.end), origin: Origin::Host, cut: false, batched: false, context };
-    append(intake, &head, &body, Worth::Usual, now);
-}
-
-/// Appends a span that ended at the head's time. What it takes of the rate it takes now: a rate goes by times that go on.
-fn append(intake: &Intake, head: &Head<'_>, body: &[u8], worth: Worth, now: UnixNanos) {
-    intake.note_work(body.len());
-    if intake.recorder().affords(worth, &Head { time: now, ..*head }, body.len()) {
-        intake.recorder().append(Signal::Span, *head, KIND_SPAN, body);
-    }
-}
-
-/// Cuts a text, and gives the memory of the rest back; tells whether there was any.
-fn shorten(text: &mut String, bytes: usize) -> bool {
-    let kept = cut(text, bytes).len();
-    let longer = kept < text.len();
-    if longer {
-        text.truncate(kept);
-        text.shrink_to_fit();
-    }
-    longer
+    let (origin, worth) = (Origin::Host, Worth::Usual);
+    Ended { body: &body, at: call.end, origin, worth, cut: false, is_clean: false }.store(intake, context, now);
 }
 
 /// Bytes that a field takes in a record, at most.
-fn field_bytes(name: &str, value: &Value<'_>) -> usize {
-    name.len() + FIELD_OVERHEAD + if let Value::Text(text) = value { text.len() } else { 0 }
+fn field_bytes(field: &Field<'_>) -> usize {
+    encoded_texts(field) + FIELD_OVERHEAD
 }
 
-fn borrow_value(value: &wit::Value) -> Value<'_> {
-    match value {
-        wit::Value::Text(text) => Value::Text(text),
-        wit::Value::Integer(number) => Value::Integer(*number),
-        wit::Value::Float(number) => Value::Float(*number),
-        wit::Value::Boolean(truth) => Value::Boolean(*truth),
-    }
+/// Bytes of a field's texts.
+fn encoded_texts(field: &Field<'_>) -> usize {
+    field.name.len() + if let Value::Text(text) = field.value { text.len() } else { 0 }
 }

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use glasshouse_model::wire::{LogSummary, LogWatch, Malformed, Reader};
+use glasshouse_model::wire::{LogSummary, LogWatch, Malformed, Reader, SpanSummary};
 
 use super::Redactor;
 use super::plain::look;
@@ -77,6 +77,8 @@ struct Place {
     names: Vec<u8>,
     /// The bytes of each name, its length included.
     name_bytes: Vec<u32>,
+    /// Whether no name is there twice.
+    is_distinct: bool,
     /// The place of the log that came after one of this place: another such log is likely to come after the next, too.
     next: Cell<usize>,
 }
@@ -99,7 +101,16 @@ pub struct SeenLog {
     has_source: bool,
     knows_start: bool,
     knows_names: bool,
+    is_distinct: bool,
     is_plain: bool,
+}
+
+impl SeenLog {
+    /// Whether the names of its fields are known to be all different.
+    #[inline]
+    pub fn has_distinct_names(&self) -> bool {
+        self.knows_start && self.knows_names && self.is_distinct
+    }
 }
 
 impl LogSearch<'_> {
@@ -115,6 +126,7 @@ impl<'k> LogSearch<'k> {
     fn note_start(&mut self, has_source: bool, place: Option<&'k Place>) {
         self.seen.has_source = has_source;
         self.seen.knows_start = place.is_some();
+        self.seen.is_distinct = place.is_some_and(|place| place.is_distinct);
         self.names = place.map_or(&[], |place| &place.names);
         self.name_bytes = place.map_or(&[], |place| &place.name_bytes);
     }
@@ -168,7 +180,8 @@ impl Redactor {
     /// Looks at a log that is to be validated, by [`check_log_with`](glasshouse_model::wire::check_log_with).
     #[inline]
     pub fn watch<'k>(&self, known: &'k CleanStarts) -> LogSearch<'k> {
-        let seen = SeenLog { has_source: false, knows_start: false, knows_names: true, is_plain: true };
+        let seen =
+            SeenLog { has_source: false, knows_start: false, knows_names: true, is_distinct: false, is_plain: true };
         LogSearch { known, names: &[], name_bytes: &[], seen, tells_plain: self.plain_is_clean }
     }
 
@@ -191,6 +204,22 @@ impl Redactor {
             known.remember(seen.has_source, start, fields);
         }
         is_suspect
+    }
+
+    /// Whether what opens a span, which was found valid while [`Redactor::watch`] looked at it as at a log, is known to hold nothing to
+    /// redact. What is not known may be found out when the span is stored.
+    #[inline]
+    pub fn is_clean_span(&self, start: &[u8], span: &SpanSummary, seen: SeenLog, known: &mut CleanStarts) -> bool {
+        if seen.knows_start && seen.knows_names { seen.is_plain } else { self.look_at_span(start, span, known) }
+    }
+
+    #[cold]
+    fn look_at_span(&self, start: &[u8], span: &SpanSummary, known: &mut CleanStarts) -> bool {
+        let is_clean = !self.is_suspect(start);
+        if is_clean {
+            known.remember(false, &start[span.name_at..span.fields_at], &start[span.fields_at..]);
+        }
+        is_clean
     }
 
     /// As [`Redactor::is_suspect`], of a name that comes again and again.
@@ -253,11 +282,22 @@ impl CleanStarts {
         place.name_bytes.clear();
         // They were validated.
         let _ = place.add_names(fields);
+        place.is_distinct = place.has_distinct_names();
         self.note(slot);
     }
 }
 
 impl Place {
+    fn has_distinct_names(&self) -> bool {
+        let mut names = std::collections::HashSet::new();
+        let mut rest = self.names.as_slice();
+        self.name_bytes.iter().all(|bytes| {
+            let (name, others) = rest.split_at(*bytes as usize);
+            rest = others;
+            names.insert(name)
+        })
+    }
+
     /// Adds the names of a log's fields.
     fn add_names(&mut self, fields: &[u8]) -> Result<(), Malformed> {
         let mut reader = Reader::new(fields);

@@ -1,0 +1,176 @@
+//! Spans: what opens one, and what changes one while it is open.
+
+use crate::check::{LogWatch, bytes, check_fields, text};
+use crate::site::{Room, write_whole};
+use crate::{Field, Fields, Malformed, Reader, VERSION, byte_enum};
+
+byte_enum! {
+    /// What a span stands for, as in OpenTelemetry.
+    #[derive(Default)]
+    SpanKind {
+        /// Work inside the extension.
+        #[default]
+        Internal = 0 "internal",
+        /// Work on a request from outside.
+        Server = 1 "server",
+        /// A request to somebody else.
+        Client = 2 "client",
+        /// The making of a message.
+        Producer = 3 "producer",
+        /// The handling of a message.
+        Consumer = 4 "consumer",
+    }
+}
+
+const CHANGE_FIELD: u8 = 1;
+const CHANGE_EVENT: u8 = 2;
+const CHANGE_FAILURE: u8 = 3;
+
+/// What a span starts with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SpanStart<'a> {
+    /// What it stands for.
+    pub kind: SpanKind,
+    /// The work's name.
+    pub name: &'a str,
+    /// Its fields.
+    pub fields: Fields<'a>,
+}
+
+/// What the host has to know of a span's start to keep it as it came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SpanSummary {
+    /// What it stands for.
+    pub kind: SpanKind,
+    /// How many fields it has.
+    pub fields: u32,
+    /// Where its name stands, with the length before it; then come its fields, their number first.
+    pub name_at: usize,
+    /// Where its fields start, their number first.
+    pub fields_at: usize,
+    /// Where the first field starts.
+    pub first_field_at: usize,
+}
+
+/// A change of an open span.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum SpanChange<'a> {
+    /// A field; the last value of a name counts.
+    Field(Field<'a>),
+    /// Something that happened just now.
+    Event {
+        /// What.
+        name: &'a str,
+        /// Its fields.
+        fields: Fields<'a>,
+    },
+    /// That it failed, and why.
+    Failure(&'a str),
+}
+
+/// Writes what opens a span; gives the part of the buffer that holds it.
+#[inline]
+pub fn write_span_start<'b>(buffer: &'b mut Vec<u8>, kind: SpanKind, name: &str, fields: &[Field<'_>]) -> &'b [u8] {
+    write_whole(buffer, |room| {
+        room.put([VERSION, kind as u8])?;
+        room.put_str(name)?;
+        room.put_fields(fields)
+    })
+}
+
+/// Writes a field to be set.
+pub fn write_span_field<'b>(buffer: &'b mut Vec<u8>, field: &Field<'_>) -> &'b [u8] {
+    write_change(buffer, CHANGE_FIELD, |room| room.put_field(field))
+}
+
+/// Writes an event to be added.
+pub fn write_span_event<'b>(buffer: &'b mut Vec<u8>, name: &str, fields: &[Field<'_>]) -> &'b [u8] {
+    write_change(buffer, CHANGE_EVENT, |room| {
+        room.put_str(name)?;
+        room.put_fields(fields)
+    })
+}
+
+/// Writes that a span failed.
+pub fn write_span_failure<'b>(buffer: &'b mut Vec<u8>, reason: &str) -> &'b [u8] {
+    write_change(buffer, CHANGE_FAILURE, |room| room.put_str(reason))
+}
+
+fn write_change(buffer: &mut Vec<u8>, what: u8, write: impl Fn(&mut Room<'_>) -> Option<()>) -> &[u8] {
+    write_whole(buffer, |room| {
+        room.put([VERSION, what])?;
+        write(room)
+    })
+}
+
+/// Takes the version, and the byte after it.
+#[inline]
+fn head(reader: &mut Reader<'_>) -> Result<u8, Malformed> {
+    match reader.byte()? {
+        VERSION => reader.byte(),
+        _ => Err(Malformed("unknown version of the span format")),
+    }
+}
+
+#[inline]
+fn kind_of(byte: u8) -> Result<SpanKind, Malformed> {
+    SpanKind::from_byte(byte).ok_or(Malformed("unknown kind of span"))
+}
+
+fn whole<T>(reader: &Reader<'_>, read: T) -> Result<T, Malformed> {
+    if reader.rest().is_empty() { Ok(read) } else { Err(Malformed("bytes left over after a span's part")) }
+}
+
+/// Decodes and validates what opens a span.
+pub fn span_start(bytes: &[u8]) -> Result<SpanStart<'_>, Malformed> {
+    let mut reader = Reader::new(bytes);
+    let kind = kind_of(head(&mut reader)?)?;
+    let start = SpanStart { kind, name: reader.str()?, fields: reader.fields()? };
+    whole(&reader, start)
+}
+
+/// Decodes and validates a change of a span.
+pub fn span_change(bytes: &[u8]) -> Result<SpanChange<'_>, Malformed> {
+    let mut reader = Reader::new(bytes);
+    let change = match head(&mut reader)? {
+        CHANGE_FIELD => SpanChange::Field(reader.field()?),
+        CHANGE_EVENT => SpanChange::Event { name: reader.str()?, fields: reader.fields()? },
+        CHANGE_FAILURE => SpanChange::Failure(reader.str()?),
+        _ => return Err(Malformed("unknown change of a span")),
+    };
+    whole(&reader, change)
+}
+
+/// Validates what opens a span while it is watched as a log is, whose only text before the fields is the name; accepts exactly
+/// what [`span_start`] accepts. What was seen of one that is refused means nothing.
+#[inline]
+pub fn check_span_start_with(start: &[u8], watch: &mut impl LogWatch) -> Result<SpanSummary, Malformed> {
+    check(start, watch).map_err(|malformed| first_fault(start, malformed))
+}
+
+/// What [`span_start`] refuses the bytes for: they may be malformed in many ways.
+#[cold]
+fn first_fault(start: &[u8], malformed: Malformed) -> Malformed {
+    span_start(start).err().unwrap_or(malformed)
+}
+
+#[inline]
+fn check(start: &[u8], watch: &mut impl LogWatch) -> Result<SpanSummary, Malformed> {
+    let mut reader = Reader::new(start);
+    let kind = kind_of(head(&mut reader)?)?;
+    let at = |reader: &Reader<'_>| start.len() - reader.rest().len();
+    let name_at = at(&reader);
+    if let Some(expected) = watch.expects_start(false, reader.rest()) {
+        reader.take(expected)?;
+    } else {
+        let name = bytes(&mut reader)?;
+        if !watch.knows_start(false, &start[name_at..at(&reader)]) {
+            text(name)?;
+        }
+    }
+    let fields_at = at(&reader);
+    let fields = reader.varint()?;
+    let first_field_at = at(&reader);
+    check_fields(&mut reader, fields, watch)?;
+    whole(&reader, SpanSummary { kind, fields, name_at, fields_at, first_field_at })
+}
