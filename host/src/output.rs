@@ -4,21 +4,80 @@ use std::fmt::{Display, Write as _};
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use glasshouse::export::csv;
 use glasshouse::text::visible;
 use serde::Serialize;
+use serde_json::value::RawValue;
 use unicode_width::UnicodeWidthStr as _;
+
+use crate::cli::RecordFormat;
 
 /// Characters of the longest cell of a table.
 const CELL_CHARACTERS: usize = 400;
 
 /// Writes a line to standard output.
 pub(crate) fn line(text: impl Display) -> io::Result<()> {
-    writeln!(io::stdout().lock(), "{text}")
+    writeln!(io::stdout().lock(), "{}", Calm(text))
+}
+
+/// Text without control characters but for line ends, tabs and colours: whatever a host at an address has told, it moves no cursor and
+/// sets no title.
+struct Calm<T>(T);
+
+impl<T: Display> Display for Calm<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let text = self.0.to_string();
+        let mut rest = text.as_str();
+        while let Some(at) = rest.find(|character: char| character.is_control() && !matches!(character, '\n' | '\t')) {
+            let (before, control) = rest.split_at(at);
+            let colour = control.strip_prefix("\u{1b}[").and_then(|rest| rest.split_once('m'));
+            let length = match colour {
+                Some((number, _)) if number.len() <= 2 && number.bytes().all(|byte| byte.is_ascii_digit()) => {
+                    let length = "\u{1b}[m".len() + number.len();
+                    write!(f, "{before}{}", &control[..length])?;
+                    length
+                }
+                _ => {
+                    let character = control.chars().next().unwrap_or_default();
+                    write!(f, "{before}{}", character.escape_unicode())?;
+                    character.len_utf8()
+                }
+            };
+            rest = &control[length..];
+        }
+        f.write_str(rest)
+    }
 }
 
 /// Writes a value as a line of JSON to standard output.
 pub(crate) fn json(value: &impl Serialize) -> io::Result<()> {
-    line(serde_json::to_string(value)?)
+    writeln!(io::stdout().lock(), "{}", serde_json::to_string(value)?)
+}
+
+/// Writes what a host has told as a line of JSON to standard output: in JSON, a line's end between values means nothing.
+pub(crate) fn raw_json(value: &RawValue) -> io::Result<()> {
+    writeln!(io::stdout().lock(), "{}", value.get().replace(['\n', '\r'], " "))
+}
+
+/// Writes values as records are: as lines of JSON, or as a table of comma-separated values. For people there is a table of its own.
+pub(crate) fn values<T: Serialize>(values: &[T], format: RecordFormat) -> io::Result<()> {
+    if format != RecordFormat::Csv {
+        return values.iter().try_for_each(json);
+    }
+    let mut objects = Vec::new();
+    for value in values {
+        if let serde_json::Value::Object(object) = serde_json::to_value(value)? {
+            objects.push(object);
+        }
+    }
+    bytes(&csv::table(&objects))
+}
+
+/// Writes bytes to standard output as they are.
+pub(crate) fn bytes(bytes: &[u8]) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(bytes)?;
+    stdout.flush()
 }
 
 /// Writes bytes to standard output; where that is a terminal, with control characters escaped, and with a line's end.
@@ -68,7 +127,7 @@ fn tell(level: &str, message: &dyn Display, for_people: impl FnOnce() -> String)
     let text = if FOR_PROGRAMS.load(Ordering::Relaxed) {
         serde_json::json!({ "level": level, "message": message.to_string() }).to_string()
     } else {
-        for_people()
+        Calm(for_people()).to_string()
     };
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
@@ -216,6 +275,18 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_colours_line_ends_and_tabs_are_passed_on() {
+        for (text, expect) in [
+            ("a\tb\nc", "a\tb\nc"),
+            ("\u{1b}[31mred\u{1b}[0m", "\u{1b}[31mred\u{1b}[0m"),
+            ("\u{1b}[2J\u{1b}]0;title\u{7}", "\\u{1b}[2J\\u{1b}]0;title\\u{7}"),
+            ("\u{1b}[31;1m \u{9b}2J\r\u{1b}", "\\u{1b}[31;1m \\u{9b}2J\\u{d}\\u{1b}"),
+        ] {
+            assert_eq!(Calm(text).to_string(), expect);
+        }
+    }
 
     #[test]
     fn columns_are_aligned_and_foreign_text_is_made_visible() {
