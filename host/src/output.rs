@@ -1,5 +1,6 @@
 //! What the command writes: lines, tables and colours. All of its output goes through here.
 
+use std::borrow::Cow;
 use std::fmt::{Display, Write as _};
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,12 +9,16 @@ use glasshouse::export::csv;
 use glasshouse::text::visible;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use unicode_width::UnicodeWidthStr as _;
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 use crate::cli::RecordFormat;
 
 /// Characters of the longest cell of a table.
 const CELL_CHARACTERS: usize = 400;
+/// Columns of the terminal that a column of text keeps, however narrow the terminal is: as many as ids and times take, which are of no use
+/// in parts; and the last one, which is what somebody wrote.
+const NARROWEST: usize = 32;
+const NARROWEST_LAST: usize = 16;
 
 /// Writes a line to standard output.
 pub(crate) fn line(text: impl Display) -> io::Result<()> {
@@ -219,6 +224,28 @@ pub(crate) enum Align {
     Right,
 }
 
+/// How wide the terminal is that standard output is, if it is one.
+fn room() -> Option<usize> {
+    let (terminal_size::Width(columns), _) = terminal_size::terminal_size_of(io::stdout())?;
+    Some(usize::from(columns))
+}
+
+/// A cell that is no wider than this; what is cut off is told by an ellipsis.
+fn cut(cell: &str, width: usize) -> Cow<'_, str> {
+    if cell.width() <= width {
+        return Cow::Borrowed(cell);
+    }
+    let mut shown = String::new();
+    for character in cell.chars() {
+        if shown.width() + character.width().unwrap_or(0) >= width {
+            break;
+        }
+        shown.push(character);
+    }
+    shown.push('…');
+    Cow::Owned(shown)
+}
+
 /// A table with aligned columns. Its cells may hold foreign text.
 #[derive(Debug)]
 pub(crate) struct Table {
@@ -238,6 +265,10 @@ impl Table {
     /// The table, with its head and without a line's end. `paint` colours a cell that is already padded; it gets the
     /// column's index.
     pub(crate) fn render(&self, paint: Paint, colour: impl Fn(usize, &str) -> Option<String>) -> String {
+        self.render_in(room(), paint, colour)
+    }
+
+    fn render_in(&self, room: Option<usize>, paint: Paint, colour: impl Fn(usize, &str) -> Option<String>) -> String {
         let head = self.columns.iter().map(|(name, _)| (*name).to_owned()).collect();
         let mut widths = vec![0; self.columns.len()];
         for row in std::iter::once(&head).chain(&self.rows) {
@@ -245,14 +276,18 @@ impl Table {
                 *width = (*width).max(cell.width());
             }
         }
+        if let Some(room) = room {
+            self.fit(&mut widths, room);
+        }
         let mut text = String::new();
         for (number, row) in std::iter::once(&head).chain(&self.rows).enumerate() {
             let mut line = String::new();
             let last = row.iter().rposition(|cell| !cell.is_empty()).unwrap_or(0);
             for (index, cell) in row.iter().enumerate().take(last + 1) {
+                let cell = &*cut(cell, widths[index]);
                 let padding = " ".repeat(widths[index] - cell.width());
                 let shown =
-                    if number == 0 { paint.bold(cell) } else { colour(index, cell).unwrap_or_else(|| cell.clone()) };
+                    if number == 0 { paint.bold(cell) } else { colour(index, cell).unwrap_or_else(|| cell.to_owned()) };
                 let _ = match self.columns[index].1 {
                     Align::Left if index == last => write!(line, "{shown}"),
                     Align::Left => write!(line, "{shown}{padding}  "),
@@ -266,6 +301,24 @@ impl Table {
         text
     }
 
+    /// Makes columns of text narrower until all have room, as far as that goes; the widest first.
+    fn fit(&self, widths: &mut [usize], room: usize) {
+        let between = 2 * widths.len().saturating_sub(1);
+        let last = widths.len().saturating_sub(1);
+        let floor = |index: usize| if index == last { NARROWEST_LAST } else { NARROWEST };
+        loop {
+            let surplus = (widths.iter().sum::<usize>() + between).saturating_sub(room);
+            let is_wide = |index: &usize| self.columns[*index].1 == Align::Left && widths[*index] > floor(*index);
+            let widest = (0..widths.len()).filter(is_wide).max_by_key(|index| widths[*index]);
+            let Some(widest) = widest.filter(|_| surplus > 0) else { return };
+            // No further than the next one, which is then as wide.
+            let other =
+                (0..widths.len()).filter(is_wide).filter(|index| *index != widest).map(|index| widths[index]).max();
+            let step = other.map_or(surplus, |other| (widths[widest] - other).max(1)).min(surplus);
+            widths[widest] = widths[widest].saturating_sub(step).max(floor(widest));
+        }
+    }
+
     /// The table without colours but for its head.
     pub(crate) fn plain(&self, paint: Paint) -> String {
         self.render(paint, |_, _| None)
@@ -275,6 +328,23 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_table_has_room_in_the_terminal_and_ids_are_whole() {
+        let mut table = Table::new(&[("id", Align::Left), ("count", Align::Right), ("message", Align::Left)]);
+        table.row(["0123456789abcdef0123456789abcdef".into(), "1".into(), "日本語 ".repeat(40)]);
+        table.row(["a".into(), "1000".into(), "short".into()]);
+        let render = |room: Option<usize>| table.render_in(room, Paint(false), |_, _| None);
+        let widest = |text: &str| text.lines().map(|line| line.width()).max();
+        assert!(widest(&render(None)) > Some(200));
+        for room in [60, 61, 80, 120] {
+            let text = render(Some(room));
+            assert!(widest(&text) <= Some(room) && widest(&text) > Some(room - 3), "{room}: {text}");
+            assert!(text.contains("0123456789abcdef0123456789abcdef") && text.contains('…'), "{text}");
+        }
+        assert_eq!(render(Some(10)), render(Some(57)), "narrower it does not get");
+        assert_eq!(render(Some(1000)), render(None));
+    }
 
     #[test]
     fn only_colours_line_ends_and_tabs_are_passed_on() {

@@ -107,6 +107,7 @@ fn what_answers_and_is_no_host_is_told_apart_from_one() {
     for (answer, why) in [
         (&b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>"[..], "its answer is none that this version knows"),
         (b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "HTTP status 404"),
+        (b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n", "something on the way answers with HTTP status 502"),
         (b"SSH-2.0-OpenSSH_9.2\r\n\r\n", "it speaks no HTTP"),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 60\r\n\r\n[", "broke off"),
         (b"", "broke off"),

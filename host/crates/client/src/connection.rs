@@ -183,6 +183,10 @@ impl Target {
 
     /// That an answer is none of a host.
     fn not_a_host(&self, status: StatusCode) -> ClientError {
+        if let (Self::Address(address, _), 502..=504) = (self, status.as_u16()) {
+            let why = format!("something on the way answers with HTTP status {}", status.as_u16());
+            return ClientError::Unreachable { url: address.url.clone(), why };
+        }
         let why = if status.is_redirection() {
             format!("it leads elsewhere (HTTP status {}), where no token is taken", status.as_u16())
         } else {
