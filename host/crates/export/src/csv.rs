@@ -152,10 +152,14 @@ impl Take for Rows {
     }
 }
 
-/// Values of any kind as a table: JSON objects, whose columns are the names of all that they hold, in the order of the alphabet.
+/// Values of any kind as a table: JSON objects, whose columns are the names of all that they hold, in the order of the alphabet; nothing
+/// at all of none.
 pub fn table(values: &[Map<String, Value>]) -> Vec<u8> {
     let columns: BTreeSet<_> = values.iter().flat_map(Map::keys).collect();
     let mut output = Vec::new();
+    if columns.is_empty() {
+        return output;
+    }
     for (index, column) in columns.iter().enumerate() {
         if index > 0 {
             output.push(b',');
@@ -254,6 +258,7 @@ mod tests {
     fn a_table_has_a_column_for_all_that_its_values_hold() {
         let value = |text: &str| serde_json::from_str(text).expect("an object");
         let table = table(&[value(r#"{"b":"=1","a":1}"#), value(r#"{"=c":[1,"x"],"a":null}"#)]);
+        assert_eq!(super::table(&[]), b"");
         assert_eq!(String::from_utf8(table).expect("UTF-8"), "'=c,a,b\r\n,1,'=1\r\n\"[1,\"\"x\"\"]\",,\r\n");
     }
 
