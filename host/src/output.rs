@@ -9,7 +9,7 @@ use glasshouse::export::csv;
 use glasshouse::text::visible;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr};
 
 use crate::cli::RecordFormat;
 
@@ -335,7 +335,7 @@ mod tests {
         table.row(["0123456789abcdef0123456789abcdef".into(), "1".into(), "日本語 ".repeat(40)]);
         table.row(["a".into(), "1000".into(), "short".into()]);
         let render = |room: Option<usize>| table.render_in(room, Paint(false), |_, _| None);
-        let widest = |text: &str| text.lines().map(|line| line.width()).max();
+        let widest = |text: &str| text.lines().map(UnicodeWidthStr::width).max();
         assert!(widest(&render(None)) > Some(200));
         for room in [60, 61, 80, 120] {
             let text = render(Some(room));
