@@ -3,12 +3,9 @@
 use glasshouse_model::Signal;
 use glasshouse_model::settings::Metering;
 use glasshouse_server::api;
-use glasshouse_telemetry::{SeriesSummary, Summary, Tier};
+use glasshouse_telemetry::{SeriesSummary, Summary};
 
 use crate::extension::Extension;
-
-/// Name and part of each quantile that is told of a series.
-const QUANTILES: [(&str, f64); 5] = [("p50", 0.5), ("p90", 0.9), ("p95", 0.95), ("p99", 0.99), ("p99.9", 0.999)];
 
 /// What an extension has used and recorded since its host was started, as the API and the command tell it.
 pub fn summary_answer(extension: &Extension) -> api::Summary {
@@ -58,39 +55,50 @@ fn thousandths(figure: f64) -> f64 {
     (figure * 1000.0).round() / 1000.0
 }
 
-/// A series of a summary as the API and the command tell it: all that is known of it.
-pub fn series_answer(summary: &Summary, series: &SeriesSummary) -> serde_json::Value {
-    let aggregate = &series.aggregate;
-    let labels: serde_json::Map<_, _> =
-        series.labels.iter().map(|(name, value)| (name.clone(), value.clone().into())).collect();
-    let rollups: serde_json::Map<_, _> =
-        summary.rolled().map(|(tier, runs)| (tier.as_str().to_owned(), runs.into())).collect();
-    let mut value = serde_json::json!({
-        "extension": series.extension,
-        "name": series.name,
-        "labels": labels,
-        "unit": series.unit,
-        "instrument": series.instrument.as_str(),
-        "origin": series.origin.as_str(),
-        "since": summary.since.map(|time| time.to_string()),
-        "until": summary.until.map(|time| time.to_string()),
-        "count": aggregate.count,
-        "sum": aggregate.sum,
-        "rate": summary.rate(series),
-        "min": aggregate.min,
-        "max": aggregate.max,
-        "mean": aggregate.mean(),
-        "last": aggregate.last,
-        "last_at": aggregate.last_at.to_string(),
-        "resolution": {
-            "rollups": rollups,
-            "samples": summary.samples,
-            "edge": summary.edge.map(Tier::as_str),
-        },
-        "missed": summary.missed,
-    });
-    for (name, part) in QUANTILES {
-        value[name] = aggregate.quantile(part).into();
+/// A summary of an extension, or of all with `*`, as the API and the command tell it, with at most so many series.
+pub fn metrics_answer(extension: &str, summary: &Summary, limit: usize) -> api::MetricSummary {
+    api::MetricSummary {
+        extension: extension.to_owned(),
+        since: summary.since.map(|time| time.to_string()),
+        until: summary.until.map(|time| time.to_string()),
+        series: summary.series.iter().take(limit).map(|series| series_answer(summary, series)).collect(),
+        total: summary.series.len() as u64,
     }
-    value
+}
+
+/// A series of a summary: all that is known of it.
+fn series_answer(summary: &Summary, series: &SeriesSummary) -> api::Series {
+    let aggregate = &series.aggregate;
+    // JSON has no other numbers.
+    let finite = |value: f64| Some(value).filter(|value| value.is_finite());
+    let quantile = |part: f64| aggregate.quantile(part).and_then(finite);
+    api::Series {
+        extension: series.extension.clone(),
+        name: series.name.clone(),
+        labels: series.labels.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+        unit: series.unit.clone(),
+        instrument: series.instrument.to_string(),
+        origin: series.origin.to_string(),
+        since: summary.since.map(|time| time.to_string()),
+        until: summary.until.map(|time| time.to_string()),
+        count: aggregate.count,
+        sum: finite(aggregate.sum),
+        rate: summary.rate(series).and_then(finite),
+        min: finite(aggregate.min),
+        max: finite(aggregate.max),
+        mean: finite(aggregate.mean()),
+        last: finite(aggregate.last),
+        last_at: aggregate.last_at.to_string(),
+        p50: quantile(0.5),
+        p90: quantile(0.9),
+        p95: quantile(0.95),
+        p99: quantile(0.99),
+        p999: quantile(0.999),
+        resolution: api::Sources {
+            rollups: summary.rolled().map(|(tier, runs)| (tier.to_string(), runs)).collect(),
+            samples: summary.samples,
+            edge: summary.edge.map(|tier| tier.to_string()),
+        },
+        missed: summary.missed,
+    }
 }

@@ -24,7 +24,7 @@ use crate::extension::Extension;
 use crate::groups::group_answer;
 use crate::journal::Journal;
 use crate::serve::Access;
-use crate::sessions::{DebugSession, Kept, refusal, session_answer};
+use crate::sessions::{DebugSession, Kept, recorded_sessions, refusal, session_answer};
 
 /// Why settings were not changed; none was.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -456,8 +456,18 @@ impl Control for Controlled {
     }
 }
 
+/// Those that the host knows, and those that only records tell of.
 fn sessions(extension: &Extension) -> Vec<api::Session> {
-    extension.debug_sessions().iter().map(|session| session_of(extension, session)).collect()
+    // Read first: the host knows each one that is active by then, so that none is taken for one that was cut off.
+    let recorded = recorded_sessions(extension.id().as_str(), |signal| extension.reader(signal));
+    let mut sessions = extension.debug_sessions();
+    for session in recorded {
+        if sessions.iter().all(|known| known.id != session.id) {
+            sessions.push(session);
+        }
+    }
+    sessions.sort_by_key(|session| std::cmp::Reverse(session.started));
+    sessions.iter().map(|session| session_of(extension, session)).collect()
 }
 
 fn session_of(extension: &Extension, session: &DebugSession) -> api::Session {

@@ -52,7 +52,7 @@ pub mod traces;
 mod trial;
 
 pub use alerts::alert_answer;
-pub use answers::{series_answer, summary_answer};
+pub use answers::{metrics_answer, summary_answer};
 pub use budgets::BudgetUse;
 pub use builder::HostBuilder;
 pub use control::{Changed, ControlError};
@@ -64,6 +64,7 @@ pub use plan::{EffectiveConfig, Plan, Planned};
 pub use push::probe_collectors;
 pub use replies::{JSON, call_error_answer, payload_answer};
 pub use resources::Resources;
+pub use serve::first_token_files;
 pub use sessions::{DebugSession, EndCause, SessionEnd, SessionError, SessionOverride, SessionState, session_answer};
 pub use stored::{Stored, StoredExtension};
 pub use trial::Trial;

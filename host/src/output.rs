@@ -1,24 +1,88 @@
 //! What the command writes: lines, tables and colours. All of its output goes through here.
 
+use std::borrow::Cow;
 use std::fmt::{Display, Write as _};
 use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use glasshouse::export::csv;
 use glasshouse::text::visible;
 use serde::Serialize;
-use unicode_width::UnicodeWidthStr as _;
+use serde_json::value::RawValue;
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr};
+
+use crate::cli::RecordFormat;
 
 /// Characters of the longest cell of a table.
 const CELL_CHARACTERS: usize = 400;
+/// Columns of the terminal that a column of text keeps, however narrow the terminal is: as many as ids and times take, which are of no use
+/// in parts; and the last one, which is what somebody wrote.
+const NARROWEST: usize = 32;
+const NARROWEST_LAST: usize = 16;
 
 /// Writes a line to standard output.
 pub(crate) fn line(text: impl Display) -> io::Result<()> {
-    writeln!(io::stdout().lock(), "{text}")
+    writeln!(io::stdout().lock(), "{}", Calm(text))
+}
+
+/// Text without control characters but for line ends, tabs and colours: whatever a host at an address has told, it moves no cursor and
+/// sets no title.
+struct Calm<T>(T);
+
+impl<T: Display> Display for Calm<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let text = self.0.to_string();
+        let mut rest = text.as_str();
+        while let Some(at) = rest.find(|character: char| character.is_control() && !matches!(character, '\n' | '\t')) {
+            let (before, control) = rest.split_at(at);
+            let colour = control.strip_prefix("\u{1b}[").and_then(|rest| rest.split_once('m'));
+            let length = match colour {
+                Some((number, _)) if number.len() <= 2 && number.bytes().all(|byte| byte.is_ascii_digit()) => {
+                    let length = "\u{1b}[m".len() + number.len();
+                    write!(f, "{before}{}", &control[..length])?;
+                    length
+                }
+                _ => {
+                    let character = control.chars().next().unwrap_or_default();
+                    write!(f, "{before}{}", character.escape_unicode())?;
+                    character.len_utf8()
+                }
+            };
+            rest = &control[length..];
+        }
+        f.write_str(rest)
+    }
 }
 
 /// Writes a value as a line of JSON to standard output.
 pub(crate) fn json(value: &impl Serialize) -> io::Result<()> {
-    line(serde_json::to_string(value)?)
+    writeln!(io::stdout().lock(), "{}", serde_json::to_string(value)?)
+}
+
+/// Writes what a host has told as a line of JSON to standard output: in JSON, a line's end between values means nothing.
+pub(crate) fn raw_json(value: &RawValue) -> io::Result<()> {
+    writeln!(io::stdout().lock(), "{}", value.get().replace(['\n', '\r'], " "))
+}
+
+/// Writes values as records are: as lines of JSON, or as a table of comma-separated values. For people there is a table of its own.
+pub(crate) fn values<T: Serialize>(values: &[T], format: RecordFormat) -> io::Result<()> {
+    if format != RecordFormat::Csv {
+        return values.iter().try_for_each(json);
+    }
+    let mut objects = Vec::new();
+    for value in values {
+        if let serde_json::Value::Object(object) = serde_json::to_value(value)? {
+            objects.push(object);
+        }
+    }
+    bytes(&csv::table(&objects))
+}
+
+/// Writes bytes to standard output as they are.
+pub(crate) fn bytes(bytes: &[u8]) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(bytes)?;
+    stdout.flush()
 }
 
 /// Writes bytes to standard output; where that is a terminal, with control characters escaped, and with a line's end.
@@ -68,7 +132,7 @@ fn tell(level: &str, message: &dyn Display, for_people: impl FnOnce() -> String)
     let text = if FOR_PROGRAMS.load(Ordering::Relaxed) {
         serde_json::json!({ "level": level, "message": message.to_string() }).to_string()
     } else {
-        for_people()
+        Calm(for_people()).to_string()
     };
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
@@ -160,6 +224,28 @@ pub(crate) enum Align {
     Right,
 }
 
+/// How wide the terminal is that standard output is, if it is one.
+fn room() -> Option<usize> {
+    let (terminal_size::Width(columns), _) = terminal_size::terminal_size_of(io::stdout())?;
+    Some(usize::from(columns))
+}
+
+/// A cell that is no wider than this; what is cut off is told by an ellipsis.
+fn cut(cell: &str, width: usize) -> Cow<'_, str> {
+    if cell.width() <= width {
+        return Cow::Borrowed(cell);
+    }
+    let mut shown = String::new();
+    for character in cell.chars() {
+        if shown.width() + character.width().unwrap_or(0) >= width {
+            break;
+        }
+        shown.push(character);
+    }
+    shown.push('…');
+    Cow::Owned(shown)
+}
+
 /// A table with aligned columns. Its cells may hold foreign text.
 #[derive(Debug)]
 pub(crate) struct Table {
@@ -179,6 +265,10 @@ impl Table {
     /// The table, with its head and without a line's end. `paint` colours a cell that is already padded; it gets the
     /// column's index.
     pub(crate) fn render(&self, paint: Paint, colour: impl Fn(usize, &str) -> Option<String>) -> String {
+        self.render_in(room(), paint, colour)
+    }
+
+    fn render_in(&self, room: Option<usize>, paint: Paint, colour: impl Fn(usize, &str) -> Option<String>) -> String {
         let head = self.columns.iter().map(|(name, _)| (*name).to_owned()).collect();
         let mut widths = vec![0; self.columns.len()];
         for row in std::iter::once(&head).chain(&self.rows) {
@@ -186,14 +276,18 @@ impl Table {
                 *width = (*width).max(cell.width());
             }
         }
+        if let Some(room) = room {
+            self.fit(&mut widths, room);
+        }
         let mut text = String::new();
         for (number, row) in std::iter::once(&head).chain(&self.rows).enumerate() {
             let mut line = String::new();
             let last = row.iter().rposition(|cell| !cell.is_empty()).unwrap_or(0);
             for (index, cell) in row.iter().enumerate().take(last + 1) {
+                let cell = &*cut(cell, widths[index]);
                 let padding = " ".repeat(widths[index] - cell.width());
                 let shown =
-                    if number == 0 { paint.bold(cell) } else { colour(index, cell).unwrap_or_else(|| cell.clone()) };
+                    if number == 0 { paint.bold(cell) } else { colour(index, cell).unwrap_or_else(|| cell.to_owned()) };
                 let _ = match self.columns[index].1 {
                     Align::Left if index == last => write!(line, "{shown}"),
                     Align::Left => write!(line, "{shown}{padding}  "),
@@ -207,6 +301,24 @@ impl Table {
         text
     }
 
+    /// Makes columns of text narrower until all have room, as far as that goes; the widest first.
+    fn fit(&self, widths: &mut [usize], room: usize) {
+        let between = 2 * widths.len().saturating_sub(1);
+        let last = widths.len().saturating_sub(1);
+        let floor = |index: usize| if index == last { NARROWEST_LAST } else { NARROWEST };
+        loop {
+            let surplus = (widths.iter().sum::<usize>() + between).saturating_sub(room);
+            let is_wide = |index: &usize| self.columns[*index].1 == Align::Left && widths[*index] > floor(*index);
+            let widest = (0..widths.len()).filter(is_wide).max_by_key(|index| widths[*index]);
+            let Some(widest) = widest.filter(|_| surplus > 0) else { return };
+            // No further than the next one, which is then as wide.
+            let other =
+                (0..widths.len()).filter(is_wide).filter(|index| *index != widest).map(|index| widths[index]).max();
+            let step = other.map_or(surplus, |other| (widths[widest] - other).max(1)).min(surplus);
+            widths[widest] = widths[widest].saturating_sub(step).max(floor(widest));
+        }
+    }
+
     /// The table without colours but for its head.
     pub(crate) fn plain(&self, paint: Paint) -> String {
         self.render(paint, |_, _| None)
@@ -216,6 +328,35 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_table_has_room_in_the_terminal_and_ids_are_whole() {
+        let mut table = Table::new(&[("id", Align::Left), ("count", Align::Right), ("message", Align::Left)]);
+        table.row(["0123456789abcdef0123456789abcdef".into(), "1".into(), "日本語 ".repeat(40)]);
+        table.row(["a".into(), "1000".into(), "short".into()]);
+        let render = |room: Option<usize>| table.render_in(room, Paint(false), |_, _| None);
+        let widest = |text: &str| text.lines().map(UnicodeWidthStr::width).max();
+        assert!(widest(&render(None)) > Some(200));
+        for room in [60, 61, 80, 120] {
+            let text = render(Some(room));
+            assert!(widest(&text) <= Some(room) && widest(&text) > Some(room - 3), "{room}: {text}");
+            assert!(text.contains("0123456789abcdef0123456789abcdef") && text.contains('…'), "{text}");
+        }
+        assert_eq!(render(Some(10)), render(Some(57)), "narrower it does not get");
+        assert_eq!(render(Some(1000)), render(None));
+    }
+
+    #[test]
+    fn only_colours_line_ends_and_tabs_are_passed_on() {
+        for (text, expect) in [
+            ("a\tb\nc", "a\tb\nc"),
+            ("\u{1b}[31mred\u{1b}[0m", "\u{1b}[31mred\u{1b}[0m"),
+            ("\u{1b}[2J\u{1b}]0;title\u{7}", "\\u{1b}[2J\\u{1b}]0;title\\u{7}"),
+            ("\u{1b}[31;1m \u{9b}2J\r\u{1b}", "\\u{1b}[31;1m \\u{9b}2J\\u{d}\\u{1b}"),
+        ] {
+            assert_eq!(Calm(text).to_string(), expect);
+        }
+    }
 
     #[test]
     fn columns_are_aligned_and_foreign_text_is_made_visible() {

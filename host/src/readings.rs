@@ -8,19 +8,19 @@ use std::time::Duration;
 use glasshouse_export::{Export, ExportError, Format, Source, What};
 use glasshouse_files::LogFilesStatus;
 use glasshouse_model::text::visible;
-use glasshouse_model::{HOST, Signal, TraceParent, UnixNanos};
+use glasshouse_model::{ExtensionId, HOST, Signal, TraceParent, UnixNanos};
 use glasshouse_runtime::{Event, Status, Trigger};
 use glasshouse_server::api::{
     self, AlertStatistics, Call, Called, Check, Dashboard, Errors, Gap, Health, MetricNames, MetricSummary, Overview,
     Problem, Records, Wanted, code,
 };
-use glasshouse_server::{ExportWanted, Exporting, Follower, News, Pending, Readings};
+use glasshouse_server::{ExportWanted, Exporting, Follower, News, Pending, Readings, SummaryWanted};
 use glasshouse_telemetry::{Cursor, Entry, GroupState, Order, Query, Reader, Summary};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::alerts::alert_answer;
-use crate::answers::{series_answer, summary_answer};
+use crate::answers::{metrics_answer, summary_answer};
 use crate::control::Controlled;
 use crate::extension::Extension;
 use crate::groups::group_answer;
@@ -77,9 +77,7 @@ impl Readings for Controlled {
     }
 
     fn records(&self, extension: &str, signal: &str, wanted: &Wanted) -> Result<Records, Problem> {
-        let extension = self.find(extension)?;
-        let signal = known_signal(signal)?;
-        page(extension.id().as_str(), &extension.reader(signal), wanted, extension.now())
+        page(extension, &self.reader(extension, known_signal(signal)?)?, wanted, self.now())
     }
 
     fn errors(&self, id: &str, wanted: &Wanted) -> Result<Errors, Problem> {
@@ -92,11 +90,17 @@ impl Readings for Controlled {
         })
     }
 
-    fn metrics(&self, extension: &str, wanted: &Wanted) -> Result<MetricSummary, Problem> {
-        let extension = self.find(extension)?;
-        let query = parsed(&wanted.query, extension.now())?;
-        let limit = limit(wanted, &query, (SERIES, SERIES))?;
-        Ok(summarised(extension, &extension.metrics().summary(&query), limit))
+    fn metrics(&self, extension: &str, wanted: &SummaryWanted) -> Result<MetricSummary, Problem> {
+        let query = parsed(&wanted.query, self.now())?;
+        let limit = limit(wanted.limit, &query, (SERIES, SERIES))?;
+        let mut whole = Summary::default();
+        for id in self.named(extension)? {
+            whole.merge(self.reader(id, Signal::Metric)?.summary(id, &query));
+        }
+        if wanted.together {
+            whole = whole.across_extensions();
+        }
+        Ok(metrics_answer(extension, &whole, limit))
     }
 
     fn current_metrics(&self, extension: &str, names: &MetricNames) -> Result<MetricSummary, Problem> {
@@ -110,7 +114,7 @@ impl Readings for Controlled {
         }
         let mut summary = extension.metrics().summary(&query);
         summary.until = Some(now);
-        Ok(summarised(extension, &summary, SERIES))
+        Ok(metrics_answer(extension.id().as_str(), &summary, SERIES))
     }
 
     fn alert_statistics(&self, extension: &str) -> Result<AlertStatistics, Problem> {
@@ -119,15 +123,19 @@ impl Readings for Controlled {
     }
 
     fn traces(&self, extension: &str, wanted: &Wanted) -> Result<api::Traces, Problem> {
-        let extension = self.find(extension)?;
-        let now = extension.now();
-        let query = parsed(&wanted.query, now)?;
-        let limit = limit(wanted, &query, TRACES)?;
-        let of_it = parsed(&format!("extension=\"{}\"", extension.id()), now)?;
-        let mut traces =
-            Traces::running(self.extensions.values()).newest(&query.and(&of_it), limit).map_err(unusable)?;
+        let query = self.query_of(extension, wanted)?;
+        let limit = limit(wanted.limit, &query, TRACES)?;
+        let mut traces = Traces::running(self.extensions.values()).newest(&query, limit).map_err(unusable)?;
         traces.reverse();
         Ok(told(&traces))
+    }
+
+    fn operations(&self, extension: &str, wanted: &Wanted) -> Result<api::Operations, Problem> {
+        let query = self.query_of(extension, wanted)?;
+        let limit = limit(wanted.limit, &query, (LIMIT, LIMIT_MOST))?;
+        let operations = Traces::running(self.extensions.values()).operations(&query);
+        let operations = operations.iter().take(limit).filter_map(|one| serde_json::value::to_raw_value(one).ok());
+        Ok(api::Operations { operations: operations.collect() })
     }
 
     fn trace(&self, id: &str) -> Result<api::Traces, Problem> {
@@ -201,14 +209,17 @@ impl Readings for Controlled {
         let format = wanted.format.as_deref().unwrap_or(Format::Json.as_str());
         let format: Format =
             format.parse().map_err(|_| no_such("format", format, Format::ALL.iter().map(|format| format.as_str())))?;
-        let (sources, now) = if id == "*" {
-            let of_host = Source::new(HOST, |signal| self.journal.store().reader(signal));
-            let sources = self.extensions.values().map(Extension::source).chain([of_host]).collect();
-            (sources, self.journal.clock().now())
+        let of_host = || Source::new(HOST, |signal| self.journal.store().reader(signal));
+        let sources = if id == "*" {
+            let mut sources: Vec<_> = self.extensions.values().map(Extension::source).chain([of_host()]).collect();
+            sources.sort_by(|one, other| one.extension().cmp(other.extension()));
+            sources
+        } else if id == HOST {
+            vec![of_host()]
         } else {
-            let extension = self.find(id)?;
-            (vec![extension.source()], extension.now())
+            vec![self.find(id)?.source()]
         };
+        let now = self.now();
         let export = Job { sources, what, format, query: parsed(&wanted.query, now)?, limit: wanted.limit };
         export.as_export().check().map_err(unusable)?;
         // Reading metrics each few seconds, as Prometheus does, takes no data away that a record is to tell of.
@@ -236,14 +247,42 @@ impl Readings for Controlled {
         query: &str,
         after: Option<&str>,
     ) -> Result<Box<dyn Follower>, Problem> {
-        let extension = self.find(extension)?;
-        let reader = extension.reader(known_signal(signal)?);
-        let query = parsed(query, extension.now())?;
+        let reader = self.reader(extension, known_signal(signal)?)?;
+        let query = parsed(query, self.now())?;
         let (next, is_lost) = match after {
-            Some(after) => reader.resume(&cursor(after, extension.id().as_str(), reader.signal())?),
+            Some(after) => reader.resume(&cursor(after, extension, reader.signal())?),
             None => (reader.next_sequence(), false),
         };
-        Ok(Box::new(Following { extension: extension.id().to_string(), reader, query, next, is_lost }))
+        Ok(Box::new(Following { extension: extension.to_owned(), reader, query, next, is_lost }))
+    }
+}
+
+impl Controlled {
+    fn now(&self) -> UnixNanos {
+        self.journal.clock().now()
+    }
+
+    /// Reads a signal of an extension, or of the host's own records.
+    fn reader(&self, id: &str, signal: Signal) -> Result<Reader, Problem> {
+        if id == HOST { Ok(self.journal.store().reader(signal)) } else { self.find(id).map(|one| one.reader(signal)) }
+    }
+
+    /// The ids that are meant: the one that is named, or all with `*`.
+    fn named<'a>(&'a self, id: &'a str) -> Result<Vec<&'a str>, Problem> {
+        match id {
+            "*" => Ok(self.extensions.keys().map(ExtensionId::as_str).chain([HOST]).collect()),
+            HOST => Ok(vec![HOST]),
+            id => self.find(id).map(|_| vec![id]),
+        }
+    }
+
+    /// What is asked for, of the extension that is named, or of all with `*`.
+    fn query_of(&self, id: &str, wanted: &Wanted) -> Result<Query, Problem> {
+        let query = parsed(&wanted.query, self.now())?;
+        if id == "*" {
+            return Ok(query);
+        }
+        Ok(query.and(&Query::equal("extension", self.find(id)?.id().as_str()).map_err(unusable)?))
     }
 }
 
@@ -348,8 +387,8 @@ fn unusable(error: impl std::fmt::Display) -> Problem {
 }
 
 /// How many are wanted, of which there is a usual and a largest number.
-fn limit(wanted: &Wanted, query: &Query, (usual, most): (usize, usize)) -> Result<usize, Problem> {
-    let limit = wanted.limit.into_iter().chain(query.limit()).min().unwrap_or(usual);
+fn limit(wanted: Option<usize>, query: &Query, (usual, most): (usize, usize)) -> Result<usize, Problem> {
+    let limit = wanted.into_iter().chain(query.limit()).min().unwrap_or(usual);
     if (1..=most).contains(&limit) {
         return Ok(limit);
     }
@@ -371,7 +410,7 @@ fn cursor(text: &str, extension: &str, signal: Signal) -> Result<Cursor, Problem
 /// The records that are wanted, and where to go on.
 fn page(extension: &str, reader: &Reader, wanted: &Wanted, now: UnixNanos) -> Result<Records, Problem> {
     let mut query = parsed(&wanted.query, now)?;
-    let limit = limit(wanted, &query, (LIMIT, LIMIT_MOST))?;
+    let limit = limit(wanted.limit, &query, (LIMIT, LIMIT_MOST))?;
     let (mut from, mut to, mut gaps) = (1, reader.next_sequence(), Vec::new());
     match (&wanted.before, &wanted.after) {
         (Some(_), Some(_)) => return Err(unusable("before and after go in different directions: name one of them")),
@@ -496,15 +535,4 @@ fn health(extension: &Extension) -> Health {
     let of_host = Check { detail: reason, remedy, ..check("state", judgement, "", "") };
     let own = extension.health().into_iter().map(|own| check(&own.name, own.status.as_str(), &own.detail, ""));
     judged(std::iter::once(of_host).chain(own).collect())
-}
-
-fn summarised(extension: &Extension, summary: &Summary, limit: usize) -> MetricSummary {
-    let series = summary.series.iter().take(limit);
-    MetricSummary {
-        extension: extension.id().to_string(),
-        since: summary.since.map(|time| time.to_string()),
-        until: summary.until.map(|time| time.to_string()),
-        series: series.filter_map(|one| serde_json::value::to_raw_value(&series_answer(summary, one)).ok()).collect(),
-        total: summary.series.len() as u64,
-    }
 }

@@ -47,6 +47,12 @@ impl Host {
     }
 }
 
+/// Where the token may be that a host on this machine has made first: in its data directory, or in the user's folder for what programs
+/// keep.
+pub fn first_token_files(data_dir: Option<PathBuf>) -> Vec<PathBuf> {
+    data_dir.into_iter().chain(folders::state()).map(|folder| folder.join(Tokens::FIRST)).collect()
+}
+
 /// How the API is to be served, if it is.
 fn api_settings(host: &HostSettings) -> Result<Option<ApiSettings>, ServeError> {
     if host.listen == LISTEN_OFF {

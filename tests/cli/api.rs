@@ -1,7 +1,9 @@
 //! The API on an address: what can be read and ordered, and what becomes of bad requests.
 
 mod access;
+mod command;
 mod served;
+mod strangers;
 mod streams;
 
 use std::io::{Read as _, Write as _};

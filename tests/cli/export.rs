@@ -525,7 +525,12 @@ fn what_cannot_be_exported_is_refused_with_what_to_do() {
         (&["export", "--extension-id", "stranger"], 2, "\"stranger\""),
         (&["export", "--output", "plugins"], 3, "is a folder"),
         (&["export", "--output", "nowhere/logs.jsonl"], 3, "nowhere/logs.jsonl"),
-        (&["logs", "show", "--format", "csv"], 2, "csv is a format of `glasshouse export`"),
+        (
+            &["logs", "show", "--format", "jaeger"],
+            2,
+            "jaeger is a format of `glasshouse export`; here there are table, json and csv",
+        ),
+        (&["status", "--format", "csv"], 2, "csv is for verbs that show records, and exports"),
     ] {
         let ended = place.on_data(arguments).expect_code(code);
         assert!(ended.stdout.is_empty() && ended.stderr.contains(says), "{arguments:?}: {ended:?}");

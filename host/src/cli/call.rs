@@ -1,5 +1,8 @@
 //! `glasshouse call`: calls one extension once, and shows what it answered, what it cost and what it logged.
 
+mod remote;
+
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::Read as _;
 use std::path::PathBuf;
@@ -17,6 +20,7 @@ use glasshouse::{
 use glasshouse_client::api::{self, Payload};
 use serde::Serialize;
 
+use super::address::Address;
 use super::signals::Stop;
 use super::{Exit, Format, Operator, UsageError, progress};
 use crate::output::{self, Paint};
@@ -32,8 +36,9 @@ Examples:
   glasshouse call greeter.wasm --event greet --payload @event.json --user ada
   echo '\"Ada\"' | glasshouse call . --event greet --payload -
 
+With --host, `call markdown --host http://127.0.0.1:7077 --event render` calls the one that the host runs.
 The reply's payload goes to standard output; cost and logs go to standard error.
-The extension is alone: calls of other extensions find none.
+Otherwise the extension is alone: calls of other extensions find none.
 Exits with 4 if the extension failed, or answered with an error. Ctrl-C gives the call up after host.shutdown_limit; twice ends
 it at once.";
 
@@ -41,9 +46,12 @@ it at once.";
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLE)]
 pub(crate) struct Call {
-    /// A component file, or a folder with an extension.toml
-    #[arg(value_name = "EXTENSION")]
-    path: PathBuf,
+    /// A component file, or a folder with an extension.toml; with --host, the id of an extension that the host runs
+    #[arg(value_name = "EXTENSION", required_unless_present = "extension_id", conflicts_with = "extension_id")]
+    path: Option<PathBuf>,
+    /// The id of an extension that a running host has
+    #[arg(long, value_name = "ID")]
+    extension_id: Option<String>,
     /// The event's name
     #[arg(long, value_name = "NAME")]
     event: String,
@@ -73,6 +81,8 @@ pub(crate) struct Call {
     baggage: Option<String>,
     #[command(flatten)]
     operator: Operator,
+    #[command(flatten)]
+    address: Address,
 }
 
 /// What came of a call, for programs.
@@ -94,7 +104,7 @@ struct OutcomeError {
     #[serde(flatten)]
     error: api::CallError,
     #[serde(skip_serializing_if = "Option::is_none")]
-    advice: Option<&'static str>,
+    advice: Option<Cow<'static, str>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     source: Option<SourceLine>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -104,8 +114,20 @@ struct OutcomeError {
 impl Call {
     pub(crate) async fn run(self, format: Format) -> Result<Exit> {
         let payload = self.read_payload()?;
+        // A path is one on this machine, unless the command line itself names a host.
+        let data_dir = || Ok(self.operator.host_settings()?.data_dir);
+        if let Some(client) = self.address.client(self.path.is_some(), data_dir)? {
+            remote::check(&self)?;
+            let path = self.path.as_ref().map(|path| path.to_string_lossy().into_owned());
+            let extension = self.extension_id.clone().or(path).unwrap_or_default();
+            return remote::call(&client, &extension, self.for_host(&payload)?, format).await;
+        }
+        let Some(path) = &self.path else {
+            let why = "--extension-id names one that a running host has: name the host with --host URL";
+            return Err(UsageError(why.to_owned()).into());
+        };
         let stop = Stop::listen().context("listening for Ctrl-C")?;
-        let host = self.operator.builder().extension(&self.path).start().await?;
+        let host = self.operator.builder().extension(path).start().await?;
         let Some(extension) = host.extensions().next() else {
             anyhow::bail!("the extension is switched off by its configuration (enabled = false)");
         };
@@ -143,6 +165,18 @@ impl Call {
             Format::Table => self.write(extension, result, invocation.as_ref()).await?,
         }
         Ok(exit)
+    }
+
+    /// The same call for a host that runs.
+    fn for_host(&self, payload: &[u8]) -> Result<api::Call> {
+        Ok(api::Call {
+            event: self.event.clone(),
+            payload: Some(serde_json::from_slice(payload)?),
+            correlation_id: self.correlation_id.clone(),
+            user: self.user.clone(),
+            tenant: self.tenant.clone(),
+            traceparent: self.traceparent.as_ref().map(ToString::to_string),
+        })
     }
 
     fn read_payload(&self) -> Result<Vec<u8>> {
@@ -257,7 +291,7 @@ struct Told {
     source: Option<SourceLine>,
     evidence: FieldList,
     stack: Vec<StackFrame>,
-    advice: Option<&'static str>,
+    advice: Option<Cow<'static, str>>,
 }
 
 impl Told {
@@ -269,7 +303,7 @@ impl Told {
             source: failure.location.clone().map(|(file, line)| SourceLine { file, line }),
             evidence: FieldList(evidence.collect()),
             stack: extension.source_frames(failure).await.into_iter().map(stack_frame).collect(),
-            advice: Some(failure.kind.advice()),
+            advice: Some(failure.kind.advice().into()),
         }
     }
 
@@ -313,7 +347,7 @@ impl Told {
                 }
             }
         }
-        if let Some(advice) = self.advice {
+        if let Some(advice) = &self.advice {
             let _ = write!(shown, "\n  what to do: {advice}");
         }
         shown

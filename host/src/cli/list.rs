@@ -8,8 +8,10 @@ use clap::Args;
 use glasshouse::text;
 use serde::Serialize;
 
+use super::address::Address;
+use super::control::status;
 use super::run::{cause, coloured_state};
-use super::{Exit, Format, Operator, progress};
+use super::{Exit, Format, Operator, UsageError, progress};
 use crate::output::{self, Align, Paint, Table};
 
 /// How long `shutdown` of the extensions may take.
@@ -19,7 +21,7 @@ const EXAMPLE: &str = "\
 Example:
   glasshouse list plugins --config glasshouse.toml
 
-Loads and starts each extension, as `run` does, and ends it again.
+Loads and starts each extension, as `run` does, and ends it again. With --host URL it asks a host that runs, as `status` does.
 Exits with 0 if the directory could be read, even where extensions in it are failed.";
 
 /// List the extensions of a plugin directory, and why those that fail do
@@ -27,9 +29,12 @@ Exits with 0 if the directory could be read, even where extensions in it are fai
 #[command(after_help = EXAMPLE)]
 pub(crate) struct List {
     /// The folder with the extensions
-    plugin_dir: PathBuf,
+    #[arg(required_unless_present = "host", conflicts_with = "host")]
+    plugin_dir: Option<PathBuf>,
     #[command(flatten)]
     operator: Operator,
+    #[command(flatten)]
+    address: Address,
 }
 
 /// An extension in the list.
@@ -48,7 +53,14 @@ struct Listed {
 
 impl List {
     pub(crate) async fn run(self, format: Format) -> Result<Exit> {
-        let host = self.operator.builder().plugin_dir(&self.plugin_dir).start().await?;
+        let data_dir = || Ok(self.operator.host_settings()?.data_dir);
+        if let Some(client) = self.address.client(self.plugin_dir.is_some(), data_dir)? {
+            return status(&client, None, format).await;
+        }
+        let Some(plugin_dir) = &self.plugin_dir else {
+            return Err(UsageError("name the folder with the extensions, or a host with --host URL".to_owned()).into());
+        };
+        let host = self.operator.builder().plugin_dir(plugin_dir).start().await?;
         progress::loaded(&host).await;
         let mut listed: Vec<_> = host
             .extensions()

@@ -1,5 +1,6 @@
 //! The command line: what can be said, and what becomes of it. A verb has a file of its own, or shares `records` or `control`.
 
+mod address;
 mod build;
 mod call;
 mod check;
@@ -17,6 +18,7 @@ mod records;
 mod run;
 mod signals;
 
+use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -37,6 +39,8 @@ Exit codes:
 
 Environment:
   GLASSHOUSE_LOG           what the host's own log shows, as --log
+  GLASSHOUSE_HOST_URL      the host that is asked where neither --host nor a data directory is named, such as http://127.0.0.1:7077
+  GLASSHOUSE_TOKEN         the token that such a host is shown, where --token-file names none
   GLASSHOUSE_<TABLE>__...  values of the configuration, such as GLASSHOUSE_DEFAULTS__BUDGET__DEADLINE=2s
   NO_COLOR                 no colours";
 
@@ -61,10 +65,10 @@ enum AnyFormat {
     Table,
     /// For programs: JSON, one value a line; on standard error as well
     Json,
+    /// For spreadsheets: records and lists of them as comma-separated values
+    Csv,
     #[value(hide = true)]
     Jsonl,
-    #[value(hide = true)]
-    Csv,
     #[value(hide = true)]
     Otlp,
     #[value(hide = true)]
@@ -86,22 +90,55 @@ pub(crate) enum Format {
     Json,
 }
 
+/// How records, and what they come to, are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RecordFormat {
+    /// For people.
+    Table,
+    /// For programs: JSON, one value a line; on standard error as well.
+    Json,
+    /// For spreadsheets: comma-separated values, as exports have them.
+    Csv,
+}
+
 impl Cli {
     /// Whether what is written to standard error is for programs as well.
     pub(crate) fn is_for_programs(&self) -> bool {
         self.format == Some(AnyFormat::Json)
     }
 
-    /// How results are written by verbs that do not export.
+    /// How results are written by verbs that show no records.
     fn result_format(&self) -> Result<Format, UsageError> {
         match self.format {
             None | Some(AnyFormat::Table) => Ok(Format::Table),
             Some(AnyFormat::Json) => Ok(Format::Json),
-            Some(other) => {
-                let name = other.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
-                Err(UsageError(format!("{name} is a format of `glasshouse export`; here there are table and json")))
-            }
+            Some(other) => Err(other.refused("table and json")),
         }
+    }
+
+    /// How records are written by verbs that show them.
+    fn record_format(&self) -> Result<RecordFormat, UsageError> {
+        match self.format {
+            None | Some(AnyFormat::Table) => Ok(RecordFormat::Table),
+            Some(AnyFormat::Json) => Ok(RecordFormat::Json),
+            Some(AnyFormat::Csv) if std::io::stdout().is_terminal() => {
+                Err(UsageError("csv is nothing for a terminal; write it to a file: > FILE".to_owned()))
+            }
+            Some(AnyFormat::Csv) => Ok(RecordFormat::Csv),
+            Some(other) => Err(other.refused("table, json and csv")),
+        }
+    }
+}
+
+impl AnyFormat {
+    fn refused(self, known: &str) -> UsageError {
+        let name = self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
+        let of = if self == Self::Csv {
+            "for verbs that show records, and exports"
+        } else {
+            "a format of `glasshouse export`"
+        };
+        UsageError(format!("{name} is {of}; here there are {known}"))
     }
 }
 
@@ -201,6 +238,7 @@ pub(crate) struct UsageError(String);
 /// Does what the command line says.
 pub(crate) async fn run(cli: Cli, host_log: HostLog) -> anyhow::Result<Exit> {
     let format = cli.result_format();
+    let records = cli.record_format();
     match cli.verb {
         Verb::Export(verb) => verb.run(cli.format).await,
         Verb::Run(verb) => verb.run(format?, host_log).await,
@@ -212,18 +250,18 @@ pub(crate) async fn run(cli: Cli, host_log: HostLog) -> anyhow::Result<Exit> {
         Verb::Config(verb) => verb.run(format?),
         Verb::New(verb) => verb.run(format?),
         Verb::Build(verb) => verb.run(format?),
-        Verb::Logs(verb) => verb.run(format?),
-        Verb::Errors(verb) => verb.run(format?).await,
-        Verb::Metrics(verb) => verb.run(format?),
-        Verb::Trace(verb) => verb.run(format?),
-        Verb::Traces(verb) => verb.run(format?),
-        Verb::Activity(verb) => verb.run(format?),
-        Verb::Alerts(verb) => verb.run(format?).await,
-        Verb::Invocations(verb) => verb.run(format?),
+        Verb::Logs(verb) => verb.run(records?).await,
+        Verb::Errors(verb) => verb.run(records?).await,
+        Verb::Metrics(verb) => verb.run(records?).await,
+        Verb::Trace(verb) => verb.run(records?).await,
+        Verb::Traces(verb) => verb.run(records?).await,
+        Verb::Activity(verb) => verb.run(records?).await,
+        Verb::Alerts(verb) => verb.run(records?).await,
+        Verb::Invocations(verb) => verb.run(records?).await,
         Verb::Status(verb) => verb.run(format?).await,
         Verb::Budgets(verb) => verb.run(format?).await,
         Verb::Debugging(verb) => verb.run(format?).await,
-        Verb::Debug(verb) => verb.run(format?).await,
+        Verb::Debug(verb) => verb.run(records?).await,
         Verb::Start(verb) => verb.run(format?).await,
         Verb::Stop(verb) => verb.run(format?).await,
         Verb::Health(verb) => verb.run(format?).await,

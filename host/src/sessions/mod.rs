@@ -21,6 +21,7 @@ use crate::extension::Extension;
 pub(crate) use answer::refusal;
 pub use answer::session_answer;
 pub(crate) use expiry::Expiry;
+pub(crate) use recorded::recorded_sessions;
 
 /// Sessions that have ended and are still told of by their host, of each extension; older ones are told of by its records.
 const ENDED: usize = 12;

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use glasshouse_model::wire::{Field, Value};
 use glasshouse_model::{Clock as _, Origin, Signal, UnixNanos, text};
 use glasshouse_runtime::SystemClock;
-use glasshouse_telemetry::Query;
+use glasshouse_telemetry::{Query, Reader};
 
 use super::{DebugSession, SessionEnd, SessionOverride};
 use crate::extension::Extension;
-use crate::records::{FieldValue, LogRecord};
+use crate::records::{FieldValue, LogRecord, Records};
 use crate::stored::StoredExtension;
 
 /// The values of the field `event`.
@@ -109,70 +109,71 @@ impl StoredExtension {
     /// Its debug sessions, as far as its records tell of them; those that were started last first. What is collected of one without an
     /// end goes up to now: it is active, or its host was killed.
     pub fn debug_sessions(&self) -> Vec<DebugSession> {
-        // What guests make in their likeness is not even counted.
-        let query = format!("origin=host and logger=glasshouse and field.event in (\"{STARTED}\", \"{ENDED}\")");
-        let Ok(query) = Query::parse(&query, SystemClock::new().now()) else { return Vec::new() };
-        let mut sessions = BTreeMap::new();
-        // The newest first: what the end says stands for what the start did.
-        for log in self.records::<LogRecord>().search(&query, RECORDS) {
-            if let Some(session) = self.read(&log) {
-                sessions.entry(session.id).or_insert(session);
-            }
+        recorded_sessions(self.id(), |signal| self.reader(signal))
+    }
+}
+
+/// The debug sessions of an extension that its records tell of.
+pub(crate) fn recorded_sessions(extension: &str, reader: impl Fn(Signal) -> Reader) -> Vec<DebugSession> {
+    // What guests make in their likeness is not even counted.
+    let query = format!("origin=host and logger=glasshouse and field.event in (\"{STARTED}\", \"{ENDED}\")");
+    let Ok(query) = Query::parse(&query, SystemClock::new().now()) else { return Vec::new() };
+    let mut sessions = BTreeMap::new();
+    // The newest first: what the end says stands for what the start did.
+    for log in Records::<LogRecord>::new(&reader, extension).search(&query, RECORDS) {
+        if let Some(session) = session_in(&log, &reader) {
+            sessions.entry(session.id).or_insert(session);
         }
-        let mut sessions: Vec<_> = sessions.into_values().collect();
-        sessions.sort_by_key(|session| std::cmp::Reverse(session.started));
-        sessions
     }
+    let mut sessions: Vec<_> = sessions.into_values().collect();
+    sessions.sort_by_key(|session| std::cmp::Reverse(session.started));
+    sessions
+}
 
-    /// The session that a record of the host's speaks of. A guest can make one that looks alike, but its origin is not its to choose.
-    fn read(&self, log: &LogRecord) -> Option<DebugSession> {
-        let text = |name: &str| match log.fields.get(name)? {
-            FieldValue::Text(text) => Some(text.as_str()),
-            _ => None,
-        };
-        let number = |name: &str| match log.fields.get(name)? {
-            FieldValue::Integer(number) => Some(*number),
-            _ => None,
-        };
-        let ended = match (log.head.origin, text("event")?) {
-            (Origin::Host, STARTED) => None,
-            (Origin::Host, ENDED) => {
-                let by = text("by").map(str::to_owned);
-                Some(SessionEnd { at: log.head.time, why: text("why")?.parse().ok()?, by })
-            }
-            _ => return None,
-        };
-        let overrides = log.fields.0.iter().filter_map(|(key, value)| match value {
-            FieldValue::Text(value) if key.starts_with(SECTION) => {
-                Some(SessionOverride { key: key.clone(), value: value.clone(), note: None })
-            }
-            _ => None,
-        });
-        let count = |name: &str| number(name).and_then(|number| u64::try_from(number).ok());
-        let collected = |signal: Signal| {
-            let first = count(&from(signal)).unwrap_or(1);
-            match (&ended, signal) {
-                (Some(_), _) => first..first.saturating_add(count(signal.as_str()).unwrap_or(0)),
-                // The record of the start is none of the session's.
-                (None, Signal::Log) => log.head.sequence + 1..self.next(signal).max(log.head.sequence + 1),
-                (None, _) => first..self.next(signal).max(first),
-            }
-        };
-        Some(DebugSession {
-            id: text("session")?.parse().ok()?,
-            by: text("started_by")?.to_owned(),
-            started: UnixNanos(number("started_ns")?),
-            until: UnixNanos(number("until_ns")?),
-            left: None,
-            overrides: overrides.collect(),
-            collected: std::array::from_fn(|index| collected(Signal::ALL[index])),
-            left_out: text("left_out").unwrap_or_default().to_owned(),
-            ended,
-        })
-    }
-
-    /// The sequence number that comes next.
-    fn next(&self, signal: Signal) -> u64 {
-        self.reader(signal).next_sequence()
-    }
+/// The session that a record of the host's speaks of. A guest can make one that looks alike, but its origin is not its to choose.
+fn session_in(log: &LogRecord, reader: &impl Fn(Signal) -> Reader) -> Option<DebugSession> {
+    let text = |name: &str| match log.fields.get(name)? {
+        FieldValue::Text(text) => Some(text.as_str()),
+        _ => None,
+    };
+    let number = |name: &str| match log.fields.get(name)? {
+        FieldValue::Integer(number) => Some(*number),
+        _ => None,
+    };
+    let next = |signal: Signal| reader(signal).next_sequence();
+    let ended = match (log.head.origin, text("event")?) {
+        (Origin::Host, STARTED) => None,
+        (Origin::Host, ENDED) => {
+            let by = text("by").map(str::to_owned);
+            Some(SessionEnd { at: log.head.time, why: text("why")?.parse().ok()?, by })
+        }
+        _ => return None,
+    };
+    let overrides = log.fields.0.iter().filter_map(|(key, value)| match value {
+        FieldValue::Text(value) if key.starts_with(SECTION) => {
+            Some(SessionOverride { key: key.clone(), value: value.clone(), note: None })
+        }
+        _ => None,
+    });
+    let count = |name: &str| number(name).and_then(|number| u64::try_from(number).ok());
+    let collected = |signal: Signal| {
+        let first = count(&from(signal)).unwrap_or(1);
+        match (&ended, signal) {
+            (Some(_), _) => first..first.saturating_add(count(signal.as_str()).unwrap_or(0)),
+            // The record of the start is none of the session's.
+            (None, Signal::Log) => log.head.sequence + 1..next(signal).max(log.head.sequence + 1),
+            (None, _) => first..next(signal).max(first),
+        }
+    };
+    Some(DebugSession {
+        id: text("session")?.parse().ok()?,
+        by: text("started_by")?.to_owned(),
+        started: UnixNanos(number("started_ns")?),
+        until: UnixNanos(number("until_ns")?),
+        left: None,
+        overrides: overrides.collect(),
+        collected: std::array::from_fn(|index| collected(Signal::ALL[index])),
+        left_out: text("left_out").unwrap_or_default().to_owned(),
+        ended,
+    })
 }

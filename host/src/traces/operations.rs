@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Work;
 
 /// Calls of one export and event, or spans of one name, of one extension. Where a part of traces is kept, figures are for all of them: each span counts as
 /// often as it stands for others ([`SpanRecord::adjusted_count`](crate::records::SpanRecord::adjusted_count)). Calls are always stored.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Operation {
     /// Whose they are.
     pub extension: String,

@@ -3,18 +3,18 @@
 use std::collections::HashMap;
 
 use glasshouse_model::{SpanId, SpanStatus, TraceId, UnixNanos};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::records::{AlertRecord, ErrorRecord, Head, InvocationRecord, LogRecord, SpanRecord, shown};
+use crate::records::{AlertRecord, ErrorRecord, Head, InvocationRecord, LogRecord, SpanRecord, read, shown};
 
 /// All that is stored of one request.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Trace {
     /// Its id.
-    #[serde(serialize_with = "shown")]
+    #[serde(serialize_with = "shown", deserialize_with = "read")]
     pub trace_id: TraceId,
     /// When its first step started.
-    #[serde(serialize_with = "shown")]
+    #[serde(serialize_with = "shown", deserialize_with = "read")]
     pub start: UnixNanos,
     /// From its first step's start to its last one's end.
     pub elapsed_ns: u64,
@@ -35,7 +35,7 @@ pub struct Trace {
 }
 
 /// A call or a span in its trace.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Step {
     /// Whose it is.
     pub extension: String,
@@ -45,7 +45,7 @@ pub struct Step {
     /// How many steps it lies in.
     pub depth: usize,
     /// When it started; of a call, when it was put into the mailbox.
-    #[serde(serialize_with = "shown")]
+    #[serde(serialize_with = "shown", deserialize_with = "read")]
     pub start: UnixNanos,
     /// Its wall time; of a call, with that in the mailbox, since whoever caused it waited for that as well.
     pub elapsed_ns: u64,
@@ -64,7 +64,7 @@ pub struct Step {
 }
 
 /// What a step is.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Work {
     /// A call of an export.
@@ -74,7 +74,7 @@ pub enum Work {
 }
 
 /// Something that an extension said.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Note {
     /// Which one.
     pub extension: String,
@@ -84,7 +84,7 @@ pub struct Note {
 }
 
 /// What was said.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum NoteRecord {
     /// A log.

@@ -67,9 +67,12 @@ impl Served {
     }
 
     pub(super) fn start_with(place: &Place, settings: &[&str]) -> Self {
-        let mut host = place.start(
-            &[&["run", "plugins", "--data-dir", "data", "--feed", "-", "--listen", "127.0.0.1:0"], settings].concat(),
-        );
+        Self::start_on(place, "127.0.0.1:0", settings)
+    }
+
+    pub(super) fn start_on(place: &Place, address: &str, settings: &[&str]) -> Self {
+        let mut host = place
+            .start(&[&["run", "plugins", "--data-dir", "data", "--feed", "-", "--listen", address], settings].concat());
         let replies = host.stdout();
         let notes = host.stderr();
         let note = notes.wait_for("the API listens on http");

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 pub use access::{MadeToken, MakeToken, Scope, Token};
 pub use reading::{
     AlertStatistic, AlertStatistics, Call, CallError, Called, Check, Dashboard, Errors, Gap, Health, MetricNames,
-    MetricSummary, Overview, Payload, Records, Summary, Traces, Wanted,
+    MetricSummary, Operations, Overview, Payload, Records, Series, Sources, Summary, Traces, Wanted,
 };
 
 /// What all paths start with.

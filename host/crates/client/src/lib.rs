@@ -1,77 +1,80 @@
-//! Typed client of a running host. It speaks HTTP over the socket in the host's data directory; each request takes a
-//! connection of its own.
+//! Typed client of a running host. It speaks HTTP over the socket in the host's data directory, or to the address where the host serves
+//! its API.
 
+mod address;
 pub mod api;
+mod connection;
+mod error;
+mod events;
 
 use std::fmt::Write as _;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::header::{CONTENT_TYPE, HOST};
-use hyper::{Method, Request, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper::Method;
+use hyper::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::net::UnixStream;
 
+pub use address::{Access, is_loopback};
+pub use error::ClientError;
+pub use events::{Events, StreamEvent};
+
+use address::Address;
 use api::{
-    Alert, Assignments, Budgets, Changes, ErrorGroup, Health, MadeToken, MakeToken, Manager, Problem, ROOT, Released,
-    Resolve, ResolveAlert, SOCKET, Session, Settings, StartSession, Token,
+    Alert, Assignments, Budgets, Call, Called, Changes, ErrorGroup, Health, MadeToken, MakeToken, Manager,
+    MetricSummary, Operations, ROOT, Records, Released, Resolve, ResolveAlert, Session, Settings, StartSession, Token,
+    Traces, Wanted,
 };
+use connection::{Answering, Asked, Target};
 
 /// How long a host may take to answer: longer than it takes itself before it says that it takes too long.
 const PATIENCE: Duration = Duration::from_secs(15);
-/// Bytes of an answer; a thousand extensions with all that is told of them take a few million.
-const ANSWER_BYTES: usize = 32 << 20;
-/// The longest path that a socket's address holds.
-const ADDRESS_BYTES: usize = 107;
+/// How long a call may take: longer than any deadline that an operator is likely to give, and shorter than for ever.
+const CALL_PATIENCE: Duration = Duration::from_hours(1);
 
-/// Why a host could not be asked, or did not do it.
-#[derive(Debug, thiserror::Error)]
-pub enum ClientError {
-    /// Nobody listens.
-    #[error("no host runs on the data directory {data_dir}: start one with `glasshouse run PLUGINS --data-dir {data_dir}`", data_dir = .0.display())]
-    NoHost(PathBuf),
-    /// The socket cannot be used.
-    #[error("cannot use {path}: {cause}{advice}", path = .path.display(), advice = advice(.cause))]
-    Socket {
-        /// The socket.
-        path: PathBuf,
-        /// What the system said.
-        cause: io::Error,
-    },
-    /// The host said why not.
-    #[error("{}", .0.detail)]
-    Refused(Problem),
-    /// No answer in time.
-    #[error("the host gave no answer within {} seconds: it is busy or hangs; try again, and look at its log", PATIENCE.as_secs())]
-    Timeout,
-    /// Not an answer of a host.
-    #[error("the host's answer cannot be used: {0}")]
-    Answer(String),
-}
-
-/// What to do where a socket cannot be used.
-fn advice(cause: &io::Error) -> &'static str {
-    match cause.kind() {
-        io::ErrorKind::PermissionDenied => "; run this as the user that the host runs as",
-        _ => "",
-    }
-}
-
-/// Asks the host that runs on a data directory.
+/// Asks a host.
 #[derive(Clone, Debug)]
-pub struct Client {
-    data_dir: PathBuf,
+pub struct Client(Arc<Target>);
+
+/// An export as it comes.
+pub struct Download(Answering);
+
+impl Download {
+    /// The next bytes of it; `None` where it is whole.
+    ///
+    /// # Errors
+    ///
+    /// The connection broke off: what came is no whole export.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
+        self.0.chunk().await
+    }
 }
 
 impl Client {
     /// A client of the host on this data directory. Nothing is opened yet.
     pub fn new(data_dir: impl Into<PathBuf>) -> Self {
-        Self { data_dir: data_dir.into() }
+        Self(Arc::new(Target::Folder(data_dir.into())))
+    }
+
+    /// A client of the host that serves its API at a URL: `http://127.0.0.1:7077`, or `https://plugins.example:7077`. Nothing is asked yet. It
+    /// follows to no other place, so that nobody else gets the token.
+    ///
+    /// # Errors
+    ///
+    /// It is no such URL, the token cannot be one, or the file of certificates cannot be read.
+    pub fn at(url: &str, access: Access) -> Result<Self, ClientError> {
+        Ok(Self(Arc::new(Target::Address(Address::new(url, access)?, Mutex::default()))))
+    }
+
+    /// The URL, if it is a client of an address.
+    pub fn url(&self) -> Option<&str> {
+        match &*self.0 {
+            Target::Folder(_) => None,
+            Target::Address(address, _) => Some(&address.url),
+        }
     }
 
     /// How all extensions are doing.
@@ -193,84 +196,118 @@ impl Client {
         self.ask(Method::GET, "health", None).await
     }
 
+    /// Records of a signal, such as `logs`, of an extension.
+    pub async fn records(&self, extension: &str, signal: &str, wanted: &Wanted) -> Result<Records, ClientError> {
+        let path = format!("dashboard/{}/{}/search", escape(extension), escape(signal));
+        self.ask(Method::POST, &path, Some(json(wanted)?)).await
+    }
+
+    /// What the samples of a window come to, of an extension or of all with `*`; `together` puts the series of all extensions together.
+    pub async fn metrics(
+        &self,
+        extension: &str,
+        query: &str,
+        limit: usize,
+        together: bool,
+    ) -> Result<MetricSummary, ClientError> {
+        let path = format!(
+            "dashboard/{}/metrics?query={}&limit={limit}&together={together}",
+            escape(extension),
+            escape(query)
+        );
+        self.ask(Method::GET, &path, None).await
+    }
+
+    /// The newest requests that an extension had a part in, or any with `*`, whole; the newest first.
+    pub async fn traces(&self, extension: &str, query: &str, limit: usize) -> Result<Traces, ClientError> {
+        let path = format!("traces/{}?query={}&limit={limit}", escape(extension), escape(query));
+        self.ask(Method::GET, &path, None).await
+    }
+
+    /// Requests by their trace id or correlation id.
+    pub async fn trace(&self, id: &str) -> Result<Traces, ClientError> {
+        self.ask(Method::GET, &format!("trace/{}", escape(id)), None).await
+    }
+
+    /// What calls and spans of an extension, or of all with `*`, took by name; those that took the longest in all first.
+    pub async fn operations(&self, extension: &str, query: &str, limit: usize) -> Result<Operations, ClientError> {
+        let path = format!("traces/{}/operations?query={}&limit={limit}", escape(extension), escape(query));
+        self.ask(Method::GET, &path, None).await
+    }
+
+    /// Calls an extension's handler. A call that gives no reply is no error here.
+    pub async fn call(&self, extension: &str, call: &Call) -> Result<Called, ClientError> {
+        let path = format!("call/{}", escape(extension));
+        self.ask_patiently(Method::POST, &path, Some(json(call)?), CALL_PATIENCE).await
+    }
+
+    /// Follows a signal of an extension: after the event that was seen last, or else from now on.
+    pub async fn follow(
+        &self,
+        extension: &str,
+        signal: &str,
+        query: &str,
+        last_event: Option<&str>,
+    ) -> Result<Events, ClientError> {
+        let path = format!("{ROOT}/dashboard/{}/{}/stream?query={}", escape(extension), escape(signal), escape(query));
+        let asked = Asked { method: Method::GET, path, body: None, last_event };
+        let answering = in_time(PATIENCE, self.0.open(asked)).await?;
+        self.0.expect(&answering, CONTENT_TYPE, "text/event-stream")?;
+        Ok(Events::new(answering))
+    }
+
+    /// Begins an export of an extension, or of all with `*`.
+    pub async fn export(
+        &self,
+        extension: &str,
+        what: &str,
+        format: &str,
+        query: &str,
+        limit: Option<usize>,
+    ) -> Result<Download, ClientError> {
+        let limit = limit.map(|limit| format!("&limit={limit}")).unwrap_or_default();
+        let path = format!(
+            "{ROOT}/export/{}/{}?format={}&query={}{limit}",
+            escape(extension),
+            escape(what),
+            escape(format),
+            escape(query)
+        );
+        let asked = Asked { method: Method::GET, path, body: None, last_event: None };
+        let answering = in_time(PATIENCE, self.0.open(asked)).await?;
+        self.0.expect(&answering, CONTENT_DISPOSITION, "attachment")?;
+        Ok(Download(answering))
+    }
+
     async fn ask<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
         body: Option<Bytes>,
     ) -> Result<T, ClientError> {
-        match tokio::time::timeout(PATIENCE, self.exchange(method, path, body)).await {
-            Ok(answer) => answer,
-            Err(_) => Err(ClientError::Timeout),
-        }
+        self.ask_patiently(method, path, body, PATIENCE).await
     }
 
-    async fn exchange<T: DeserializeOwned>(
+    async fn ask_patiently<T: DeserializeOwned>(
         &self,
         method: Method,
         path: &str,
         body: Option<Bytes>,
+        patience: Duration,
     ) -> Result<T, ClientError> {
-        let stream = self.connect().await?;
-        let not_http = |error: hyper::Error| ClientError::Answer(error.to_string());
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(not_http)?;
-        let request = Request::builder()
-            .method(method)
-            .uri(format!("{ROOT}/{path}"))
-            .header(HOST, "localhost")
-            .header(CONTENT_TYPE, "application/json")
-            .body(Full::new(body.unwrap_or_default()))
-            .map_err(|error| ClientError::Answer(error.to_string()))?;
-        let answer = async {
-            let answer = sender.send_request(request).await.map_err(not_http)?;
-            let status = answer.status();
-            let body = Limited::new(answer.into_body(), ANSWER_BYTES).collect().await;
-            let body = body.map_err(|error| ClientError::Answer(error.to_string()))?.to_bytes();
-            read(status, &body)
-        };
-        // The connection moves the bytes of both directions while the answer is waited for.
-        tokio::pin!(answer, connection);
-        tokio::select! {
-            answer = &mut answer => answer,
-            _ = &mut connection => answer.await,
-        }
+        let asked = Asked { method, path: format!("{ROOT}/{path}"), body, last_event: None };
+        let body = in_time(patience, async { self.0.whole(self.0.open(asked).await?).await }).await?;
+        serde_json::from_slice(&body).map_err(|error| self.0.unreadable(&error))
     }
+}
 
-    async fn connect(&self) -> Result<UnixStream, ClientError> {
-        let path = self.data_dir.join(SOCKET);
-        let connected = match path.as_os_str().len() {
-            ..=ADDRESS_BYTES => UnixStream::connect(&path).await,
-            _ => connect_by_folder(&self.data_dir).await,
-        };
-        connected.map_err(|cause| match cause.kind() {
-            // What a host that was killed has left, or nothing at all.
-            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => ClientError::NoHost(self.data_dir.clone()),
-            _ => ClientError::Socket { path, cause },
-        })
-    }
+async fn in_time<T>(limit: Duration, asked: impl Future<Output = Result<T, ClientError>>) -> Result<T, ClientError> {
+    tokio::time::timeout(limit, asked).await.unwrap_or(Err(ClientError::Timeout))
 }
 
 /// A request's body.
 fn json(body: &impl Serialize) -> Result<Bytes, ClientError> {
     serde_json::to_vec(body).map(Bytes::from).map_err(|error| ClientError::Answer(error.to_string()))
-}
-
-/// Connects by the folder's descriptor, since its path is longer than a socket's address.
-async fn connect_by_folder(folder: &Path) -> io::Result<UnixStream> {
-    use std::os::fd::AsRawFd as _;
-    let folder = std::fs::File::open(folder)?;
-    UnixStream::connect(format!("/proc/self/fd/{}/{SOCKET}", folder.as_raw_fd())).await
-}
-
-fn read<T: DeserializeOwned>(status: StatusCode, body: &[u8]) -> Result<T, ClientError> {
-    if status.is_success() {
-        return serde_json::from_slice(body).map_err(|error| ClientError::Answer(error.to_string()));
-    }
-    match serde_json::from_slice(body) {
-        Ok(problem) => Err(ClientError::Refused(problem)),
-        Err(_) => Err(ClientError::Answer(format!("HTTP status {status}"))),
-    }
 }
 
 /// An id as a part of a path; what is no legal id anyway is escaped, so that it stays one part.
@@ -287,6 +324,8 @@ fn escape(id: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
 
     #[test]

@@ -5,6 +5,7 @@
 //! they are, negative ones too: no text gets into their columns.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use glasshouse_model::Signal;
 use serde::Serialize;
@@ -97,10 +98,8 @@ fn columns_of(signals: &[Signal]) -> Vec<&'static str> {
 /// Writes the head, and a line for each record.
 pub(crate) fn write(export: &Export<'_>, walk: &mut Walk<'_>) -> Result<(), Broken> {
     let signals = export.what.signals();
-    let columns = columns_of(signals);
-    walk.buffer().extend_from_slice(columns.join(",").as_bytes());
-    walk.buffer().extend_from_slice(b"\r\n");
-    let mut rows = Rows { columns };
+    let mut rows = Rows::of(signals);
+    rows.head(walk.buffer());
     for signal in signals {
         for source in export.sources {
             feed(walk, source, *signal, (signals.len() > 1).then_some(*signal), &mut rows)?;
@@ -109,27 +108,80 @@ pub(crate) fn write(export: &Export<'_>, walk: &mut Walk<'_>) -> Result<(), Brok
     Ok(())
 }
 
-struct Rows {
+/// Lines of records, as an export has them.
+#[derive(Debug)]
+pub struct Rows {
     columns: Vec<&'static str>,
 }
 
-impl Take for Rows {
-    fn take<T: Serialize>(&mut self, walk: &mut Walk<'_>, line: &Line<'_, T>) -> Result<(), Broken> {
-        let Value::Object(mut record) = serde_json::to_value(line)? else { return Ok(()) };
+impl Rows {
+    /// Of records of these signals.
+    pub fn of(signals: &[Signal]) -> Self {
+        Self { columns: columns_of(signals) }
+    }
+
+    /// Appends the line with the columns' names.
+    pub fn head(&self, output: &mut Vec<u8>) {
+        end_line(output, self.columns.join(",").as_bytes());
+    }
+
+    /// Appends the line of a record, given as its JSON object; where there are several signals it says in `signal` which one it is of.
+    pub fn row(&self, mut record: Map<String, Value>, output: &mut Vec<u8>) {
         let fields = record.remove("fields").or_else(|| record.remove("labels"));
-        for column in &self.columns {
+        for (index, column) in self.columns.iter().enumerate() {
             let value = match *column {
                 FIELDS => fields.clone().unwrap_or_else(|| Value::Object(Map::new())),
                 MORE => Value::Object(std::mem::take(&mut record)),
                 column => taken(&mut record, column),
             };
-            put(walk.buffer(), &value);
-            walk.buffer().push(b',');
+            if index > 0 {
+                output.push(b',');
+            }
+            put(output, &value);
         }
-        walk.buffer().pop();
-        walk.buffer().extend_from_slice(b"\r\n");
+        end_line(output, b"");
+    }
+}
+
+impl Take for Rows {
+    fn take<T: Serialize>(&mut self, walk: &mut Walk<'_>, line: &Line<'_, T>) -> Result<(), Broken> {
+        if let Value::Object(record) = serde_json::to_value(line)? {
+            self.row(record, walk.buffer());
+        }
         Ok(())
     }
+}
+
+/// Values of any kind as a table: JSON objects, whose columns are the names of all that they hold, in the order of the alphabet; nothing
+/// at all of none.
+pub fn table(values: &[Map<String, Value>]) -> Vec<u8> {
+    let columns: BTreeSet<_> = values.iter().flat_map(Map::keys).collect();
+    let mut output = Vec::new();
+    if columns.is_empty() {
+        return output;
+    }
+    for (index, column) in columns.iter().enumerate() {
+        if index > 0 {
+            output.push(b',');
+        }
+        put_quoted(&mut output, &defused(column));
+    }
+    end_line(&mut output, b"");
+    for value in values {
+        for (index, column) in columns.iter().enumerate() {
+            if index > 0 {
+                output.push(b',');
+            }
+            put(&mut output, value.get(*column).unwrap_or(&Value::Null));
+        }
+        end_line(&mut output, b"");
+    }
+    output
+}
+
+fn end_line(output: &mut Vec<u8>, last: &[u8]) {
+    output.extend_from_slice(last);
+    output.extend_from_slice(b"\r\n");
 }
 
 /// Takes out what a column is of; null if there is none, or it is no single value.
@@ -200,6 +252,14 @@ mod tests {
         check("-5".into(), "'-5");
         check("a, \"b\"\r\nc".into(), "\"a, \"\"b\"\"\r\nc\"");
         check(serde_json::json!({"a": "=1"}), "\"{\"\"a\"\":\"\"=1\"\"}\"");
+    }
+
+    #[test]
+    fn a_table_has_a_column_for_all_that_its_values_hold() {
+        let value = |text: &str| serde_json::from_str(text).expect("an object");
+        let table = table(&[value(r#"{"b":"=1","a":1}"#), value(r#"{"=c":[1,"x"],"a":null}"#)]);
+        assert_eq!(super::table(&[]), b"");
+        assert_eq!(String::from_utf8(table).expect("UTF-8"), "'=c,a,b\r\n,1,'=1\r\n\"[1,\"\"x\"\"]\",,\r\n");
     }
 
     #[test]

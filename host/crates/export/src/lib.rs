@@ -4,7 +4,7 @@
 //! writes to anything that bytes can be written to. How much memory that takes is bounded, however much is stored. Nothing in here opens files
 //! or sockets, or reads a clock.
 
-mod csv;
+pub mod csv;
 mod export;
 mod format;
 mod jaeger;

@@ -6,8 +6,11 @@ use std::ops::ControlFlow;
 use glasshouse_model::wire::{Field, Value as Wire};
 use glasshouse_model::{Instrument, UnixNanos};
 use glasshouse_telemetry::Query;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use crate::records::{InvocationRecord, LogRecord, MetricRecord, Record, SpanRecord};
 use crate::testing::{START, Shelf, export, text, try_export};
 use crate::{Export, ExportError, Format, What};
 
@@ -189,4 +192,39 @@ fn a_trace_that_is_too_large_for_jaeger_is_cut_and_says_so() {
     let document: Value = serde_json::from_slice(&bytes).expect("JSON");
     let warning = document["data"][0]["warnings"][0].as_str().expect("a warning");
     assert!(warning.starts_with("10 more spans"), "{warning}");
+}
+
+#[test]
+fn records_come_back_from_json_as_they_were_written() {
+    fn check<T: Record + Serialize + DeserializeOwned + PartialEq + std::fmt::Debug>(shelf: &Shelf, what: What) {
+        let lines = text(&[shelf], what, Format::JsonLines, "");
+        assert!(!lines.is_empty());
+        for line in lines.lines() {
+            let written: serde_json::Map<String, Value> = serde_json::from_str(line).expect("JSON");
+            if written.get("signal").is_some_and(|signal| signal != T::SIGNAL.as_str()) {
+                continue;
+            }
+            let record: T = serde_json::from_str(line).expect(line);
+            let mut again = serde_json::to_value(&record).expect("JSON");
+            for name in ["extension", "cursor", "signal"] {
+                if let Some(value) = written.get(name) {
+                    again[name] = value.clone();
+                }
+            }
+            assert_eq!(again, Value::Object(written));
+        }
+    }
+    let shelf = Shelf::new("markdown");
+    let fields =
+        [("a", Wire::Text("1")), ("b", Wire::Integer(-1)), ("c", Wire::Float(0.5)), ("d", Wire::Boolean(true))];
+    shelf.log("one", &fields.map(|(name, value)| Field { name, value }));
+    shelf.log("none", &[Field { name: "n", value: Wire::Float(f64::NAN) }]);
+    shelf.sample(Instrument::Gauge, "size", "By", 1.5);
+    shelf.sample(Instrument::Gauge, "size", "By", f64::INFINITY);
+    shelf.call(7, 1, Some(9), None);
+    shelf.span(7, 2, 1);
+    check::<LogRecord>(&shelf, What::Logs);
+    check::<MetricRecord>(&shelf, What::Metrics);
+    check::<InvocationRecord>(&shelf, What::Invocations);
+    check::<SpanRecord>(&shelf, What::Traces);
 }

@@ -29,7 +29,7 @@ mod trace_state;
 pub use answered::{AnsweredError, Reported};
 pub use aspect::Aspect;
 pub use baggage::{Baggage, InvalidBaggage};
-pub use clock::{Clock, UnixNanos};
+pub use clock::{Clock, InvalidTime, UnixNanos};
 pub use context::Context;
 pub use failure::{Blame, Failure, FailureKind, Frame};
 pub use glasshouse_wire as wire;

@@ -20,7 +20,7 @@ use std::pin::Pin;
 pub use access::{Tokens, TokensError};
 pub use export::{ExportWanted, Exporting, WriteExport};
 pub use glasshouse_client::api;
-pub use readings::{Follower, News, Readings};
+pub use readings::{Follower, News, Readings, SummaryWanted};
 pub use socket::ControlSocket;
 pub use tcp::{ApiServer, ApiSettings, ServeError, TlsFiles};
 
@@ -106,9 +106,9 @@ pub trait Control: Send + Sync + 'static {
     fn error_groups(&self, extension: &str) -> Result<Vec<ErrorGroup>, Problem>;
     /// Notes that the error of a group is mended.
     fn resolve(&self, extension: &str, group: &str, said: &Resolve, by: &str) -> Result<ErrorGroup, Problem>;
-    /// The debug sessions of all extensions, those that were started last first.
+    /// The debug sessions of all extensions, also of earlier hosts, those that were started last first. May read files.
     fn all_sessions(&self) -> Vec<Session>;
-    /// The debug sessions of one.
+    /// The debug sessions of one. May read files.
     fn sessions(&self, extension: &str) -> Result<Vec<Session>, Problem>;
     /// Starts a debug session.
     fn start_session(&self, extension: &str, wanted: &StartSession, by: &str) -> Result<Session, Problem>;

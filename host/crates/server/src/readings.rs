@@ -9,14 +9,16 @@ use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use glasshouse_client::api::{
-    AlertStatistics, Call, Called, Dashboard, Errors, Gap, Health, MetricNames, MetricSummary, Overview, Problem,
-    Records, Traces, Wanted, code,
+    AlertStatistics, Call, Called, Dashboard, Errors, Gap, Health, MetricNames, MetricSummary, Operations, Overview,
+    Problem, Records, Traces, Wanted, code,
 };
+use serde::Deserialize;
 use twox_hash::XxHash3_64;
+use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::asked::{Params, Sent};
+use crate::asked::{Named, Params, Sent};
 use crate::export::{__path_export, export};
 use crate::openapi::Refused;
 use crate::routes::{Host, Id, Member, answer, refused};
@@ -26,7 +28,26 @@ use crate::{ExportWanted, Exporting, Pending, Served, lanes};
 /// Bytes of an answer that is told apart from others by its digest; larger ones are sent each time.
 const TAGGED_BYTES: u64 = 1 << 20;
 
-/// What can be read of a running host. Those that may take a while are called where that holds nobody up.
+/// Which samples are summed up.
+#[derive(Clone, Debug, Default, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct SummaryWanted {
+    /// What they must be, in the language of docs/query.md: `name=requests since 2h`.
+    #[serde(default)]
+    pub query: String,
+    /// At most so many series: 1 to 1,000, and 1,000 if it is left out.
+    pub limit: Option<usize>,
+    /// Whether series of several extensions that differ in nothing else are put together.
+    #[serde(default)]
+    pub together: bool,
+}
+
+impl Named for SummaryWanted {
+    const NAMES: &str = "query, limit and together";
+}
+
+/// What can be read of a running host. The host's own records are those of the extension `host`. Those that may take a while are called where that holds nobody up.
 pub trait Readings: Send + Sync + 'static {
     /// An extension at a glance.
     fn overview(&self, extension: &str) -> Result<Overview, Problem>;
@@ -36,14 +57,16 @@ pub trait Readings: Send + Sync + 'static {
     fn records(&self, extension: &str, signal: &str, wanted: &Wanted) -> Result<Records, Problem>;
     /// Its errors.
     fn errors(&self, extension: &str, wanted: &Wanted) -> Result<Errors, Problem>;
-    /// What the samples of a window come to.
-    fn metrics(&self, extension: &str, wanted: &Wanted) -> Result<MetricSummary, Problem>;
+    /// What the samples of a window come to; those of all extensions with `*`.
+    fn metrics(&self, extension: &str, wanted: &SummaryWanted) -> Result<MetricSummary, Problem>;
     /// What series of these names came to in the last minute; those of all names, if there are none.
     fn current_metrics(&self, extension: &str, names: &MetricNames) -> Result<MetricSummary, Problem>;
     /// How often and for how long its alerts fired.
     fn alert_statistics(&self, extension: &str) -> Result<AlertStatistics, Problem>;
-    /// The newest requests that it had a part in, whole.
+    /// The newest requests that it had a part in, whole; those of all extensions with `*`.
     fn traces(&self, extension: &str, wanted: &Wanted) -> Result<Traces, Problem>;
+    /// What its calls and spans took, by name; those of all extensions with `*`.
+    fn operations(&self, extension: &str, wanted: &Wanted) -> Result<Operations, Problem>;
     /// Requests by their trace id or correlation id.
     fn trace(&self, id: &str) -> Result<Traces, Problem>;
     /// What an extension said of its health last, and what the host knows of it.
@@ -113,6 +136,7 @@ pub(crate) fn router() -> OpenApiRouter<Arc<dyn Served>> {
         .routes(routes!(stream))
         .routes(routes!(statistics))
         .routes(routes!(traces))
+        .routes(routes!(operations))
         .routes(routes!(trace))
         .routes(routes!(host_health))
         .routes(routes!(health))
@@ -171,10 +195,10 @@ async fn overview(State(control): Host, Id(id): Id) -> Response {
     get,
     path = "/dashboard/{id}/metrics",
     tag = "dashboard",
-    params(("id" = String, Path, description = "The id of an extension."), Wanted),
+    params(("id" = String, Path, description = "The id of an extension, or `*` for all."), SummaryWanted),
     responses((status = 200, body = MetricSummary), Refused),
 )]
-async fn metrics(State(control): Host, Id(id): Id, Params(wanted): Params<Wanted>) -> Response {
+async fn metrics(State(control): Host, Id(id): Id, Params(wanted): Params<SummaryWanted>) -> Response {
     read(control, move |host| host.metrics(&id, &wanted)).await
 }
 
@@ -245,11 +269,23 @@ async fn statistics(State(control): Host, Id(id): Id) -> Response {
     get,
     path = "/traces/{id}",
     tag = "traces",
-    params(("id" = String, Path, description = "The id of an extension."), Wanted),
+    params(("id" = String, Path, description = "The id of an extension, or `*` for all."), Wanted),
     responses((status = 200, body = Traces), Refused),
 )]
 async fn traces(State(control): Host, Id(id): Id, Params(wanted): Params<Wanted>) -> Response {
     read(control, move |host| host.traces(&id, &wanted)).await
+}
+
+/// What calls and spans took, by name, those that took the longest in all first
+#[utoipa::path(
+    get,
+    path = "/traces/{id}/operations",
+    tag = "traces",
+    params(("id" = String, Path, description = "The id of an extension, or `*` for all."), Wanted),
+    responses((status = 200, body = Operations), Refused),
+)]
+async fn operations(State(control): Host, Id(id): Id, Params(wanted): Params<Wanted>) -> Response {
+    read(control, move |host| host.operations(&id, &wanted)).await
 }
 
 /// A request by its trace id or correlation id

@@ -317,7 +317,7 @@ async fn resolve(
     answer(control.resolve(&id, &group, &said, &peer.name))
 }
 
-/// The debug sessions of all extensions
+/// The debug sessions of all extensions, also of earlier hosts
 #[utoipa::path(
     get,
     path = "/sessions",
@@ -325,10 +325,10 @@ async fn resolve(
     responses((status = 200, body = Vec<Session>), Refused),
 )]
 async fn all_sessions(State(control): Host) -> Response {
-    json(&control.all_sessions())
+    readings::read(control, |host| Ok(host.all_sessions())).await
 }
 
-/// The debug sessions of an extension
+/// The debug sessions of an extension, also of earlier hosts
 #[utoipa::path(
     get,
     path = "/sessions/{id}",
@@ -337,7 +337,7 @@ async fn all_sessions(State(control): Host) -> Response {
     responses((status = 200, body = Vec<Session>), Refused),
 )]
 async fn sessions(State(control): Host, Id(id): Id) -> Response {
-    answer(control.sessions(&id))
+    readings::read(control, move |host| host.sessions(&id)).await
 }
 
 /// Start a debug session

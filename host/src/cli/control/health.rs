@@ -7,7 +7,7 @@ use glasshouse_client::api;
 
 use super::super::records::Place;
 use super::super::{Exit, Format};
-use super::{client, told};
+use super::told;
 use crate::output::{self, Align, Paint, Table};
 
 /// Characters of what was found, which may quote a guest.
@@ -36,7 +36,7 @@ pub(crate) struct Health {
 
 impl Health {
     pub(crate) async fn run(self, format: Format) -> Result<Exit> {
-        let client = client(&self.place)?;
+        let client = self.place.client()?;
         let health = told(match &self.extension_id {
             Some(id) if self.check => client.check_health(id).await,
             Some(id) => client.health(id).await,

@@ -1,5 +1,5 @@
 //! `glasshouse budgets`, `debugging`, `status`, `start`, `stop`: what changes a running host, by the socket in its data
-//! directory.
+//! directory or at its address.
 
 mod health;
 mod shown;
@@ -23,13 +23,13 @@ Examples:
   glasshouse budgets set markdown budget.deadline=2s budget.memory=32MiB --data-dir data
   glasshouse budgets release markdown --data-dir data
 
-They need a host that runs with that data directory: glasshouse run plugins --data-dir data";
+They need a host that runs: with that data directory (glasshouse run plugins --data-dir data), or at --host URL";
 const DEBUGGING: &str = "\
 Examples:
   glasshouse debugging show markdown --data-dir data
   glasshouse debugging set markdown debugging.log_level=warning debugging.tracing_enabled=true --data-dir data
 
-They need a host that runs with that data directory: glasshouse run plugins --data-dir data";
+They need a host that runs: with that data directory (glasshouse run plugins --data-dir data), or at --host URL";
 const STATUS: &str = "\
 Example:
   glasshouse status --data-dir data";
@@ -44,7 +44,7 @@ The extension itself runs on; its calls are still metered, and what the host say
 const EXAMPLE: &str = "budget.deadline=2s";
 
 /// Problems that whoever typed the command can mend by another command line.
-const MISTAKES: [&str; 11] = [
+const MISTAKES: [&str; 13] = [
     code::UNKNOWN_EXTENSION,
     code::UNKNOWN_GROUP,
     code::UNKNOWN_SESSION,
@@ -54,6 +54,8 @@ const MISTAKES: [&str; 11] = [
     code::NOT_FIRING,
     code::INVALID_SETTING,
     code::INVALID_BODY,
+    code::INVALID_PATH,
+    code::INVALID_QUERY,
     code::NOT_LIVE,
     code::UNKNOWN_TOKEN,
 ];
@@ -95,29 +97,57 @@ enum DebuggingVerb {
 #[derive(Args, Debug)]
 struct Show {
     /// Only this extension
-    #[arg(value_name = "EXTENSION")]
+    #[arg(value_name = "EXTENSION", conflicts_with = "extension_id")]
     extension: Option<String>,
+    /// The same
+    #[arg(long, value_name = "ID")]
+    extension_id: Option<String>,
     #[command(flatten)]
     place: Place,
 }
 
 #[derive(Args, Debug)]
 struct Set {
-    /// Whose
-    #[arg(value_name = "EXTENSION")]
-    extension: String,
-    /// What to set
-    #[arg(value_name = "KEY=VALUE", required = true)]
-    values: Vec<String>,
+    #[command(flatten)]
+    target: Target,
     #[command(flatten)]
     place: Place,
+}
+
+/// Whose values are to be others, and which.
+#[derive(Args, Debug)]
+pub(super) struct Target {
+    /// Whose; the first of the words if left out
+    #[arg(long, value_name = "ID")]
+    extension_id: Option<String>,
+    /// The extension, and what to set
+    #[arg(value_name = "EXTENSION | KEY=VALUE", required = true)]
+    words: Vec<String>,
+}
+
+impl Target {
+    /// The extension, and keys with values.
+    pub(super) fn split(&self) -> Result<(&str, &[String]), UsageError> {
+        let (extension, values) = match (&self.extension_id, &*self.words) {
+            (Some(id), values) => (id, values),
+            (None, [first, values @ ..]) if !first.contains('=') => (first, values),
+            _ => return Err(UsageError("name the extension first, or with --extension-id".to_owned())),
+        };
+        if values.is_empty() {
+            return Err(UsageError(format!("write after {} what to set, as KEY=VALUE", visible(extension, 80))));
+        }
+        Ok((extension, values))
+    }
 }
 
 #[derive(Args, Debug)]
 struct Release {
     /// Which extension
-    #[arg(value_name = "EXTENSION")]
-    extension: String,
+    #[arg(value_name = "EXTENSION", required_unless_present = "extension_id", conflicts_with = "extension_id")]
+    extension: Option<String>,
+    /// The same
+    #[arg(long, value_name = "ID")]
+    extension_id: Option<String>,
     #[command(flatten)]
     place: Place,
 }
@@ -161,9 +191,9 @@ struct Switch {
 impl Budgets {
     pub(crate) async fn run(self, format: Format) -> Result<Exit> {
         match self.verb {
-            BudgetsVerb::Show(Show { extension, place }) => {
-                let client = client(&place)?;
-                let all = match extension {
+            BudgetsVerb::Show(Show { extension, extension_id, place }) => {
+                let client = place.client()?;
+                let all = match extension.or(extension_id) {
                     Some(id) => vec![told(client.budgets(&id).await)?],
                     None => told(client.all_budgets().await)?,
                 };
@@ -172,12 +202,15 @@ impl Budgets {
                     Format::Table => shown::budgets(&all)?,
                 }
             }
-            BudgetsVerb::Set(Set { extension, values, place }) => {
-                let values = assignments(&values, EXAMPLE)?;
-                change(&told(client(&place)?.set_budgets(&extension, &values).await)?, format)?;
+            BudgetsVerb::Set(Set { target, place }) => {
+                let (extension, values) = target.split()?;
+                let values = assignments(values, EXAMPLE)?;
+                change(&told(place.client()?.set_budgets(extension, &values).await)?, format)?;
             }
-            BudgetsVerb::Release(Release { extension, place }) => {
-                let released = told(client(&place)?.release(&extension).await)?;
+            BudgetsVerb::Release(Release { extension, extension_id, place }) => {
+                // The command line has one of them.
+                let extension = extension.or(extension_id).unwrap_or_default();
+                let released = told(place.client()?.release(&extension).await)?;
                 match (format, &released.from) {
                     (Format::Json, _) => output::json(&released)?,
                     (_, Some(from)) => output::line(format_args!("{extension} is healthy; it was {from}"))?,
@@ -192,9 +225,9 @@ impl Budgets {
 impl Debugging {
     pub(crate) async fn run(self, format: Format) -> Result<Exit> {
         match self.verb {
-            DebuggingVerb::Show(Show { extension, place }) => {
-                let client = client(&place)?;
-                let ids = match extension {
+            DebuggingVerb::Show(Show { extension, extension_id, place }) => {
+                let client = place.client()?;
+                let ids = match extension.or(extension_id) {
                     Some(id) => vec![id],
                     None => told(client.managers().await)?.into_iter().map(|manager| manager.extension).collect(),
                 };
@@ -206,9 +239,10 @@ impl Debugging {
                     }
                 }
             }
-            DebuggingVerb::Set(Set { extension, values, place }) => {
-                let values = assignments(&values, EXAMPLE)?;
-                change(&told(client(&place)?.set(&extension, &values).await)?, format)?;
+            DebuggingVerb::Set(Set { target, place }) => {
+                let (extension, values) = target.split()?;
+                let values = assignments(values, EXAMPLE)?;
+                change(&told(place.client()?.set(extension, &values).await)?, format)?;
             }
         }
         Ok(Exit::Ok)
@@ -217,17 +251,21 @@ impl Debugging {
 
 impl Status {
     pub(crate) async fn run(self, format: Format) -> Result<Exit> {
-        let client = client(&self.place)?;
-        let all = match &self.extension_id {
-            Some(id) => vec![told(client.manager(id).await)?],
-            None => told(client.managers().await)?,
-        };
-        match format {
-            Format::Json => all.iter().try_for_each(output::json)?,
-            Format::Table => shown::managers(&all)?,
-        }
-        Ok(Exit::Ok)
+        status(&self.place.client()?, self.extension_id.as_deref(), format).await
     }
+}
+
+/// Shows how extensions are doing: one, or all of a host.
+pub(super) async fn status(client: &Client, extension: Option<&str>, format: Format) -> Result<Exit> {
+    let all = match extension {
+        Some(id) => vec![told(client.manager(id).await)?],
+        None => told(client.managers().await)?,
+    };
+    match format {
+        Format::Json => all.iter().try_for_each(output::json)?,
+        Format::Table => shown::managers(&all)?,
+    }
+    Ok(Exit::Ok)
 }
 
 impl Start {
@@ -244,14 +282,10 @@ impl Stop {
 
 impl Switch {
     async fn run(self, on: bool, format: Format) -> Result<Exit> {
-        let changes = told(client(&self.place)?.switch(&self.extension_id, on).await)?;
+        let changes = told(self.place.client()?.switch(&self.extension_id, on).await)?;
         change(&changes, format)?;
         Ok(Exit::Ok)
     }
-}
-
-fn client(place: &Place) -> Result<Client> {
-    Ok(Client::new(place.folder()?))
 }
 
 /// Tells a mistake in the command line from what keeps the host from doing it.

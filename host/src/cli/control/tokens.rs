@@ -9,7 +9,7 @@ use glasshouse_client::api::{MakeToken, Scope, Token};
 
 use super::super::records::{Place, duration};
 use super::super::{Exit, Format};
-use super::{client, told};
+use super::told;
 use crate::output::{self, Align, Paint, Table};
 
 const EXAMPLES: &str = "\
@@ -18,7 +18,7 @@ Examples:
   glasshouse tokens list --data-dir data
   glasshouse tokens revoke 1f0c9a2b --data-dir data
 
-They need a host that runs with that data directory: glasshouse run plugins --data-dir data";
+They need a host that runs: with that data directory (glasshouse run plugins --data-dir data), or at --host URL";
 
 /// Make, list and revoke the tokens by which a running host knows clients of its API
 #[derive(Args, Debug)]
@@ -85,7 +85,7 @@ impl Tokens {
     pub(crate) async fn run(self, format: Format) -> Result<Exit> {
         match self.verb {
             Verb::List { place } => {
-                let tokens = told(client(&place)?.tokens().await)?;
+                let tokens = told(place.client()?.tokens().await)?;
                 match format {
                     Format::Json => tokens.iter().try_for_each(output::json)?,
                     Format::Table => list(&tokens)?,
@@ -94,7 +94,7 @@ impl Tokens {
             Verb::Create(Create { name, scope, lasting, place }) => {
                 let for_ms = lasting.map(|lasting| u64::try_from(lasting.as_millis()).unwrap_or(u64::MAX));
                 let wanted = MakeToken { name, scope: scope.into(), for_ms };
-                let made = told(client(&place)?.make_token(&wanted).await)?;
+                let made = told(place.client()?.make_token(&wanted).await)?;
                 match format {
                     Format::Json => output::json(&made)?,
                     Format::Table => {
@@ -106,7 +106,7 @@ impl Tokens {
                 }
             }
             Verb::Revoke { id, place } => {
-                let revoked = told(client(&place)?.revoke_token(&id).await)?;
+                let revoked = told(place.client()?.revoke_token(&id).await)?;
                 match format {
                     Format::Json => output::json(&revoked)?,
                     Format::Table => {

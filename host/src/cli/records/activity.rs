@@ -2,13 +2,13 @@
 
 use anyhow::Result;
 use clap::Args;
-use glasshouse::records::{AlertRecord, ErrorRecord, InvocationRecord, LogRecord, Record, Records, SpanRecord};
-use glasshouse::{Order, Query, StoredExtension, UnixNanos};
+use glasshouse::records::{AlertRecord, ErrorRecord, InvocationRecord, LogRecord, SpanRecord};
+use glasshouse::{Order, Query, Signal, UnixNanos};
 
-use super::lines::Shown;
-use super::select::{Chosen, Conditions, Selection};
-use super::show::Printer;
-use crate::cli::{Exit, Format, UsageError};
+use super::printer::Printer;
+use super::select::{Conditions, Selection};
+use super::store::{Kind, Question, StoreOf};
+use crate::cli::{Exit, RecordFormat, UsageError};
 use crate::output;
 
 const EXAMPLES: &str = "\
@@ -34,7 +34,7 @@ pub(crate) struct Activity {
 }
 
 impl Activity {
-    pub(crate) fn run(self, format: Format) -> Result<Exit> {
+    pub(crate) async fn run(self, format: RecordFormat) -> Result<Exit> {
         let mut whose = Query::all();
         for (what, name) in [("user", &self.user), ("tenant", &self.tenant)] {
             if let Some(name) = name {
@@ -42,29 +42,29 @@ impl Activity {
                 whose = whose.and(&query);
             }
         }
-        let chosen = self.selection.chosen(&Conditions::new(&self.query))?;
-        let query = chosen.query.and(&whose);
-        let extensions = chosen.extensions()?;
-        let mut found = Vec::new();
+        let chosen = self.selection.chosen(&Conditions::new(&self.query)).await?;
+        let question = chosen.question.and(&whose);
+        let extensions = chosen.extensions().await?;
+        let mut all = Vec::new();
         for (index, extension) in extensions.iter().enumerate() {
-            let mut looking = Looking { query: &query, chosen: &chosen, extension, index, found: &mut found };
-            looking.look::<InvocationRecord>();
-            looking.look::<SpanRecord>();
-            looking.look::<LogRecord>();
-            looking.look::<ErrorRecord>();
-            looking.look::<AlertRecord>();
+            let mut looking = Looking { question: &question, limit: chosen.limit, extension, index, all: &mut all };
+            looking.look::<InvocationRecord>().await?;
+            looking.look::<SpanRecord>().await?;
+            looking.look::<LogRecord>().await?;
+            looking.look::<ErrorRecord>().await?;
+            looking.look::<AlertRecord>().await?;
         }
-        found.sort_by_key(|found| found.time);
-        let surplus = found.len().saturating_sub(chosen.limit);
-        match query.order() {
-            Order::NewestFirst => drop(found.drain(..surplus)),
-            Order::OldestFirst => found.truncate(chosen.limit),
+        all.sort_by_key(|one| one.time);
+        let surplus = all.len().saturating_sub(chosen.limit);
+        match question.query.order() {
+            Order::NewestFirst => drop(all.drain(..surplus)),
+            Order::OldestFirst => all.truncate(chosen.limit),
         }
-        let printer = Printer::new(format, &extensions);
-        for one in &found {
+        let printer = Printer::new(format, &extensions, &SIGNALS)?;
+        for one in &all {
             (one.print)(&printer, extensions[one.extension].id())?;
         }
-        if found.is_empty() {
+        if all.is_empty() {
             output::note("nothing is stored that fits");
         } else if surplus > 0 {
             output::note(format_args!("these are {} of more; --limit shows more", chosen.limit));
@@ -73,37 +73,39 @@ impl Activity {
     }
 }
 
+/// The signals whose records are somebody's doing.
+const SIGNALS: [Signal; 5] = [Signal::Invocation, Signal::Span, Signal::Log, Signal::Error, Signal::Alert];
+
 /// Prints a record of an extension's.
 type Print = dyn Fn(&Printer, &str) -> std::io::Result<()>;
 
 /// A record of any signal.
-struct Found {
+struct Happened {
     time: UnixNanos,
     extension: usize,
     print: Box<Print>,
 }
 
 struct Looking<'a> {
-    query: &'a Query,
-    chosen: &'a Chosen,
-    extension: &'a StoredExtension,
+    question: &'a Question,
+    limit: usize,
+    extension: &'a StoreOf,
     index: usize,
-    found: &'a mut Vec<Found>,
+    all: &'a mut Vec<Happened>,
 }
 
 impl Looking<'_> {
     /// Finds what there is of one signal.
-    fn look<T: Record + Shown + 'static>(&mut self) {
-        let records: Records<T> = self.extension.records();
-        for record in records.search(self.query, self.chosen.limit) {
+    async fn look<T: Kind + 'static>(&mut self) -> Result<()> {
+        let records = self.extension.records::<T>();
+        for found in self.extension.search::<T>(self.question, self.limit).await? {
             let records = records.clone();
-            self.found.push(Found {
-                time: record.time(),
+            self.all.push(Happened {
+                time: found.record.time(),
                 extension: self.index,
-                print: Box::new(move |printer, id| {
-                    printer.print(id, || records.cursor(record.head().sequence), &record)
-                }),
+                print: Box::new(move |printer, id| printer.print(id, records.as_ref(), &found)),
             });
         }
+        Ok(())
     }
 }

@@ -5,8 +5,8 @@ mod shown;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
+use glasshouse::group_answer;
 use glasshouse::records::ErrorRecord;
-use glasshouse::{StoredExtension, group_answer};
 use glasshouse_client::Client;
 use glasshouse_client::api::{ErrorGroup, Resolve};
 
@@ -14,7 +14,7 @@ use super::kept;
 use super::select::{Conditions, Selection};
 use super::{Follow, follow, show};
 use crate::cli::control::told;
-use crate::cli::{Exit, Format};
+use crate::cli::{Exit, RecordFormat};
 use crate::output;
 use context::Context;
 
@@ -102,63 +102,56 @@ struct ResolveGroup {
 }
 
 impl Errors {
-    pub(crate) async fn run(self, format: Format) -> Result<Exit> {
+    pub(crate) async fn run(self, format: RecordFormat) -> Result<Exit> {
         match self.what {
             ErrorsVerb::Show(ShowErrors { selection, unresolved, query }) => {
-                let chosen = selection.chosen(&Conditions::new(&query))?;
+                let chosen = selection.chosen(&Conditions::new(&query)).await?;
                 if unresolved {
-                    let resolved = resolved_in(&chosen.extensions()?);
+                    let mut resolved = all(&selection).await?;
+                    resolved.retain(|group| group.state == "resolved");
                     show::show_those::<ErrorRecord>(&chosen, format, |extension, error| {
-                        !resolved.iter().any(|(id, group)| id == extension && *group == error.group)
-                    })?;
+                        !resolved.iter().any(|group| group.extension == extension && group.group == error.group)
+                    })
+                    .await?;
                 } else {
-                    show::show::<ErrorRecord>(&chosen, format)?;
+                    show::show::<ErrorRecord>(&chosen, format).await?;
                 }
             }
             ErrorsVerb::Follow(Follow { selection, after, query }) => {
-                follow::follow::<ErrorRecord>(&selection.chosen(&Conditions::new(&query))?, after.as_ref(), format)?;
+                let chosen = selection.chosen(&Conditions::new(&query)).await?;
+                follow::follow::<ErrorRecord>(&chosen, after.as_ref(), format).await?;
             }
             ErrorsVerb::Groups(ListGroups { selection, unresolved }) => {
                 let mut groups = all(&selection).await?;
                 groups.retain(|group| !unresolved || group.state != "resolved");
                 groups.truncate(selection.limit.unwrap_or(usize::MAX));
                 match format {
-                    Format::Json => groups.iter().try_for_each(output::json)?,
-                    Format::Table => shown::groups(&groups)?,
+                    RecordFormat::Table => shown::groups(&groups)?,
+                    _ => output::values(&groups, format)?,
                 }
             }
             ErrorsVerb::Explain(ExplainGroup { named, number }) => {
                 let group = named.find().await?;
                 let extension = named.selection.place.open()?.extension(&group.extension);
-                let context = Context::of(&extension, &group, number)?;
+                let context = Context::of(&extension, &group, number).await?;
                 match format {
-                    Format::Json => output::json(&context.with(&group))?,
-                    Format::Table => shown::explain(&group, &context)?,
+                    RecordFormat::Table => shown::explain(&group, &context)?,
+                    _ => output::values(&[context.with(&group)], format)?,
                 }
             }
             ErrorsVerb::Resolve(ResolveGroup { named, notes, fixed_in }) => {
                 let group = named.find().await?;
-                let client = Client::new(named.selection.place.folder()?);
+                let client = named.selection.place.client()?;
                 let said = Resolve { notes, version: fixed_in };
                 let resolved = told(client.resolve(&group.extension, &group.group, &said).await)?;
                 match format {
-                    Format::Json => output::json(&resolved)?,
-                    Format::Table => shown::resolved(&resolved)?,
+                    RecordFormat::Table => shown::resolved(&resolved)?,
+                    _ => output::values(&[resolved], format)?,
                 }
             }
         }
         Ok(Exit::Ok)
     }
-}
-
-/// The resolved groups of extensions: of which, and their ids.
-fn resolved_in(extensions: &[StoredExtension]) -> Vec<(String, String)> {
-    let resolved = |extension: &StoredExtension| {
-        let groups = extension.error_groups();
-        let resolved = groups.into_iter().filter(|group| group.state == glasshouse::GroupState::Resolved);
-        resolved.map(|group| (extension.id().to_owned(), group.id.to_string())).collect::<Vec<_>>()
-    };
-    extensions.iter().flat_map(resolved).collect()
 }
 
 /// The groups of all extensions that are meant, those with the latest errors first.

@@ -1,5 +1,6 @@
-//! `glasshouse export`: takes what is in a data directory elsewhere, in the formats of other tools.
+//! `glasshouse export`: takes what is in a data directory, or what a host at an address has, elsewhere, in the formats of other tools.
 
+mod fetch;
 mod target;
 
 use std::io::IsTerminal as _;
@@ -14,6 +15,8 @@ use glasshouse::text::{bytes, count};
 use glasshouse::{Query, StoredExtension};
 
 use super::select::{Conditions, Selection};
+use super::store::{Store, StoreOf};
+use crate::cli::control::told;
 use crate::cli::signals::Stop;
 use crate::cli::{AnyFormat, Exit, UsageError};
 use crate::output;
@@ -73,11 +76,19 @@ impl Export {
             return Err(UsageError(format!("{format} is nothing for a terminal; name a file with --output")).into());
         }
         let limit = self.selection.limit;
-        let chosen = self.selection.chosen_of(usize::MAX, &Conditions::new(&Vec::from_iter(self.query)))?;
-        let sources = chosen.extensions()?.iter().map(StoredExtension::source).collect();
+        let conditions = Conditions::new(&Vec::from_iter(self.query));
+        let chosen = self.selection.chosen_of(usize::MAX, &conditions).await?;
         let stop =
             Stop::listen_and_say("stopping: what was written is no whole export").context("listening for Ctrl-C")?;
-        let task = Task { sources, what, format, query: chosen.query.clone(), limit, path };
+        if let Store::Host(client) = &chosen.store {
+            let (id, question) = chosen.scope(&chosen.question)?;
+            let begun = client.export(id, what.as_str(), format.as_str(), &question.text, limit).await;
+            fetch::write(told(begun)?, path.as_deref(), &stop).await?;
+            return Ok(Exit::Ok);
+        }
+        let extensions = chosen.extensions().await?;
+        let sources = extensions.iter().filter_map(StoreOf::stored).map(StoredExtension::source).collect();
+        let task = Task { sources, what, format, query: chosen.question.query.clone(), limit, path };
         tokio::task::spawn_blocking(move || task.run(&stop)).await.context("exporting")??;
         Ok(Exit::Ok)
     }
@@ -183,7 +194,11 @@ impl Progress {
         if self.has_room && is_due {
             self.shown = Some(Instant::now());
             let Exported { seen, written, bytes: size, .. } = exported;
-            let text = format!("exporting: {} of {} records, {}", count(*written), count(*seen), bytes(*size));
+            let text = match seen {
+                // A host at an address does not tell how many records it has looked at.
+                0 => format!("exporting: {}", bytes(*size)),
+                seen => format!("exporting: {} of {} records, {}", count(*written), count(*seen), bytes(*size)),
+            };
             output::progress(&text);
         }
     }

@@ -3,14 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail};
-use glasshouse::records::{Record, Records, record};
-use glasshouse::{Cursor, StoredExtension};
+use anyhow::Result;
+use glasshouse::records::{Records, record};
+use glasshouse::{Cursor, Stored, StoredExtension};
 
-use super::lines::Shown;
+use super::listen;
+use super::printer::Printer;
 use super::select::Chosen;
-use super::show::{Printer, find};
-use crate::cli::Format;
+use super::show::{find, is_of};
+use super::store::{Found, Kind, Store, StoreOf};
+use crate::cli::RecordFormat;
 
 /// How long a record waits to be looked for, at most.
 const POLL: Duration = Duration::from_millis(20);
@@ -18,6 +20,9 @@ const POLL: Duration = Duration::from_millis(20);
 const LOOK_FOR_NEW: Duration = Duration::from_secs(1);
 /// Records that are read at once.
 const PAGE: usize = 10_000;
+
+/// Why records are missing whose number nobody knows.
+pub(super) const MEMORY_LOST: &str = "an earlier host's memory was lost, with what was not yet on the disk";
 
 /// One extension that is followed.
 struct Followed<T> {
@@ -27,76 +32,84 @@ struct Followed<T> {
 }
 
 /// Shows what was chosen and goes on, from a cursor if there is one.
-pub(super) fn follow<T: Record + Shown>(chosen: &Chosen, after: Option<&Cursor>, format: Format) -> Result<()> {
+pub(super) async fn follow<T: Kind>(chosen: &Chosen, after: Option<&Cursor>, format: RecordFormat) -> Result<()> {
+    if let Some(cursor) = after {
+        is_of::<T>(cursor)?;
+    }
+    let extensions = chosen.extensions().await?;
+    let printer = Printer::new(format, &extensions, &[T::SIGNAL])?;
+    match &chosen.store {
+        Store::Folder(stored) => follow_stored::<T>(chosen, stored, &extensions, after, &printer).await,
+        Store::Host(client) => listen::follow::<T>(chosen, client, &extensions, after, &printer).await,
+    }
+}
+
+async fn follow_stored<T: Kind>(
+    chosen: &Chosen,
+    stored: &Stored,
+    extensions: &[StoreOf],
+    after: Option<&Cursor>,
+    printer: &Printer,
+) -> Result<()> {
     let mut followed = BTreeMap::new();
-    let printer = Printer::new(format, &chosen.extensions()?);
     match after {
         Some(cursor) => {
-            let mut from = Followed::<T>::new(chosen.stored.extension(&cursor.extension));
-            let signal = from.records.reader().signal();
-            if cursor.signal != signal {
-                bail!("the cursor is one of {}, and not of {signal}", cursor.signal);
-            }
+            let mut from = Followed::<T>::new(stored.extension(&cursor.extension));
             let (next, lost) = from.records.reader().resume(cursor);
             if lost {
-                printer.print_gap(
-                    &cursor.extension,
-                    0,
-                    "an earlier host's memory was lost, with what was not yet on the disk",
-                )?;
+                printer.print_gap(&cursor.extension, 0, MEMORY_LOST)?;
             }
             from.next = next;
             followed.insert(cursor.extension.clone(), from);
         }
-        None => start(chosen, &printer, &mut followed)?,
+        None => start(chosen, extensions, printer, &mut followed).await?,
     }
     let mut looked = Instant::now();
     loop {
         let mut idle = true;
         for one in followed.values_mut() {
-            idle &= !one.go_on(chosen, &printer)?;
+            idle &= !one.go_on(chosen, printer)?;
         }
         if after.is_none() && looked.elapsed() >= LOOK_FOR_NEW {
             looked = Instant::now();
-            for extension in chosen.extensions()? {
-                let id = extension.id().to_owned();
-                followed.entry(id).or_insert_with(|| Followed::new(extension));
+            for extension in chosen.extensions().await? {
+                if let Some(stored) = extension.stored() {
+                    followed.entry(extension.id().to_owned()).or_insert_with(|| Followed::new(stored.clone()));
+                }
             }
         }
         if idle {
-            std::thread::sleep(POLL);
+            tokio::time::sleep(POLL).await;
         }
     }
 }
 
 /// Shows the newest records, and notes where to go on.
-fn start<T: Record + Shown>(
+async fn start<T: Kind>(
     chosen: &Chosen,
+    extensions: &[StoreOf],
     printer: &Printer,
     followed: &mut BTreeMap<String, Followed<T>>,
 ) -> Result<()> {
-    let extensions = chosen.extensions()?;
-    for extension in &extensions {
-        let mut one = Followed::<T>::new(extension.clone());
+    for extension in extensions {
+        let Some(stored) = extension.stored() else { continue };
+        let mut one = Followed::<T>::new(stored.clone());
         one.next = one.records.reader().next_sequence();
         followed.insert(extension.id().to_owned(), one);
     }
-    let (mut found, _) = find::<T>(chosen, &chosen.query)?;
-    found.sort_by_key(|found| found.entry.time());
-    for found in &found {
-        let extension = &extensions[found.extension];
-        let Some(one) = followed.get(extension.id()) else { continue };
+    let (mut all, _) = find::<T>(chosen, extensions).await?;
+    all.sort_by_key(|(_, found)| found.record.time());
+    for (index, found) in &all {
+        let id = extensions[*index].id();
         // What came since is shown when it is gone on from there.
-        if found.entry.sequence() < one.next
-            && let Some(record) = record::<T>(&found.entry)
-        {
-            printer.print(extension.id(), || one.records.cursor(found.entry.sequence()), &record)?;
+        if let Some(one) = followed.get(id).filter(|one| found.record.head().sequence < one.next) {
+            printer.print(id, Some(&one.records), found)?;
         }
     }
     Ok(())
 }
 
-impl<T: Record + Shown> Followed<T> {
+impl<T: Kind> Followed<T> {
     fn new(extension: StoredExtension) -> Self {
         let records = extension.records();
         Self { extension, records, next: 1 }
@@ -110,11 +123,11 @@ impl<T: Record + Shown> Followed<T> {
             printer.print_gap(self.extension.id(), gap.last - gap.first + 1, gap.cause.as_str())?;
         }
         for entry in &page.entries {
-            let matches = entry
-                .body()
-                .is_ok_and(|body| chosen.query.matches(reader.signal(), self.extension.id(), &entry.envelope(), &body));
+            let matches = entry.body().is_ok_and(|body| {
+                chosen.question.query.matches(reader.signal(), self.extension.id(), &entry.envelope(), &body)
+            });
             if matches && let Some(record) = record::<T>(entry) {
-                printer.print(self.extension.id(), || self.records.cursor(entry.sequence()), &record)?;
+                printer.print(self.extension.id(), Some(&self.records), &Found::stored(record))?;
             }
         }
         self.next = page.next_sequence;

@@ -16,15 +16,17 @@ pub(super) async fn all<T>(
     ask: impl AsyncFn(&Client, &str) -> Result<Vec<T>, ClientError>,
     read: impl Fn(&StoredExtension) -> Vec<T>,
 ) -> Result<Vec<T>> {
-    let client = Client::new(selection.place.folder()?);
+    let client = selection.place.client()?;
     let mut all = Vec::new();
     let mut runs = true;
-    for extension in selection.extensions()? {
+    for extension in selection.extensions().await? {
         let asked = if runs { Some(ask(&client, extension.id()).await) } else { None };
         runs &= !matches!(asked, Some(Err(ClientError::NoHost(_))));
-        match asked.map(known).transpose()?.flatten() {
-            Some(told) => all.extend(told),
-            None => all.extend(read(&extension)),
+        match (asked.map(known).transpose()?.flatten(), extension.stored()) {
+            (Some(told), _) => all.extend(told),
+            (None, Some(stored)) => all.extend(read(stored)),
+            // The host's own process has none.
+            (None, None) => {}
         }
     }
     Ok(all)

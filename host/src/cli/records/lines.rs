@@ -66,7 +66,7 @@ impl Shown for ErrorRecord {
             let place = frame.source.as_ref().map(|source| format!(" {}:{}", visible(&source.file, 120), source.line));
             let _ = write!(line, "\n    at {}{}", visible(&frame.function, 160), place.unwrap_or_default());
         }
-        if let Some(advice) = self.advice {
+        if let Some(advice) = &self.advice {
             let _ = write!(line, "\n    {}", paint.dim(advice));
         }
         line

@@ -7,17 +7,23 @@ use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
 use glasshouse::records::MetricRecord;
 use glasshouse::text::{count, duration, quantity, visible};
-use glasshouse::{Clock as _, Instrument, Query, SeriesSummary, Summary, SystemClock, series_answer};
+use glasshouse::{Clock as _, Instrument, Query, Summary, SystemClock, Tier, UnixNanos, metrics_answer};
+use glasshouse_client::api::{MetricSummary, Series, Sources};
 
 use super::select::{Chosen, Conditions, Selection};
+use super::store::{Question, Store, StoreOf};
 use super::{Exit, Follow, follow, show};
-use crate::cli::{Format, UsageError};
+use crate::cli::control::told;
+use crate::cli::{RecordFormat, UsageError};
 use crate::output::{self, Align, Paint, Table};
 
 /// What `current` looks back for, to find the latest value of each series: longer ago is not current.
 const RECENT: Duration = Duration::from_hours(24);
 /// What `current` sums up.
 const MINUTE: Duration = Duration::from_mins(1);
+
+/// Series that a host tells at most.
+const MOST: usize = 1000;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -113,130 +119,148 @@ const DEFAULT_STATS: [Stat; 8] =
     [Stat::Count, Stat::Sum, Stat::Rate, Stat::Mean, Stat::P50, Stat::P95, Stat::P99, Stat::Last];
 
 impl Metrics {
-    pub(crate) fn run(self, format: Format) -> Result<Exit> {
+    pub(crate) async fn run(self, format: RecordFormat) -> Result<Exit> {
         match self.what {
             MetricsVerb::Current(Current { selection, query }) => {
-                current(&selection.chosen(&Conditions::new(&query))?, format)
+                current(&selection.chosen(&Conditions::new(&query)).await?, format).await
             }
             MetricsVerb::Summary(Summarise { selection, hours, since, until, stats, together, query }) => {
-                let chosen = selection.chosen(&Conditions { hours, since, until, ..Conditions::new(&query) })?;
+                let chosen = selection.chosen(&Conditions { hours, since, until, ..Conditions::new(&query) }).await?;
                 let stats = if stats.is_empty() { DEFAULT_STATS.to_vec() } else { stats };
-                summarise(&chosen, together, &stats, format)
+                summarise(&chosen, together, &stats, format).await
             }
             MetricsVerb::Show(ShowSamples { selection, hours, query }) => {
                 let conditions = Conditions { hours, ..Conditions::new(&query) };
-                show::show::<MetricRecord>(&selection.chosen(&conditions)?, format)
+                show::show::<MetricRecord>(&selection.chosen(&conditions).await?, format).await
             }
             MetricsVerb::Follow(Follow { selection, after, query }) => {
-                let chosen = selection.chosen(&Conditions::new(&query))?;
-                follow::follow::<MetricRecord>(&chosen, after.as_ref(), format)
+                let chosen = selection.chosen(&Conditions::new(&query)).await?;
+                follow::follow::<MetricRecord>(&chosen, after.as_ref(), format).await
             }
         }
         .map(|()| Exit::Ok)
     }
 }
 
-/// What the samples of all extensions that were chosen come to.
-fn summary(chosen: &Chosen, query: &Query) -> Result<Summary> {
-    let mut whole = Summary::default();
-    for extension in chosen.extensions()? {
-        whole.merge(extension.records::<MetricRecord>().summary(query));
+/// What the samples come to that a question asks for, of all extensions that were chosen; at most so many series.
+async fn summary(chosen: &Chosen, question: &Question, together: bool, limit: usize) -> Result<MetricSummary> {
+    if let Store::Host(client) = &chosen.store {
+        let (id, question) = chosen.scope(question)?;
+        return told(client.metrics(id, &question.text, limit.clamp(1, MOST), together).await);
     }
-    Ok(whole)
+    let mut whole = Summary::default();
+    for records in chosen.extensions().await?.iter().filter_map(StoreOf::records::<MetricRecord>) {
+        whole.merge(records.summary(&question.query));
+    }
+    if together {
+        whole = whole.across_extensions();
+    }
+    Ok(metrics_answer("*", &whole, limit))
 }
 
-fn summarise(chosen: &Chosen, together: bool, stats: &[Stat], format: Format) -> Result<()> {
-    let mut summary = summary(chosen, &chosen.query)?;
-    if together {
-        summary = summary.across_extensions();
-    }
-    if format == Format::Json {
-        for series in summary.series.iter().take(chosen.limit) {
-            output::json(&series_answer(&summary, series))?;
+async fn summarise(chosen: &Chosen, together: bool, stats: &[Stat], format: RecordFormat) -> Result<()> {
+    let summary = summary(chosen, &chosen.question, together, chosen.limit).await?;
+    let shown = &summary.series[..summary.series.len().min(chosen.limit)];
+    if format == RecordFormat::Table {
+        let told_by = ToldBy::of(shown);
+        let mut columns = told_by.columns();
+        columns.extend(stats.iter().map(|stat| (stat.name(), Align::Right)));
+        let mut table = Table::new(&columns);
+        for series in shown {
+            let cells = stats.iter().map(|stat| stat.shown(series));
+            table.row(told_by.cells(series).into_iter().chain(cells));
         }
-        told(&summary, chosen);
-        return Ok(());
+        if !shown.is_empty() {
+            output::line(table.plain(Paint::stdout()))?;
+        }
+    } else {
+        output::values(shown, format)?;
     }
-    let told_by = ToldBy::of(&summary);
-    let mut columns = told_by.columns();
-    columns.extend(stats.iter().map(|stat| (stat.name(), Align::Right)));
-    let mut table = Table::new(&columns);
-    for series in summary.series.iter().take(chosen.limit) {
-        let cells = stats.iter().map(|stat| stat.shown(&summary, series));
-        table.row(told_by.cells(series).into_iter().chain(cells));
-    }
-    if !summary.series.is_empty() {
-        output::line(table.plain(Paint::stdout()))?;
-    }
-    told(&summary, chosen);
+    tell(&summary, chosen);
     Ok(())
 }
 
-fn current(chosen: &Chosen, format: Format) -> Result<()> {
-    let now = SystemClock::new().now();
-    let since = |ago: Duration| {
-        let query = Query::parse(&format!("since {}s", ago.as_secs()), now);
-        query.map(|query| query.and(&chosen.query)).map_err(|error| UsageError(error.to_string()))
-    };
-    if chosen.query.since().is_some() || chosen.query.until().is_some() {
+async fn current(chosen: &Chosen, format: RecordFormat) -> Result<()> {
+    let asked = &chosen.question;
+    if asked.query.since().is_some() || asked.query.until().is_some() {
         return Err(UsageError("what is current is at no other time; `metrics summary` takes a window".into()).into());
     }
-    let (recent, mut minute) = (summary(chosen, &since(RECENT)?)?, summary(chosen, &since(MINUTE)?)?);
-    minute.until = Some(now);
-    let told_by = ToldBy::of(&recent);
+    let now = SystemClock::new().now();
+    // A host counts from its own clock's now.
+    let within = |clauses: String| -> Result<Question> {
+        let query = Query::parse(&clauses, now).map_err(|error| UsageError(error.to_string()))?.and(&asked.query);
+        Ok(Question { text: format!("{} {clauses}", asked.text), query })
+    };
+    let recent = summary(chosen, &within(format!("since {}s", RECENT.as_secs()))?, false, chosen.limit).await?;
+    let minute = summary(chosen, &within(format!("since {}s until now", MINUTE.as_secs()))?, false, MOST).await?;
+    let shown = &recent.series[..recent.series.len().min(chosen.limit)];
+    let told_by = ToldBy::of(shown);
     let mut columns = told_by.columns();
     columns.extend([("last", Align::Right), ("ago", Align::Right)]);
     columns.extend(["count in 1m", "rate", "mean", "p95"].map(|name| (name, Align::Right)));
     let mut table = Table::new(&columns);
-    for series in recent.series.iter().take(chosen.limit) {
-        let in_minute = minute.series.iter().find(|known| known.is_same_series(series));
-        if format == Format::Json {
-            let mut value = series_answer(&recent, series);
-            value["last_minute"] =
-                in_minute.map_or(serde_json::Value::Null, |of_minute| series_answer(&minute, of_minute));
-            output::json(&value)?;
-            continue;
-        }
-        let ago = Duration::from_nanos(now.0.saturating_sub(series.aggregate.last_at.0).max(0) as u64);
+    let mut values = Vec::new();
+    for series in shown {
+        let in_minute = minute.series.iter().find(|known| key(known) == key(series));
+        let mut value = serde_json::to_value(series)?;
+        value["last_minute"] = serde_json::to_value(in_minute)?;
+        values.push(value);
+        let last_at = series.last_at.parse::<UnixNanos>().map_or(0, |time| time.0);
+        let ago = Duration::from_nanos(now.0.saturating_sub(last_at).max(0) as u64);
         let of_minute = [Stat::Count, Stat::Rate, Stat::Mean, Stat::P95]
-            .map(|stat| in_minute.map(|series| stat.shown(&minute, series)).unwrap_or_default());
-        let row = [Stat::Last.shown(&recent, series), duration(ago)].into_iter().chain(of_minute);
+            .map(|stat| in_minute.map(|series| stat.shown(series)).unwrap_or_default());
+        let row = [Stat::Last.shown(series), duration(ago)].into_iter().chain(of_minute);
         table.row(told_by.cells(series).into_iter().chain(row));
     }
-    if format == Format::Table && !recent.series.is_empty() {
-        output::line(table.plain(Paint::stdout()))?;
+    match format {
+        RecordFormat::Table if shown.is_empty() => {}
+        RecordFormat::Table => output::line(table.plain(Paint::stdout()))?,
+        _ => output::values(&values, format)?,
     }
-    told(&recent, chosen);
+    tell(&recent, chosen);
     Ok(())
 }
 
+/// What a series is told from others by.
+fn key(series: &Series) -> impl PartialEq + '_ {
+    (&series.extension, &series.name, &series.labels, &series.unit, &series.instrument, &series.origin)
+}
+
 /// Says what the answer is made of, and what it leaves out.
-fn told(summary: &Summary, chosen: &Chosen) {
-    match summary.since.zip(summary.until) {
-        Some((since, until)) if !summary.series.is_empty() => {
-            output::note(format_args!("{since} to {until}: {}", sources(summary)));
+fn tell(summary: &MetricSummary, chosen: &Chosen) {
+    match (summary.since.as_ref().zip(summary.until.as_ref()), summary.series.first()) {
+        (Some((since, until)), Some(first)) => {
+            output::note(format_args!("{since} to {until}: {}", sources(first)));
         }
         _ => output::note("nothing is stored that fits"),
     }
-    if summary.series.len() > chosen.limit {
-        output::note(format_args!("these are {} of {} series; --limit shows more", chosen.limit, summary.series.len()));
+    let shown = summary.series.len().min(chosen.limit);
+    if summary.total > shown as u64 {
+        output::note(format_args!("these are {shown} of {} series; --limit shows more", summary.total));
     }
 }
 
-/// What a summary is made of, in words.
-fn sources(summary: &Summary) -> String {
+/// What a summary is made of, in words, as each of its series says.
+fn sources(series: &Series) -> String {
     let several = |number, what| format!("{} {what}{}", count(number), if number == 1 { "" } else { "s" });
-    let mut from: Vec<_> =
-        summary.rolled().map(|(tier, runs)| format!("{} of {tier}", several(runs, "rollup"))).collect();
-    if summary.samples > 0 || from.is_empty() {
-        from.push(several(summary.samples, "sample"));
+    let Sources { rollups, samples, edge } = &series.resolution;
+    let runs = |tier: &Tier| rollups.get(tier.as_str()).map(|runs| (*tier, *runs));
+    let mut from: Vec<_> = Tier::ALL
+        .iter()
+        .rev()
+        .filter_map(runs)
+        .map(|(tier, runs)| format!("{} of {tier}", several(runs, "rollup")))
+        .collect();
+    if *samples > 0 || from.is_empty() {
+        from.push(several(*samples, "sample"));
     }
     let mut text = format!("from {}", from.join(", "));
-    if let Some(tier) = summary.edge {
+    if let Some(tier) = edge {
+        let tier = visible(tier, 20);
         let _ = write!(text, "; its edges are good to {tier}, since what is finer is not there any more");
     }
-    if summary.missed > 0 {
-        let _ = write!(text, "; {} came too fast to be counted", several(summary.missed, "sample"));
+    if series.missed > 0 {
+        let _ = write!(text, "; {} came too fast to be counted", several(series.missed, "sample"));
     }
     text
 }
@@ -252,17 +276,14 @@ struct ToldBy {
 }
 
 impl ToldBy {
-    fn of(summary: &Summary) -> Self {
-        let differ = |same: fn(&SeriesSummary, &SeriesSummary) -> bool| {
-            summary.series.windows(2).any(|pair| !same(&pair[0], &pair[1]))
-        };
+    fn of(all: &[Series]) -> Self {
+        let differ = |same: fn(&Series, &Series) -> bool| all.windows(2).any(|pair| !same(&pair[0], &pair[1]));
         // What is of one name and the same labels stands side by side.
-        let is_alike = |one: &SeriesSummary, other: &SeriesSummary| {
+        let is_alike = |one: &Series, other: &Series| {
             one.extension == other.extension && one.name == other.name && one.labels == other.labels
         };
-        let alike = summary.series.windows(2).filter(|pair| is_alike(&pair[0], &pair[1]));
-        let differ_alike =
-            |same: fn(&SeriesSummary, &SeriesSummary) -> bool| alike.clone().any(|pair| !same(&pair[0], &pair[1]));
+        let alike = all.windows(2).filter(|pair| is_alike(&pair[0], &pair[1]));
+        let differ_alike = |same: fn(&Series, &Series) -> bool| alike.clone().any(|pair| !same(&pair[0], &pair[1]));
         Self {
             extension: differ(|one, other| one.extension == other.extension),
             origin: differ(|one, other| one.origin == other.origin),
@@ -277,10 +298,11 @@ impl ToldBy {
         before.into_iter().chain(after).flatten().map(|name| (name, Align::Left)).collect()
     }
 
-    fn cells(&self, series: &SeriesSummary) -> Vec<String> {
+    fn cells(&self, series: &Series) -> Vec<String> {
         let extension = self.extension.then(|| series.extension.clone().unwrap_or_default());
-        let origin = self.origin.then(|| series.origin.to_string());
-        let instrument = self.instrument.then(|| series.instrument.to_string());
+        let word = |word: &str| visible(word, 20).into_owned();
+        let origin = self.origin.then(|| word(&series.origin));
+        let instrument = self.instrument.then(|| word(&series.instrument));
         let unit = self
             .unit
             .then(|| if series.unit.is_empty() { "-".to_owned() } else { visible(&series.unit, 40).into_owned() });
@@ -289,7 +311,7 @@ impl ToldBy {
 }
 
 /// A series' name and labels.
-fn title(series: &SeriesSummary) -> String {
+fn title(series: &Series) -> String {
     let mut title = visible(&series.name, 80).into_owned();
     if !series.labels.is_empty() {
         let labels: Vec<_> =
@@ -318,25 +340,24 @@ impl Stat {
     }
 
     /// The figure with its unit; a dash where it means nothing.
-    fn shown(self, summary: &Summary, series: &SeriesSummary) -> String {
-        let aggregate = &series.aggregate;
-        let is_counter = series.instrument == Instrument::Counter;
+    fn shown(self, series: &Series) -> String {
+        let is = |instrument: Instrument| series.instrument == instrument.as_str();
         let value = match self {
-            Self::Count => return count(aggregate.count),
+            Self::Count => return count(series.count),
             Self::Rate => {
-                let unit = if is_counter { series.unit.as_str() } else { "" };
-                return summary.rate(series).map_or_else(|| "-".into(), |rate| format!("{}/s", quantity(rate, unit)));
+                let unit = if is(Instrument::Counter) { series.unit.as_str() } else { "" };
+                return series.rate.map_or_else(|| "-".into(), |rate| format!("{}/s", quantity(rate, unit)));
             }
-            Self::Sum => Some(aggregate.sum).filter(|_| series.instrument != Instrument::Gauge),
-            Self::Min => Some(aggregate.min),
-            Self::Max => Some(aggregate.max),
-            Self::Mean => Some(aggregate.mean()),
-            Self::Last => Some(aggregate.last).filter(|_| !is_counter),
-            Self::P50 => aggregate.quantile(0.5),
-            Self::P90 => aggregate.quantile(0.9),
-            Self::P95 => aggregate.quantile(0.95),
-            Self::P99 => aggregate.quantile(0.99),
-            Self::P999 => aggregate.quantile(0.999),
+            Self::Sum => series.sum.filter(|_| !is(Instrument::Gauge)),
+            Self::Min => series.min,
+            Self::Max => series.max,
+            Self::Mean => series.mean,
+            Self::Last => series.last.filter(|_| !is(Instrument::Counter)),
+            Self::P50 => series.p50,
+            Self::P90 => series.p90,
+            Self::P95 => series.p95,
+            Self::P99 => series.p99,
+            Self::P999 => series.p999,
         };
         value.map_or_else(|| "-".into(), |value| quantity(value, &series.unit))
     }
@@ -345,26 +366,23 @@ impl Stat {
 #[cfg(test)]
 mod tests {
     use glasshouse::Instrument::{Counter, Gauge};
-    use glasshouse::{Aggregate, Origin, UnixNanos};
 
     use super::*;
 
     #[test]
     fn series_of_one_name_and_the_same_labels_are_told_apart_by_what_they_differ_in() {
         let told = |kinds: &[(&str, Instrument, &str)]| {
-            let series = |(name, instrument, unit): &(&str, Instrument, &str)| SeriesSummary {
-                extension: None,
+            let series = |(name, instrument, unit): &(&str, Instrument, &str)| Series {
                 name: (*name).to_owned(),
-                labels: Vec::new(),
                 unit: (*unit).to_owned(),
-                instrument: *instrument,
-                origin: Origin::Guest,
-                aggregate: Aggregate::of(*instrument, 1.0, UnixNanos(0)),
+                instrument: instrument.to_string(),
+                origin: "guest".to_owned(),
+                ..Series::default()
             };
-            let summary = Summary { series: kinds.iter().map(series).collect(), ..Summary::default() };
-            let told_by = ToldBy::of(&summary);
+            let all: Vec<_> = kinds.iter().map(series).collect();
+            let told_by = ToldBy::of(&all);
             let heads: Vec<_> = told_by.columns().into_iter().map(|(name, _)| name).collect();
-            [vec![heads.join(" ")], summary.series.iter().map(|one| told_by.cells(one).join(" ")).collect()].concat()
+            [vec![heads.join(" ")], all.iter().map(|one| told_by.cells(one).join(" ")).collect()].concat()
         };
         assert_eq!(told(&[("size", Gauge, "By"), ("time", Counter, "s")]), ["metric", "size", "time"]);
         assert_eq!(told(&[("size", Gauge, ""), ("size", Gauge, "By")]), ["metric unit", "size -", "size By"]);

@@ -1,5 +1,5 @@
 //! `glasshouse logs`, `errors`, `metrics`, `traces`, `alerts`, `invocations`, `debug`, `export`: what is in a data directory, whether its host
-//! runs, has stopped or was killed.
+//! runs, has stopped or was killed, or what a host at an address has.
 
 mod activity;
 mod alerts;
@@ -9,10 +9,13 @@ mod export;
 mod follow;
 mod kept;
 mod lines;
+mod listen;
 mod metrics;
+mod printer;
 mod select;
 mod sessions;
 mod show;
+mod store;
 mod traces;
 
 use std::time::Duration;
@@ -22,7 +25,7 @@ use clap::{Args, Subcommand};
 use glasshouse::records::{InvocationRecord, LogRecord};
 use glasshouse::{Cursor, Level};
 
-use super::{Exit, Format};
+use super::{Exit, RecordFormat};
 pub(super) use activity::Activity;
 pub(super) use alerts::Alerts;
 pub(super) use errors::Errors;
@@ -141,31 +144,32 @@ struct Patterns {
 }
 
 impl Logs {
-    pub(crate) fn run(self, format: Format) -> Result<Exit> {
+    pub(crate) async fn run(self, format: RecordFormat) -> Result<Exit> {
         match self.what {
             LogsVerb::Show(ShowLogs { selection, level, follow, query }) => {
                 let conditions = Conditions { level, ..Conditions::new(&query) };
-                let chosen = selection.chosen(&conditions)?;
+                let chosen = selection.chosen(&conditions).await?;
                 if follow {
-                    follow::follow::<LogRecord>(&chosen, None, format)
+                    follow::follow::<LogRecord>(&chosen, None, format).await
                 } else {
-                    show::show::<LogRecord>(&chosen, format)
+                    show::show::<LogRecord>(&chosen, format).await
                 }
             }
             LogsVerb::Search(Search { selection, query }) => {
-                show::show::<LogRecord>(&selection.chosen(&Conditions::new(&query))?, format)
+                show::show::<LogRecord>(&selection.chosen(&Conditions::new(&query)).await?, format).await
             }
             LogsVerb::Follow(Follow { selection, after, query }) => {
-                follow::follow::<LogRecord>(&selection.chosen(&Conditions::new(&query))?, after.as_ref(), format)
+                follow::follow::<LogRecord>(&selection.chosen(&Conditions::new(&query)).await?, after.as_ref(), format)
+                    .await
             }
             LogsVerb::Around(Around { place, cursor, before, after }) => {
-                show::around::<LogRecord>(&place.open()?, &cursor, before, after, format)
+                show::around::<LogRecord>(&place.open()?, &cursor, before, after, format).await
             }
             LogsVerb::Counts(Counts { selection, bucket, query }) => {
-                digest::counts(&selection.chosen(&Conditions::new(&query))?, bucket, format)
+                digest::counts(&selection.chosen(&Conditions::new(&query)).await?, bucket, format).await
             }
             LogsVerb::Patterns(Patterns { selection, query }) => {
-                digest::patterns(&selection.chosen(&Conditions::new(&query))?, format)
+                digest::patterns(&selection.chosen(&Conditions::new(&query)).await?, format).await
             }
         }
         .map(|()| Exit::Ok)
@@ -202,14 +206,14 @@ struct ShowInvocations {
 }
 
 impl Invocations {
-    pub(crate) fn run(self, format: Format) -> Result<Exit> {
+    pub(crate) async fn run(self, format: RecordFormat) -> Result<Exit> {
         match self.what {
             InvocationsVerb::Show(ShowInvocations { selection, query }) => {
-                show::show::<InvocationRecord>(&selection.chosen(&Conditions::new(&query))?, format)
+                show::show::<InvocationRecord>(&selection.chosen(&Conditions::new(&query)).await?, format).await
             }
             InvocationsVerb::Follow(Follow { selection, after, query }) => {
-                let chosen = selection.chosen(&Conditions::new(&query))?;
-                follow::follow::<InvocationRecord>(&chosen, after.as_ref(), format)
+                let chosen = selection.chosen(&Conditions::new(&query)).await?;
+                follow::follow::<InvocationRecord>(&chosen, after.as_ref(), format).await
             }
         }
         .map(|()| Exit::Ok)

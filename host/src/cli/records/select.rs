@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use clap::Args;
-use glasshouse::traces::Traces;
-use glasshouse::{Level, Query, Severity, Stored, StoredExtension, SystemClock};
+use glasshouse::{Level, Severity, Stored};
+use glasshouse_client::Client;
 
+use super::super::address::Address;
 use super::super::{Operator, UsageError};
+use super::store::{Question, Store, StoreOf};
 
 /// Records that are shown where nobody says otherwise.
 const LIMIT: usize = 100;
@@ -21,21 +23,47 @@ pub(in super::super) struct Place {
     data_dir: Option<PathBuf>,
     #[command(flatten)]
     operator: Operator,
+    #[command(flatten)]
+    address: Address,
 }
 
 impl Place {
-    pub(super) fn open(&self) -> Result<Stored> {
-        Ok(Stored::open(&self.folder()?)?)
+    pub(super) fn open(&self) -> Result<Store> {
+        Ok(match self.host()? {
+            Some(client) => Store::Host(client),
+            None => Store::Folder(Stored::open(&self.folder()?)?),
+        })
+    }
+
+    /// Asks the host that is meant: the one at an address, or the one that runs on the data directory.
+    pub(in super::super) fn client(&self) -> Result<Client> {
+        match self.host()? {
+            Some(client) => Ok(client),
+            None => Ok(Client::new(self.folder()?)),
+        }
+    }
+
+    /// The host at an address, if that is what is meant.
+    fn host(&self) -> Result<Option<Client>> {
+        let is_named = self.data_dir.is_some() || self.operator.config.is_some();
+        self.address.client(is_named, || self.named_folder())
+    }
+
+    /// The data directory that is named, by the command line or by the configuration.
+    fn named_folder(&self) -> Result<Option<PathBuf>> {
+        match &self.data_dir {
+            Some(folder) => Ok(Some(folder.clone())),
+            None => Ok(self.operator.host_settings()?.data_dir),
+        }
     }
 
     /// The data directory, which is there.
-    pub(in super::super) fn folder(&self) -> Result<PathBuf> {
-        let folder = match &self.data_dir {
-            Some(folder) => folder.clone(),
-            None => self.operator.host_settings()?.data_dir.ok_or_else(|| {
-                UsageError("name the data directory with --data-dir, or as host.data_dir in the --config".into())
-            })?,
-        };
+    fn folder(&self) -> Result<PathBuf> {
+        let folder = self.named_folder()?.ok_or_else(|| {
+            UsageError(
+                "name the data directory with --data-dir, or as host.data_dir in the --config; or a host with --host URL".into(),
+            )
+        })?;
         if !folder.exists() {
             let folder = folder.display();
             bail!("there is no data directory {folder}; name the one that `glasshouse run --data-dir` was given");
@@ -74,85 +102,107 @@ impl Conditions {
         Self { query: query.join(" "), ..Self::default() }
     }
 
-    pub(super) fn query(&self) -> Result<Query> {
-        use glasshouse::Clock as _;
-        let now = SystemClock::new().now();
-        let parse = |text: &str| Query::parse(text, now).map_err(|error| UsageError(error.to_string()));
-        let mut query = parse(&self.query)?;
-        let options = [
+    pub(super) fn question(&self) -> Result<Question> {
+        let conditions = [
             self.level.map(|level| format!("level>={level}")),
             self.severity.map(|severity| format!("severity>={severity}")),
+        ];
+        let clauses = [
             self.hours.map(|hours| format!("since {hours}h")),
             self.since.as_ref().map(|since| format!("since {since}")),
             self.until.as_ref().map(|until| format!("until {until}")),
         ];
-        for option in options.into_iter().flatten() {
-            query = query.and(&parse(&option)?);
+        let own = Question::parse(&self.query)?;
+        let conditions: Vec<_> = conditions.into_iter().flatten().collect();
+        let clauses: Vec<_> = clauses.into_iter().flatten().collect();
+        let mut question = own.clone();
+        for option in conditions.iter().chain(&clauses) {
+            question = question.and(&Question::parse(option)?.query);
         }
-        Ok(query)
+        // A host counts what is said to be so long ago by its own clock, where the options can be written beside what was typed.
+        let is_simple = conditions.is_empty() || self.query.trim().is_empty();
+        let text =
+            conditions.into_iter().chain([self.query.clone()]).chain(clauses).filter(|part| !part.trim().is_empty());
+        let text = text.collect::<Vec<_>>().join(" ");
+        if is_simple && Question::parse(&text).is_ok() {
+            question.text = text;
+        }
+        Ok(question)
     }
 }
 
 /// What was chosen.
 pub(super) struct Chosen {
-    pub(super) stored: Stored,
+    pub(super) store: Store,
     /// Those that were named; all if empty.
     named: Vec<String>,
-    pub(super) query: Query,
+    pub(super) question: Question,
     pub(super) limit: usize,
 }
 
 impl Selection {
-    pub(super) fn chosen(self, conditions: &Conditions) -> Result<Chosen> {
-        self.chosen_of(LIMIT, conditions)
+    pub(super) async fn chosen(&self, conditions: &Conditions) -> Result<Chosen> {
+        self.chosen_of(LIMIT, conditions).await
     }
 
     /// The same, where another number is shown if nobody says otherwise.
-    pub(super) fn chosen_of(self, limit: usize, conditions: &Conditions) -> Result<Chosen> {
-        let query = conditions.query()?;
-        let stored = self.open()?;
-        let limit = self.limit.into_iter().chain(query.limit()).min().unwrap_or(limit);
-        Ok(Chosen { stored, named: self.extensions, query, limit })
+    pub(super) async fn chosen_of(&self, limit: usize, conditions: &Conditions) -> Result<Chosen> {
+        let question = conditions.question()?;
+        let store = self.open().await?;
+        let limit = self.limit.into_iter().chain(question.query.limit()).min().unwrap_or(limit);
+        Ok(Chosen { store, named: self.extensions.clone(), question, limit })
     }
 
     /// The extensions that are meant and there.
-    pub(super) fn extensions(&self) -> Result<Vec<StoredExtension>> {
-        named(&self.open()?, &self.extensions)
+    pub(super) async fn extensions(&self) -> Result<Vec<StoreOf>> {
+        named(&self.open().await?, &self.extensions).await
     }
 
-    /// The data directory, in which all extensions that are named are.
-    fn open(&self) -> Result<Stored> {
-        let stored = self.place.open()?;
+    /// Where records are; all extensions that are named are there.
+    async fn open(&self) -> Result<Store> {
+        let store = self.place.open()?;
         if !self.extensions.is_empty() {
-            let known = stored.extensions()?;
+            let known = store.extensions().await?;
             if let Some(unknown) = self.extensions.iter().find(|id| known.iter().all(|known| known.id() != *id)) {
-                let known: Vec<_> = known.iter().map(StoredExtension::id).collect();
+                let known: Vec<_> = known.iter().map(StoreOf::id).collect();
                 let known =
                     if known.is_empty() { "nothing is".into() } else { format!("there are {}", known.join(", ")) };
                 return Err(UsageError(format!("nothing is stored of an extension \"{unknown}\"; {known}")).into());
             }
         }
-        Ok(stored)
+        Ok(store)
     }
 }
 
 /// The extensions with these ids; all that there are, if there are no ids.
-fn named(stored: &Stored, ids: &[String]) -> Result<Vec<StoredExtension>> {
+async fn named(store: &Store, ids: &[String]) -> Result<Vec<StoreOf>> {
     if ids.is_empty() {
-        return Ok(stored.extensions()?);
+        return store.extensions().await;
     }
-    Ok(ids.iter().map(|id| stored.extension(id)).collect())
+    Ok(ids.iter().map(|id| store.extension(id)).collect())
 }
 
 impl Chosen {
-    /// Finds requests in what is stored of the extensions that are meant.
-    pub(super) fn traces(&self) -> Result<Traces> {
-        Ok(Traces::of(&self.extensions()?))
+    /// The extensions that are meant and there.
+    pub(super) async fn extensions(&self) -> Result<Vec<StoreOf>> {
+        named(&self.store, &self.named).await
     }
 
-    /// The extensions that are meant and there.
-    pub(super) fn extensions(&self) -> Result<Vec<StoredExtension>> {
-        named(&self.stored, &self.named)
+    /// What is asked for, of the extensions that are meant.
+    pub(super) fn of_named(&self, question: &Question) -> Result<Question> {
+        if self.named.is_empty() {
+            return Ok(question.clone());
+        }
+        let ids: Vec<_> = self.named.iter().map(|id| format!("\"{id}\"")).collect();
+        Ok(question.and(&Question::parse(&format!("extension in ({})", ids.join(", ")))?.query))
+    }
+
+    /// Whom a host is asked about, and what: one extension, or all, with a condition if several are meant.
+    pub(super) fn scope(&self, question: &Question) -> Result<(&str, Question)> {
+        match &*self.named {
+            [one] => Ok((one, question.clone())),
+            _ => Ok(("*", self.of_named(question)?)),
+        }
     }
 }
 

@@ -8,14 +8,16 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use glasshouse::records::{AlertRecord, ErrorRecord, InvocationRecord, LogRecord, MetricRecord, SpanRecord};
-use glasshouse::{SessionState, Signal, StoredExtension, session_answer};
+use glasshouse::{SessionState, Signal, session_answer};
+use glasshouse_client::ClientError;
 use glasshouse_client::api::{Collected, Session, StartSession};
-use glasshouse_client::{Client, ClientError};
 
+use super::printer::Printer;
 use super::select::{self, Conditions, Place, Selection};
+use super::store::StoreOf;
 use super::{kept, show};
-use crate::cli::control::{assignments, told};
-use crate::cli::{Exit, Format};
+use crate::cli::control::{Target, assignments, told};
+use crate::cli::{Exit, RecordFormat, UsageError};
 use crate::output::{self, Paint};
 
 /// Records of each signal that are shown where nobody says otherwise.
@@ -32,12 +34,14 @@ Examples:
 start and stop need a host that runs with that data directory: glasshouse run plugins --data-dir data
 docs/debug-sessions.md says what holds while a session is active.";
 
-/// Watch an extension otherwise for a while, and see what was stored of it meanwhile
+/// Watch an extension otherwise for a while, and see what was stored of it meanwhile; without a verb, as `debug list`
 #[derive(Args, Debug)]
-#[command(after_help = DEBUG)]
+#[command(after_help = DEBUG, args_conflicts_with_subcommands = true)]
 pub(crate) struct Debug {
     #[command(subcommand)]
-    what: DebugVerb,
+    what: Option<DebugVerb>,
+    #[command(flatten)]
+    selection: Selection,
 }
 
 #[derive(Debug, Subcommand)]
@@ -54,12 +58,8 @@ enum DebugVerb {
 
 #[derive(Args, Debug)]
 struct Start {
-    /// Whose
-    #[arg(value_name = "EXTENSION")]
-    extension: String,
-    /// What to override: keys of [debugging], with or without `debugging.` before them
-    #[arg(value_name = "KEY=VALUE", required = true)]
-    values: Vec<String>,
+    #[command(flatten)]
+    target: Target,
     /// For how long, 1s to 24h [default: 15m]
     #[arg(long = "for", value_name = "DURATION", value_parser = select::duration)]
     lasting: Option<Duration>,
@@ -98,32 +98,33 @@ struct Show {
 }
 
 impl Debug {
-    pub(crate) async fn run(self, format: Format) -> Result<Exit> {
-        match self.what {
-            DebugVerb::Start(Start { extension, values, lasting, place }) => {
+    pub(crate) async fn run(self, format: RecordFormat) -> Result<Exit> {
+        match self.what.unwrap_or(DebugVerb::List(List { selection: self.selection })) {
+            DebugVerb::Start(Start { target, lasting, place }) => {
+                let (extension, values) = target.split()?;
                 let for_ms = lasting.map(|lasting| u64::try_from(lasting.as_millis()).unwrap_or(u64::MAX));
-                let wanted = StartSession { set: assignments(&values, "log_level=trace")?, for_ms };
-                let started = told(Client::new(place.folder()?).start_session(&extension, &wanted).await)?;
+                let wanted = StartSession { set: assignments(values, "log_level=trace")?, for_ms };
+                let started = told(place.client()?.start_session(extension, &wanted).await)?;
                 match format {
-                    Format::Json => output::json(&started)?,
-                    Format::Table => shown::started(&started)?,
+                    RecordFormat::Table => shown::started(&started)?,
+                    _ => output::values(&[started], format)?,
                 }
             }
             DebugVerb::Stop(named) => {
                 let session = named.find().await?;
-                let client = Client::new(named.place.folder()?);
+                let client = named.place.client()?;
                 let stopped = told(client.stop_session(&session.extension, &session.session).await)?;
                 match format {
-                    Format::Json => output::json(&stopped)?,
-                    Format::Table => shown::stopped(&stopped)?,
+                    RecordFormat::Table => shown::stopped(&stopped)?,
+                    _ => output::values(&[stopped], format)?,
                 }
             }
             DebugVerb::List(List { selection }) => {
-                let mut sessions = all(&selection.place, &selection.extensions()?).await?;
+                let mut sessions = all(&selection.place, &selection.extensions().await?).await?;
                 sessions.truncate(selection.limit.unwrap_or(usize::MAX));
                 match format {
-                    Format::Json => sessions.iter().try_for_each(output::json)?,
-                    Format::Table => shown::sessions(&sessions)?,
+                    RecordFormat::Table => shown::sessions(&sessions)?,
+                    _ => output::values(&sessions, format)?,
                 }
             }
             DebugVerb::Show(show) => show.run(format).await?,
@@ -134,15 +135,16 @@ impl Debug {
 
 /// The sessions of these extensions, those that were started last first: as their host tells them, and as records do of those that it
 /// does not know.
-async fn all(place: &Place, extensions: &[StoredExtension]) -> Result<Vec<Session>> {
+async fn all(place: &Place, extensions: &[StoreOf]) -> Result<Vec<Session>> {
     // Before the host is asked: it knows each one that is active by then, so that none is taken for one that was cut off.
     let recorded: Vec<_> = extensions
         .iter()
+        .filter_map(StoreOf::stored)
         .flat_map(|extension| {
             extension.debug_sessions().into_iter().map(|session| session_answer(extension.id(), &session))
         })
         .collect();
-    let mut sessions = match Client::new(place.folder()?).all_sessions().await {
+    let mut sessions = match place.client()?.all_sessions().await {
         Err(ClientError::NoHost(_)) => Vec::new(),
         told_by_host => told(told_by_host)?,
     };
@@ -157,7 +159,7 @@ async fn all(place: &Place, extensions: &[StoredExtension]) -> Result<Vec<Sessio
 impl Named {
     /// The session that is meant.
     async fn find(&self) -> Result<Session> {
-        let found = all(&self.place, &self.place.open()?.extensions()?).await?;
+        let found = all(&self.place, &self.place.open()?.extensions().await?).await?;
         kept::one_of(found, &self.session, "debug session", "glasshouse debug list", |session| {
             (&session.session, &session.extension)
         })
@@ -169,36 +171,47 @@ fn state(session: &Session) -> Option<SessionState> {
     session.state.parse().ok()
 }
 
+/// Why a session is not written as comma-separated values.
+const NO_TABLE: &str = "a session with its records is no table; use json, or --format csv with the verb of each signal";
+
 impl Show {
-    async fn run(self, format: Format) -> Result<()> {
+    async fn run(self, format: RecordFormat) -> Result<()> {
+        if format == RecordFormat::Csv {
+            return Err(UsageError(NO_TABLE.to_owned()).into());
+        }
         let session = self.named.find().await?;
         let mut conditions = Conditions::new(&self.query);
         // What came after the end of its host is told apart from it by time alone.
         conditions.until = (state(&session) == Some(SessionState::CutOff)).then(|| session.until.clone());
-        let query = conditions.query()?;
+        let question = conditions.question()?;
         let extension = self.named.place.open()?.extension(&session.extension);
         match format {
-            Format::Json => output::json(&session)?,
-            Format::Table => shown::session(&session, &extension)?,
+            RecordFormat::Table => shown::session(&session, &extension).await?,
+            _ => output::json(&session)?,
         }
         let wanted = |signal: &Signal| self.signals.is_empty() || self.signals.contains(signal);
         for signal in Signal::ALL.iter().filter(|signal| wanted(signal)) {
             let Some(part) = session.collected.iter().find(|part| part.signal == signal.as_str()) else { continue };
-            let among =
-                show::Among { extension: &extension, sequences: sequences(part), query: &query, limit: self.limit };
+            let among = show::Among {
+                extension: &extension,
+                sequences: sequences(part),
+                question: &question,
+                limit: self.limit,
+            };
+            let printer = Printer::new(format, &[], &[*signal])?;
             let head = |records: usize| match format {
-                Format::Json => Ok(()),
-                Format::Table => {
+                RecordFormat::Table => {
                     output::line(format_args!("\n{}", Paint::stdout().bold(&heading(*signal, records, part))))
                 }
+                _ => Ok(()),
             };
             match signal {
-                Signal::Log => show::show_among::<LogRecord>(&among, head, format),
-                Signal::Metric => show::show_among::<MetricRecord>(&among, head, format),
-                Signal::Error => show::show_among::<ErrorRecord>(&among, head, format),
-                Signal::Span => show::show_among::<SpanRecord>(&among, head, format),
-                Signal::Alert => show::show_among::<AlertRecord>(&among, head, format),
-                Signal::Invocation => show::show_among::<InvocationRecord>(&among, head, format),
+                Signal::Log => show::show_among::<LogRecord>(&among, head, &printer).await,
+                Signal::Metric => show::show_among::<MetricRecord>(&among, head, &printer).await,
+                Signal::Error => show::show_among::<ErrorRecord>(&among, head, &printer).await,
+                Signal::Span => show::show_among::<SpanRecord>(&among, head, &printer).await,
+                Signal::Alert => show::show_among::<AlertRecord>(&among, head, &printer).await,
+                Signal::Invocation => show::show_among::<InvocationRecord>(&among, head, &printer).await,
             }?;
         }
         Ok(())

@@ -3,43 +3,37 @@
 use std::ops::Range;
 
 use anyhow::{Result, bail};
-use glasshouse::records::{Record, record};
-use glasshouse::{Clock as _, Cursor, Entry, Order, Query, Stored, StoredExtension, SystemClock};
+use glasshouse::{Cursor, Order};
 
-use super::lines::Shown;
+use super::printer::Printer;
 use super::select::Chosen;
-use crate::cli::Format;
-use crate::output::{self, Paint};
-
-/// A record of some extension.
-pub(super) struct Found {
-    pub(super) extension: usize,
-    pub(super) entry: Entry,
-}
+use super::store::{Found, Kind, Question, Store, StoreOf};
+use crate::cli::RecordFormat;
+use crate::output;
 
 /// Shows what was chosen, in the order of the query, or else with the newest last, as a terminal is read.
-pub(super) fn show<T: Record + Shown>(chosen: &Chosen, format: Format) -> Result<()> {
-    show_those::<T>(chosen, format, |_, _| true)
+pub(super) async fn show<T: Kind>(chosen: &Chosen, format: RecordFormat) -> Result<()> {
+    show_those::<T>(chosen, format, |_, _| true).await
 }
 
 /// The same, but only those of an extension that pass.
-pub(super) fn show_those<T: Record + Shown>(
+pub(super) async fn show_those<T: Kind>(
     chosen: &Chosen,
-    format: Format,
+    format: RecordFormat,
     passes: impl Fn(&str, &T) -> bool,
 ) -> Result<()> {
-    let extensions = chosen.extensions()?;
-    let (mut found, missing) = find::<T>(chosen, &chosen.query)?;
-    if chosen.query.given_order().is_none() {
+    let extensions = chosen.extensions().await?;
+    let (mut found, missing) = find::<T>(chosen, &extensions).await?;
+    if chosen.question.query.given_order().is_none() {
         found.reverse();
     }
-    let printer = Printer::new(format, &extensions);
+    let printer = Printer::new(format, &extensions, &[T::SIGNAL])?;
     // One reader for all records of an extension: a new one looks through all files for its first cursor.
-    let records: Vec<_> = extensions.iter().map(StoredExtension::records::<T>).collect();
-    for Found { extension, entry } in &found {
-        let (extension, records) = (&extensions[*extension], &records[*extension]);
-        if let Some(record) = record::<T>(entry).filter(|record| passes(extension.id(), record)) {
-            printer.print(extension.id(), || records.cursor(entry.sequence()), &record)?;
+    let records: Vec<_> = extensions.iter().map(StoreOf::records::<T>).collect();
+    for (index, found) in &found {
+        let id = extensions[*index].id();
+        if passes(id, &found.record) {
+            printer.print(id, records[*index].as_ref(), found)?;
         }
     }
     if missing > 0 {
@@ -47,144 +41,93 @@ pub(super) fn show_those<T: Record + Shown>(
     }
     if found.is_empty() {
         output::note("nothing is stored that fits");
-    } else if found.len() == chosen.limit && chosen.query.limit().is_none() {
+    } else if found.len() == chosen.limit && chosen.question.query.limit().is_none() {
         output::note(format_args!("these are {}; --limit shows more", chosen.limit));
     }
     Ok(())
 }
 
+/// Records, and by their places among extensions whose they are.
+type Placed<T> = Vec<(usize, Found<T>)>;
+
 /// The first records in the query's order, of all extensions by time; and how many between them are missing, which only a
 /// query for all records can tell.
-pub(super) fn find<T: Record>(chosen: &Chosen, query: &Query) -> Result<(Vec<Found>, u64)> {
-    let (mut found, mut missing) = (Vec::new(), 0);
-    for (index, extension) in chosen.extensions()?.iter().enumerate() {
-        let entries = extension.records::<T>().reader().search(extension.id(), query, chosen.limit);
-        if let (true, [first, .., last]) = (query.wants_all(), &entries[..]) {
-            missing += first.sequence().abs_diff(last.sequence()) + 1 - entries.len() as u64;
+pub(super) async fn find<T: Kind>(chosen: &Chosen, extensions: &[StoreOf]) -> Result<(Placed<T>, u64)> {
+    let Question { query, .. } = &chosen.question;
+    let (mut all, mut missing) = (Vec::new(), 0);
+    for (index, extension) in extensions.iter().enumerate() {
+        let found = extension.search::<T>(&chosen.question, chosen.limit).await?;
+        if let (true, [first, .., last]) = (query.wants_all(), &found[..]) {
+            let sequence = |found: &Found<T>| found.record.head().sequence;
+            missing += (sequence(first).abs_diff(sequence(last)) + 1).saturating_sub(found.len() as u64);
         }
-        found.extend(entries.into_iter().map(|entry| Found { extension: index, entry }));
+        all.extend(found.into_iter().map(|found| (index, found)));
     }
     // Records of one extension stay in the order of their sequence numbers where the clock stood still or went back.
     match query.order() {
-        Order::OldestFirst => found.sort_by_key(|found| found.entry.time()),
-        Order::NewestFirst => found.sort_by_key(|found| std::cmp::Reverse(found.entry.time())),
+        Order::OldestFirst => all.sort_by_key(|(_, found)| found.record.time()),
+        Order::NewestFirst => all.sort_by_key(|(_, found)| std::cmp::Reverse(found.record.time())),
     }
-    found.truncate(chosen.limit);
-    Ok((found, missing))
+    all.truncate(chosen.limit);
+    Ok((all, missing))
 }
 
 /// Records of an extension with certain sequence numbers.
 pub(super) struct Among<'a> {
-    pub(super) extension: &'a StoredExtension,
+    pub(super) extension: &'a StoreOf,
     pub(super) sequences: Range<u64>,
-    pub(super) query: &'a Query,
+    pub(super) question: &'a Question,
     pub(super) limit: usize,
 }
 
 /// Shows the newest of them that the query asks for, in its order, or else with the newest last, below a head that gets their number;
 /// nothing at all if there are none.
-pub(super) fn show_among<T: Record + Shown>(
+pub(super) async fn show_among<T: Kind>(
     among: &Among<'_>,
     head: impl FnOnce(usize) -> std::io::Result<()>,
-    format: Format,
+    printer: &Printer,
 ) -> Result<()> {
-    let Among { extension, sequences, query, limit } = among;
-    let records = extension.records::<T>();
-    let mut found = records.reader().search_among(sequences.clone(), extension.id(), query, *limit);
-    if query.given_order().is_none() {
+    let Among { extension, sequences, question, limit } = among;
+    let mut found = extension.search_among::<T>(sequences.clone(), question, *limit).await?;
+    if question.query.given_order().is_none() {
         found.reverse();
     }
     if found.is_empty() {
         return Ok(());
     }
     head(found.len())?;
-    let printer = Printer::new(format, &[]);
-    for entry in &found {
-        if let Some(record) = record::<T>(entry) {
-            printer.print(extension.id(), || records.cursor(entry.sequence()), &record)?;
-        }
-    }
-    Ok(())
+    print(printer, extension, &found)
 }
 
 /// Shows a record with those before and after it.
-pub(super) fn around<T: Record + Shown>(
-    stored: &Stored,
+pub(super) async fn around<T: Kind>(
+    store: &Store,
     cursor: &Cursor,
     before: usize,
     after: usize,
-    format: Format,
+    format: RecordFormat,
 ) -> Result<()> {
-    let extension = stored.extension(&cursor.extension);
-    let records = extension.records::<T>();
-    let signal = records.reader().signal();
-    if cursor.signal != signal {
-        bail!("the cursor is one of {}, and not of {signal}", cursor.signal);
-    }
-    let entries = records.reader().around(cursor.sequence, before, after);
-    if entries.is_empty() {
+    is_of::<T>(cursor)?;
+    let extension = store.extension(&cursor.extension);
+    let found = extension.around::<T>(cursor, before, after).await?;
+    if found.is_empty() {
         bail!("the record is not there any more: it was over the bounds of [retention], or was damaged");
     }
-    let printer = Printer::new(format, &[]);
-    for entry in &entries {
-        if let Some(record) = record::<T>(entry) {
-            printer.print(extension.id(), || records.cursor(entry.sequence()), &record)?;
-        }
+    print(&Printer::new(format, &[], &[T::SIGNAL])?, &extension, &found)
+}
+
+/// Refuses a cursor of another signal.
+pub(super) fn is_of<T: Kind>(cursor: &Cursor) -> Result<()> {
+    if cursor.signal != T::SIGNAL {
+        bail!("the cursor is one of {}, and not of {}", cursor.signal, T::SIGNAL);
     }
     Ok(())
 }
 
-/// Prints records one by one.
-pub(super) struct Printer {
-    format: Format,
-    /// The width of the extensions' ids, if lines say whose they are.
-    ids: Option<usize>,
-    /// Lines of other days have their date.
-    today: String,
-    paint: Paint,
-}
-
-impl Printer {
-    pub(super) fn new(format: Format, extensions: &[StoredExtension]) -> Self {
-        let widest = extensions.iter().map(|extension| extension.id().len()).max();
-        let ids = widest.filter(|_| extensions.len() > 1);
-        Self { format, ids, today: SystemClock::new().now().date(), paint: Paint::stdout() }
+fn print<T: Kind>(printer: &Printer, extension: &StoreOf, found: &[Found<T>]) -> Result<()> {
+    let records = extension.records::<T>();
+    for found in found {
+        printer.print(extension.id(), records.as_ref(), found)?;
     }
-
-    pub(super) fn print<T: Shown>(
-        &self,
-        extension: &str,
-        cursor: impl FnOnce() -> Cursor,
-        record: &T,
-    ) -> std::io::Result<()> {
-        #[derive(serde::Serialize)]
-        struct Line<'a, T> {
-            extension: &'a str,
-            cursor: String,
-            #[serde(flatten)]
-            record: &'a T,
-        }
-        match self.format {
-            Format::Json => output::json(&Line { extension, cursor: cursor().to_string(), record }),
-            Format::Table => {
-                let id = self.ids.map(|width| self.paint.bold(&format!("{extension:<width$} "))).unwrap_or_default();
-                let date = Some(record.time().date()).filter(|date| *date != self.today);
-                let date = date.map(|date| self.paint.dim(&format!("{date} "))).unwrap_or_default();
-                output::line(format_args!("{id}{date}{}", record.line(self.paint)))
-            }
-        }
-    }
-
-    /// Says that records are missing.
-    pub(super) fn print_gap(&self, extension: &str, missed: u64, why: &str) -> std::io::Result<()> {
-        match self.format {
-            Format::Json => output::json(&serde_json::json!({
-                "extension": extension, "gap": {"missed": missed, "cause": why},
-            })),
-            Format::Table => {
-                let text = format!("{extension}: {missed} records are missing here: {why}");
-                output::line(self.paint.yellow(&text))
-            }
-        }
-    }
+    Ok(())
 }

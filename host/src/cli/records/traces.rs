@@ -7,13 +7,18 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use glasshouse::records::SpanRecord;
 use glasshouse::text::{count, duration, fuel, visible};
-use glasshouse::traces::{Note, NoteRecord, Step, Trace, Work};
+use glasshouse::traces::{Note, NoteRecord, Operation, Step, Trace, Work};
 use glasshouse::{Context, TraceId, UnixNanos};
+use glasshouse_client::ClientError;
+use glasshouse_client::api::{self, code};
+use serde::Serialize;
 
-use super::select::{Conditions, Place, Selection};
+use super::select::{Chosen, Conditions, Place, Selection};
+use super::store::{Found, Store};
 use super::{Follow, follow, show};
 use crate::cli::call::field_text;
-use crate::cli::{Exit, Format, UsageError};
+use crate::cli::control::told;
+use crate::cli::{Exit, RecordFormat, UsageError};
 use crate::output::{self, Align, Paint, Table};
 
 /// Steps that a step is shown in, at most: what lies deeper is shown as deep.
@@ -39,9 +44,9 @@ pub(crate) struct TraceVerb {
 }
 
 impl TraceVerb {
-    pub(crate) fn run(self, format: Format) -> Result<Exit> {
+    pub(crate) async fn run(self, format: RecordFormat) -> Result<Exit> {
         Context::check("correlation id", &self.id).map_err(|error| UsageError(error.to_string()))?;
-        let traces = self.place.open()?.traces()?.find(&self.id)?;
+        let traces = self.find().await?;
         if traces.is_empty() {
             let what = if self.id.parse::<TraceId>().is_ok() { "trace" } else { "correlation id" };
             output::note(format_args!(
@@ -49,20 +54,42 @@ impl TraceVerb {
                 visible(&self.id, 128)
             ));
         }
-        for (number, trace) in traces.iter().enumerate() {
-            match format {
-                Format::Json => output::json(trace)?,
-                Format::Table => {
+        match format {
+            RecordFormat::Json => traces.iter().try_for_each(|one| match &one.json {
+                Some(json) => output::raw_json(json),
+                None => output::json(&one.record),
+            })?,
+            RecordFormat::Csv => return Err(UsageError(NO_TABLE.to_owned()).into()),
+            RecordFormat::Table => {
+                for (number, trace) in traces.iter().enumerate() {
                     if number > 0 {
                         output::line("")?;
                     }
-                    print(trace, Paint::stdout())?;
+                    print(&trace.record, Paint::stdout())?;
                 }
             }
         }
         Ok(Exit::Ok)
     }
+
+    async fn find(&self) -> Result<Vec<Found<Trace>>> {
+        match self.place.open()? {
+            Store::Folder(stored) => Ok(stored.traces()?.find(&self.id)?.into_iter().map(Found::stored).collect()),
+            Store::Host(client) => match client.trace(&self.id).await {
+                Err(ClientError::Refused(problem)) if problem.code == code::UNKNOWN_TRACE => Ok(Vec::new()),
+                traces => read(told(traces)?),
+            },
+        }
+    }
 }
+
+/// Traces as a host has told them.
+fn read(told: api::Traces) -> Result<Vec<Found<Trace>>> {
+    told.traces.into_iter().map(|json| Ok(Found::read(json)?)).collect()
+}
+
+/// Why a trace is not written as comma-separated values.
+const NO_TABLE: &str = "a trace is a tree, and no table; use json, or `glasshouse export traces --format csv`";
 
 const LIST: &str = "\
 Examples:
@@ -70,12 +97,14 @@ Examples:
   glasshouse traces slowest --data-dir data
   glasshouse traces show --data-dir data 'duration>100ms since 1h'";
 
-/// Show traces and the spans in them, and what took the longest
+/// Show traces and the spans in them, and what took the longest; without a verb, as `traces list`
 #[derive(Args, Debug)]
-#[command(after_help = LIST)]
+#[command(after_help = LIST, args_conflicts_with_subcommands = true)]
 pub(crate) struct Traces {
     #[command(subcommand)]
-    what: TracesVerb,
+    what: Option<TracesVerb>,
+    #[command(flatten)]
+    selection: Selection,
 }
 
 #[derive(Debug, Subcommand)]
@@ -100,24 +129,57 @@ struct Asked {
 }
 
 impl Traces {
-    pub(crate) fn run(self, format: Format) -> Result<Exit> {
-        match self.what {
+    pub(crate) async fn run(self, format: RecordFormat) -> Result<Exit> {
+        match self.what.unwrap_or(TracesVerb::List(Asked { selection: self.selection, query: Vec::new() })) {
             TracesVerb::Show(Asked { selection, query }) => {
-                show::show::<SpanRecord>(&selection.chosen(&Conditions::new(&query))?, format)
+                show::show::<SpanRecord>(&selection.chosen(&Conditions::new(&query)).await?, format).await
             }
             TracesVerb::Follow(Follow { selection, after, query }) => {
-                follow::follow::<SpanRecord>(&selection.chosen(&Conditions::new(&query))?, after.as_ref(), format)
+                let chosen = selection.chosen(&Conditions::new(&query)).await?;
+                follow::follow::<SpanRecord>(&chosen, after.as_ref(), format).await
             }
-            TracesVerb::List(asked) => list(asked, format),
-            TracesVerb::Slowest(asked) => slowest(asked, format),
+            TracesVerb::List(asked) => list(asked, format).await,
+            TracesVerb::Slowest(asked) => slowest(asked, format).await,
         }
         .map(|()| Exit::Ok)
     }
 }
 
-fn list(Asked { selection, query }: Asked, format: Format) -> Result<()> {
-    let chosen = selection.chosen(&Conditions::new(&query))?;
-    let traces = chosen.traces()?.newest(&chosen.query, chosen.limit)?;
+/// The newest traces with a call that is asked for, the earliest first.
+async fn newest(chosen: &Chosen) -> Result<Vec<Trace>> {
+    match &chosen.store {
+        Store::Folder(stored) => {
+            let question = chosen.of_named(&chosen.question)?;
+            Ok(stored.traces()?.newest(&question.query, chosen.limit)?)
+        }
+        Store::Host(client) => {
+            let (id, question) = chosen.scope(&chosen.question)?;
+            let mut traces = read(told(client.traces(id, &question.text, chosen.limit).await)?)?;
+            traces.reverse();
+            Ok(traces.into_iter().map(|found| found.record).collect())
+        }
+    }
+}
+
+/// What calls and spans took by name, those that took the longest in all first.
+async fn operations(chosen: &Chosen) -> Result<Vec<Operation>> {
+    match &chosen.store {
+        Store::Folder(stored) => {
+            let mut operations = stored.traces()?.operations(&chosen.of_named(&chosen.question)?.query);
+            operations.truncate(chosen.limit);
+            Ok(operations)
+        }
+        Store::Host(client) => {
+            let (id, question) = chosen.scope(&chosen.question)?;
+            let told = told(client.operations(id, &question.text, chosen.limit).await)?;
+            told.operations.into_iter().map(|json| Ok(Found::read(json)?.record)).collect()
+        }
+    }
+}
+
+async fn list(Asked { selection, query }: Asked, format: RecordFormat) -> Result<()> {
+    let chosen = selection.chosen(&Conditions::new(&query)).await?;
+    let traces = newest(&chosen).await?;
     let mut table = Table::new(&[
         ("started", Align::Left),
         ("took", Align::Right),
@@ -128,35 +190,34 @@ fn list(Asked { selection, query }: Asked, format: Format) -> Result<()> {
         ("trace", Align::Left),
         ("began with", Align::Left),
     ]);
+    let mut values = Vec::new();
     for trace in &traces {
         let Some(first) = trace.steps.first() else { continue };
         let calls = trace.calls().count();
         let failed = trace.steps.iter().filter(|step| step.work.failed()).count();
-        match format {
-            Format::Json => output::json(&serde_json::json!({
-                "trace_id": trace.trace_id.to_string(), "start": trace.start.to_string(), "elapsed_ns": trace.elapsed_ns,
-                "fuel": trace.fuel, "calls": calls, "spans": trace.steps.len() - calls, "failed": failed,
-                "extension": first.extension, "name": first.work.name(), "partial": trace.partial,
-                "sampled": trace.sampled, "adjusted_count": trace.adjusted_count,
-            }))?,
-            Format::Table => table.row([
-                trace.start.to_string(),
-                nanos(trace.elapsed_ns),
-                fuel(trace.fuel),
-                count(calls as u64),
-                some(trace.steps.len() - calls),
-                some(failed),
-                trace.trace_id.to_string(),
-                format!("{} {}", first.extension, first.work.name()),
-            ]),
-        }
+        values.push(serde_json::json!({
+            "trace_id": trace.trace_id.to_string(), "start": trace.start.to_string(), "elapsed_ns": trace.elapsed_ns,
+            "fuel": trace.fuel, "calls": calls, "spans": trace.steps.len() - calls, "failed": failed,
+            "extension": first.extension, "name": first.work.name(), "partial": trace.partial,
+            "sampled": trace.sampled, "adjusted_count": trace.adjusted_count,
+        }));
+        table.row([
+            trace.start.to_string(),
+            nanos(trace.elapsed_ns),
+            fuel(trace.fuel),
+            count(calls as u64),
+            some(trace.steps.len() - calls),
+            some(failed),
+            trace.trace_id.to_string(),
+            format!("{} {}", first.extension, first.work.name()),
+        ]);
     }
-    ended(&table, traces.is_empty(), format)
+    ended(&table, &values, format)
 }
 
-fn slowest(Asked { selection, query }: Asked, format: Format) -> Result<()> {
-    let chosen = selection.chosen_of(OPERATIONS, &Conditions::new(&query))?;
-    let operations = chosen.traces()?.operations(&chosen.query);
+async fn slowest(Asked { selection, query }: Asked, format: RecordFormat) -> Result<()> {
+    let chosen = selection.chosen_of(OPERATIONS, &Conditions::new(&query)).await?;
+    let operations = operations(&chosen).await?;
     let mut table = Table::new(&[
         ("in all", Align::Right),
         ("count", Align::Right),
@@ -167,33 +228,32 @@ fn slowest(Asked { selection, query }: Asked, format: Format) -> Result<()> {
         ("fuel", Align::Right),
         ("what", Align::Left),
     ]);
-    for one in operations.iter().take(chosen.limit) {
-        match format {
-            Format::Json => output::json(one)?,
-            Format::Table => table.row([
-                nanos(one.total_ns),
-                if one.is_estimate { format!("~{}", count(one.count)) } else { count(one.count) },
-                some(one.failed as usize),
-                nanos(one.p50_ns),
-                nanos(one.p95_ns),
-                nanos(one.max_ns),
-                fuel(one.fuel),
-                format!("{} {}{}", one.extension, if one.is_span { "span " } else { "" }, one.name),
-            ]),
-        }
+    for one in &operations {
+        table.row([
+            nanos(one.total_ns),
+            if one.is_estimate { format!("~{}", count(one.count)) } else { count(one.count) },
+            some(one.failed as usize),
+            nanos(one.p50_ns),
+            nanos(one.p95_ns),
+            nanos(one.max_ns),
+            fuel(one.fuel),
+            format!("{} {}{}", one.extension, if one.is_span { "span " } else { "" }, one.name),
+        ]);
     }
-    ended(&table, operations.is_empty(), format)?;
-    if format == Format::Table && operations.iter().take(chosen.limit).any(|one| one.is_estimate) {
+    ended(&table, &operations, format)?;
+    if format == RecordFormat::Table && operations.iter().any(|one| one.is_estimate) {
         output::note("~ is estimated from the traces that are kept (debugging.sampling_rate)");
     }
     Ok(())
 }
 
-fn ended(table: &Table, is_empty: bool, format: Format) -> Result<()> {
-    if is_empty {
+fn ended<T: Serialize>(table: &Table, values: &[T], format: RecordFormat) -> Result<()> {
+    if values.is_empty() {
         output::note("nothing is stored that fits");
-    } else if format == Format::Table {
+    } else if format == RecordFormat::Table {
         output::line(table.plain(Paint::stdout()))?;
+    } else {
+        output::values(values, format)?;
     }
     Ok(())
 }

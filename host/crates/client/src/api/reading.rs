@@ -1,5 +1,7 @@
 //! What is read of a running host, as JSON.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::{IntoParams, ToSchema};
@@ -281,19 +283,89 @@ pub struct MetricNames {
 }
 
 /// What metrics come to.
-#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct MetricSummary {
-    /// The extension's id.
+    /// The extension's id, or `*` for all.
     pub extension: String,
     /// The start of the window; of the oldest sample, if the query names none.
     pub since: Option<String>,
     /// Its end.
     pub until: Option<String>,
-    /// Each series, with what its samples come to, as `glasshouse metrics summary --format json` has it.
-    #[schema(value_type = Vec<Object>)]
-    pub series: Vec<Box<RawValue>>,
+    /// Each series, with what its samples come to.
+    pub series: Vec<Series>,
     /// How many series there are, of which the first ones are told.
     pub total: u64,
+}
+
+/// What the samples of a series come to. What is no finite number is left out.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct Series {
+    /// The extension's id; nothing where several were put together.
+    pub extension: Option<String>,
+    /// The metric's name.
+    pub name: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// A UCUM code, or empty.
+    pub unit: String,
+    /// `counter`, `gauge` or `histogram`.
+    pub instrument: String,
+    /// `guest` or `host`: who recorded it.
+    pub origin: String,
+    /// The start of the window.
+    pub since: Option<String>,
+    /// Its end.
+    pub until: Option<String>,
+    /// How many samples.
+    pub count: u64,
+    /// Their sum.
+    pub sum: Option<f64>,
+    /// What it comes to in each second of the window; nothing of a gauge.
+    pub rate: Option<f64>,
+    /// The least of them.
+    pub min: Option<f64>,
+    /// The largest.
+    pub max: Option<f64>,
+    /// Their mean.
+    pub mean: Option<f64>,
+    /// The latest.
+    pub last: Option<f64>,
+    /// When that was.
+    pub last_at: String,
+    /// What half of them are at most.
+    pub p50: Option<f64>,
+    /// What nine tenths of them are at most.
+    pub p90: Option<f64>,
+    /// What 95 of 100 are at most.
+    pub p95: Option<f64>,
+    /// What 99 of 100 are at most.
+    pub p99: Option<f64>,
+    /// What 999 of 1000 are at most.
+    #[serde(rename = "p99.9")]
+    pub p999: Option<f64>,
+    /// What the figures are made of.
+    pub resolution: Sources,
+    /// Samples of the window that came too fast to be counted.
+    pub missed: u64,
+}
+
+/// What the figures of a window are made of.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Sources {
+    /// How many rollups of each length.
+    pub rollups: BTreeMap<String, u64>,
+    /// How many samples.
+    pub samples: u64,
+    /// What the edges of the window are good to, if they are not exact.
+    pub edge: Option<String>,
+}
+
+/// What calls and spans took, by name.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct Operations {
+    /// Those that took the longest in all first, as `glasshouse traces slowest --format json` has them.
+    #[schema(value_type = Vec<Object>)]
+    pub operations: Vec<Box<RawValue>>,
 }
 
 /// Requests, each as a whole.

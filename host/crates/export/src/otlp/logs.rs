@@ -112,7 +112,7 @@ fn error(record: ErrorRecord) -> LogRecord {
         attributes.text("glasshouse.error.call", call);
     }
     if let Some(advice) = record.advice {
-        attributes.text("glasshouse.error.advice", advice);
+        attributes.text("glasshouse.error.advice", &advice);
     }
     attributes.source(record.source.as_ref());
     attributes.fields(record.fields);

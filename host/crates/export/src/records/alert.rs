@@ -3,19 +3,19 @@
 use glasshouse_model::wire::Record;
 use glasshouse_model::{Severity, Signal};
 use glasshouse_telemetry::Body;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::sealed::FromStore;
-use super::{Head, shown};
+use super::{Head, read, shown};
 
 /// An alert.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AlertRecord {
     /// Its place, time, origin and context.
     #[serde(flatten)]
     pub head: Head,
     /// How serious it is.
-    #[serde(serialize_with = "shown")]
+    #[serde(serialize_with = "shown", deserialize_with = "read")]
     pub severity: Severity,
     /// What makes two alerts of an extension the same.
     #[serde(rename = "type")]

@@ -1,15 +1,17 @@
 //! Errors: those that an extension reported, and its failures.
 
+use std::borrow::Cow;
+
 use glasshouse_model::wire::{Error, Fields, Record};
 use glasshouse_model::{AnsweredError, Blame, Failure, InputDigest, Signal};
 use glasshouse_telemetry::{Body, group_of};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::sealed::FromStore;
-use super::{FieldList, FieldValue, Head, SourceLine, shown, shown_if_any};
+use super::{FieldList, FieldValue, Head, SourceLine, read, read_if_any, shown, shown_if_any};
 
 /// An error that an extension reported, or a failure of one of its calls.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ErrorRecord {
     /// Its place, time, origin and context.
     #[serde(flatten)]
@@ -21,7 +23,7 @@ pub struct ErrorRecord {
     /// What happened.
     pub message: String,
     /// Whose fault it is.
-    #[serde(serialize_with = "shown")]
+    #[serde(serialize_with = "shown", deserialize_with = "read")]
     pub blame: Blame,
     /// Whether the extension went on as intended.
     pub handled: bool,
@@ -32,28 +34,33 @@ pub struct ErrorRecord {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<SourceLine>,
     /// Of a failure, the guest's stack, innermost first.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub stack: Vec<StackFrame>,
     /// The guest's own account of the stack; may be empty.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(skip_serializing_if = "String::is_empty", default)]
     pub guest_stack: String,
     /// Its fields; of a failure, the figures that prove it.
     pub fields: FieldList,
     /// What tells whether other calls had the same input: of a failure, and of an error that a call was answered with.
-    #[serde(serialize_with = "shown_if_any", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        serialize_with = "shown_if_any",
+        deserialize_with = "read_if_any",
+        skip_serializing_if = "Option::is_none",
+        default
+    )]
     pub input_digest: Option<InputDigest>,
     /// Of an error that a call was answered with, the number of the report of the same error in that call: they count once.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reported_as: Option<u64>,
     /// Of a failure, what to do about it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub advice: Option<&'static str>,
+    pub advice: Option<Cow<'static, str>>,
     #[serde(skip)]
     failure: Option<Box<Failure>>,
 }
 
 /// A frame of a guest's stack.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StackFrame {
     /// The function, demangled; empty if unknown.
     pub function: String,
@@ -128,7 +135,7 @@ impl FromStore for ErrorRecord {
                     fields: FieldList(evidence.map(|(name, value)| (name, FieldValue::Integer(value))).collect()),
                     input_digest: failure.input,
                     reported_as: None,
-                    advice: Some(failure.kind.advice()),
+                    advice: Some(failure.kind.advice().into()),
                     failure: Some(Box::new(failure)),
                 })
             }

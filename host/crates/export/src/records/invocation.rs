@@ -3,13 +3,13 @@
 use glasshouse_model::invocation::{HostUse, Transfer};
 use glasshouse_model::{HostFunction, InputDigest, Outcome, Signal, SpanId};
 use glasshouse_telemetry::Body;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::sealed::FromStore;
-use super::{Head, shown, shown_if_any};
+use super::{Head, read, read_if_any, shown, shown_if_any};
 
 /// A call of an export: what it cost and how it ended.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct InvocationRecord {
     /// Its place, the time of its end, and context.
     #[serde(flatten)]
@@ -17,13 +17,23 @@ pub struct InvocationRecord {
     /// The export, and for `handle` the event: `handle:render`.
     pub name: String,
     /// The span that caused it: of another extension, or from outside of the host.
-    #[serde(serialize_with = "shown_if_any", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        serialize_with = "shown_if_any",
+        deserialize_with = "read_if_any",
+        skip_serializing_if = "Option::is_none",
+        default
+    )]
     pub parent: Option<SpanId>,
     /// The call of another extension that caused it, by its own span.
-    #[serde(serialize_with = "shown_if_any", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        serialize_with = "shown_if_any",
+        deserialize_with = "read_if_any",
+        skip_serializing_if = "Option::is_none",
+        default
+    )]
     pub cause: Option<SpanId>,
     /// How it ended.
-    #[serde(serialize_with = "shown")]
+    #[serde(serialize_with = "shown", deserialize_with = "read")]
     pub outcome: Outcome,
     /// Wasm fuel: the same for the same input, on every run; absent where `budget.metering` counts none.
     pub fuel: Option<u64>,
@@ -66,14 +76,19 @@ pub struct InvocationRecord {
     /// Bytes of the event's payload.
     pub input_bytes: u64,
     /// What tells whether other calls had the same input, of one that failed or was answered with an error.
-    #[serde(serialize_with = "shown_if_any", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        serialize_with = "shown_if_any",
+        deserialize_with = "read_if_any",
+        skip_serializing_if = "Option::is_none",
+        default
+    )]
     pub input_digest: Option<InputDigest>,
     /// Bytes of the reply's payload.
     pub output_bytes: u64,
 }
 
 /// What went through files and sockets.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TransferRecord {
     /// Read from files.
     pub read_bytes: u64,
@@ -93,10 +108,10 @@ impl From<Transfer> for TransferRecord {
 }
 
 /// What one function of the host was used for in a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostFunctionUse {
     /// The function, or several that are much alike.
-    #[serde(serialize_with = "shown")]
+    #[serde(serialize_with = "shown", deserialize_with = "read")]
     pub function: HostFunction,
     /// How often it was called.
     pub calls: u64,

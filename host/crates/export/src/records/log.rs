@@ -3,19 +3,19 @@
 use glasshouse_model::wire::Record;
 use glasshouse_model::{Level, Signal, UnixNanos};
 use glasshouse_telemetry::Body;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::sealed::FromStore;
-use super::{FieldList, Head, SourceLine, shown};
+use super::{FieldList, Head, SourceLine, read, read_if_any, shown, shown_if_any};
 
 /// A log.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LogRecord {
     /// Its place, time, origin and context.
     #[serde(flatten)]
     pub head: Head,
     /// How serious it is.
-    #[serde(serialize_with = "shown")]
+    #[serde(serialize_with = "shown", deserialize_with = "read")]
     pub level: Level,
     /// The logger's name: a module path, or a name of the guest's choice.
     pub target: String,
@@ -25,7 +25,12 @@ pub struct LogRecord {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<SourceLine>,
     /// The time by the guest's clock, if it gave one; of a batched log within what the host knows of it.
-    #[serde(serialize_with = "time", skip_serializing_if = "Option::is_none")]
+    #[serde(
+        serialize_with = "shown_if_any",
+        deserialize_with = "read_if_any",
+        skip_serializing_if = "Option::is_none",
+        default
+    )]
     pub guest_time: Option<UnixNanos>,
     /// Its fields.
     pub fields: FieldList,
@@ -45,13 +50,5 @@ impl FromStore for LogRecord {
             guest_time: log.time.map(UnixNanos),
             fields: fields.into(),
         })
-    }
-}
-
-#[expect(clippy::ref_option, reason = "serde gives a reference")]
-fn time<S: serde::Serializer>(time: &Option<UnixNanos>, serializer: S) -> Result<S::Ok, S::Error> {
-    match time {
-        Some(time) => serializer.collect_str(time),
-        None => serializer.serialize_none(),
     }
 }

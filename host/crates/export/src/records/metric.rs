@@ -3,25 +3,26 @@
 use glasshouse_model::wire::Record;
 use glasshouse_model::{Instrument, Signal};
 use glasshouse_telemetry::{Body, Query, Summary};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::sealed::FromStore;
-use super::{FieldList, Head, Records, shown};
+use super::{FieldList, Head, Records, number, read, shown};
 
 /// A metric sample.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MetricRecord {
     /// Its place, time, origin and context.
     #[serde(flatten)]
     pub head: Head,
     /// What the value means.
-    #[serde(serialize_with = "shown")]
+    #[serde(serialize_with = "shown", deserialize_with = "read")]
     pub instrument: Instrument,
     /// The metric's name.
     pub name: String,
     /// A UCUM code, or empty.
     pub unit: String,
-    /// The sample.
+    /// The sample. JSON has no number for what is not finite, and comes back as what is none.
+    #[serde(deserialize_with = "number")]
     pub value: f64,
     /// Its labels; all of them text.
     pub labels: FieldList,

@@ -9,14 +9,16 @@ mod log;
 mod metric;
 mod span;
 
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::marker::PhantomData;
+use std::str::FromStr;
 
 use glasshouse_model::wire::{self, Fields};
 use glasshouse_model::{Envelope, Origin, Signal, SpanId, TraceId, TraceSampling, TraceState, UnixNanos};
 use glasshouse_telemetry::{Body, Cursor, Entry, Query, Reader};
+use serde::de::{self, MapAccess, Visitor};
 use serde::ser::SerializeMap as _;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub use alert::AlertRecord;
 pub use error::{ErrorRecord, StackFrame};
@@ -58,7 +60,7 @@ impl<T> Clone for Records<T> {
 }
 
 /// Records in the order of their sequence numbers.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RecordPage<T> {
     /// The records, oldest first.
     pub records: Vec<T>,
@@ -130,20 +132,20 @@ pub fn record<T: Record>(entry: &Entry) -> Option<T> {
 }
 
 /// What the host puts around each record.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Head {
     /// The record's place among those of its kind: counts from 1, without holes and without repeats.
     pub sequence: u64,
     /// When the host received or made it.
-    #[serde(serialize_with = "shown")]
+    #[serde(serialize_with = "shown", deserialize_with = "read")]
     pub time: UnixNanos,
     /// Who made it.
-    #[serde(serialize_with = "shown")]
+    #[serde(serialize_with = "shown", deserialize_with = "read")]
     pub origin: Origin,
     /// Whether the host cut text or left out fields that were over the limits.
     pub cut: bool,
     /// Whether the extension gathered it and sent it later, with others: it was made before `time`. Shown only where it is so.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub batched: bool,
     /// Whose work it is; `None` outside of any invocation.
     #[serde(flatten)]
@@ -151,13 +153,13 @@ pub struct Head {
 }
 
 /// Whose work a record belongs to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ContextRecord {
     /// The trace that it is part of.
-    #[serde(serialize_with = "shown")]
+    #[serde(serialize_with = "shown", deserialize_with = "read")]
     pub trace_id: TraceId,
     /// The span that it is part of; of a span or an invocation, its own id.
-    #[serde(serialize_with = "shown")]
+    #[serde(serialize_with = "shown", deserialize_with = "read")]
     pub span_id: SpanId,
     /// What the trigger gave, else the trace id.
     pub correlation_id: String,
@@ -169,7 +171,7 @@ pub struct ContextRecord {
     pub tenant: Option<String>,
     /// What was decided on the trace. Shown where it is not kept as all traces are: `sampled` = false if it is not, and as `tracestate` what
     /// OpenTelemetry says of it.
-    #[serde(flatten, serialize_with = "shown_sampling")]
+    #[serde(flatten, serialize_with = "shown_sampling", deserialize_with = "read_sampling")]
     pub sampling: TraceSampling,
 }
 
@@ -182,6 +184,22 @@ fn shown_sampling<S: Serializer>(sampling: &TraceSampling, serializer: S) -> Res
         map.serialize_entry("tracestate", &state)?;
     }
     map.end()
+}
+
+fn read_sampling<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TraceSampling, D::Error> {
+    #[derive(Deserialize)]
+    struct Told {
+        #[serde(default = "kept")]
+        sampled: bool,
+        #[serde(default, deserialize_with = "read_if_any")]
+        tracestate: Option<TraceState>,
+    }
+    fn kept() -> bool {
+        true
+    }
+    let Told { sampled, tracestate } = Told::deserialize(deserializer)?;
+    let state = tracestate.unwrap_or_default();
+    Ok(TraceSampling { is_sampled: sampled, threshold: state.threshold(), randomness: state.randomness() })
 }
 
 /// What OpenTelemetry says of what was decided on a trace, where that is anything but what holds of all.
@@ -211,8 +229,8 @@ impl From<Envelope> for Head {
     }
 }
 
-/// The value of a field.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+/// The value of a field. Numbers that are not finite are nothing in JSON.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum FieldValue {
     /// Text.
@@ -220,7 +238,7 @@ pub enum FieldValue {
     /// A whole number.
     Integer(i64),
     /// A floating-point number.
-    Float(f64),
+    Float(#[serde(deserialize_with = "number")] f64),
     /// True or false.
     Boolean(bool),
 }
@@ -249,6 +267,28 @@ impl Serialize for FieldList {
     }
 }
 
+impl<'de> Deserialize<'de> for FieldList {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Object;
+        impl<'de> Visitor<'de> for Object {
+            type Value = FieldList;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of fields")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<FieldList, A::Error> {
+                let mut fields = Vec::new();
+                while let Some(field) = map.next_entry()? {
+                    fields.push(field);
+                }
+                Ok(FieldList(fields))
+            }
+        }
+        deserializer.deserialize_map(Object)
+    }
+}
+
 impl From<Fields<'_>> for FieldList {
     fn from(fields: Fields<'_>) -> Self {
         let owned = |field: wire::Field<'_>| {
@@ -265,7 +305,7 @@ impl From<Fields<'_>> for FieldList {
 }
 
 /// A place in a guest's source.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceLine {
     /// The file as the compiler named it.
     pub file: String,
@@ -291,6 +331,36 @@ pub(crate) fn shown_if_any<T: Display, S: Serializer>(value: &Option<T>, seriali
         Some(value) => shown(value, serializer),
         None => serializer.serialize_none(),
     }
+}
+
+/// Reads what [`shown`] has written.
+pub fn read<'de, T: FromStr<Err: Display>, D: Deserializer<'de>>(deserializer: D) -> Result<T, D::Error> {
+    struct Text<T>(PhantomData<T>);
+    impl<T: FromStr<Err: Display>> Visitor<'_> for Text<T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("text")
+        }
+
+        fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+            text.parse().map_err(E::custom)
+        }
+    }
+    deserializer.deserialize_str(Text(PhantomData))
+}
+
+/// The same for what need not be there.
+pub(crate) fn read_if_any<'de, T: FromStr<Err: Display>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    text.map(|text| text.parse().map_err(de::Error::custom)).transpose()
+}
+
+/// Reads a number, of which JSON has none that is not finite.
+pub(crate) fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f64, D::Error> {
+    Option::deserialize(deserializer).map(|number| number.unwrap_or(f64::NAN))
 }
 
 #[cfg(test)]

@@ -2,33 +2,33 @@
 
 use glasshouse_model::{Signal, SpanCost, SpanId, SpanKind, SpanStatus, TraceSampling, UnixNanos};
 use glasshouse_telemetry::Body;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::invocation::TransferRecord;
 use super::sealed::FromStore;
-use super::{FieldList, Head, shown};
+use super::{FieldList, Head, read, shown};
 
 /// A finished span; its trace and own id are those of its context.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SpanRecord {
     /// Its place, the time of its end, origin and context.
     #[serde(flatten)]
     pub head: Head,
     /// The span around it.
-    #[serde(serialize_with = "shown")]
+    #[serde(serialize_with = "shown", deserialize_with = "read")]
     pub parent: SpanId,
     /// What it stands for.
-    #[serde(serialize_with = "shown")]
+    #[serde(serialize_with = "shown", deserialize_with = "read")]
     pub kind: SpanKind,
     /// How it ended.
-    #[serde(serialize_with = "shown")]
+    #[serde(serialize_with = "shown", deserialize_with = "read")]
     pub status: SpanStatus,
     /// The work's name.
     pub name: String,
     /// Why it failed; empty if it did not.
     pub failure: String,
     /// When it started.
-    #[serde(serialize_with = "shown")]
+    #[serde(serialize_with = "shown", deserialize_with = "read")]
     pub start: UnixNanos,
     /// What it cost from start to end, inner spans included.
     #[serde(flatten)]
@@ -43,13 +43,17 @@ pub struct SpanRecord {
     /// For how many spans it stands, itself included: 1 divided by the probability with which it was kept. One that failed is always kept and stands for
     /// itself; one that was kept for how its call ended, although its trace is not, stands for none, since those in traces that are kept stand
     /// for it as well. Left out where it is 1.
-    #[serde(skip_serializing_if = "is_one")]
+    #[serde(skip_serializing_if = "is_one", default = "one")]
     pub adjusted_count: f64,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields in this form")]
 fn is_one(count: &f64) -> bool {
     (count - 1.0).abs() < f64::EPSILON
+}
+
+fn one() -> f64 {
+    1.0
 }
 
 /// For how many spans one stands that ended so, in a trace on which that was decided. What nobody knows counts as 1.
@@ -64,7 +68,7 @@ fn adjusted_count(status: SpanStatus, sampling: Option<TraceSampling>) -> f64 {
 }
 
 /// What a span cost: `elapsed_ns` is the sum of `in_guest_ns`, `in_host_ns` and `waiting_ns`.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SpanCostRecord {
     /// Wasm fuel; absent where none is counted.
     pub fuel: Option<u64>,
@@ -105,10 +109,10 @@ impl From<SpanCost> for SpanCostRecord {
 }
 
 /// Something that happened during a span.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SpanEventRecord {
     /// When.
-    #[serde(serialize_with = "shown")]
+    #[serde(serialize_with = "shown", deserialize_with = "read")]
     pub time: UnixNanos,
     /// What.
     pub name: String,

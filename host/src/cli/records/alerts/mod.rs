@@ -14,7 +14,7 @@ use super::kept;
 use super::select::{Conditions, Selection};
 use super::{Follow, follow, show};
 use crate::cli::control::told;
-use crate::cli::{Exit, Format};
+use crate::cli::{Exit, RecordFormat};
 use crate::output;
 
 const ALERTS: &str = "\
@@ -97,21 +97,22 @@ struct ResolveOne {
 }
 
 impl Alerts {
-    pub(crate) async fn run(self, format: Format) -> Result<Exit> {
+    pub(crate) async fn run(self, format: RecordFormat) -> Result<Exit> {
         match self.what {
             AlertsVerb::List(list) => {
                 let alerts = list.all().await?;
                 match format {
-                    Format::Json => alerts.iter().try_for_each(output::json)?,
-                    Format::Table => shown::list(&alerts)?,
+                    RecordFormat::Table => shown::list(&alerts)?,
+                    _ => output::values(&alerts, format)?,
                 }
             }
             AlertsVerb::Show(ShowAlerts { selection, severity, query }) => {
                 let conditions = Conditions { severity, ..Conditions::new(&query) };
-                show::show::<AlertRecord>(&selection.chosen(&conditions)?, format)?;
+                show::show::<AlertRecord>(&selection.chosen(&conditions).await?, format).await?;
             }
             AlertsVerb::Follow(Follow { selection, after, query }) => {
-                follow::follow::<AlertRecord>(&selection.chosen(&Conditions::new(&query))?, after.as_ref(), format)?;
+                let chosen = selection.chosen(&Conditions::new(&query)).await?;
+                follow::follow::<AlertRecord>(&chosen, after.as_ref(), format).await?;
             }
             AlertsVerb::History(History { alert, selection }) => {
                 let mut alerts = all(&selection).await?;
@@ -120,25 +121,25 @@ impl Alerts {
                 }
                 let steps = shown::steps(&alerts, selection.limit.unwrap_or(usize::MAX));
                 match format {
-                    Format::Json => steps.iter().try_for_each(output::json)?,
-                    Format::Table => shown::history(alert.and(alerts.first()), &steps)?,
+                    RecordFormat::Table => shown::history(alert.and(alerts.first()), &steps)?,
+                    _ => output::values(&steps, format)?,
                 }
             }
             AlertsVerb::Resolve(ResolveOne { alert, selection, note }) => {
                 let alert = one_of(all(&selection).await?, &alert)?;
-                let client = Client::new(selection.place.folder()?);
+                let client = selection.place.client()?;
                 let said = ResolveAlert { note };
                 let resolved = told(client.resolve_alert(&alert.extension, &alert.alert, &said).await)?;
                 match format {
-                    Format::Json => output::json(&resolved)?,
-                    Format::Table => shown::resolved(&resolved)?,
+                    RecordFormat::Table => shown::resolved(&resolved)?,
+                    _ => output::values(&[resolved], format)?,
                 }
             }
             AlertsVerb::Stats(list) => {
                 let alerts = list.all().await?;
                 match format {
-                    Format::Json => alerts.iter().try_for_each(|alert| output::json(&AlertStatistic::from(alert)))?,
-                    Format::Table => shown::statistics(&alerts)?,
+                    RecordFormat::Table => shown::statistics(&alerts)?,
+                    _ => output::values(&alerts.iter().map(AlertStatistic::from).collect::<Vec<_>>(), format)?,
                 }
             }
         }

@@ -1,10 +1,12 @@
 //! What is stored of a group's latest errors: each with its call, and all that led to one of them.
 
+use anyhow::Result;
+use glasshouse::InputDigest;
 use glasshouse::records::{ErrorRecord, InvocationRecord, LogRecord, SpanRecord};
-use glasshouse::{Clock as _, InputDigest, Query, StoredExtension, SystemClock};
 use glasshouse_client::api::ErrorGroup;
 use serde::Serialize;
 
+use super::super::store::{Kind, Question, StoreOf};
 use crate::cli::UsageError;
 
 /// Logs and spans that are shown of the call in which an error came.
@@ -41,7 +43,7 @@ pub(super) struct Explained<'a> {
 }
 
 impl Sample {
-    fn of(extension: &StoredExtension, error: ErrorRecord) -> Self {
+    async fn of(extension: &StoreOf, error: ErrorRecord) -> Result<Self> {
         let time = error.head.time.0;
         // A call that fails ends a moment before its failure is stored, one that reports an error after that.
         let apart = |call: &InvocationRecord| {
@@ -49,9 +51,12 @@ impl Sample {
             let start = end.saturating_sub_unsigned(call.elapsed_ns);
             if time < start { start.abs_diff(time) } else { time.saturating_sub(end).max(0).unsigned_abs() }
         };
-        let calls = of_trace(&error).map(|query| extension.records::<InvocationRecord>().search(&query, usize::MAX));
-        let invocation = calls.into_iter().flatten().min_by_key(apart);
-        Self { error, invocation }
+        let calls = match of_trace(&error) {
+            Some(question) => all::<InvocationRecord>(extension, &question, usize::MAX).await?,
+            None => Vec::new(),
+        };
+        let invocation = calls.into_iter().min_by_key(apart);
+        Ok(Self { error, invocation })
     }
 
     /// What tells whether others came by the same input: of its record, or of its call.
@@ -61,19 +66,26 @@ impl Sample {
 }
 
 /// Asks for what is of the same trace as an error.
-fn of_trace(error: &ErrorRecord) -> Option<Query> {
+fn of_trace(error: &ErrorRecord) -> Option<Question> {
     let trace = error.head.context.as_ref()?.trace_id;
-    Query::parse(&format!("trace={trace}"), SystemClock::new().now()).ok()
+    Question::parse(&format!("trace={trace}")).ok()
+}
+
+async fn all<T: Kind>(extension: &StoreOf, question: &Question, limit: usize) -> Result<Vec<T>> {
+    Ok(extension.search(question, limit).await?.into_iter().map(|found| found.record).collect())
 }
 
 impl Context {
     /// That of the latest errors of a group, and of the one of this number, or else the latest.
-    pub(super) fn of(extension: &StoredExtension, group: &ErrorGroup, number: Option<u64>) -> Result<Self, UsageError> {
-        let errors = extension.records::<ErrorRecord>();
-        let stored = |sequence: &u64| errors.around(*sequence, 0, 0).pop();
-        // A number that another error has by now is passed by.
-        let found = group.samples.iter().filter_map(stored).filter(|error| is_of(group, error));
-        let samples: Vec<_> = found.map(|error| Sample::of(extension, error)).collect();
+    pub(super) async fn of(extension: &StoreOf, group: &ErrorGroup, number: Option<u64>) -> Result<Self> {
+        let mut samples = Vec::new();
+        for sequence in &group.samples {
+            // A number that another error has by now is passed by.
+            let found = extension.one::<ErrorRecord>(*sequence).await?.filter(|found| is_of(group, &found.record));
+            if let Some(found) = found {
+                samples.push(Sample::of(extension, found.record).await?);
+            }
+        }
         let number = number.or_else(|| Some(samples.last()?.error.head.sequence));
         let Some(number) = number else { return Ok(Self::default()) };
         let mut context = Self { samples, number: Some(number), ..Self::default() };
@@ -83,15 +95,15 @@ impl Context {
                 [] => "none of its errors is stored any more".to_owned(),
                 numbers => format!("there are {}", numbers.join(", ")),
             };
-            return Err(UsageError(format!("number {number} is none of the group's latest errors: {there}")));
+            return Err(UsageError(format!("number {number} is none of the group's latest errors: {there}")).into());
         };
-        let Some(query) = of_trace(&shown.error) else { return Ok(context) };
+        let Some(question) = of_trace(&shown.error) else { return Ok(context) };
         let time = shown.error.head.time;
-        let mut logs = extension.records::<LogRecord>().search(&query, usize::MAX);
+        let mut logs: Vec<LogRecord> = all(extension, &question, usize::MAX).await?;
         logs.retain(|log| log.head.time <= time);
         logs.sort_by_key(|log| (log.head.time, log.head.sequence));
         logs.drain(..logs.len().saturating_sub(LOGS));
-        let mut spans = extension.records::<SpanRecord>().search(&query, SPANS);
+        let mut spans: Vec<SpanRecord> = all(extension, &question, SPANS).await?;
         spans.reverse();
         (context.logs, context.spans) = (logs, spans);
         Ok(context)

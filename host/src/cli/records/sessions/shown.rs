@@ -4,9 +4,10 @@ use std::io;
 use std::time::Duration;
 
 use glasshouse::text::{count, visible};
-use glasshouse::{SessionState, Signal, StoredExtension};
+use glasshouse::{SessionState, Signal};
 use glasshouse_client::api::Session;
 
+use super::super::store::StoreOf;
 use crate::output::{self, Align, Paint, Table};
 
 /// Characters of who did something.
@@ -67,7 +68,7 @@ pub(super) fn sessions(sessions: &[Session]) -> io::Result<()> {
     )
 }
 
-pub(super) fn session(session: &Session, extension: &StoredExtension) -> io::Result<()> {
+pub(super) async fn session(session: &Session, extension: &StoreOf) -> anyhow::Result<()> {
     let paint = Paint::stdout();
     let title = format!("debug session {} of {}", session.session, visible(&session.extension, 64));
     output::line(format_args!("{}: {}", paint.bold(&title), state(session)))?;
@@ -80,7 +81,10 @@ pub(super) fn session(session: &Session, extension: &StoredExtension) -> io::Res
     overrides(session)?;
     let mut table = Table::new(&[("signal", Align::Left), ("stored", Align::Right), ("evicted since", Align::Right)]);
     for part in &session.collected {
-        let evicted = part.signal.parse::<Signal>().ok().map(|signal| extension.reader(signal).evicted());
+        let evicted = match part.signal.parse::<Signal>() {
+            Ok(signal) => Some(extension.evicted(signal).await?),
+            Err(_) => None,
+        };
         let gone = evicted.map(|evicted| evicted.saturating_add(1).saturating_sub(part.from));
         table.row([
             visible(&part.signal, 40).into_owned(),
