@@ -21,4 +21,5 @@ mod walk;
 
 pub use export::{Export, ExportError, Exported};
 pub use format::{Format, What};
+pub use jaeger::{Dependency, JaegerQueries, Operation, SpanSearch};
 pub use source::Source;

@@ -4,12 +4,12 @@ use std::io::{self, Write};
 use std::ops::ControlFlow;
 
 use glasshouse_model::wire::{Field, Value as Wire};
-use glasshouse_model::{Instrument, UnixNanos};
+use glasshouse_model::{Instrument, TraceId, UnixNanos};
 use glasshouse_telemetry::Query;
 use serde_json::Value;
 
 use crate::testing::{START, Shelf, export, text, try_export};
-use crate::{Export, ExportError, Format, What};
+use crate::{Export, ExportError, Exported, Format, JaegerQueries, SpanSearch, What};
 
 fn messages(shelf: &Shelf, query: &str) -> Vec<String> {
     let lines = text(&[shelf], What::Logs, Format::JsonLines, query);
@@ -189,4 +189,28 @@ fn a_trace_that_is_too_large_for_jaeger_is_cut_and_says_so() {
     let document: Value = serde_json::from_slice(&bytes).expect("JSON");
     let warning = document["data"][0]["warnings"][0].as_str().expect("a warning");
     assert!(warning.starts_with("10 more spans"), "{warning}");
+}
+
+#[test]
+fn a_search_for_traces_that_has_what_it_wants_reads_no_further() {
+    let shelf = Shelf::new("markdown");
+    for trace in 1..=5000 {
+        shelf.call(trace, 1, None, None);
+    }
+    let queries = JaegerQueries::new(vec![shelf.source()]);
+    let search = |tag: &str| SpanSearch {
+        tags: vec![("span.kind".to_owned(), tag.to_owned())],
+        until: UnixNanos(i64::MAX),
+        limit: 3,
+        ..SpanSearch::default()
+    };
+    // Who looks at a few thousand records is told to stop.
+    let mut never = |_: &Exported| ControlFlow::Break(());
+    let found = queries.find(&search("server"), &mut never).expect("it looks at a few only");
+    assert_eq!(found, [5000, 4999, 4998].map(|id: u128| TraceId(id.to_be_bytes())));
+    assert!(matches!(queries.find(&search("client"), &mut never), Err(ExportError::Stopped(_))));
+    assert!(matches!(
+        queries.dependencies(UnixNanos(0), UnixNanos(i64::MAX), &mut never),
+        Err(ExportError::Stopped(_))
+    ));
 }

@@ -22,7 +22,7 @@ use utoipa_axum::routes;
 use crate::access::guard::{Needs, Peer, order};
 use crate::asked::Sent;
 use crate::openapi::{self, Refused};
-use crate::{Keys, Served, Tokens, export, readings};
+use crate::{Keys, Served, Tokens, export, jaeger, readings};
 
 /// How long a request may take, its body included. What waits for an extension waits for its call, which may be longer.
 const REQUEST_TIME: Duration = Duration::from_secs(10);
@@ -107,10 +107,12 @@ pub(crate) fn router(control: Arc<dyn Served>) -> Router {
         .route("/livez", get(async || "the host runs\n"))
         .route("/readyz", get(ready))
         .route("/metrics", get(export::metrics))
+        .merge(jaeger::router())
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn(readings::tag))
         .layer(middleware::from_fn(in_time))
+        .layer(middleware::from_fn(jaeger::in_its_shape))
         .with_state(control)
 }
 

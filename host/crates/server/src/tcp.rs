@@ -17,6 +17,7 @@ use tower_http::compression::CompressionLayer;
 
 use crate::access::guard::{Address, Guard, admit, identify};
 use crate::connections::{HEAD_TIME, converse, take};
+use crate::jaeger::in_its_shape;
 use crate::{Served, TokensError, routes};
 
 /// Connections that are served at once, those of followers among them.
@@ -107,6 +108,7 @@ impl ApiServer {
         let router = routes::router(control)
             .layer(CompressionLayer::new().gzip(true))
             .layer(middleware::from_fn_with_state(guard, admit))
+            .layer(middleware::from_fn(in_its_shape))
             .layer(middleware::from_fn(identify));
         let task = tokio::spawn(async move {
             let serve =
