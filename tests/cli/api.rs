@@ -2,6 +2,7 @@
 
 mod access;
 mod jaeger;
+mod peers;
 mod served;
 mod streams;
 

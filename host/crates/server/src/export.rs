@@ -12,7 +12,7 @@ use axum::http::header::{ACCEPT, CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse as _, Response};
 use bytes::{Bytes, BytesMut};
-use futures_util::stream::unfold;
+use futures_util::stream::{StreamExt as _, unfold};
 use glasshouse_client::api::{Problem, code};
 use serde::Deserialize;
 use tokio::runtime::Handle;
@@ -23,7 +23,7 @@ use crate::Served;
 use crate::access::guard::Peer;
 use crate::asked::{Named, Params};
 use crate::lanes::{self, Lane};
-use crate::openapi::Refused;
+use crate::openapi::{ExportWord, Refused};
 use crate::routes::{Host, Member, refused};
 
 /// Bytes that are sent at a time.
@@ -71,10 +71,10 @@ pub type WriteExport = Box<dyn FnOnce(&mut dyn Write, &dyn Fn() -> bool) -> io::
     tag = "export",
     params(
         ("id" = String, Path, description = "The id of an extension, or `*` for all."),
-        ("what" = String, Path, description = "`logs`, `metrics`, `errors`, `alerts`, `traces`, `invocations` or `all`."),
+        ("what" = inline(ExportWord), Path, description = "`logs`, `metrics`, `errors`, `alerts`, `traces`, `invocations` or `all`."),
         ExportWanted,
     ),
-    responses((status = 200, content_type = "*/*", body = String), Refused),
+    responses((status = 200, content_type = "*/*", body = serde_json::Value), Refused),
 )]
 pub(crate) async fn export(
     State(control): Host,
@@ -124,7 +124,8 @@ pub(crate) fn stream_out(lane: Lane, media_type: &'static str, write: WriteExpor
             let _ = sender.try_send(Err(error));
         }
     });
-    let chunks = unfold(receiver, async |mut receiver| receiver.recv().await.map(|chunk| (chunk, receiver)));
+    // What packs it asks once more after its end.
+    let chunks = unfold(receiver, async |mut receiver| receiver.recv().await.map(|chunk| (chunk, receiver))).fuse();
     ([(CONTENT_TYPE, media_type)], Body::from_stream(chunks)).into_response()
 }
 

@@ -68,6 +68,8 @@ pub struct Audit<'a> {
     pub status: u16,
     /// The request's id.
     pub request: &'a str,
+    /// How many others of the same token were refused, if this one was, since the last one that was told of.
+    pub untold: u64,
 }
 
 /// A request of somebody who may not ask.

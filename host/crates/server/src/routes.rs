@@ -20,6 +20,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::access::guard::{Needs, Peer, order};
+use crate::access::tally::Tally;
 use crate::asked::Sent;
 use crate::openapi::{self, Refused};
 use crate::{Keys, Served, Tokens, export, jaeger, readings};
@@ -92,7 +93,8 @@ pub(crate) fn described(control: &Arc<dyn Served>) -> (Router<Arc<dyn Served>>, 
         .routes(routes!(resolve_alert))
         .merge(readings::orders());
     let administration = OpenApiRouter::new().routes(routes!(tokens, make_token)).routes(routes!(revoke_token));
-    let needs = |scope| Needs { control: Arc::clone(control), scope };
+    let refused = Arc::new(Tally::new());
+    let needs = |scope| Needs { control: Arc::clone(control), scope, refused: Arc::clone(&refused) };
     let paths = reads
         .merge(orders.route_layer(middleware::from_fn_with_state(needs(Scope::Operate), order)))
         .merge(administration.route_layer(middleware::from_fn_with_state(needs(Scope::Admin), order)));

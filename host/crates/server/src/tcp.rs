@@ -16,7 +16,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tower_http::compression::CompressionLayer;
 
 use crate::access::guard::{Address, Guard, admit, identify};
-use crate::connections::{HEAD_TIME, converse, take};
+use crate::connections::{HEAD_TIME, Prompt, WRITE_TIME, converse, take};
 use crate::jaeger::in_its_shape;
 use crate::{Served, TokensError, routes};
 
@@ -133,6 +133,7 @@ impl Drop for ApiServer {
 async fn connection(stream: TcpStream, address: IpAddr, tls: Option<TlsAcceptor>, router: Router) {
     // Answers are small, and somebody waits for each.
     let _ = stream.set_nodelay(true);
+    let stream = Prompt::new(stream, WRITE_TIME);
     let router = router.layer(axum::Extension(Address(address)));
     match tls {
         None => converse(stream, router).await,

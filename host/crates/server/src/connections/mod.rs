@@ -1,10 +1,13 @@
-//! Connections, whatever they come by: how many at once, and for how long.
+//! Connections, whatever they come by: how many at once, whose, and for how long.
+
+mod prompt;
+mod shares;
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -13,8 +16,17 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::Semaphore;
 
+use crate::access::pace::{Pace, network};
+pub(crate) use prompt::Prompt;
+use shares::Shares;
+pub(crate) use shares::{CLIENT, Client};
+
 /// How long a client may take for the head of a request, and between two requests.
 pub(crate) const HEAD_TIME: Duration = Duration::from_secs(5);
+/// How long a client may take nothing of what it asked for: whoever pauses a stream for longer connects again, and goes on where it was.
+pub(crate) const WRITE_TIME: Duration = Duration::from_mins(1);
+/// How often it is told that an address has no more connections, at most.
+const TOLD: Duration = Duration::from_mins(1);
 /// Bytes of a request's head.
 const HEAD_BYTES: usize = 16 << 10;
 /// How long to wait after a connection could not be taken, as for want of descriptors.
@@ -25,12 +37,19 @@ pub(crate) trait Listener: Sync {
     /// A connection, with what is known of its other end.
     type Stream: Send;
 
+    /// The address of its other end, which has its share of the places; `None` where all have one.
+    fn address(stream: &Self::Stream) -> Option<IpAddr>;
+
     /// Waits for the next one.
     fn next(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
 }
 
 impl Listener for UnixListener {
     type Stream = UnixStream;
+
+    fn address(_: &UnixStream) -> Option<IpAddr> {
+        None
+    }
 
     async fn next(&self) -> io::Result<UnixStream> {
         self.accept().await.map(|(stream, _)| stream)
@@ -40,12 +59,17 @@ impl Listener for UnixListener {
 impl Listener for TcpListener {
     type Stream = (TcpStream, SocketAddr);
 
+    fn address((_, address): &(TcpStream, SocketAddr)) -> Option<IpAddr> {
+        Some(network(address.ip()))
+    }
+
     async fn next(&self) -> io::Result<(TcpStream, SocketAddr)> {
         self.accept().await
     }
 }
 
-/// Takes connections for ever and serves so many of them at once; further ones wait in the system's queue.
+/// Takes connections for ever and serves so many of them at once; further ones wait in the system's queue. Those of an address that has its
+/// share of them are closed at once.
 pub(crate) async fn take<L: Listener, F: Future<Output = ()> + Send + 'static>(
     listener: L,
     at_once: usize,
@@ -53,6 +77,8 @@ pub(crate) async fn take<L: Listener, F: Future<Output = ()> + Send + 'static>(
     serve: impl Fn(L::Stream) -> F,
 ) {
     let places = Arc::new(Semaphore::new(at_once));
+    let shares = Arc::<Shares>::default();
+    let told = Pace::new(1, TOLD);
     // Connections end with whoever takes them.
     let mut connections = tokio::task::JoinSet::new();
     loop {
@@ -60,9 +86,25 @@ pub(crate) async fn take<L: Listener, F: Future<Output = ()> + Send + 'static>(
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         match listener.next().await {
             Ok(stream) => {
+                let share = match L::address(&stream) {
+                    None => None,
+                    Some(address) => {
+                        let share = shares.take(address, places.available_permits() + 1);
+                        if share.is_none() {
+                            if told.take((), Instant::now()).is_ok() {
+                                tracing::warn!(%address, "connections to {what} are closed: the address has its share of them");
+                            }
+                            continue;
+                        }
+                        share
+                    }
+                };
                 let serving = serve(stream);
                 connections.spawn(async move {
-                    serving.await;
+                    match share {
+                        None => serving.await,
+                        Some(share) => CLIENT.scope(Arc::clone(&share.client), serving).await,
+                    }
                     drop(place);
                 });
             }
