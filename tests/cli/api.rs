@@ -1,6 +1,7 @@
 //! The API on an address: what can be read and ordered, and what becomes of bad requests.
 
 mod access;
+mod ends;
 mod jaeger;
 mod peers;
 mod served;

@@ -14,7 +14,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 
 use crate::access::pace::{Pace, network};
 pub(crate) use prompt::Prompt;
@@ -68,12 +68,32 @@ impl Listener for TcpListener {
     }
 }
 
-/// Takes connections for ever and serves so many of them at once; further ones wait in the system's queue. Those of an address that has its
-/// share of them are closed at once.
+/// Tells connections that the host takes no more requests.
+#[derive(Clone)]
+pub(crate) struct Closing(watch::Receiver<bool>);
+
+impl Closing {
+    /// What tells it, and what is told.
+    pub(crate) fn new() -> (watch::Sender<bool>, Self) {
+        let (tell, told) = watch::channel(false);
+        (tell, Self(told))
+    }
+
+    /// Waits until it is told; for ever, if whoever could tell it has gone.
+    async fn told(&mut self) {
+        if self.0.wait_for(|is_closing| *is_closing).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Takes connections until the host closes and serves so many of them at once; further ones wait in the system's queue. Those of an address that has its
+/// share of them are closed at once. Ends when all connections have.
 pub(crate) async fn take<L: Listener, F: Future<Output = ()> + Send + 'static>(
     listener: L,
     at_once: usize,
     what: &'static str,
+    mut closing: Closing,
     serve: impl Fn(L::Stream) -> F,
 ) {
     let places = Arc::new(Semaphore::new(at_once));
@@ -83,9 +103,17 @@ pub(crate) async fn take<L: Listener, F: Future<Output = ()> + Send + 'static>(
     let mut connections = tokio::task::JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
-        match listener.next().await {
-            Ok(stream) => {
+        let next = async {
+            // It is never closed.
+            let place = Arc::clone(&places).acquire_owned().await.map_err(io::Error::other)?;
+            Ok::<_, io::Error>((place, listener.next().await?))
+        };
+        let taken = tokio::select! {
+            taken = next => taken,
+            () = closing.told() => break,
+        };
+        match taken {
+            Ok((place, stream)) => {
                 let share = match L::address(&stream) {
                     None => None,
                     Some(address) => {
@@ -114,16 +142,30 @@ pub(crate) async fn take<L: Listener, F: Future<Output = ()> + Send + 'static>(
             }
         }
     }
+    drop(listener);
+    while connections.join_next().await.is_some() {}
 }
 
-/// Answers requests until the client has no more. One that takes too long, or speaks no HTTP, is its own concern.
-pub(crate) async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(stream: S, router: Router) {
-    let served = hyper::server::conn::http1::Builder::new()
+/// Answers requests until the client has no more, or the host closes: then what is under way is answered still. One that takes too long, or
+/// speaks no HTTP, is its own concern.
+pub(crate) async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
+    router: Router,
+    mut closing: Closing,
+) {
+    let serving = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)
         .max_buf_size(HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
-        .await;
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    let mut serving = std::pin::pin!(serving);
+    let served = tokio::select! {
+        served = serving.as_mut() => served,
+        () = closing.told() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
     if let Err(error) = served {
         tracing::trace!("a connection ended: {error}");
     }
