@@ -60,7 +60,7 @@ fn schemathesis_finds_no_answer_that_the_description_does_not_have() {
 
 /// What a Prometheus answers to a query: the value of the one series that fits.
 fn prom_ql(address: &str, query: &str) -> Option<f64> {
-    let query: String = query.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    let query = query.bytes().map(|byte| format!("%{byte:02x}")).collect::<Vec<_>>().concat();
     let mut stream = TcpStream::connect(address).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
     write!(stream, "GET /api/v1/query?query={query} HTTP/1.0\r\nHost: {address}\r\n\r\n").ok()?;

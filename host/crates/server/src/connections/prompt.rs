@@ -92,7 +92,7 @@ mod tests {
             let mut all = Vec::new();
             far.read_to_end(&mut all).await.map(|_| all.len())
         });
-        taken.write_all(&[0; 100_000]).await.expect("it is read");
+        taken.write_all(&vec![0; 100_000]).await.expect("it is read");
         taken.shutdown().await.expect("it is read");
         assert_eq!(reader.await.expect("it reads").expect("it reads"), 100_000);
         assert!(taken.waiting.is_none(), "what waits no longer has no clock");
