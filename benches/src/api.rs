@@ -45,7 +45,7 @@ pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
     }
     let start = async {
         let host = Host::builder().plugin_dir(&plugins).cache_folder(house.folder().join("cache"));
-        let host = host.set("host.listen=\"127.0.0.1:0\"").set("host.open_on_loopback=true").start().await?;
+        let host = host.set("host.listen=127.0.0.1:0").set("host.open_on_loopback=true").start().await?;
         host.loaded().await;
         let api = host.serve().await?.context("it is told to listen")?;
         Ok::<_, anyhow::Error>((host, api))

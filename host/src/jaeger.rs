@@ -99,7 +99,7 @@ fn until(limit: Duration) -> impl FnMut(&glasshouse_export::Exported) -> Control
 fn too_long(error: &ExportError) -> Problem {
     tracing::debug!("a query of Jaeger's was given up: {error}");
     let detail = format!(
-        "what is stored could not be gone through in {} seconds: ask for a shorter time, or name the service",
+        "what is stored is too much to be gone through in {} seconds, or in memory: ask for a shorter time, or name the service",
         LOOK_TIME.as_secs()
     );
     Problem::new(504, code::TIMEOUT, "It took too long", detail)

@@ -217,6 +217,9 @@ fn an_order_whose_sender_does_not_wait_leaves_a_record_too() {
         "POST {ROOT}/call/sleeper HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\nContent-Length: {length}\r\n\r\n{body}"
     )
     .expect("it reads");
+    // A request that nobody has read yet when its sender goes is no order.
+    let asleep = ["logs", "show", "--extension-id", "sleeper", "--format", "json", "message=\"falling asleep\""];
+    wait_for("the order to be under way", || (!place.on_data(&asleep).stdout.is_empty()).then_some(()));
     drop(stream);
     wait_for("the record of the order", || {
         let logs = place.on_data(&["logs", "show", "--extension-id", "host", "--format", "json"]).json_lines();

@@ -20,6 +20,8 @@ use crate::{Source, What, otlp};
 const OPERATIONS: usize = 1000;
 /// Records of a signal that are looked at for a service's operations, the newest.
 const OPERATION_RECORDS: u64 = 200_000;
+/// Calls among which it is looked who calls whom, at most: some fifty megabytes while it is looked.
+const CALLS: usize = 1_000_000;
 /// How long a call or a span can last at most, as `budget.deadline` can be no longer: what ended later than this after the window began
 /// before it.
 const LONGEST: Duration = Duration::from_hours(24);
@@ -116,7 +118,7 @@ impl JaegerQueries {
     ///
     /// # Errors
     ///
-    /// `watch` stopped it.
+    /// `watch` stopped it, or there are more than a million calls in that time.
     pub fn dependencies(
         &self,
         since: UnixNanos,
@@ -137,7 +139,7 @@ impl JaegerQueries {
                         *causes.entry((index, cause)).or_default() += 1;
                     }
                 }
-                Ok(())
+                if owners.len() > CALLS { Err(Broken::Stopped) } else { Ok(()) }
             };
             let ended = walk.search(source.extension(), reader, &query, sequences, Order::OldestFirst, None, &mut note);
             ended.map_err(|broken| told(broken, walk.exported))?;
