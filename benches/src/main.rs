@@ -1,6 +1,7 @@
 //! Measures Glasshouse side by side with its peers, in one run, and prints one table.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "talking to the person at the terminal is the purpose")]
 
+mod api;
 mod append;
 mod bare;
 mod call;
@@ -46,7 +47,7 @@ use house::House;
 #[derive(Parser)]
 #[command(name = "cargo xtask bench", about = "Measures Glasshouse side by side with its peers")]
 struct Arguments {
-    /// Measure only the groups whose names contain this: ready, log, call, costs, metering, neighbours, span, metric,
+    /// Measure only the groups whose names contain this: ready, log, call, costs, metering, neighbours, api, span, metric,
     /// overhead, extism, deadlines, append, group, delay, search, export, follow, rollup, seal, idle, start
     filter: Option<String>,
     /// How to print the rows
@@ -96,6 +97,7 @@ const GROUPS: &[(&str, Group)] = &[
     ("costs", Group::Guests(costs::measure)),
     ("metering", Group::Guests(metering::measure)),
     ("neighbours", Group::Guests(neighbours::measure)),
+    ("api", Group::Guests(api::measure)),
     ("span", Group::Guests(span::measure)),
     ("metric", Group::Guests(metric::measure)),
     ("overhead", Group::Guests(overhead::measure)),

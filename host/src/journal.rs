@@ -42,7 +42,7 @@ impl Journal {
 
     /// Stores that an order was given, and what became of it.
     pub(crate) fn audit(&self, audit: &Audit<'_>) {
-        let Audit { by, scope, method, path, status, request } = *audit;
+        let Audit { by, scope, method, path, status, request, untold } = *audit;
         let became = match status {
             ..400 => "done",
             499 => "given up by its sender before it was answered",
@@ -57,7 +57,10 @@ impl Journal {
             ("request_id", request),
         ];
         let status = Field { name: "http.response.status_code", value: Value::Integer(status.into()) };
-        self.note(Level::Info, &format!("{method} {path} by {by}: {became}"), &with_texts(&texts, Some(status)));
+        let mut message = format!("{method} {path} by {by}: {became}");
+        let mut fields = with_texts(&texts, Some(status));
+        fields.extend(others(untold, &mut message));
+        self.note(Level::Info, &message, &fields);
     }
 
     /// Stores that somebody took away what is stored.
@@ -75,12 +78,17 @@ impl Journal {
         let texts =
             [("event", "login.failed"), ("network.peer.address", &*address), ("url.path", path), ("reason", why)];
         let mut message = format!("a request from {address} was turned away: {why}");
-        let others = (untold > 0).then(|| {
-            let _ = write!(message, "; so were {untold} others since the last that was told of");
-            Field { name: "untold", value: Value::Integer(i64::try_from(untold).unwrap_or(i64::MAX)) }
-        });
+        let others = others(untold, &mut message);
         self.note(Level::Warning, &message, &with_texts(&texts, others));
     }
+}
+
+/// What is said of others that were refused and have no record of their own.
+fn others(untold: u64, message: &mut String) -> Option<Field<'static>> {
+    (untold > 0).then(|| {
+        let _ = write!(message, "; so were {untold} others since the last that was told of");
+        Field { name: "untold", value: Value::Integer(i64::try_from(untold).unwrap_or(i64::MAX)) }
+    })
 }
 
 fn with_texts<'a>(texts: &[(&'a str, &'a str)], other: Option<Field<'a>>) -> Vec<Field<'a>> {

@@ -38,6 +38,7 @@ mod extension;
 mod folders;
 mod groups;
 mod host;
+mod jaeger;
 mod journal;
 mod plan;
 mod push;

@@ -1,7 +1,7 @@
 //! What other programs read of a running host: each answer is made of what the host's own API gives.
 
 use std::io;
-use std::ops::ControlFlow;
+use std::ops::{ControlFlow, Range};
 use std::sync::Weak;
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use glasshouse_server::api::{
     Problem, Records, Wanted, code,
 };
 use glasshouse_server::{ExportWanted, Exporting, Follower, News, Pending, Readings, SummaryWanted};
-use glasshouse_telemetry::{Cursor, Entry, GroupState, Order, Query, Reader, Summary};
+use glasshouse_telemetry::{Cursor, Entry, GapCause, GroupState, Order, Page, Query, Reader, Summary};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -437,6 +437,11 @@ fn page(extension: &str, reader: &Reader, wanted: &Wanted, now: UnixNanos) -> Re
     let sequences = entries.iter().map(Entry::sequence);
     let (first, last) = (sequences.clone().min(), sequences.max());
     let is_whole = entries.len() < limit;
+    let looked_at = match query.order() {
+        Order::NewestFirst => first.filter(|_| !is_whole).unwrap_or(from)..to,
+        Order::OldestFirst => from..last.filter(|_| !is_whole).map_or(to, |last| last + 1),
+    };
+    gaps.extend(damaged(reader, &looked_at));
     let at = |sequence: u64| reader.cursor(extension, sequence).to_string();
     // Where fewer than are wanted were found, all up to the end was looked at.
     let (older, newer) = match query.order() {
@@ -451,6 +456,14 @@ fn page(extension: &str, reader: &Reader, wanted: &Wanted, now: UnixNanos) -> Re
         newer: newer.filter(|newer| *newer > 0).map(at),
         gaps,
     })
+}
+
+/// What is damaged among the records of these numbers, of which the first thousand are looked at: a page without a condition has no more.
+fn damaged(reader: &Reader, among: &Range<u64>) -> impl Iterator<Item = Gap> {
+    let page = if among.is_empty() { Page::default() } else { reader.page(among.start, LIMIT_MOST) };
+    let end = among.end;
+    let damaged = page.gaps.into_iter().filter(move |gap| gap.cause == GapCause::Damaged && gap.first < end);
+    damaged.map(move |gap| Gap { missed: gap.last.min(end - 1) - gap.first + 1, cause: gap.cause.as_str().to_owned() })
 }
 
 /// A record as the API tells it, as the command does.

@@ -2,6 +2,9 @@
 
 mod access;
 mod command;
+mod ends;
+mod jaeger;
+mod peers;
 mod served;
 mod strangers;
 mod streams;

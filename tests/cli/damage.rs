@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::harness::{Lines, Place, Running, wait_for};
 
-const BURST: u64 = 30_000;
+pub(crate) const BURST: u64 = 30_000;
 
 /// A host with a burst of logs, most of them in sealed files.
 fn host(place: &Place) -> (Running, Lines) {
@@ -24,7 +24,7 @@ fn host(place: &Place) -> (Running, Lines) {
 }
 
 /// The sealed files of its logs, oldest first.
-fn sealed(place: &Place) -> Vec<PathBuf> {
+pub(crate) fn sealed(place: &Place) -> Vec<PathBuf> {
     let files = fs::read_dir(place.path("data/extensions/log-flood/logs")).expect("the folder is there");
     let mut paths: Vec<_> = files.map(|file| file.expect("an entry").path()).collect();
     paths.retain(|path| path.extension().is_some_and(|ending| ending == "sealed"));
@@ -33,7 +33,7 @@ fn sealed(place: &Place) -> Vec<PathBuf> {
 }
 
 /// The sequence numbers of the records that a file has by its name.
-fn named(path: &Path) -> u64 {
+pub(crate) fn named(path: &Path) -> u64 {
     let name = path.file_stem().and_then(|name| name.to_str()).expect("a name");
     let (first, last) = name.split_once('-').expect("two numbers");
     last.parse::<u64>().expect("a number") + 1 - first.parse::<u64>().expect("a number")
@@ -44,7 +44,7 @@ fn truncate(path: &Path) {
     file.set_len(300).expect("cutting it off");
 }
 
-fn overwrite(path: &Path) {
+pub(crate) fn overwrite(path: &Path) {
     let file = OpenOptions::new().write(true).open(path).expect("a file");
     let length = file.metadata().expect("its metadata").len();
     file.write_all_at(&vec![0xa5; length as usize], 0).expect("writing over it");

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::harness::{Place, Running, end, wait_for};
-use crate::peers;
+use crate::{jaeger, peers};
 
 const SIGNALS: [&str; 5] = ["logs", "errors", "metrics", "alerts", "invocations"];
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -334,82 +334,12 @@ fn opentelemetrys_own_decoder_reads_spans_and_calls() {
     assert_eq!(call["endTimeUnixNano"], nanos(&record["time"]));
 }
 
-/// The fields of Jaeger's UI JSON and their types, after the documentation of its `model/json`: `?` may be null, `-` left out.
-const JAEGER: [(&str, &[(&str, &str)]); 7] = [
-    ("", &[("data", "[trace]"), ("total", "int"), ("limit", "int"), ("offset", "int"), ("errors", "?[text]")]),
-    ("trace", &[("traceID", "hex32"), ("spans", "[span]"), ("processes", "{process}"), ("warnings", "?[text]")]),
-    (
-        "span",
-        &[
-            ("traceID", "hex32"),
-            ("spanID", "hex16"),
-            ("parentSpanID", "-hex16"),
-            ("flags", "-int"),
-            ("operationName", "text"),
-            ("references", "[reference]"),
-            ("startTime", "int"),
-            ("duration", "int"),
-            ("tags", "[tag]"),
-            ("logs", "[log]"),
-            ("processID", "-text"),
-            ("process", "-process"),
-            ("warnings", "?[text]"),
-        ],
-    ),
-    ("reference", &[("refType", "text"), ("traceID", "hex32"), ("spanID", "hex16")]),
-    ("process", &[("serviceName", "text"), ("tags", "[tag]")]),
-    ("log", &[("timestamp", "int"), ("fields", "[tag]")]),
-    ("tag", &[("key", "text"), ("type", "-text"), ("value", "value")]),
-];
-
-fn check_jaeger(value: &Value, kind: &str, at: &str) {
-    let hex = |digits: usize| {
-        value
-            .as_str()
-            .is_some_and(|id| id.len() == digits && id.bytes().all(|byte| b"0123456789abcdef".contains(&byte)))
-    };
-    if let Some(kind) = kind.strip_prefix('?') {
-        if !value.is_null() {
-            check_jaeger(value, kind, at);
-        }
-        return;
-    }
-    if let Some(kind) = kind.strip_prefix('[') {
-        let items = value.as_array().unwrap_or_else(|| panic!("{at} is no list"));
-        return items.iter().for_each(|item| check_jaeger(item, kind.trim_end_matches(']'), at));
-    }
-    if let Some(kind) = kind.strip_prefix('{') {
-        let items = value.as_object().unwrap_or_else(|| panic!("{at} is no object"));
-        return items.values().for_each(|item| check_jaeger(item, kind.trim_end_matches('}'), at));
-    }
-    match kind {
-        "int" => assert!(value.is_u64(), "{at} is {value}"),
-        "text" => assert!(value.is_string(), "{at} is {value}"),
-        "value" => assert!(value.is_string() || value.is_number() || value.is_boolean(), "{at} is {value}"),
-        "hex16" => assert!(hex(16), "{at} is {value}"),
-        "hex32" => assert!(hex(32), "{at} is {value}"),
-        _ => {
-            let (_, fields) = JAEGER.iter().find(|(name, _)| *name == kind).expect("a kind of the list");
-            let object = value.as_object().unwrap_or_else(|| panic!("{at} is no object"));
-            let unknown = object.keys().find(|key| fields.iter().all(|(name, _)| name != key));
-            assert_eq!(unknown, None, "{at}");
-            for (name, kind) in *fields {
-                let at = format!("{at}.{name}");
-                match (object.get(*name), kind.strip_prefix('-')) {
-                    (Some(value), kind_if_optional) => check_jaeger(value, kind_if_optional.unwrap_or(kind), &at),
-                    (None, optional) => assert!(optional.is_some(), "{at} is missing"),
-                }
-            }
-        }
-    }
-}
-
 #[test]
 fn jaegers_file_has_the_fields_and_types_of_the_public_format() {
     let place = served();
     let text = fs::read_to_string(export(&place, "traces", "jaeger", &[])).expect("it was exported");
     let document: Value = serde_json::from_str(&text).expect("JSON");
-    check_jaeger(&document, "", "");
+    jaeger::check(&document, "traces");
     let traces = document["data"].as_array().expect("traces");
     let spans: Vec<_> = traces.iter().flat_map(|trace| trace["spans"].as_array().expect("spans")).collect();
     assert_eq!(spans.len(), lines(&place, "traces", &[]).len());

@@ -280,6 +280,12 @@ impl Running {
         rustix::process::kill_process(id, rustix::process::Signal::INT).expect("it is running");
     }
 
+    /// Asks it to end, as a service manager does.
+    pub(crate) fn terminate(&self) {
+        let id = rustix::process::Pid::from_child(&self.0);
+        rustix::process::kill_process(id, rustix::process::Signal::TERM).expect("it is running");
+    }
+
     /// Its exit code, if it ends within a time.
     pub(crate) fn code_within(&mut self, limit: Duration) -> Option<i32> {
         let start = Instant::now();

@@ -1,6 +1,7 @@
 //! End-to-end tests of the command line: the real command, on real extensions.
 
 mod harness;
+mod jaeger;
 
 mod alerts;
 mod api;

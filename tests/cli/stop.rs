@@ -1,4 +1,4 @@
-//! Ctrl-C: once ends a run in order, twice ends it at once.
+//! Ctrl-C and SIGTERM: once ends a run in order, twice ends it at once.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{ChildStdout, Stdio};
@@ -98,4 +98,15 @@ fn an_interrupted_call_is_given_up_in_order_and_told() {
     for expected in ["stopping: calls in flight are finished first", "cancelled"] {
         assert!(said.iter().any(|line| line.contains(expected)), "{expected}: {said:?}");
     }
+}
+
+#[test]
+fn a_second_sigterm_ends_it_at_once() {
+    let place = Place::with_plugins(&["neighbour", "sleeper"]);
+    let (mut running, _replies) = busy(&place, "10m");
+    let notes = running.stderr();
+    running.terminate();
+    notes.wait_for("stopping: calls in flight are finished first");
+    running.terminate();
+    assert_eq!(running.code_within(SOON), Some(130));
 }

@@ -96,9 +96,9 @@ fn records_of_released_versions_say_what_they_said() {
     }
     for version in released() {
         let text = fs::read_to_string(version.join(FILE)).unwrap_or_else(|error| {
-            let lines: String =
-                today.iter().map(|(name, (kind, body))| format!("{kind} {name} {}\n", hexadecimal(body))).collect();
-            panic!("{}: {error}; today's records would be:\n{lines}", version.join(FILE).display())
+            let lines = today.iter().map(|(name, (kind, body))| format!("{kind} {name} {}", hexadecimal(body)));
+            let lines: Vec<_> = lines.collect();
+            panic!("{}: {error}; today's records would be:\n{}", version.join(FILE).display(), lines.join("\n"))
         });
         assert!(text.lines().count() > 0, "{}: no records", version.display());
         for line in text.lines() {

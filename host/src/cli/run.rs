@@ -117,7 +117,9 @@ impl Run {
             Err(_) => Err(std::io::Error::other("nobody took them in time")),
         };
         // Last, so that who waits for a call has its reply.
-        drop(api);
+        if let Some(api) = api {
+            api.close().await;
+        }
         report(&ended, &lanes, format, summary).context("writing the summary")?;
         worked?;
         written.context("writing the replies")?;

@@ -217,6 +217,9 @@ fn an_order_whose_sender_does_not_wait_leaves_a_record_too() {
         "POST {ROOT}/call/sleeper HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\nContent-Length: {length}\r\n\r\n{body}"
     )
     .expect("it reads");
+    // A request that nobody has read yet when its sender goes is no order.
+    let asleep = ["logs", "show", "--extension-id", "sleeper", "--format", "json", "message=\"falling asleep\""];
+    wait_for("the order to be under way", || (!place.on_data(&asleep).stdout.is_empty()).then_some(()));
     drop(stream);
     wait_for("the record of the order", || {
         let logs = place.on_data(&["logs", "show", "--extension-id", "host", "--format", "json"]).json_lines();
@@ -225,4 +228,65 @@ fn an_order_whose_sender_does_not_wait_leaves_a_record_too() {
             .find(of_call)
             .filter(|log| log["fields"]["by"].as_str().is_some_and(|by| by.ends_with("(first)")))
     });
+}
+
+/// A connection from an address of this machine, on which the life of extensions is followed.
+fn follow_from(address: [u8; 4], served: &Served) -> (TcpStream, u16) {
+    use std::net::{SocketAddr, SocketAddrV4};
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let stream = runtime.block_on(async {
+        let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+        socket.bind(SocketAddr::V4(SocketAddrV4::new(address.into(), 0))).expect("an address of this machine");
+        socket.connect(served.address.parse().expect("an address")).await.expect("it listens")
+    });
+    let mut stream = stream.into_std().expect("a connection");
+    stream.set_nonblocking(false).expect("it waits");
+    stream.set_read_timeout(Some(std::time::Duration::from_mins(1))).expect("setting a limit");
+    // One that is closed at once may not take this.
+    let _ = write!(
+        stream,
+        "GET {ROOT}/managers/stream HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {}\r\n\r\n",
+        served.token
+    );
+    let mut head = [0; 12];
+    let status = stream.read_exact(&mut head).ok().map(|()| String::from_utf8_lossy(&head[9..]).into_owned());
+    (stream, status.and_then(|status| status.parse().ok()).unwrap_or_default())
+}
+
+#[test]
+fn one_address_cannot_take_the_places_of_all_others() {
+    let place = Place::with_plugins(&["neighbour"]);
+    let served = Served::start(&place);
+    let greedy: Vec<_> = (0..600).map(|_| follow_from([127, 0, 0, 1], &served)).collect();
+    let taken = greedy.iter().filter(|(_, status)| *status == 200).count();
+    // A few that were there before may not have gone yet.
+    assert!((500..=512).contains(&taken), "{taken} of 600");
+    assert!(greedy.iter().all(|(_, status)| matches!(status, 200 | 0)), "the others are closed");
+    let (_other, status) = follow_from([127, 0, 0, 2], &served);
+    assert_eq!(status, 200, "another address has places");
+    drop(greedy);
+    wait_for("places to be free again", || (follow_from([127, 0, 0, 1], &served).1 == 200).then_some(()));
+}
+
+#[test]
+fn refused_orders_without_end_leave_the_records_of_what_was_done() {
+    let place = Place::with_plugins(&["neighbour"]);
+    let served = Served::start(&place);
+    served.post("managers/neighbour/stop", &json!({})).expect(200);
+    let reader = served.post("tokens", &json!({"name": "a reader"})).expect(200).json();
+    let reader = reader["secret"].as_str().expect("a secret");
+    for _ in 0..100 {
+        let order = format!("POST {ROOT}/managers/neighbour/start");
+        served.ask(&order, Some(reader), "", "{}").expect_problem(403, "forbidden");
+        served.post("budgets/nobody/release", &json!({})).expect_problem(404, "unknown-extension");
+    }
+    served.post("managers/neighbour/start", &json!({})).expect(200);
+    let logs = place.on_data(&["logs", "show", "--extension-id", "host", "--format", "json", "field.event=audit"]);
+    let statuses: Vec<_> =
+        logs.json_lines().iter().map(|log| log["fields"]["http.response.status_code"].as_u64()).collect();
+    let of = |status: u64| statuses.iter().filter(|known| **known == Some(status)).count();
+    // Twenty at once, and one more for each minute that this takes.
+    assert!((20..=25).contains(&of(403)) && (20..=25).contains(&of(404)), "{statuses:?}");
+    assert_eq!(of(200), 3, "each order that was done is told");
 }

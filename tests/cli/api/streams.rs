@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use super::served::{Served, ping};
-use crate::harness::Place;
+use crate::damage;
+use crate::harness::{Place, wait_for};
 
 #[test]
 fn a_stream_goes_on_where_it_broke_off_with_nothing_lost_or_doubled() {
@@ -111,4 +112,37 @@ fn a_stream_ends_with_the_token_that_it_came_with() {
     let id = made["id"].as_str().expect("an id");
     served.ask(&format!("DELETE {}/tokens/{id}", super::served::ROOT), Some(&served.token), "", "").expect(200);
     events.expect_end();
+}
+
+#[test]
+fn pages_tell_what_is_damaged_between_their_records() {
+    let place = Place::with_plugins(&["log-flood"]).lenient();
+    let mut served = Served::start_with(&place, &["--set", "defaults.budget.deadline=10m"]);
+    served.call(&json!({"extension": "log-flood", "event": "flood", "payload": damage::BURST}));
+    wait_for("three sealed files", || (damage::sealed(&place).len() >= 3).then_some(()));
+    let path = |query: &str| format!("dashboard/log-flood/logs?limit=1000&query={query}");
+    let whole = served.get(&path("")).expect(200).json();
+    assert!(whole["gaps"].is_null() && whole["records"].is_array(), "{whole}");
+    let victim = damage::sealed(&place)[1].clone();
+    let lost = damage::named(&victim);
+    damage::overwrite(&victim);
+    for (query, cursor, way) in [("newest%20first", "older", "before"), ("oldest%20first", "newer", "after")] {
+        let (mut told, mut there, mut at) = (0, 0, String::new());
+        loop {
+            let page = served.get(&format!("{}{at}", path(query))).expect(200).json();
+            let records = page["records"].as_array().expect("records").len() as u64;
+            for gap in page["gaps"].as_array().into_iter().flatten() {
+                assert_eq!(gap["cause"], "damaged", "{gap}");
+                told += gap["missed"].as_u64().expect("a number");
+            }
+            there += records;
+            match page[cursor].as_str() {
+                Some(cursor) if records == 1000 => at = format!("&{way}={cursor}"),
+                _ => break,
+            }
+        }
+        // Each of the damaged records is told once, and all others are there.
+        assert_eq!(told, lost, "{query}");
+        assert!(there + told > damage::BURST, "{query}: {there}");
+    }
 }

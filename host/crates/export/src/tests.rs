@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::ops::ControlFlow;
 
 use glasshouse_model::wire::{Field, Value as Wire};
-use glasshouse_model::{Instrument, UnixNanos};
+use glasshouse_model::{Instrument, TraceId, UnixNanos};
 use glasshouse_telemetry::Query;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::records::{InvocationRecord, LogRecord, MetricRecord, Record, SpanRecord};
 use crate::testing::{START, Shelf, export, text, try_export};
-use crate::{Export, ExportError, Format, What};
+use crate::{Export, ExportError, Exported, Format, JaegerQueries, SpanSearch, What};
 
 fn messages(shelf: &Shelf, query: &str) -> Vec<String> {
     let lines = text(&[shelf], What::Logs, Format::JsonLines, query);
@@ -227,4 +227,28 @@ fn records_come_back_from_json_as_they_were_written() {
     check::<MetricRecord>(&shelf, What::Metrics);
     check::<InvocationRecord>(&shelf, What::Invocations);
     check::<SpanRecord>(&shelf, What::Traces);
+}
+
+#[test]
+fn a_search_for_traces_that_has_what_it_wants_reads_no_further() {
+    let shelf = Shelf::new("markdown");
+    for trace in 1..=5000 {
+        shelf.call(trace, 1, None, None);
+    }
+    let queries = JaegerQueries::new(vec![shelf.source()]);
+    let search = |tag: &str| SpanSearch {
+        tags: vec![("span.kind".to_owned(), tag.to_owned())],
+        until: UnixNanos(i64::MAX),
+        limit: 3,
+        ..SpanSearch::default()
+    };
+    // Who looks at a few thousand records is told to stop.
+    let mut never = |_: &Exported| ControlFlow::Break(());
+    let found = queries.find(&search("server"), &mut never).expect("it looks at a few only");
+    assert_eq!(found, [5000, 4999, 4998].map(|id: u128| TraceId(id.to_be_bytes())));
+    assert!(matches!(queries.find(&search("client"), &mut never), Err(ExportError::Stopped(_))));
+    assert!(matches!(
+        queries.dependencies(UnixNanos(0), UnixNanos(i64::MAX), &mut never),
+        Err(ExportError::Stopped(_))
+    ));
 }

@@ -8,22 +8,23 @@ use std::time::Duration;
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT, CONTENT_DISPOSITION, CONTENT_TYPE};
+use axum::http::{HeaderMap, HeaderValue};
 use axum::response::{IntoResponse as _, Response};
 use bytes::{Bytes, BytesMut};
-use futures_util::stream::unfold;
+use futures_util::stream::{StreamExt as _, unfold};
 use glasshouse_client::api::{Problem, code};
 use serde::Deserialize;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use utoipa::IntoParams;
 
+use crate::Served;
 use crate::access::guard::Peer;
 use crate::asked::{Named, Params};
-use crate::openapi::Refused;
+use crate::lanes::{self, Lane};
+use crate::openapi::{ExportWord, Refused};
 use crate::routes::{Host, Member, refused};
-use crate::{Served, lanes};
 
 /// Bytes that are sent at a time.
 const CHUNK: usize = 64 << 10;
@@ -70,10 +71,10 @@ pub type WriteExport = Box<dyn FnOnce(&mut dyn Write, &dyn Fn() -> bool) -> io::
     tag = "export",
     params(
         ("id" = String, Path, description = "The id of an extension, or `*` for all."),
-        ("what" = String, Path, description = "`logs`, `metrics`, `errors`, `alerts`, `traces`, `invocations` or `all`."),
+        ("what" = inline(ExportWord), Path, description = "`logs`, `metrics`, `errors`, `alerts`, `traces`, `invocations` or `all`."),
         ExportWanted,
     ),
-    responses((status = 200, content_type = "*/*", body = String), Refused),
+    responses((status = 200, content_type = "*/*", body = serde_json::Value), Refused),
 )]
 pub(crate) async fn export(
     State(control): Host,
@@ -93,14 +94,25 @@ pub(crate) async fn metrics(State(control): Host, Extension(peer): Extension<Pee
 }
 
 fn begin(control: &Arc<dyn Served>, id: &str, what: &str, wanted: &ExportWanted, by: &str) -> Response {
-    let Some(lane) = lanes::to_export() else {
-        let detail = "as many exports are being written as may be at once; try again when one of them has ended";
-        return refused(Problem::new(503, code::UNAVAILABLE, "Too many exports", detail));
-    };
+    let Some(lane) = lanes::to_export() else { return too_many() };
     let Exporting { media_type, file_name, write } = match control.export(id, what, wanted, by) {
         Ok(exporting) => exporting,
         Err(problem) => return refused(problem),
     };
+    let mut response = stream_out(lane, media_type, write);
+    let name = HeaderValue::from_str(&format!("attachment; filename=\"{file_name}\""));
+    response.headers_mut().extend(name.ok().map(|name| (CONTENT_DISPOSITION, name)));
+    response
+}
+
+/// That no more is written at once.
+pub(crate) fn too_many() -> Response {
+    let detail = "as many exports are being written as may be at once; try again when one of them has ended";
+    refused(Problem::new(503, code::UNAVAILABLE, "Too many exports", detail))
+}
+
+/// An answer that a thread writes as fast as the client reads; the lane is given back when it is written.
+pub(crate) fn stream_out(lane: Lane, media_type: &'static str, write: WriteExport) -> Response {
     let (sender, receiver) = mpsc::channel::<io::Result<Bytes>>(CHUNKS);
     let runtime = Handle::current();
     tokio::task::spawn_blocking(move || {
@@ -112,9 +124,9 @@ fn begin(control: &Arc<dyn Served>, id: &str, what: &str, wanted: &ExportWanted,
             let _ = sender.try_send(Err(error));
         }
     });
-    let chunks = unfold(receiver, async |mut receiver| receiver.recv().await.map(|chunk| (chunk, receiver)));
-    let name = format!("attachment; filename=\"{file_name}\"");
-    ([(CONTENT_TYPE, media_type.to_owned()), (CONTENT_DISPOSITION, name)], Body::from_stream(chunks)).into_response()
+    // What packs it asks once more after its end.
+    let chunks = unfold(receiver, async |mut receiver| receiver.recv().await.map(|chunk| (chunk, receiver))).fuse();
+    ([(CONTENT_TYPE, media_type)], Body::from_stream(chunks)).into_response()
 }
 
 /// What is written, as chunks for a client; blocks while as many wait as may.

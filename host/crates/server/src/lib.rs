@@ -5,6 +5,7 @@ mod access;
 mod asked;
 mod connections;
 mod export;
+mod jaeger;
 mod lanes;
 mod openapi;
 mod readings;
@@ -20,6 +21,7 @@ use std::pin::Pin;
 pub use access::{Tokens, TokensError};
 pub use export::{ExportWanted, Exporting, WriteExport};
 pub use glasshouse_client::api;
+pub use jaeger::{Dependency, FoundTraces, Operation, SpansWanted, TraceForm, Traced, TracesWanted};
 pub use readings::{Follower, News, Readings, SummaryWanted};
 pub use socket::ControlSocket;
 pub use tcp::{ApiServer, ApiSettings, ServeError, TlsFiles};
@@ -66,6 +68,8 @@ pub struct Audit<'a> {
     pub status: u16,
     /// The request's id.
     pub request: &'a str,
+    /// How many others of the same token were refused, if this one was, since the last one that was told of.
+    pub untold: u64,
 }
 
 /// A request of somebody who may not ask.
@@ -82,9 +86,9 @@ pub struct Refusal<'a> {
 }
 
 /// A host as it is served: what can be ordered and what can be read of it.
-pub trait Served: Control + Readings {}
+pub trait Served: Control + Readings + Traced {}
 
-impl<T: Control + Readings> Served for T {}
+impl<T: Control + Readings + Traced> Served for T {}
 
 /// What can be ordered of a running host, and what it is set to. `by` says who asks, for the record of what is changed.
 pub trait Control: Send + Sync + 'static {

@@ -8,11 +8,12 @@ use axum::response::IntoResponse as _;
 use axum::routing::get;
 use bytes::Bytes;
 use glasshouse_client::api::Problem;
-use utoipa::IntoResponses;
+use utoipa::openapi::schema::{ObjectBuilder, Schema, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{
     ComponentsBuilder, ContentBuilder, Info, OpenApi, OpenApiBuilder, Ref, RefOr, Response, ResponseBuilder,
 };
+use utoipa::{IntoResponses, PartialSchema, ToSchema};
 
 /// Where the description is.
 const DESCRIPTION: &str = "/api/openapi.json";
@@ -30,6 +31,37 @@ impl IntoResponses for Refused {
         let refused = || RefOr::Ref(Ref::from_response_name(REFUSED));
         ["4XX", "5XX"].map(|status| (status.to_owned(), refused())).into()
     }
+}
+
+/// One of some words, which a path can have in a place.
+macro_rules! words {
+    ($(#[$meta:meta])* $name:ident: $($word:literal),+) => {
+        $(#[$meta])*
+        pub(crate) struct $name;
+
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                ObjectBuilder::new().schema_type(Type::String).enum_values(Some([$($word),+])).into()
+            }
+        }
+
+        impl ToSchema for $name {}
+    };
+}
+
+words! {
+    /// A signal, by the word that it goes by in paths.
+    SignalWord: "logs", "metrics", "errors", "spans", "alerts", "invocations"
+}
+
+words! {
+    /// A signal whose records are read page by page at a path that has nothing else: metrics and errors have paths of their own.
+    PagedWord: "logs", "spans", "alerts", "invocations"
+}
+
+words! {
+    /// What can be exported.
+    ExportWord: "logs", "metrics", "errors", "alerts", "traces", "invocations", "all"
 }
 
 /// What is said of the API as a whole.

@@ -20,7 +20,7 @@ use utoipa_axum::routes;
 
 use crate::asked::{Named, Params, Sent};
 use crate::export::{__path_export, export};
-use crate::openapi::Refused;
+use crate::openapi::{PagedWord, Refused, SignalWord};
 use crate::routes::{Host, Id, Member, answer, refused};
 use crate::stream::{__path_stream, Lifecycle, stream};
 use crate::{ExportWanted, Exporting, Pending, Served, lanes};
@@ -232,7 +232,7 @@ async fn errors(State(control): Host, Id(id): Id, Params(wanted): Params<Wanted>
     get,
     path = "/dashboard/{id}/{signal}",
     tag = "dashboard",
-    params(("id" = String, Path, description = "The id of an extension."), ("signal" = String, Path, description = "`logs`, `metrics`, `errors`, `spans`, `alerts` or `invocations`."), Wanted),
+    params(("id" = String, Path, description = "The id of an extension."), ("signal" = inline(PagedWord), Path, description = "`logs`, `spans`, `alerts` or `invocations`; errors and metrics have paths of their own."), Wanted),
     responses((status = 200, body = Records), Refused),
 )]
 async fn records(State(control): Host, Member(id, signal): Member, Params(wanted): Params<Wanted>) -> Response {
@@ -244,7 +244,7 @@ async fn records(State(control): Host, Member(id, signal): Member, Params(wanted
     post,
     path = "/dashboard/{id}/{signal}/search",
     tag = "dashboard",
-    params(("id" = String, Path, description = "The id of an extension."), ("signal" = String, Path, description = "`logs`, `metrics`, `errors`, `spans`, `alerts` or `invocations`.")),
+    params(("id" = String, Path, description = "The id of an extension."), ("signal" = inline(SignalWord), Path, description = "`logs`, `metrics`, `errors`, `spans`, `alerts` or `invocations`.")),
     request_body = Wanted,
     responses((status = 200, body = Records), Refused),
 )]

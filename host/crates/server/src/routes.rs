@@ -20,9 +20,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::access::guard::{Needs, Peer, order};
+use crate::access::tally::Tally;
 use crate::asked::Sent;
 use crate::openapi::{self, Refused};
-use crate::{Keys, Served, Tokens, export, readings};
+use crate::{Keys, Served, Tokens, export, jaeger, readings};
 
 /// How long a request may take, its body included. What waits for an extension waits for its call, which may be longer.
 const REQUEST_TIME: Duration = Duration::from_secs(10);
@@ -92,7 +93,8 @@ pub(crate) fn described(control: &Arc<dyn Served>) -> (Router<Arc<dyn Served>>, 
         .routes(routes!(resolve_alert))
         .merge(readings::orders());
     let administration = OpenApiRouter::new().routes(routes!(tokens, make_token)).routes(routes!(revoke_token));
-    let needs = |scope| Needs { control: Arc::clone(control), scope };
+    let refused = Arc::new(Tally::new());
+    let needs = |scope| Needs { control: Arc::clone(control), scope, refused: Arc::clone(&refused) };
     let paths = reads
         .merge(orders.route_layer(middleware::from_fn_with_state(needs(Scope::Operate), order)))
         .merge(administration.route_layer(middleware::from_fn_with_state(needs(Scope::Admin), order)));
@@ -107,10 +109,12 @@ pub(crate) fn router(control: Arc<dyn Served>) -> Router {
         .route("/livez", get(async || "the host runs\n"))
         .route("/readyz", get(ready))
         .route("/metrics", get(export::metrics))
+        .merge(jaeger::router())
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         .layer(middleware::from_fn(readings::tag))
         .layer(middleware::from_fn(in_time))
+        .layer(middleware::from_fn(jaeger::in_its_shape))
         .with_state(control)
 }
 

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use crate::Served;
 use crate::access::guard::{Peer, identify};
-use crate::connections::{converse, take};
+use crate::connections::{Closing, converse, take};
 use crate::routes;
 
 /// Connections that are served at once; further ones wait in the system's queue.
@@ -52,8 +52,11 @@ impl ControlSocket {
         let path = data_dir.join(SOCKET);
         fs::rename(data_dir.join(&begun), &path)?;
         let router = routes::router(control).layer(middleware::from_fn(identify));
+        // Nobody tells it: commands wait for what they ask for, and the socket ends with the host's readiness to take more.
+        let (_, closing) = Closing::new();
         let task = tokio::spawn(async move {
-            take(listener, CONNECTIONS, "the control socket", |stream| connection(stream, router.clone())).await;
+            let serve = |stream| connection(stream, router.clone(), closing.clone());
+            take(listener, CONNECTIONS, "the control socket", closing.clone(), serve).await;
         });
         Ok(Self { path, task })
     }
@@ -69,7 +72,7 @@ impl Drop for ControlSocket {
 }
 
 /// Serves one connection, for as long as one may last.
-async fn connection(stream: UnixStream, router: Router) {
+async fn connection(stream: UnixStream, router: Router, closing: Closing) {
     let router = match peer(&stream) {
         Ok(peer) => router.layer(axum::Extension(peer)),
         Err(problem) => Router::new().fallback(move || {
@@ -77,7 +80,7 @@ async fn connection(stream: UnixStream, router: Router) {
             async move { routes::refused(problem) }
         }),
     };
-    let _ = tokio::time::timeout(CONNECTION_TIME, converse(stream, router)).await;
+    let _ = tokio::time::timeout(CONNECTION_TIME, converse(stream, router, closing)).await;
 }
 
 /// Who is at the other end, as the system has it. The socket's mode keeps others out; that it may have been changed is no

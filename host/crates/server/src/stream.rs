@@ -12,14 +12,14 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
-use futures_util::stream::unfold;
+use futures_util::stream::{StreamExt as _, unfold};
 use glasshouse_client::api::Manager;
 use serde::{Deserialize, Serialize};
 use utoipa::IntoParams;
 
 use crate::access::guard::Peer;
 use crate::asked::{Named, Params};
-use crate::openapi::Refused;
+use crate::openapi::{Refused, SignalWord};
 use crate::routes::{Host, Member, refused};
 use crate::{Follower, News, Served, lanes};
 
@@ -56,7 +56,7 @@ impl Named for Followed {
     tag = "dashboard",
     params(
         ("id" = String, Path, description = "The id of an extension."),
-        ("signal" = String, Path, description = "`logs`, `metrics`, `errors`, `spans`, `alerts` or `invocations`."),
+        ("signal" = inline(SignalWord), Path, description = "`logs`, `metrics`, `errors`, `spans`, `alerts` or `invocations`."),
         Followed,
         ("last-event-id" = Option<String>, Header, description = "The cursor of the last event that was seen."),
     ),
@@ -82,7 +82,7 @@ pub(crate) async fn stream(
 }
 
 fn respond(events: impl futures_util::Stream<Item = Result<Event, Infallible>> + Send + 'static) -> Response {
-    Sse::new(events).keep_alive(KeepAlive::new().interval(HEARTBEAT).text("heartbeat")).into_response()
+    Sse::new(events.fuse()).keep_alive(KeepAlive::new().interval(HEARTBEAT).text("heartbeat")).into_response()
 }
 
 /// Somebody who listens.

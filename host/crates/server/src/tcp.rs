@@ -4,9 +4,11 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::{Router, middleware};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
@@ -16,11 +18,15 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tower_http::compression::CompressionLayer;
 
 use crate::access::guard::{Address, Guard, admit, identify};
-use crate::connections::{HEAD_TIME, converse, take};
+use crate::connections::{Closing, HEAD_TIME, Prompt, WRITE_TIME, converse, take};
+use crate::jaeger::in_its_shape;
 use crate::{Served, TokensError, routes};
 
 /// Connections that are served at once, those of followers among them.
 const CONNECTIONS: usize = 1024;
+
+/// How long the answers to requests under way may take to be read when the host ends: what they wait for has ended by then.
+const CLOSE_TIME: Duration = Duration::from_secs(1);
 
 /// Where and how the API is served.
 #[derive(Clone, Debug)]
@@ -79,6 +85,7 @@ pub enum ServeError {
 pub struct ApiServer {
     address: SocketAddr,
     is_tls: bool,
+    close: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
@@ -107,13 +114,24 @@ impl ApiServer {
         let router = routes::router(control)
             .layer(CompressionLayer::new().gzip(true))
             .layer(middleware::from_fn_with_state(guard, admit))
+            .layer(middleware::from_fn(in_its_shape))
             .layer(middleware::from_fn(identify));
+        let (close, closing) = Closing::new();
         let task = tokio::spawn(async move {
-            let serve =
-                |(stream, peer): (TcpStream, SocketAddr)| connection(stream, peer.ip(), tls.clone(), router.clone());
-            take(listener, CONNECTIONS, "the API", serve).await;
+            let serve = |(stream, peer): (TcpStream, SocketAddr)| {
+                connection(stream, peer.ip(), tls.clone(), router.clone(), closing.clone())
+            };
+            take(listener, CONNECTIONS, "the API", closing.clone(), serve).await;
         });
-        Ok(Self { address, is_tls, task })
+        Ok(Self { address, is_tls, close, task })
+    }
+
+    /// Takes no more requests, and waits until those under way are answered, for a second at most; streams end then. May be cancelled, which ends
+    /// all at once.
+    pub async fn close(mut self) {
+        // Nobody is told if it has ended already.
+        let _ = self.close.send(true);
+        let _ = tokio::time::timeout(CLOSE_TIME, &mut self.task).await;
     }
 
     /// Where it is, such as `http://127.0.0.1:7077`.
@@ -128,14 +146,15 @@ impl Drop for ApiServer {
     }
 }
 
-async fn connection(stream: TcpStream, address: IpAddr, tls: Option<TlsAcceptor>, router: Router) {
+async fn connection(stream: TcpStream, address: IpAddr, tls: Option<TlsAcceptor>, router: Router, closing: Closing) {
     // Answers are small, and somebody waits for each.
     let _ = stream.set_nodelay(true);
+    let stream = Prompt::new(stream, WRITE_TIME);
     let router = router.layer(axum::Extension(Address(address)));
     match tls {
-        None => converse(stream, router).await,
+        None => converse(stream, router, closing).await,
         Some(tls) => match tokio::time::timeout(HEAD_TIME, tls.accept(stream)).await {
-            Ok(Ok(stream)) => converse(stream, router).await,
+            Ok(Ok(stream)) => converse(stream, router, closing).await,
             Ok(Err(error)) => tracing::debug!(%address, "a client speaks no TLS that the API does: {error}"),
             Err(_) => tracing::debug!(%address, "a client was too slow to begin with TLS: {:?}", HEAD_TIME),
         },

@@ -34,10 +34,29 @@ pub(crate) fn write(export: &Export<'_>, walk: &mut Walk<'_>) -> Result<(), Brok
         match export.what {
             What::Logs | What::Errors | What::Alerts => logs::write(walk, source, export.what, &mut out)?,
             What::Metrics => metrics::write(walk, source, &mut out)?,
-            What::Traces | What::Invocations => traces::write(walk, source, export.what, &mut out)?,
+            What::Traces | What::Invocations => {
+                let mut put = |walk: &mut Walk<'_>, batch: messages::TracesData| out.put(walk, &batch);
+                traces::write(walk, source, export.what, &out.resource, &mut put)?;
+            }
             // Refused before anything was read.
             What::All => {}
         }
+    }
+    Ok(())
+}
+
+/// Writes calls and spans that are asked for as the items of a list of OpenTelemetry's `ResourceSpans`, in JSON.
+pub(crate) fn write_elements(sources: &[Source], walk: &mut Walk<'_>, is_first: &mut bool) -> Result<(), Broken> {
+    for source in sources {
+        let mut put = |walk: &mut Walk<'_>, batch: messages::TracesData| {
+            for element in &batch.resource_spans {
+                let separator: &[u8] = if std::mem::take(is_first) { b"\n" } else { b",\n" };
+                walk.buffer().extend_from_slice(separator);
+                serde_json::to_writer(walk.buffer(), element)?;
+            }
+            walk.spill()
+        };
+        traces::write(walk, source, What::Traces, &resource(source), &mut put)?;
     }
     Ok(())
 }

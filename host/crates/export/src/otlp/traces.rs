@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use glasshouse_model::{Origin, Outcome, Signal, SpanId, SpanKind, SpanStatus, UnixNanos};
 
 use super::messages::{Event, Resource, ResourceSpans, Scope, ScopeSpans, Span, Status, TracesData, Value};
-use super::{Attributes, Fill, Out, ids, nanos, scope_of};
+use super::{Attributes, Fill, ids, nanos, scope_of};
 use crate::export::Broken;
 use crate::records::{InvocationRecord, SpanCostRecord, SpanRecord, TransferRecord};
 use crate::walk::{Found, Walk};
@@ -20,8 +20,17 @@ const KIND_SERVER: i32 = 2;
 const STATUS_OK: i32 = 1;
 const STATUS_ERROR: i32 = 2;
 
+/// Takes a batch, and writes it.
+type Put<'a> = &'a mut dyn FnMut(&mut Walk<'_>, TracesData) -> Result<(), Broken>;
+
 /// Writes calls, and spans if they are asked for. What belongs to no trace has no place in the protocol.
-pub(super) fn write(walk: &mut Walk<'_>, source: &Source, what: What, out: &mut Out) -> Result<(), Broken> {
+pub(super) fn write(
+    walk: &mut Walk<'_>,
+    source: &Source,
+    what: What,
+    resource: &Resource,
+    out: Put<'_>,
+) -> Result<(), Broken> {
     let (mut batch, mut fill) = (Batch::new(), Fill::default());
     for signal in what.signals() {
         walk.each(source, *signal, &mut |walk, found| {
@@ -32,17 +41,17 @@ pub(super) fn write(walk: &mut Walk<'_>, source: &Source, what: What, out: &mut 
                 return Ok(());
             };
             batch.entry(scope).or_default().push(span);
-            if fill.is_full_with(bytes) { put(walk, &mut batch, out) } else { Ok(()) }
+            if fill.is_full_with(bytes) { put(walk, &mut batch, resource, out) } else { Ok(()) }
         })?;
     }
-    put(walk, &mut batch, out)
+    put(walk, &mut batch, resource, out)
 }
 
-fn put(walk: &mut Walk<'_>, batch: &mut Batch, out: &Out) -> Result<(), Broken> {
+fn put(walk: &mut Walk<'_>, batch: &mut Batch, resource: &Resource, out: Put<'_>) -> Result<(), Broken> {
     if batch.is_empty() {
         return Ok(());
     }
-    out.put(walk, &document(std::mem::take(batch), out.resource.clone()))
+    out(walk, document(std::mem::take(batch), resource.clone()))
 }
 
 /// The spans of a batch as a message.

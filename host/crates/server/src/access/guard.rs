@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::extract::{Extension, Request, State};
@@ -14,6 +13,7 @@ use axum::response::Response;
 use glasshouse_client::api::{Problem, ROOT, Scope, code};
 
 use super::pace::{Pace, network};
+use super::tally::Tally;
 use crate::openapi::PAGE;
 use crate::routes::refused;
 use crate::{Audit, Refusal, Served};
@@ -23,8 +23,6 @@ use crate::{Audit, Refusal, Served};
 const REQUESTS: (u32, Duration) = (1000, Duration::from_millis(2));
 /// Tries without a token that is known, of an address at once, and how long one of them counts.
 const TRIES: (u32, Duration) = (10, Duration::from_secs(6));
-/// The same of all addresses together, of which each leaves a record.
-const RECORDS: (u32, Duration) = (20, Duration::from_secs(1));
 /// Paths that need no token: whether the host is up, and the page to try the API, which is the same for every host and asks for a token
 /// itself.
 const OPEN_PATHS: [&str; 3] = ["/livez", "/readyz", PAGE];
@@ -62,14 +60,13 @@ pub(crate) struct Guard {
     /// In lower case.
     names: Vec<String>,
     open_on_loopback: bool,
-    /// Of whom is known, by name.
-    known: Pace<Arc<str>>,
+    /// Of whom is known, by name and address, so that nobody goes short for others with the same token.
+    known: Pace<(Arc<str>, IpAddr)>,
     /// Of paths that need no token, by address.
     strangers: Pace<IpAddr>,
     tries: Pace<IpAddr>,
-    records: Pace<()>,
-    /// Refused tries that have left no record since the last one that has.
-    untold: AtomicU64,
+    /// Of all addresses together, since there is no end of these.
+    refused: Tally<()>,
 }
 
 impl Guard {
@@ -81,8 +78,7 @@ impl Guard {
             known: Pace::new(REQUESTS.0, REQUESTS.1),
             strangers: Pace::new(REQUESTS.0, REQUESTS.1),
             tries: Pace::new(TRIES.0, TRIES.1),
-            records: Pace::new(RECORDS.0, RECORDS.1),
-            untold: AtomicU64::new(0),
+            refused: Tally::new(),
         }
     }
 
@@ -128,13 +124,9 @@ impl Guard {
     /// The answer to who may not ask, and a record of it.
     fn refuse(&self, why: &str, address: IpAddr, path: &str) -> Response {
         let now = Instant::now();
-        // The record says how many others had none.
-        if self.records.take((), now).is_ok() {
-            let untold = self.untold.swap(0, Ordering::Relaxed);
+        if let Some(untold) = self.refused.note((), now) {
             let path: String = path.chars().take(PATH_CHARACTERS).collect();
             self.control.refused(&Refusal { address, why, path: &path, untold });
-        } else {
-            self.untold.fetch_add(1, Ordering::Relaxed);
         }
         if let Err(wait) = self.tries.take(network(address), now) {
             return too_many(
@@ -175,8 +167,8 @@ pub(crate) async fn admit(
     // Who is known is not held up by who is not, though both may have one address.
     match guard.who(request.headers(), address) {
         Ok(peer) => {
-            if let Err(wait) = guard.known.take(Arc::clone(&peer.name), Instant::now()) {
-                return too_many(wait, "there were too many requests with this token");
+            if let Err(wait) = guard.known.take((Arc::clone(&peer.name), network(address)), Instant::now()) {
+                return too_many(wait, "there were too many requests with this token from this address");
             }
             request.extensions_mut().insert(peer);
         }
@@ -203,11 +195,15 @@ fn too_many(wait: Duration, why: &str) -> Response {
 pub(crate) struct Needs {
     pub(crate) control: Arc<dyn Served>,
     pub(crate) scope: Scope,
+    pub(crate) refused: Arc<Refused>,
 }
 
-/// Lets an order pass whose sender may give it, and leaves a record of it in any case.
+/// Orders that were refused, by the id of the token that they came with: all of a socket, or without a token, are one user's.
+pub(crate) type Refused = Tally<Option<Arc<str>>>;
+
+/// Lets an order pass whose sender may give it, and leaves a record of it; of those that are refused one by one only while they are few.
 pub(crate) async fn order(
-    State(Needs { control, scope }): State<Needs>,
+    State(Needs { control, scope, refused: tally }): State<Needs>,
     Extension(peer): Extension<Peer>,
     Extension(RequestId(id)): Extension<RequestId>,
     request: Request,
@@ -216,7 +212,7 @@ pub(crate) async fn order(
     let method = request.method().clone();
     // The router has taken off what all paths start with.
     let path = format!("{ROOT}{}", request.uri().path()).chars().take(PATH_CHARACTERS).collect();
-    let mut order = Order { control, peer, scope, method, path, id, status: GIVEN_UP };
+    let mut order = Order { control, peer, scope, tally, method, path, id, status: GIVEN_UP };
     let response = if order.peer.scope >= scope {
         next.run(request).await
     } else {
@@ -234,6 +230,7 @@ struct Order {
     control: Arc<dyn Served>,
     peer: Peer,
     scope: Scope,
+    tally: Arc<Refused>,
     method: Method,
     path: String,
     id: String,
@@ -242,9 +239,13 @@ struct Order {
 
 impl Drop for Order {
     fn drop(&mut self) {
-        let Self { control, peer, scope, method, path, id, status } = self;
+        let Self { control, peer, scope, tally, method, path, id, status } = self;
+        // What was done, or may have been, is always told.
+        let is_refused = (400..500).contains(status) && *status != GIVEN_UP;
+        let untold = if is_refused { tally.note(peer.token.clone(), Instant::now()) } else { Some(0) };
+        let Some(untold) = untold else { return };
         let (by, method) = (&*peer.name, method.as_str());
-        control.audit(&Audit { by, scope: *scope, method, path, status: *status, request: id });
+        control.audit(&Audit { by, scope: *scope, method, path, status: *status, request: id, untold });
     }
 }
 

@@ -1,7 +1,8 @@
 //! Who may ask for what.
 
 pub(crate) mod guard;
-mod pace;
+pub(crate) mod pace;
+pub(crate) mod tally;
 mod tokens;
 
 pub use tokens::{Tokens, TokensError};

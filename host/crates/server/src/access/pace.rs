@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Clients that are told apart. Where there are more that are at it at once, the further ones share what one may do.
-const CLIENTS: usize = 4096;
+pub(crate) const CLIENTS: usize = 4096;
 
 /// A leaky bucket for each client, by what tells it from others.
 pub(crate) struct Pace<K> {

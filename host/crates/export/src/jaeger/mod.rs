@@ -4,6 +4,8 @@
 //! together, but lie in the stores of several extensions, so the stores are gone through several times: for the traces that are wanted, for how many
 //! spans each of them has, and then for as many traces at a time as have room in memory.
 
+mod queries;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use glasshouse_model::{Outcome, Signal, SpanId, SpanKind, SpanStatus, TraceId, UnixNanos};
@@ -11,10 +13,12 @@ use glasshouse_telemetry::{Order, Query};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::Source;
 use crate::export::{Broken, Export};
 use crate::records::{FieldList, FieldValue, InvocationRecord, SpanRecord};
 use crate::walk::{Found, Walk};
+use crate::{Source, What};
+
+pub use queries::{Dependency, JaegerQueries, Operation, SpanSearch};
 
 /// Traces that are written where nobody says otherwise, the newest: more than Jaeger's interface can list.
 const TRACES: usize = 1000;
@@ -24,6 +28,9 @@ const SPANS: u64 = 20_000;
 const IN_A_QUERY: usize = 100;
 /// Integers beyond this are no longer themselves in JavaScript; Jaeger writes them as text (2^53 - 1).
 const SAFE_INTEGER: i64 = (1 << 53) - 1;
+
+/// What a call is beside spans: somebody from outside waits for it.
+const CALL_KIND: &str = "server";
 
 #[derive(Serialize)]
 struct Trace {
@@ -60,6 +67,10 @@ struct Span {
     warnings: Option<Vec<String>>,
     #[serde(skip)]
     extension: String,
+    #[serde(skip)]
+    start: UnixNanos,
+    #[serde(skip)]
+    elapsed_ns: u64,
     #[serde(skip)]
     own: SpanId,
     #[serde(skip)]
@@ -100,12 +111,22 @@ struct Gathered {
 /// Writes the newest traces that have a span or a call which the query asks for, the latest of them first.
 pub(crate) fn write(export: &Export<'_>, walk: &mut Walk<'_>) -> Result<(), Broken> {
     let wanted = newest(export, walk)?;
-    let ids: BTreeSet<_> = wanted.iter().copied().collect();
-    let mut counts = HashMap::<TraceId, u64>::new();
-    each_of(export, walk, &ids, &mut |_, id, _| *counts.entry(id).or_default() += 1)?;
     walk.buffer().extend_from_slice(b"{\"data\":[");
-    let mut is_first = true;
-    let mut rest = &wanted[..];
+    write_these(export.sources, export.what, walk, &wanted, &mut true)?;
+    walk.buffer().extend_from_slice(b"\n],\"total\":0,\"limit\":0,\"offset\":0,\"errors\":null}\n");
+    Ok(())
+}
+
+/// Writes traces as the items of a list, in this order. Returns those of which nothing is stored.
+fn write_these(
+    sources: &[Source],
+    what: What,
+    walk: &mut Walk<'_>,
+    wanted: &[TraceId],
+    is_first: &mut bool,
+) -> Result<Vec<TraceId>, Broken> {
+    let counts = counted(sources, what, walk, wanted)?;
+    let (mut rest, mut missing) = (wanted, Vec::new());
     while !rest.is_empty() {
         let mut room = SPANS;
         let mut fits = |id: &TraceId| {
@@ -119,7 +140,7 @@ pub(crate) fn write(export: &Export<'_>, walk: &mut Walk<'_>) -> Result<(), Brok
         rest = later;
         let mut traces: HashMap<_, _> = now.iter().map(|id| (*id, Gathered::default())).collect();
         let now_ids = now.iter().copied().collect();
-        each_of(export, walk, &now_ids, &mut |source, id, found| {
+        each_of(sources, what, walk, &now_ids, &mut |source, id, found| {
             let Some(gathered) = traces.get_mut(&id) else { return };
             if gathered.spans.len() as u64 >= SPANS {
                 gathered.left_out += 1;
@@ -128,17 +149,30 @@ pub(crate) fn write(export: &Export<'_>, walk: &mut Walk<'_>) -> Result<(), Brok
             }
         })?;
         for id in now {
-            let Some(trace) = traces.remove(id).and_then(|gathered| trace(walk, *id, gathered, export)) else {
+            let Some(trace) = traces.remove(id).and_then(|gathered| trace(walk, *id, gathered, sources)) else {
+                missing.push(*id);
                 continue;
             };
-            let separator: &[u8] = if std::mem::take(&mut is_first) { b"\n" } else { b",\n" };
+            let separator: &[u8] = if std::mem::take(is_first) { b"\n" } else { b",\n" };
             walk.buffer().extend_from_slice(separator);
             serde_json::to_writer(walk.buffer(), &trace)?;
             walk.spill()?;
         }
     }
-    walk.buffer().extend_from_slice(b"\n],\"total\":0,\"limit\":0,\"offset\":0,\"errors\":null}\n");
-    Ok(())
+    Ok(missing)
+}
+
+/// How many spans and calls each of some traces has; those that have none are left out.
+fn counted(
+    sources: &[Source],
+    what: What,
+    walk: &mut Walk<'_>,
+    wanted: &[TraceId],
+) -> Result<HashMap<TraceId, u64>, Broken> {
+    let ids = wanted.iter().copied().collect();
+    let mut counts = HashMap::<TraceId, u64>::new();
+    each_of(sources, what, walk, &ids, &mut |_, id, _| *counts.entry(id).or_default() += 1)?;
+    Ok(counts)
 }
 
 /// The traces that are wanted, the latest first.
@@ -180,14 +214,15 @@ fn latest(found: HashMap<TraceId, UnixNanos>, limit: usize) -> Vec<(TraceId, Uni
 
 /// Visits all spans and calls of some traces.
 fn each_of(
-    export: &Export<'_>,
+    sources: &[Source],
+    what: What,
     walk: &mut Walk<'_>,
     ids: &BTreeSet<TraceId>,
     visit: &mut dyn FnMut(&Source, TraceId, Found<'_>),
 ) -> Result<(), Broken> {
     let query = query_for(ids);
-    for source in export.sources {
-        for signal in export.what.signals() {
+    for source in sources {
+        for signal in what.signals() {
             let reader = source.reader(*signal);
             let sequences = 1..reader.next_sequence();
             walk.search(source.extension(), reader, &query, sequences, Order::OldestFirst, None, &mut |_, found| {
@@ -214,7 +249,7 @@ fn query_for(ids: &BTreeSet<TraceId>) -> Query {
 }
 
 /// Puts a trace together; `None` if nothing is there any more.
-fn trace(walk: &mut Walk<'_>, id: TraceId, gathered: Gathered, export: &Export<'_>) -> Option<Trace> {
+fn trace(walk: &mut Walk<'_>, id: TraceId, gathered: Gathered, sources: &[Source]) -> Option<Trace> {
     let Gathered { mut spans, left_out } = gathered;
     if spans.is_empty() {
         return None;
@@ -234,7 +269,7 @@ fn trace(walk: &mut Walk<'_>, id: TraceId, gathered: Gathered, export: &Export<'
         }
     }
     let mut processes = BTreeMap::new();
-    for (index, source) in export.sources.iter().enumerate() {
+    for (index, source) in sources.iter().enumerate() {
         let name = format!("p{}", index + 1);
         let mut is_in_it = false;
         for span in spans.iter_mut().filter(|span| span.extension == source.extension()) {
@@ -242,7 +277,7 @@ fn trace(walk: &mut Walk<'_>, id: TraceId, gathered: Gathered, export: &Export<'
             is_in_it = true;
         }
         if is_in_it {
-            let tags = vec![text("service.namespace", "glasshouse")];
+            let tags = process_tags();
             processes.insert(name, Process { service_name: source.extension().to_owned(), tags });
         }
     }
@@ -251,6 +286,10 @@ fn trace(walk: &mut Walk<'_>, id: TraceId, gathered: Gathered, export: &Export<'
     let warnings =
         (left_out > 0).then(|| vec![format!("{left_out} more spans are left out: a trace has {SPANS} at most here")]);
     Some(Trace { id: id.to_string(), spans, processes, warnings })
+}
+
+fn process_tags() -> Vec<Tag> {
+    vec![text("service.namespace", "glasshouse")]
 }
 
 fn span_of(source: &Source, found: Found<'_>) -> Option<Span> {
@@ -302,16 +341,21 @@ fn fields(fields: &FieldList) -> impl Iterator<Item = Tag> {
     fields.0.iter().map(|(name, value)| tag(name, value))
 }
 
-fn span(source: &Source, record: SpanRecord) -> Option<Span> {
-    let context = record.head.context?;
-    let kind = match record.kind {
+/// A span's kind as Jaeger has it.
+fn kind_word(kind: SpanKind) -> &'static str {
+    match kind {
         SpanKind::Internal => "internal",
         SpanKind::Server => "server",
         SpanKind::Client => "client",
         SpanKind::Producer => "producer",
         SpanKind::Consumer => "consumer",
-    };
-    let mut tags = vec![text("span.kind", kind), text("glasshouse.origin", record.head.origin.as_str())];
+    }
+}
+
+fn span(source: &Source, record: SpanRecord) -> Option<Span> {
+    let context = record.head.context?;
+    let mut tags =
+        vec![text("span.kind", kind_word(record.kind)), text("glasshouse.origin", record.head.origin.as_str())];
     match record.status {
         SpanStatus::Ok => {}
         SpanStatus::Failed => failed(&mut tags, &record.failure),
@@ -339,6 +383,8 @@ fn span(source: &Source, record: SpanRecord) -> Option<Span> {
         process_id: String::new(),
         warnings: None,
         extension: source.extension().to_owned(),
+        start: record.start,
+        elapsed_ns: record.total.elapsed_ns,
         own: context.span_id,
         parents: Some(record.parent).filter(|parent| *parent != SpanId::default()).into_iter().collect(),
     })
@@ -346,7 +392,7 @@ fn span(source: &Source, record: SpanRecord) -> Option<Span> {
 
 fn call(source: &Source, record: InvocationRecord) -> Option<Span> {
     let context = record.head.context?;
-    let mut tags = vec![text("span.kind", "server"), text("glasshouse.call.outcome", record.outcome.as_str())];
+    let mut tags = vec![text("span.kind", CALL_KIND), text("glasshouse.call.outcome", record.outcome.as_str())];
     if record.outcome != Outcome::Ok {
         failed(&mut tags, record.outcome.as_str());
     }
@@ -371,6 +417,8 @@ fn call(source: &Source, record: InvocationRecord) -> Option<Span> {
         process_id: String::new(),
         warnings: None,
         extension: source.extension().to_owned(),
+        start,
+        elapsed_ns: record.wall_ns,
         own: context.span_id,
         parents: record.parent.into_iter().chain(record.cause).collect(),
     })

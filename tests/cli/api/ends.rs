@@ -1,0 +1,63 @@
+//! A host that serves is asked to end by SIGTERM: what it has taken is finished, and what it has stored is kept.
+
+use std::fs;
+use std::net::TcpStream;
+use std::thread;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::served::Served;
+use crate::harness::{Place, wait_for};
+
+/// How long the call takes that is under way: long enough that others wait for it, and that what is refused meanwhile is seen.
+const NAP: u64 = 4000;
+/// Far above what ending takes.
+const SOON: Duration = Duration::from_secs(30);
+
+#[test]
+fn sigterm_finishes_what_was_taken_takes_no_more_and_keeps_all_that_was_stored() {
+    let place = Place::with_plugins(&["sleeper"]);
+    let mut served = Served::start_with(&place, &["--set", "defaults.budget.deadline=10m"]);
+    let call = |event: &str, payload: Value| {
+        served.post("call/sleeper", &json!({"event": event, "payload": payload})).expect(200).json()
+    };
+    let answers: Vec<Value> = thread::scope(|scope| {
+        let nap = scope.spawn(|| call("nap", json!(NAP)));
+        let overview = || served.get("dashboard/sleeper/overview").expect(200).json();
+        wait_for("the nap", || (overview()["summary"]["logs"].as_u64() >= Some(2)).then_some(()));
+        let counts: Vec<_> = (0..3).map(|_| scope.spawn(|| call("count", Value::Null))).collect();
+        wait_for("the mailbox to hold three", || {
+            (overview()["summary"]["waiting_calls"].as_u64() == Some(3)).then_some(())
+        });
+        served.host.terminate();
+        // What comes now is not taken: the socket is gone, and calls are refused.
+        wait_for("the intake to stop", || (!place.path("data/control.sock").exists()).then_some(()));
+        // One that was taken just before waits for the nap, so that the first that is answered was refused.
+        let mut late = Vec::new();
+        let refused = wait_for("a call to be refused", || {
+            late.push(scope.spawn(|| call("count", Value::Null)));
+            let answered = late.iter().position(thread::ScopedJoinHandle::is_finished)?;
+            late.swap_remove(answered).join().ok()
+        });
+        assert_eq!(refused["ok"], false, "{refused}");
+        assert!(refused["error"]["message"].as_str().is_some_and(|why| why.contains("stop")), "{refused}");
+        std::iter::once(nap).chain(counts).map(|answer| answer.join().expect("it is answered")).collect()
+    });
+    assert!(answers.iter().all(|answer| answer["ok"] == true), "what was taken is finished: {answers:?}");
+    assert_eq!(served.host.code_within(SOON), Some(0));
+    TcpStream::connect(&served.address).expect_err("nobody listens any more");
+
+    let stored = place.on_data(&["export", "invocations", "--extension-id", "sleeper"]).expect_code(0).json_lines();
+    let names: Vec<_> = stored.iter().filter_map(|call| call["name"].as_str()).collect();
+    let calls = names.iter().filter(|name| name.starts_with("handle:")).count();
+    assert!(calls >= 4 && names.first() == Some(&"init") && names.last() == Some(&"shutdown"), "{names:?}");
+    // The next host goes on where this one ended: it seals the rest, and lacks nothing.
+    let before = stored.len();
+    place.glasshouse(&["run", "plugins", "--data-dir", "data", "--exit-when-done"]).expect_code(0);
+    let later = place.on_data(&["export", "invocations", "--extension-id", "sleeper"]).expect_code(0).json_lines();
+    assert_eq!(later[..before], stored[..]);
+    let of_sleeper = fs::read_dir(place.path("data/extensions/sleeper/invocations")).expect("the folder is there");
+    let names: Vec<_> = of_sleeper.map(|file| file.expect("an entry").file_name()).collect();
+    assert!(names.iter().any(|name| name.to_string_lossy().ends_with(".sealed")), "{names:?}");
+}
