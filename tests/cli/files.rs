@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use flate2::read::GzDecoder;
@@ -63,17 +63,23 @@ fn files(place: &Place, stem: &str) -> Vec<PathBuf> {
 
 /// What is in all of them.
 fn text(place: &Place, stem: &str) -> String {
+    // One that was compressed since they were listed has another name now.
+    wait_for("all files to be where they are", || match files(place, stem).iter().map(|path| text_of(path)).collect() {
+        Ok(text) => Some(text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => panic!("{stem}: {error}"),
+    })
+}
+
+fn text_of(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
     let mut text = String::new();
-    for path in files(place, stem) {
-        let mut file = File::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-        let read = if path.extension().is_some_and(|ending| ending == "gz") {
-            GzDecoder::new(file).read_to_string(&mut text)
-        } else {
-            file.read_to_string(&mut text)
-        };
-        read.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    if path.extension().is_some_and(|ending| ending == "gz") {
+        GzDecoder::new(file).read_to_string(&mut text)?;
+    } else {
+        file.read_to_string(&mut text)?;
     }
-    text
+    Ok(text)
 }
 
 fn structured(place: &Place) -> Vec<Value> {

@@ -7,11 +7,16 @@ use std::path::{Path, PathBuf};
 
 use glasshouse_wire::{
     Alert, Error, Field, Instrument, KIND_ALERT, KIND_ERROR, KIND_LOG, KIND_METRIC, KIND_SAMPLES, Level, Log, Metric,
-    Severity, Source, Value, decode, samples, write_alert, write_error, write_log, write_metric, write_samples,
+    Severity, Source, SpanKind, Value, decode, samples, span_change, span_start, write_alert, write_error, write_log,
+    write_metric, write_samples, write_span_event, write_span_failure, write_span_field, write_span_start,
 };
 
 /// The file of records in the folder of a version: a line each, with kind, name and body in hexadecimal.
 const FILE: &str = "records.txt";
+
+/// What opens a span, and what changes one, has a door of its own and so no kind of a record. In the file it has these.
+const SPAN_START: u8 = 200;
+const SPAN_CHANGE: u8 = 201;
 
 const FIELDS: [Field<'_>; 4] = [
     Field { name: "path", value: Value::Text("/päge?x=1") },
@@ -56,18 +61,28 @@ fn records() -> BTreeMap<&'static str, (u8, Vec<u8>)> {
     add("alert", KIND_ALERT, &|body| write_alert(body, &alert));
     let bare = Alert { severity: Severity::Low, metric: None, value: None, threshold: None, ..alert };
     add("alert-bare", KIND_ALERT, &|body| write_alert(body, &bare));
+    let span = SpanKind::Client;
+    add("span", SPAN_START, &|body| *body = write_span_start(&mut Vec::new(), span, "render", &FIELDS).to_vec());
+    add("span-bare", SPAN_START, &|body| {
+        *body = write_span_start(&mut Vec::new(), SpanKind::Internal, "", &[]).to_vec()
+    });
+    add("span-field", SPAN_CHANGE, &|body| *body = write_span_field(&mut Vec::new(), &FIELDS[1]).to_vec());
+    add("span-event", SPAN_CHANGE, &|body| *body = write_span_event(&mut Vec::new(), "retried", &FIELDS).to_vec());
+    add("span-failure", SPAN_CHANGE, &|body| *body = write_span_failure(&mut Vec::new(), "gone").to_vec());
     all
 }
 
 /// What a record says, in a form to compare.
 fn read(kind: u8, body: &[u8]) -> String {
-    if kind == KIND_SAMPLES {
-        return format!(
-            "{:?}",
-            samples(body).map(|read| (read.metric, read.labels, read.values().collect::<Vec<_>>()))
-        );
+    match kind {
+        KIND_SAMPLES => {
+            let read = samples(body).map(|read| (read.metric, read.labels, read.values().collect::<Vec<_>>()));
+            format!("{read:?}")
+        }
+        SPAN_START => format!("{:?}", span_start(body)),
+        SPAN_CHANGE => format!("{:?}", span_change(body)),
+        _ => format!("{:?}", decode(kind, body)),
     }
-    format!("{:?}", decode(kind, body))
 }
 
 fn hexadecimal(bytes: &[u8]) -> String {
