@@ -64,7 +64,7 @@ fn records() -> BTreeMap<&'static str, (u8, Vec<u8>)> {
     let span = SpanKind::Client;
     add("span", SPAN_START, &|body| *body = write_span_start(&mut Vec::new(), span, "render", &FIELDS).to_vec());
     add("span-bare", SPAN_START, &|body| {
-        *body = write_span_start(&mut Vec::new(), SpanKind::Internal, "", &[]).to_vec()
+        *body = write_span_start(&mut Vec::new(), SpanKind::Internal, "", &[]).to_vec();
     });
     add("span-field", SPAN_CHANGE, &|body| *body = write_span_field(&mut Vec::new(), &FIELDS[1]).to_vec());
     add("span-event", SPAN_CHANGE, &|body| *body = write_span_event(&mut Vec::new(), "retried", &FIELDS).to_vec());
