@@ -18,6 +18,8 @@ const LOOK_TIME: Duration = Duration::from_secs(8);
 const OPERATION_TIME: Duration = Duration::from_secs(3);
 /// How long an answer may be written, waits for its reader included.
 const WRITE_TIME: Duration = Duration::from_mins(1);
+/// Bytes that are written at a time.
+const PART: usize = 64 << 10;
 /// Spans of an answer: some fifty megabytes, more than a browser shows.
 const SPANS: u64 = 50_000;
 
@@ -70,6 +72,7 @@ impl Traced for Controlled {
         }
         let write = move |output: &mut dyn io::Write, is_wanted: &dyn Fn() -> bool| {
             let mut in_time = until(WRITE_TIME);
+            let output = &mut Timely { output, end: Instant::now() + WRITE_TIME };
             let mut watch = |exported: &_| if is_wanted() { in_time(exported) } else { ControlFlow::Break(()) };
             let written = match form {
                 TraceForm::Jaeger => queries.write(&ids, output, &mut watch),
@@ -82,6 +85,26 @@ impl Traced for Controlled {
             }
         };
         Ok(FoundTraces { stored: counts.len(), write: Box::new(write) })
+    }
+}
+
+/// Writes until it is too late: a reader that takes little at a time does not keep the place, and what is to be written, for hours.
+struct Timely<'a> {
+    output: &'a mut dyn io::Write,
+    end: Instant,
+}
+
+impl io::Write for Timely<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if Instant::now() >= self.end {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        // Not all of it at once, so that it is looked at the time in between.
+        self.output.write(&bytes[..bytes.len().min(PART)])
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.output.flush()
     }
 }
 

@@ -3,17 +3,20 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::time::Instant;
 
 use glasshouse_model::settings::Settings;
 use glasshouse_model::wire::{Field, Value};
 use glasshouse_model::{Clock, HOST, Level};
-use glasshouse_server::{Audit, Refusal};
+use glasshouse_server::{Audit, Refusal, Tally};
 use glasshouse_telemetry::{Depot, Store};
 
 /// The host's own records.
 pub(crate) struct Journal {
     store: Arc<Store>,
     clock: Arc<dyn Clock>,
+    /// Exports, by who took them: whoever exports without end drives no other record out.
+    exports: Tally<String>,
 }
 
 impl Journal {
@@ -23,7 +26,7 @@ impl Journal {
             tracing::error!("the host's own telemetry is kept in memory only: {error}");
             depot.store_in_memory(&settings)
         });
-        Self { store, clock }
+        Self { store, clock, exports: Tally::new() }
     }
 
     /// Where it is kept.
@@ -65,10 +68,13 @@ impl Journal {
 
     /// Stores that somebody took away what is stored.
     pub(crate) fn exported(&self, extension: &str, what: &str, format: &str, by: &str) {
+        let Some(untold) = self.exports.note(by.to_owned(), Instant::now()) else { return };
         let texts =
             [("event", "data.exported"), ("by", by), ("target", extension), ("operation", what), ("detail", format)];
         let of = if extension == "*" { "all extensions" } else { extension };
-        self.note(Level::Info, &format!("{what} of {of} were exported as {format} by {by}"), &with_texts(&texts, None));
+        let mut message = format!("{what} of {of} were exported as {format} by {by}");
+        let others = others(untold, &mut message);
+        self.note(Level::Info, &message, &with_texts(&texts, others));
     }
 
     /// Stores that somebody was turned away.
@@ -83,7 +89,7 @@ impl Journal {
     }
 }
 
-/// What is said of others that were refused and have no record of their own.
+/// What is said of others that were refused, or exported, and have no record of their own.
 fn others(untold: u64, message: &mut String) -> Option<Field<'static>> {
     (untold > 0).then(|| {
         let _ = write!(message, "; so were {untold} others since the last that was told of");

@@ -5,7 +5,6 @@ mod output;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing_subscriber::filter::{FilterExt as _, FilterFn, LevelFilter, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -21,7 +20,7 @@ const LOG: &str = "warn";
 fn main() -> ExitCode {
     glasshouse::worker::run_if_asked();
     glasshouse::return_large_blocks();
-    let cli = Cli::parse();
+    let cli = Cli::read();
     let for_programs = cli.is_for_programs();
     if for_programs {
         output::speak_to_programs();

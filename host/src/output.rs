@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use glasshouse::export::csv;
-use glasshouse::text::visible;
+use glasshouse::text::{is_hidden, visible};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr};
@@ -56,12 +56,30 @@ impl<T: Display> Display for Calm<T> {
 
 /// Writes a value as a line of JSON to standard output.
 pub(crate) fn json(value: &impl Serialize) -> io::Result<()> {
-    writeln!(io::stdout().lock(), "{}", serde_json::to_string(value)?)
+    writeln!(io::stdout().lock(), "{}", unhidden(serde_json::to_string(value)?))
+}
+
+/// JSON in which no character is hidden from who reads it at a terminal, nor obeyed by that: those that it may have as they are stand in texts,
+/// and mean the same escaped.
+fn unhidden(json: String) -> String {
+    if !io::stdout().is_terminal() || !json.chars().any(is_hidden) {
+        return json;
+    }
+    let mut shown = String::with_capacity(json.len() + 16);
+    for character in json.chars() {
+        if is_hidden(character) {
+            // All of them are in the first plane.
+            let _ = write!(shown, "\\u{:04x}", u32::from(character));
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
 }
 
 /// Writes what a host has told as a line of JSON to standard output: in JSON, a line's end between values means nothing.
 pub(crate) fn raw_json(value: &RawValue) -> io::Result<()> {
-    writeln!(io::stdout().lock(), "{}", value.get().replace(['\n', '\r'], " "))
+    writeln!(io::stdout().lock(), "{}", unhidden(value.get().replace(['\n', '\r', '\t'], " ")))
 }
 
 /// Writes values as records are: as lines of JSON, or as a table of comma-separated values. For people there is a table of its own.

@@ -94,6 +94,28 @@ fn the_configuration_in_effect_says_where_each_value_comes_from() {
 }
 
 #[test]
+fn options_of_all_verbs_stand_anywhere_and_others_after_the_last_verb() {
+    let place = Place::with_plugins(&[]);
+    for verb in ["traces", "debug"] {
+        // Both come as far as to look for the folder.
+        for line in [
+            [verb, "--format", "json", "list", "--data-dir", "none"],
+            [verb, "list", "--data-dir", "none", "--format", "json"],
+        ] {
+            let ended = place.glasshouse(&line).expect_code(3);
+            assert!(ended.stderr.contains("there is no data directory none"), "{ended:?}");
+        }
+        let ended = place.glasshouse(&[verb, "--data-dir", "none", "list"]).expect_code(2);
+        assert!(
+            ended.stderr.contains(&format!("--data-dir goes after the last verb: glasshouse {verb} list --data-dir")),
+            "{ended:?}"
+        );
+        let ended = place.glasshouse(&[verb, "--data-dir", "none"]).expect_code(3);
+        assert!(ended.stderr.contains("there is no data directory none"), "{ended:?}");
+    }
+}
+
+#[test]
 fn exit_codes_tell_usage_host_and_guest_apart() {
     let place = Place::with_plugins(&["neighbour", "panic"]);
     let check = |arguments: &[&str], code: i32| -> Ended {

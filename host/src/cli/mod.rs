@@ -22,7 +22,9 @@ use std::io::IsTerminal as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, Args, Command, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use glasshouse::{Host, HostBuilder, HostLog};
 
 /// What the command is called.
@@ -102,6 +104,16 @@ pub(crate) enum RecordFormat {
 }
 
 impl Cli {
+    /// What the command line says; ends the process where it cannot be used.
+    pub(crate) fn read() -> Self {
+        let mut command = Self::command();
+        let matches = command.get_matches_mut();
+        if let Some(misplaced) = misplaced(&command, &matches) {
+            command.error(ErrorKind::ArgumentConflict, misplaced).exit();
+        }
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut command).exit())
+    }
+
     /// Whether what is written to standard error is for programs as well.
     pub(crate) fn is_for_programs(&self) -> bool {
         self.format == Some(AnyFormat::Json)
@@ -204,6 +216,17 @@ impl Operator {
     }
 }
 
+/// What is wrong where an option is given to a verb and another verb follows it, which would not heed it: some verbs stand for one of
+/// theirs where none follows.
+fn misplaced(command: &Command, matches: &ArgMatches) -> Option<String> {
+    let (name, given) = matches.subcommand()?;
+    let further = given.subcommand_name()?;
+    let own = command.find_subcommand(name)?.get_arguments().filter(|argument| !argument.is_global_set());
+    let is_given = |argument: &&Arg| given.value_source(argument.get_id().as_str()) == Some(ValueSource::CommandLine);
+    let option = own.into_iter().find(is_given)?.get_long()?;
+    Some(format!("--{option} goes after the last verb: {NAME} {name} {further} --{option} ..."))
+}
+
 /// How the command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Exit {
@@ -277,7 +300,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_consistent_and_each_verb_has_an_example() {
-        use clap::CommandFactory as _;
         let command = Cli::command();
         command.clone().debug_assert();
         for verb in command.get_subcommands() {

@@ -35,6 +35,9 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// How long a call may take: longer than any deadline that an operator is likely to give, and shorter than for ever.
 const CALL_PATIENCE: Duration = Duration::from_hours(1);
 
+/// How long the next bytes of an export may take: the host may have to read through all that it has for them.
+const CHUNK_PATIENCE: Duration = Duration::from_mins(10);
+
 /// Asks a host.
 #[derive(Clone, Debug)]
 pub struct Client(Arc<Target>);
@@ -49,7 +52,11 @@ impl Download {
     ///
     /// The connection broke off: what came is no whole export.
     pub async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
-        self.0.chunk().await
+        let Ok(chunk) = tokio::time::timeout(CHUNK_PATIENCE, self.0.chunk()).await else {
+            let seconds = CHUNK_PATIENCE.as_secs();
+            return Err(ClientError::Broken(format!("it has sent nothing for {seconds} seconds")));
+        };
+        chunk
     }
 }
 

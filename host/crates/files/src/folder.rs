@@ -147,7 +147,19 @@ impl Folder {
 
     /// The same, but an error if the other name is taken.
     pub(crate) fn rename_to_new(&self, from: &str, to: &str) -> io::Result<()> {
-        Ok(rustix::fs::renameat_with(&self.directory, from, &self.directory, to, RenameFlags::NOREPLACE)?)
+        match rustix::fs::renameat_with(&self.directory, from, &self.directory, to, RenameFlags::NOREPLACE) {
+            // Not all file systems can do it, such as those of a network.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => self.rename_if_free(from, to),
+            renamed => Ok(renamed?),
+        }
+    }
+
+    /// The same in two steps: the folder is this host's alone, so that nobody comes between them.
+    fn rename_if_free(&self, from: &str, to: &str) -> io::Result<()> {
+        match self.look(to)? {
+            Some(_) => Err(Errno::EXIST.into()),
+            None => self.rename(from, to),
+        }
     }
 }
 
@@ -214,6 +226,24 @@ mod tests {
         assert!(refused.contains("other files in it, such as thesis.txt"), "{refused}");
         let file = Folder::open(&other.join("thesis.txt")).err().expect("it is no folder").to_string();
         assert!(file.contains("make a folder"), "{file}");
+    }
+
+    #[test]
+    fn no_name_that_is_taken_is_given_to_another_file() {
+        let place = tempfile::tempdir().expect("a folder");
+        let folder = Folder::open(&place.path().join("logs")).expect("it is made");
+        let put = |name: &str| std::fs::write(folder.path.join(name), name).expect("a file");
+        let read = |name: &str| std::fs::read_to_string(folder.path.join(name)).ok();
+        for rename in [Folder::rename_to_new, Folder::rename_if_free] {
+            put("from");
+            put("to");
+            let refused = rename(&folder, "from", "to").expect_err("it is taken");
+            assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists);
+            assert_eq!(read("to").as_deref(), Some("to"));
+            folder.remove("to").expect("it goes");
+            rename(&folder, "from", "to").expect("it is free");
+            assert_eq!((read("from"), read("to").as_deref()), (None, Some("from")));
+        }
     }
 
     #[test]

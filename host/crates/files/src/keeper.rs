@@ -8,6 +8,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use glasshouse_model::config::LogFileSettings;
 use glasshouse_model::{Clock, LogTier};
+use rustix::fs::FileType;
 
 use crate::cleanup::{Kept, surplus};
 use crate::folder::Folder;
@@ -51,7 +52,7 @@ impl Keeper {
     pub(crate) fn look(&self) -> io::Result<()> {
         let (mut refused, mut failure) = (Vec::new(), None);
         loop {
-            let files = self.tidy()?;
+            let files = self.tidy(&mut failure)?;
             let is_next = |file: &Rotated| file.state == State::Plain && !refused.contains(file);
             let plain = files.iter().map(|kept| kept.file).filter(is_next);
             let Some(oldest) = plain.min_by_key(|file| (file.time, file.tier, file.number)) else { break };
@@ -72,17 +73,36 @@ impl Keeper {
         failure.map_or(Ok(()), Err)
     }
 
-    /// Removes what an earlier host was interrupted at, and what is over its bounds. Returns what is left.
-    fn tidy(&self) -> io::Result<Vec<Kept>> {
-        let found: Vec<_> = self.folder.names()?.iter().filter_map(|name| Rotated::parse(name)).collect();
+    /// Removes what an earlier host was interrupted at, and what is over its bounds. Returns what is left. What cannot be removed does
+    /// not hold up the rest; the first `failure` is kept.
+    fn tidy(&self, failure: &mut Option<io::Error>) -> io::Result<Vec<Kept>> {
+        let mut found = Vec::new();
+        for file in self.folder.names()?.iter().filter_map(|name| Rotated::parse(name)) {
+            match self.folder.look(&file.name()) {
+                // A folder of such a name is none of ours, and not removed as a file is.
+                Ok(Some(stat)) if FileType::from_raw_mode(stat.st_mode) != FileType::Directory => {
+                    found.push(Kept { file, bytes: stat.st_size as u64 });
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    failure.get_or_insert(error);
+                }
+            }
+        }
+        let mut remove = |file: &Rotated| {
+            if let Err(error) = self.folder.remove(&file.name()) {
+                failure.get_or_insert(error);
+            }
+        };
         let mut files = Vec::new();
-        for file in &found {
+        for kept in &found {
             // A compressed file has its name only once it is whole, and what it was made of is not needed then.
-            let is_done = file.state == State::Plain && found.contains(&file.with_state(State::Compressed));
-            if file.state == State::Part || is_done {
-                self.folder.remove(&file.name())?;
-            } else if let Some(stat) = self.folder.look(&file.name())? {
-                files.push(Kept { file: *file, bytes: stat.st_size as u64 });
+            let compressed = kept.file.with_state(State::Compressed);
+            let is_done = kept.file.state == State::Plain && found.iter().any(|other| other.file == compressed);
+            if kept.file.state == State::Part || is_done {
+                remove(&kept.file);
+            } else {
+                files.push(*kept);
             }
         }
         let mut bytes = [0; LogTier::COUNT];
@@ -90,9 +110,7 @@ impl Keeper {
             bytes[*tier as usize] = self.folder.look(&live(*tier))?.map_or(0, |stat| stat.st_size as u64);
         }
         let gone = surplus(files.clone(), bytes, &self.settings, self.clock.now());
-        for file in &gone {
-            self.folder.remove(&file.name())?;
-        }
+        gone.iter().for_each(remove);
         files.retain(|kept| !gone.contains(&kept.file));
         Ok(files)
     }
@@ -212,6 +230,25 @@ mod tests {
         keeper.look().expect("it is looked at");
         assert_eq!(names(&keeper), [&names_put[2], &names_put[3], "all.log", "notes.txt"]);
         assert_eq!(std::fs::read_to_string(&outside).expect("it is there"), "words");
+    }
+
+    #[test]
+    fn a_folder_that_is_named_like_a_file_stays_and_holds_up_nothing() {
+        let settings = LogFileSettings { compress: false, keep_count: 2, ..LogFileSettings::default() };
+        let (_place, keeper) = keeper(settings);
+        let folders = [rotated(1), rotated(1).with_state(State::Part), rotated(4).with_state(State::Compressed)];
+        let folders = folders.map(|file| file.name());
+        for name in &folders {
+            std::fs::create_dir(keeper.folder.path.join(name)).expect("a folder");
+        }
+        let files = [rotated(2), rotated(3), rotated(4), rotated(3).with_state(State::Part)].map(|file| file.name());
+        for name in &files {
+            std::fs::write(keeper.folder.path.join(name), "text").expect("a file");
+        }
+        keeper.look().expect("it is looked at");
+        let mut expect = [&folders[0], &folders[1], &files[1], &files[2], &folders[2]];
+        expect.sort();
+        assert_eq!(names(&keeper).iter().collect::<Vec<_>>(), expect);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 
 use glasshouse_model::{LogTier, UnixNanos};
+use rustix::fs::Stat;
 
 use crate::folder::{Folder, Identity};
 use crate::names::{Rotated, live};
@@ -18,7 +19,7 @@ pub(crate) struct LiveFile {
     name: String,
     file: File,
     identity: Identity,
-    /// Its length, but for what [`LiveFile::restore`] could not take back.
+    /// Its length, but for what [`LiveFile::restore`] could not take back, and what somebody cut off since it was looked at.
     pub(crate) bytes: u64,
     is_torn: bool,
     /// When its first line was written.
@@ -94,14 +95,18 @@ impl LiveFile {
     }
 
     fn take_back(&mut self, bytes: u64) -> io::Result<()> {
-        self.file.set_len(bytes)?;
+        // One that somebody has made shorter is not filled up; that it is shorter is seen when it is looked at.
+        if rustix::fs::fstat(&self.file)?.st_size as u64 > bytes {
+            self.file.set_len(bytes)?;
+        }
         self.bytes = bytes;
         Ok(())
     }
 
-    /// Whether its name still is this file's: somebody may have moved or removed it.
+    /// Whether its name still is this file's, and all that was written is in it: somebody may have moved, removed or emptied it.
     pub(crate) fn is_in_place(&self, folder: &Folder) -> io::Result<bool> {
-        Ok(folder.look(&self.name)?.is_some_and(|stat| Identity::from(&stat) == self.identity))
+        let is_whole = |stat: &Stat| Identity::from(stat) == self.identity && stat.st_size as u64 >= self.bytes;
+        Ok(folder.look(&self.name)?.is_some_and(|stat| is_whole(&stat)))
     }
 
     /// Opens what has its name by now.
@@ -118,9 +123,10 @@ impl LiveFile {
     }
 
     /// Whether it is to be set aside before so many bytes are added: over its size, or its age.
-    pub(crate) fn is_due(&self, more: u64, size: u64, age: std::time::Duration, now: UnixNanos) -> bool {
+    pub(crate) fn is_due(&mut self, more: u64, size: u64, age: std::time::Duration, now: UnixNanos) -> bool {
         let age = i64::try_from(age.as_nanos()).unwrap_or(i64::MAX);
-        // A clock that was set back makes no file older than it is.
+        // After a clock was set back, the age counts from then on.
+        self.begun = self.begun.min(now);
         let is_old = now.0.saturating_sub(self.begun.0) >= age;
         self.bytes > 0 && (is_old || self.bytes.saturating_add(more) > size)
     }
@@ -207,5 +213,53 @@ mod tests {
         assert_eq!(read(&folder, "all.00000001.20261122T144017Z.log"), "taken");
         assert_eq!(read(&folder, "all.00000002.20261122T144017Z.log"), "one\n");
         assert_eq!((read(&folder, "all.log").as_str(), file.position().number), ("two\n", 3));
+    }
+
+    #[test]
+    fn a_file_that_was_emptied_goes_on_at_its_start() {
+        let (_place, folder) = folder();
+        let mut file = LiveFile::open(&folder, LogTier::All, None, 7, NOW).expect("it is made");
+        file.append(b"one\ntwo\n").expect("there is room");
+        assert!(file.is_in_place(&folder).expect("it is looked for"));
+        std::fs::write(folder.path.join("all.log"), "").expect("it is emptied");
+        assert!(!file.is_in_place(&folder).expect("it is looked for"));
+        file.open_again(&folder, NOW).expect("it is there");
+        assert!(file.is_in_place(&folder).expect("it is looked for"));
+        file.append(b"three\n").expect("there is room");
+        let position = file.position();
+        assert_eq!((read(&folder, "all.log").as_str(), position.bytes, position.number), ("three\n", 6, 7));
+        // One that was cut within a line ends with the last whole one.
+        file.append(b"four\n").expect("there is room");
+        std::fs::write(folder.path.join("all.log"), "three\nfo").expect("it is cut");
+        assert!(!file.is_in_place(&folder).expect("it is looked for"));
+        file.open_again(&folder, NOW).expect("it is there");
+        assert_eq!((read(&folder, "all.log").as_str(), file.bytes), ("three\n", 6));
+    }
+
+    #[test]
+    fn what_is_taken_back_makes_no_file_longer() {
+        let (_place, folder) = folder();
+        let mut file = LiveFile::open(&folder, LogTier::All, None, 1, NOW).expect("it is made");
+        file.append(b"one\ntwo\n").expect("there is room");
+        let before = file.bytes;
+        file.append(b"thr").expect("there is room");
+        std::fs::write(folder.path.join("all.log"), "").expect("it is emptied");
+        file.restore(before);
+        file.is_torn = true;
+        file.make_whole().expect("nothing is to be taken back");
+        assert_eq!(read(&folder, "all.log"), "");
+        assert!(!file.is_in_place(&folder).expect("it is looked for"), "it is opened again before it is added to");
+    }
+
+    #[test]
+    fn the_age_of_a_file_counts_on_after_the_clock_was_set_back() {
+        let (_place, folder) = folder();
+        let mut file = LiveFile::open(&folder, LogTier::All, None, 1, NOW).expect("it is made");
+        file.begin(NOW);
+        file.append(b"one\n").expect("there is room");
+        let (age, back) = (Duration::from_mins(1), NOW.0 - 3_600_000_000_000);
+        assert!(!file.is_due(0, 10, age, UnixNanos(back)));
+        assert!(!file.is_due(0, 10, age, UnixNanos(back + 59_000_000_000)));
+        assert!(file.is_due(0, 10, age, UnixNanos(back + 60_000_000_000)));
     }
 }

@@ -160,6 +160,35 @@ fn what_a_killed_host_wrote_after_its_last_position_is_written_once() {
 }
 
 #[test]
+fn a_file_that_was_emptied_goes_on_at_its_start_and_nothing_is_there_twice() {
+    let house = House::new(1000);
+    let logs = house.place.path().join("logs");
+    let files = house.start();
+    house.log(1..=10);
+    for _ in 0..1000 {
+        if house.numbers("all").last() == Some(&10) {
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    assert_eq!(house.numbers("all"), (1..=10).collect::<Vec<_>>());
+    std::fs::write(logs.join("all.log"), "").expect("it is emptied");
+    house.log(11..=12);
+    files.finish();
+    drop(files);
+    assert_eq!(house.numbers("all"), [11, 12]);
+    assert!(!house.text("all").contains('\0'));
+    // The position speaks of what is in it now: what a killed host wrote after it is taken back.
+    let position = read(&logs.join(".glasshouse.position"));
+    house.log(13..=14);
+    house.start().finish();
+    std::fs::write(logs.join(".glasshouse.position"), position).expect("it is written");
+    house.log(15..=15);
+    house.start().finish();
+    assert_eq!(house.numbers("all"), (11..=15).collect::<Vec<_>>());
+}
+
+#[test]
 fn a_link_in_the_place_of_a_file_is_an_error_that_names_it() {
     let house = House::new(10);
     drop(house.open());

@@ -230,7 +230,8 @@ impl Writer {
         lines.map(move |line| if is_json { line.json.as_str() } else { line.text.as_str() })
     }
 
-    /// Sets aside what is full, or would be with these lines, and what is old; opens what somebody else has moved.
+    /// Sets aside what is full, or would be with these lines, and what is old; opens again what somebody else has moved or
+    /// emptied.
     fn set_aside(&mut self, batch: &Batch) -> io::Result<()> {
         let (size, age, now) = (rotate_size(&self.settings), self.settings.rotate_age, self.clock.now());
         let more: Vec<u64> =

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use glasshouse_export::Encoding;
+use glasshouse_model::config::Secrets;
 use glasshouse_model::text::visible;
 use prost::Message as _;
 use serde_json::Value;
@@ -96,7 +97,7 @@ impl Status {
 }
 
 /// What the answer to a request that was taken says; `None` is one that could not be read.
-pub(crate) fn accepted(body: Option<&[u8]>, encoding: Encoding) -> Verdict {
+pub(crate) fn accepted(body: Option<&[u8]>, encoding: Encoding, secrets: &Secrets) -> Verdict {
     let answer = body.and_then(|body| match encoding {
         Encoding::Protobuf => ExportResponse::decode(body).ok(),
         Encoding::Json => of_json(body),
@@ -106,7 +107,7 @@ pub(crate) fn accepted(body: Option<&[u8]>, encoding: Encoding) -> Verdict {
     let PartialSuccess { rejected, error_message } = partial.unwrap_or_default();
     Verdict::Accepted {
         rejected: u64::try_from(rejected).unwrap_or(0),
-        message: visible(&error_message, MESSAGE).into_owned(),
+        message: visible(&secrets.scrub(&error_message), MESSAGE).into_owned(),
         is_odd,
     }
 }
@@ -130,7 +131,7 @@ fn of_json(body: &[u8]) -> Option<ExportResponse> {
 }
 
 /// What a refusal over HTTP says: a `Status` in the request's encoding, or else what may be text.
-pub(crate) fn message_of(body: &[u8], encoding: Encoding) -> String {
+pub(crate) fn message_of(body: &[u8], encoding: Encoding, secrets: &Secrets) -> String {
     let message = match encoding {
         Encoding::Protobuf => Status::decode(body).ok().map(|status| status.message),
         Encoding::Json => serde_json::from_slice::<Value>(body)
@@ -138,7 +139,7 @@ pub(crate) fn message_of(body: &[u8], encoding: Encoding) -> String {
             .and_then(|value| Some(value.get("message")?.as_str()?.to_owned())),
     };
     let text = message.filter(|text| !text.is_empty()).unwrap_or_else(|| String::from_utf8_lossy(body).into_owned());
-    visible(text.trim(), MESSAGE).into_owned()
+    visible(&secrets.scrub(text.trim()), MESSAGE).into_owned()
 }
 
 #[cfg(test)]
@@ -148,7 +149,7 @@ mod tests {
     fn check(body: Option<&[u8]>, encoding: Encoding, expect: (u64, &str, bool)) {
         let (rejected, message, is_odd) = expect;
         let expect = Verdict::Accepted { rejected, message: message.to_owned(), is_odd };
-        assert_eq!(accepted(body, encoding), expect, "{body:?}");
+        assert_eq!(accepted(body, encoding, &Secrets::default()), expect, "{body:?}");
     }
 
     #[test]

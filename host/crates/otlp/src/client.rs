@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use glasshouse_export::Encoding;
 use glasshouse_model::config::{Endpoint, OtlpCompression, OtlpProtocol, OtlpService, OtlpSettings};
-use http_body_util::{BodyExt as _, Collected, Full, Limited};
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, TE, USER_AGENT};
@@ -31,6 +31,8 @@ mod tests;
 
 /// Bytes of an answer: it says how many records were not taken, and why.
 const ANSWER_BYTES: usize = 64 << 10;
+/// Bytes that are read of a longer one over gRPC, for the outcome that comes after it.
+const READ_BYTES: usize = 4 << 20;
 /// Bytes of an answer's head.
 const HEAD_BYTES: usize = 32 << 10;
 /// What we call ourselves, as the protocol asks of exporters.
@@ -54,6 +56,14 @@ struct Channel {
 enum Sender {
     Http1(http1::SendRequest<Full<Bytes>>),
     Http2(http2::SendRequest<Full<Bytes>>),
+}
+
+/// What comes after an answer's head.
+#[derive(Default)]
+struct Rest {
+    /// `None` if it is longer than an answer may be, or has no end.
+    body: Option<Vec<u8>>,
+    trailers: Option<HeaderMap>,
 }
 
 impl Drop for Channel {
@@ -93,7 +103,7 @@ impl Client {
     /// Sends a request, whose body is compressed already if it is to be. If this is cancelled, the request may have been taken.
     pub(crate) async fn send(&mut self, body: Bytes) -> Verdict {
         let verdict = self.exchange(body).await;
-        // Who was told a secret may repeat it.
+        // Who was told a secret may repeat it. What a collector says is without any before it is cut; this is for all else.
         let scrub = |text: String| self.settings.headers.scrub(&text);
         match verdict {
             Verdict::Accepted { rejected, message, is_odd } => {
@@ -119,18 +129,19 @@ impl Client {
             }
         };
         let (head, body) = response.into_parts();
-        let body = timeout_at(until, Limited::new(body, ANSWER_BYTES).collect()).await.ok().and_then(Result::ok);
-        if body.is_none() {
+        let protocol = self.settings.protocol();
+        let most = if protocol == OtlpProtocol::Grpc { READ_BYTES } else { ANSWER_BYTES };
+        let rest = timeout_at(until, rest(body, most)).await.ok().flatten();
+        if rest.is_none() {
             // It ended too early, or not soon enough, or is too long: the rest of the connection is of no use.
             self.channel = None;
         }
-        let trailers = body.as_ref().and_then(Collected::trailers).cloned();
-        let body = body.map(Collected::to_bytes);
-        let protocol = self.settings.protocol();
+        let Rest { body, trailers } = rest.unwrap_or_default();
+        let secrets = &self.settings.headers;
         if protocol == OtlpProtocol::Grpc {
-            grpc::verdict(head.status, &head.headers, body.as_deref(), trailers.as_ref())
+            grpc::verdict(head.status, &head.headers, body.as_deref(), trailers.as_ref(), secrets)
         } else {
-            http::verdict(head.status, &head.headers, body.as_deref(), encoding(protocol))
+            http::verdict(head.status, &head.headers, body.as_deref(), encoding(protocol), secrets)
         }
     }
 
@@ -200,6 +211,26 @@ impl Client {
         let task = tokio::spawn(async move { ended(connection.await) });
         Ok(Channel { sender: Sender::Http1(sender), task })
     }
+}
+
+/// Reads an answer to its end; `None` if that does not come, or not within so many bytes.
+async fn rest(mut body: Incoming, most: usize) -> Option<Rest> {
+    let (mut kept, mut length, mut trailers) = (Vec::new(), 0_usize, None);
+    while let Some(frame) = body.frame().await {
+        match frame.ok()?.into_data() {
+            Ok(data) => {
+                length = length.saturating_add(data.len());
+                if length > most {
+                    return None;
+                }
+                if length <= ANSWER_BYTES {
+                    kept.extend_from_slice(&data);
+                }
+            }
+            Err(frame) => trailers = frame.into_trailers().ok(),
+        }
+    }
+    Some(Rest { body: (length <= ANSWER_BYTES).then_some(kept), trailers })
 }
 
 /// What every request carries.

@@ -62,7 +62,9 @@ impl Cursors {
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
         file.write_all(written(places).as_bytes())?;
         file.sync_data()?;
-        fs::rename(&part, &path)
+        fs::rename(&part, &path)?;
+        // Which of both has the name is the folder's to know.
+        File::open(&self.folder)?.sync_all()
     }
 }
 

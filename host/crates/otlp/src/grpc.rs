@@ -6,7 +6,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use glasshouse_export::Encoding;
-use glasshouse_model::config::OtlpService;
+use glasshouse_model::config::{OtlpService, Secrets};
 use glasshouse_model::text::visible;
 use hyper::header::HeaderMap;
 use hyper::http::StatusCode;
@@ -37,12 +37,13 @@ pub(crate) fn framed(message: &[u8], is_compressed: bool) -> Vec<u8> {
 }
 
 /// What an answer means; `trailers` are what came after its body, or its headers where there was none. `None` is what could not be read as
-/// a whole.
+/// a whole. What it says is told without secrets.
 pub(crate) fn verdict(
     status: StatusCode,
     headers: &HeaderMap,
     body: Option<&[u8]>,
     trailers: Option<&HeaderMap>,
+    secrets: &Secrets,
 ) -> Verdict {
     let is_grpc = headers
         .get(hyper::header::CONTENT_TYPE)
@@ -64,7 +65,7 @@ pub(crate) fn verdict(
         };
     };
     if code == 0 {
-        return answer::accepted(body.and_then(message), Encoding::Protobuf);
+        return answer::accepted(body.and_then(message), Encoding::Protobuf, secrets);
     }
     let details = told("grpc-status-details-bin").and_then(|details| {
         let text = details.as_bytes();
@@ -76,7 +77,7 @@ pub(crate) fn verdict(
         "it answered {} ({code}){}{}",
         name(code),
         if said.is_empty() { "" } else { ": " },
-        visible(&said, 300)
+        visible(&secrets.scrub(&said), 300)
     );
     let after = details.and_then(|status| status.retry_delay());
     match code {
@@ -155,7 +156,7 @@ mod tests {
                 .collect::<HeaderMap>()
         };
         let status = StatusCode::from_u16(status).expect("a status");
-        let found = match verdict(status, &map(headers), Some(body), Some(&map(trailers))) {
+        let found = match verdict(status, &map(headers), Some(body), Some(&map(trailers)), &Secrets::default()) {
             Verdict::Accepted { is_odd, rejected, .. } => format!("accepted {rejected} {is_odd}"),
             Verdict::Refused { why } => format!("refused {why}"),
             Verdict::Later { after, .. } => format!("later {after:?}"),

@@ -3,17 +3,24 @@
 use std::time::{Duration, SystemTime};
 
 use glasshouse_export::Encoding;
+use glasshouse_model::config::Secrets;
 use hyper::header::{HeaderMap, RETRY_AFTER};
 use hyper::http::StatusCode;
 
 use crate::answer::{self, Verdict};
 
-/// What an answer means. `body` is `None` where it could not be read as a whole.
-pub(crate) fn verdict(status: StatusCode, headers: &HeaderMap, body: Option<&[u8]>, encoding: Encoding) -> Verdict {
+/// What an answer means. `body` is `None` where it could not be read as a whole. What it says is told without secrets.
+pub(crate) fn verdict(
+    status: StatusCode,
+    headers: &HeaderMap,
+    body: Option<&[u8]>,
+    encoding: Encoding,
+    secrets: &Secrets,
+) -> Verdict {
     if status.is_success() {
-        return answer::accepted(body, encoding);
+        return answer::accepted(body, encoding, secrets);
     }
-    let said = body.map(|body| answer::message_of(body, encoding)).filter(|said| !said.is_empty());
+    let said = body.map(|body| answer::message_of(body, encoding, secrets)).filter(|said| !said.is_empty());
     let said = said.map_or_else(String::new, |said| format!(": {said}"));
     let why = format!("it answered {status}{said}");
     match status.as_u16() {
@@ -46,7 +53,7 @@ mod tests {
             headers.insert(RETRY_AFTER, text.parse().expect("a value"));
         }
         let status = StatusCode::from_u16(status).expect("a status");
-        let found = match verdict(status, &headers, Some(b""), Encoding::Protobuf) {
+        let found = match verdict(status, &headers, Some(b""), Encoding::Protobuf, &Secrets::default()) {
             Verdict::Accepted { .. } => "accepted".to_owned(),
             Verdict::Refused { .. } => "refused".to_owned(),
             Verdict::Later { after: None, .. } => "later".to_owned(),

@@ -1,8 +1,8 @@
 //! The task that pushes: a request at a time, in turns among all signals of all extensions.
 
-use std::collections::BTreeMap;
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, Write as _};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -90,6 +90,8 @@ struct Work {
     lines: Vec<Line>,
     lanes: Vec<Lane>,
     cursors: Option<Cursors>,
+    /// Extensions of which it could not be read yet how far they were pushed. They are not pushed until it can.
+    unread: BTreeSet<String>,
     /// How far signals of extensions were pushed that are not pushed at present, for when they are again.
     aside: BTreeMap<String, Vec<Place>>,
     /// The line that is first in the next turn, so that one that fails again and again does not keep the others from their tries.
@@ -157,6 +159,7 @@ impl Pusher {
             lines,
             lanes,
             cursors: None,
+            unread: BTreeSet::new(),
             aside: BTreeMap::new(),
             first: 0,
             counts: Counts::default(),
@@ -253,15 +256,33 @@ impl Work {
     /// Goes on where an earlier host stopped, as far as that is known.
     async fn resume(&mut self, data_dir: Option<PathBuf>) {
         let Some(data_dir) = data_dir else { return };
-        let shared = Arc::clone(&self.shared);
-        let read = tokio::task::spawn_blocking(move || resumed(&data_dir, &shared)).await;
-        let Resumed { cursors, places, aside, trouble } = match read {
-            Ok(Ok(resumed)) => resumed,
+        let opened = tokio::task::spawn_blocking(move || {
+            Cursors::open(&data_dir).map_err(|error| {
+                format!("how far what is pushed came cannot be kept in {}: {error}", data_dir.display())
+            })
+        });
+        match opened.await {
+            Ok(Ok(cursors)) => self.cursors = Some(cursors),
             Ok(Err(why)) => return self.trouble(why),
             // The runtime ends, and this task with it.
             Err(_) => return,
-        };
-        (self.cursors, self.aside) = (Some(cursors), aside);
+        }
+        self.unread = self.shared.lines.iter().map(|line| line.source.extension().to_owned()).collect();
+        self.read().await;
+    }
+
+    /// Reads how far the extensions came of which that is still to be read.
+    async fn read(&mut self) {
+        let Some(cursors) = self.cursors.clone().filter(|_| !self.unread.is_empty()) else { return };
+        let (shared, unread) = (Arc::clone(&self.shared), self.unread.clone());
+        let read = tokio::task::spawn_blocking(move || resumed(&cursors, &shared, &unread)).await;
+        // It fails only when the runtime ends, and this task with it.
+        let Ok(Resumed { places, aside, unread, trouble }) = read else { return };
+        self.unread = unread;
+        self.aside.extend(aside);
+        if trouble.is_empty() {
+            self.change(|report| report.cursors = None);
+        }
         for (index, (next, until)) in places {
             (self.lines[index].next, self.lines[index].until) = (next, until);
             self.shared.lines[index].next.store(next, Ordering::Relaxed);
@@ -284,7 +305,6 @@ impl Work {
     async fn run(mut self, mut stopped: watch::Receiver<bool>) {
         loop {
             self.round(&stopped, false).await;
-            self.tell(false);
             let now = Instant::now();
             let tries = self.lanes.iter().map(|lane| lane.ready_at).chain(self.lines.iter().map(|line| line.ready_at));
             let next = tries.filter(|at| *at > now).chain([now + self.settings.interval]).min();
@@ -294,6 +314,7 @@ impl Work {
                 _ = stopped.wait_for(|stop| *stop) => break,
                 () = tokio::time::sleep_until(next.unwrap_or(now)) => {}
             }
+            self.read().await;
         }
         // Once more, whoever failed before; who fails now is left alone.
         self.lanes.iter_mut().for_each(|lane| lane.ready_at = Instant::now());
@@ -301,7 +322,7 @@ impl Work {
         self.tell(true);
     }
 
-    /// Sends what there is by now, or as much of it as is taken.
+    /// Sends what there is by now, or as much of it as is taken, and tells how that goes while it does.
     async fn round(&mut self, stopped: &watch::Receiver<bool>, is_last: bool) {
         let ends: Vec<_> =
             self.shared.lines.iter().map(|line| line.source.reader(line.signal).next_sequence()).collect();
@@ -315,12 +336,16 @@ impl Work {
                 if line.next >= ends[index] || ready_at > Instant::now() {
                     continue;
                 }
+                if self.unread.contains(self.shared.lines[index].source.extension()) {
+                    continue;
+                }
                 if !is_last && *stopped.borrow() {
                     return;
                 }
                 has_moved |= self.push(index).await;
             }
             self.first = (self.first + 1) % self.lines.len().max(1);
+            self.tell(false);
         }
     }
 
@@ -418,10 +443,10 @@ impl Work {
             kept.map_err(|error| format!("how far the telemetry of {extension} was pushed cannot be kept: {error}"))
         });
         match kept.await {
-            Ok(Ok(())) => self.change(|report| report.cursors = None),
+            Ok(Ok(())) if self.unread.is_empty() => self.change(|report| report.cursors = None),
             Ok(Err(why)) => self.trouble(why),
-            // The runtime ends, and this task with it.
-            Err(_) => {}
+            // What is told is still so, or the runtime ends, and this task with it.
+            Ok(Ok(())) | Err(_) => {}
         }
     }
 
@@ -528,33 +553,46 @@ impl Work {
 
 /// How far earlier hosts came.
 struct Resumed {
-    cursors: Cursors,
-    /// Where each line goes on, by its index.
+    /// Where the lines go on, by their indexes.
     places: BTreeMap<usize, (u64, Option<UnixNanos>)>,
     /// What there is of signals that are not pushed.
     aside: BTreeMap<String, Vec<Place>>,
+    /// Extensions of which it cannot be read for now.
+    unread: BTreeSet<String>,
     /// What is not known, or cannot be kept.
     trouble: Vec<String>,
 }
 
-/// How far earlier hosts came with each line, and what is not known of that. What is new is noted as it is, so that what retention removes of it
+/// How far earlier hosts came with each line of these extensions, and what is not known of that. What is new is noted as it is, so that what retention removes of it
 /// from now on is known to be missing. Blocks.
-fn resumed(data_dir: &Path, shared: &Shared) -> Result<Resumed, String> {
-    let cursors = Cursors::open(data_dir)
-        .map_err(|error| format!("how far what is pushed came cannot be kept in {}: {error}", data_dir.display()))?;
+fn resumed(cursors: &Cursors, shared: &Shared, extensions: &BTreeSet<String>) -> Resumed {
     let (mut places, mut aside, mut trouble) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
-    let mut index = 0;
+    let (mut unread, mut end) = (BTreeSet::new(), 0);
     for lines in shared.lines.chunk_by(|one, other| one.source.extension() == other.source.extension()) {
-        let extension = lines[0].source.extension();
-        let known = cursors.read(extension).unwrap_or_else(|error| {
-            trouble.push(format!(
-                "how far the telemetry of {extension} was pushed is not known, so all that is stored is pushed again: {error}"
-            ));
-            None
-        });
-        let mut known = known.unwrap_or_default();
+        let (extension, first) = (lines[0].source.extension(), end);
+        end += lines.len();
+        if !extensions.contains(extension) {
+            continue;
+        }
+        let mut known = match cursors.read(extension) {
+            Ok(known) => known.unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                trouble.push(format!(
+                    "how far the telemetry of {extension} was pushed is not known, so all that is stored is pushed again: {error}"
+                ));
+                BTreeMap::new()
+            }
+            Err(error) => {
+                // What is there may be right, and is not written over.
+                trouble.push(format!(
+                    "how far the telemetry of {extension} was pushed cannot be read, so it waits until that can be: {error}"
+                ));
+                unread.insert(extension.to_owned());
+                continue;
+            }
+        };
         let mut all = Vec::new();
-        for line in lines {
+        for (index, line) in (first..).zip(lines) {
             let reader = line.source.reader(line.signal);
             let place = match known.remove(&line.signal) {
                 Some(place) => {
@@ -571,7 +609,6 @@ fn resumed(data_dir: &Path, shared: &Shared) -> Result<Resumed, String> {
                 None => (reader.evicted() + 1, None),
             };
             places.insert(index, place);
-            index += 1;
             all.push(Place { cursor: reader.cursor(extension, place.0 - 1), until: place.1 });
         }
         all.extend(known.values().cloned());
@@ -580,5 +617,5 @@ fn resumed(data_dir: &Path, shared: &Shared) -> Result<Resumed, String> {
             trouble.push(format!("how far the telemetry of {extension} was pushed cannot be kept: {error}"));
         }
     }
-    Ok(Resumed { cursors, places, aside, trouble })
+    Resumed { places, aside, unread, trouble }
 }

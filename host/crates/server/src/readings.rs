@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::body::{Body, HttpBody as _, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::header::{ETAG, IF_NONE_MATCH};
@@ -18,6 +19,7 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::access::guard::Peer;
 use crate::asked::{Named, Params, Sent};
 use crate::export::{__path_export, export};
 use crate::openapi::{PagedWord, Refused, SignalWord};
@@ -355,8 +357,8 @@ async fn call(State(control): Host, Id(id): Id, Sent(call): Sent<Call>) -> Respo
     tag = "managers",
     responses((status = 200, content_type = "text/event-stream", body = String), Refused),
 )]
-async fn lifecycle(State(control): Host) -> Response {
-    Lifecycle::new(control).respond()
+async fn lifecycle(State(control): Host, Extension(peer): Extension<Peer>) -> Response {
+    Lifecycle::new(control, peer).respond()
 }
 
 /// Gives answers to reads a tag, and answers who has that one already with nothing but the tag: who looks again and again is told

@@ -74,8 +74,7 @@ pub(crate) async fn stream(
         Ok(follower) => {
             // A client that is cut off before anything was told comes back here.
             let news = VecDeque::from([News::Place { cursor: follower.place() }]);
-            let looked = Instant::now();
-            respond(unfold(Following { follower, news, control, token: peer.token, looked }, Following::next))
+            respond(unfold(Following { follower, news, control, pass: Pass::new(peer) }, Following::next))
         }
         Err(problem) => refused(problem),
     }
@@ -90,23 +89,39 @@ struct Following {
     follower: Box<dyn Follower>,
     news: VecDeque<News>,
     control: Arc<dyn Served>,
+    pass: Pass,
+}
+
+/// What somebody listens by.
+struct Pass {
     /// The token that it came with.
     token: Option<Arc<str>>,
     /// When it was last seen that the token is known.
     looked: Instant,
 }
 
+impl Pass {
+    fn new(peer: Peer) -> Self {
+        Self { token: peer.token, looked: Instant::now() }
+    }
+
+    /// Whether the token, if there is one, was known a few seconds ago at the latest.
+    fn is_good(&mut self, control: &dyn Served) -> bool {
+        let Some(token) = &self.token else { return true };
+        if self.looked.elapsed() < LOOK_AT_TOKEN {
+            return true;
+        }
+        self.looked = Instant::now();
+        control.tokens().is_ok_and(|tokens| tokens.allows(token))
+    }
+}
+
 impl Following {
     /// Waits for what is new. Whose token is revoked, or over, is told no more.
     async fn next(mut self) -> Option<(Result<Event, Infallible>, Self)> {
         loop {
-            if let Some(token) = &self.token
-                && self.looked.elapsed() >= LOOK_AT_TOKEN
-            {
-                self.looked = Instant::now();
-                if !self.control.tokens().is_ok_and(|tokens| tokens.allows(token)) {
-                    return None;
-                }
+            if !self.pass.is_good(&*self.control) {
+                return None;
             }
             if let Some(one) = self.news.pop_front() {
                 return Some((Ok(event(one)), self));
@@ -144,11 +159,12 @@ pub(crate) struct Lifecycle {
     told: BTreeMap<String, (String, String)>,
     news: VecDeque<Manager>,
     is_first: bool,
+    pass: Pass,
 }
 
 impl Lifecycle {
-    pub(crate) fn new(control: Arc<dyn Served>) -> Self {
-        Self { control, told: BTreeMap::new(), news: VecDeque::new(), is_first: true }
+    pub(crate) fn new(control: Arc<dyn Served>, peer: Peer) -> Self {
+        Self { control, told: BTreeMap::new(), news: VecDeque::new(), is_first: true, pass: Pass::new(peer) }
     }
 
     pub(crate) fn respond(self) -> Response {
@@ -157,6 +173,9 @@ impl Lifecycle {
 
     async fn next(mut self) -> Option<(Result<Event, Infallible>, Self)> {
         loop {
+            if !self.pass.is_good(&*self.control) {
+                return None;
+            }
             if let Some(manager) = self.news.pop_front() {
                 return Some((Ok(named("manager", &manager)), self));
             }

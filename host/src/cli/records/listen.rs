@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use glasshouse::{Cursor, Signal};
@@ -118,7 +118,10 @@ impl Listener {
 
     /// Goes on until nobody wants to hear it, or it is of no use to try again.
     async fn listen(mut self, mut events: Events) {
+        let (least, most) = WAIT;
+        let mut wait = least;
         loop {
+            let began = Instant::now();
             let why = loop {
                 match events.next().await {
                     Ok(Some(event)) => {
@@ -138,7 +141,9 @@ impl Listener {
             if !self.is_broken.swap(true, Ordering::Relaxed) {
                 output::note(format_args!("{why}; trying again, and going on where it broke off"));
             }
-            events = match self.open_again().await {
+            // Who lets everybody in and tells nothing is asked more and more seldom.
+            wait = if began.elapsed() > most { least } else { (wait * 2).min(most) };
+            events = match self.open_again(wait).await {
                 Ok(events) => events,
                 Err(error) => return drop(self.sender.send((self.extension, Err(error))).await),
             };
@@ -149,8 +154,8 @@ impl Listener {
     }
 
     /// Tries until it works, or is of no use.
-    async fn open_again(&self) -> Result<Events, ClientError> {
-        let (mut wait, most) = WAIT;
+    async fn open_again(&self, mut wait: Duration) -> Result<Events, ClientError> {
+        let (_, most) = WAIT;
         loop {
             tokio::time::sleep(wait).await;
             match self.open().await {

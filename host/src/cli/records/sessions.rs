@@ -36,7 +36,7 @@ docs/debug-sessions.md says what holds while a session is active.";
 
 /// Watch an extension otherwise for a while, and see what was stored of it meanwhile; without a verb, as `debug list`
 #[derive(Args, Debug)]
-#[command(after_help = DEBUG, args_conflicts_with_subcommands = true)]
+#[command(after_help = DEBUG)]
 pub(crate) struct Debug {
     #[command(subcommand)]
     what: Option<DebugVerb>,

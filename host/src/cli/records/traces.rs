@@ -99,7 +99,7 @@ Examples:
 
 /// Show traces and the spans in them, and what took the longest; without a verb, as `traces list`
 #[derive(Args, Debug)]
-#[command(after_help = LIST, args_conflicts_with_subcommands = true)]
+#[command(after_help = LIST)]
 pub(crate) struct Traces {
     #[command(subcommand)]
     what: Option<TracesVerb>,
@@ -377,13 +377,15 @@ fn items(trace: &Trace) -> Vec<Item<'_>> {
     let mut children = vec![Vec::new(); trace.steps.len()];
     let mut first = Vec::new();
     for (index, step) in trace.steps.iter().enumerate() {
-        step.parent.map_or(&mut first, |parent| &mut children[parent]).push(index);
+        // What a host at an address says is not always so.
+        let parent = step.parent.filter(|parent| *parent < index);
+        parent.map_or(&mut first, |parent| &mut children[parent]).push(index);
     }
     let mut open = inside(trace, &first, &trace.notes, 0);
     let mut items = Vec::new();
     while let Some(item) = open.pop() {
         if let Item::Step(index, step) = item {
-            open.extend(inside(trace, &children[index], &step.notes, step.depth + 1));
+            open.extend(inside(trace, &children[index], &step.notes, step.depth.saturating_add(1)));
         }
         items.push(item);
     }

@@ -9,6 +9,8 @@ use crate::text::visible;
 
 /// Bytes of a header's name and value together: what servers take of all headers is some 8 to 16 KiB.
 const HEADER_BYTES: usize = 4096;
+/// Bytes of a word that may be secret: shorter ones would be in any text.
+const WORD_BYTES: usize = 4;
 /// Headers that the exporter sets itself, and those that are about a connection and not about a request.
 const OWN_HEADERS: [&str; 11] = [
     "connection",
@@ -252,15 +254,30 @@ impl Secrets {
         pairs.map(|(name, value)| (name.trim().to_ascii_lowercase(), value.trim()))
     }
 
-    /// A text without what is secret, which somebody who was told it may have put in.
+    /// A text without what is secret, which somebody who was told it may have put in. Since it may have been cut, its end is not to be the
+    /// beginning of a secret either.
     pub fn scrub(&self, text: &str) -> String {
-        let mut scrubbed = text.to_owned();
+        let mut found = Vec::new();
         for (_, value) in self.pairs() {
-            // Of what a word follows, such as `Bearer`, each word counts; very short ones would be in any text.
-            for word in value.split_whitespace().filter(|word| word.len() >= 4) {
-                scrubbed = scrubbed.replace(word, "***");
+            // Of what a word follows, such as `Bearer`, each word counts.
+            for word in value.split_whitespace().filter(|word| word.len() >= WORD_BYTES) {
+                found.extend(text.match_indices(word).map(|(at, _)| (at, at + word.len())));
+                let is_end = |length: &usize| word.get(..*length).is_some_and(|front| text.ends_with(front));
+                let cut = (WORD_BYTES..word.len()).rev().find(is_end);
+                found.extend(cut.map(|length| (text.len() - length, text.len())));
             }
         }
+        // One may be a part of another.
+        found.sort_unstable();
+        let (mut scrubbed, mut done) = (String::with_capacity(text.len()), 0);
+        for (start, end) in found {
+            if start >= done {
+                scrubbed.push_str(&text[done..start]);
+                scrubbed.push_str("***");
+            }
+            done = done.max(end);
+        }
+        scrubbed.push_str(&text[done..]);
         scrubbed
     }
 }
@@ -376,6 +393,28 @@ mod tests {
         assert_eq!(metrics.service(Signal::Metric), Some(OtlpService::Metrics));
         assert_eq!(metrics.service(Signal::Log), None);
         assert!(!OtlpSettings { signals: vec!["logs".to_owned()], ..metrics }.is_on());
+    }
+
+    #[test]
+    fn nothing_is_left_of_a_secret_that_begins_like_another_or_is_cut() {
+        let secrets = ["a=hunter2", "b=Bearer hunter2long", "c=2longer", "d=abcdabcd", "e=abc"].map(str::to_owned);
+        let secrets = Secrets(secrets.to_vec());
+        for (text, expect) in [
+            ("hunter2long, hunter2, hunter2lo.", "***, ***, ***lo."),
+            ("no hunter2longer", "no ***"),
+            ("no hunter2lo", "no ***"),
+            ("no hunt", "no ***"),
+            ("no hun", "no hun"),
+            ("hunt no", "hunt no"),
+            ("abcdabcd", "***"),
+            ("abcdabcdabcd", "***"),
+            ("Bearer abc é", "*** abc é"),
+            ("", ""),
+        ] {
+            let found = secrets.scrub(text);
+            // Those that touch may be shown as one or as two.
+            assert_eq!(found.replace("******", "***"), expect, "{text:?}");
+        }
     }
 
     #[test]

@@ -113,6 +113,32 @@ async fn a_call_of_grpc_is_heard_as_one_and_its_outcome_is_read_from_the_trailer
     }
 }
 
+#[tokio::test]
+async fn a_request_that_was_taken_is_so_however_long_the_answer_is_within_reason() {
+    let long = |length| (&*vec![0_u8; length].leak(), vec![("grpc-status", "0")]);
+    let (address, _) = server(vec![long(100 << 10), taken(), long(READ_BYTES + 1)], None).await;
+    let mut client = client(address, "http", &["otlp.protocol=grpc"]);
+    let body = Bytes::from(grpc::framed(b"message", false));
+    let verdict = client.send(body.clone()).await;
+    assert_eq!(verdict, Verdict::Accepted { rejected: 0, message: String::new(), is_odd: true });
+    assert!(client.channel.is_some(), "it was read to its end");
+    assert!(is_taken(&client.send(body.clone()).await));
+    let verdict = client.send(body).await;
+    assert!(matches!(verdict, Verdict::Later { after: None, .. }), "{verdict:?}");
+    assert!(client.channel.is_none(), "it was not read to its end");
+}
+
+#[tokio::test]
+async fn a_secret_is_not_told_where_a_message_is_cut_within_it() {
+    let message = &*format!("{}hunter2hunter2", "n".repeat(295)).leak();
+    let refused = (b"".as_slice(), vec![("grpc-status", "3"), ("grpc-message", message)]);
+    let (address, _) = server(vec![refused], None).await;
+    let mut client = client(address, "http", &["otlp.protocol=grpc", "otlp.headers=[\"x-key=hunter2hunter2\"]"]);
+    let body = Bytes::from(grpc::framed(b"message", false));
+    let Verdict::Refused { why } = client.send(body).await else { panic!("it was refused") };
+    assert!(why.ends_with("n***"), "{why}");
+}
+
 /// A server's TLS, by a certificate that it signs itself and writes to a file.
 fn acceptor(file: &Path) -> TlsAcceptor {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use glasshouse_model::text::cut;
-use glasshouse_model::wire::{self, Field, Fields, Reader, SpanSummary, Value};
+use glasshouse_model::wire::{self, Field, Fields, Malformed, Reader, SpanSummary, Value};
 use glasshouse_model::{EncodedSpan, Origin, Span, SpanCost, SpanId, SpanKind, SpanStatus, UnixNanos, limits};
 use glasshouse_telemetry::{Head, Worth};
 
@@ -97,9 +97,9 @@ impl Texts {
         let at = |reader: &Reader<'_>| self.bytes.len() - reader.rest().len();
         (0..self.field_count).find_map(|_| {
             let start = at(&reader);
-            // It was validated.
-            let field = reader.field().ok()?;
-            (field.name == name).then(|| (start..at(&reader), field_bytes(&field)))
+            // They were validated, so that nothing but the names is looked at.
+            let (known, bytes) = pass_over(&mut reader).ok()?;
+            (known == name.as_bytes()).then(|| (start..at(&reader), bytes))
         })
     }
 
@@ -315,6 +315,22 @@ pub(super) fn store_host_call(intake: &Intake, call: &HostCall, context: &[u8], 
 /// Bytes that a field takes in a record, at most.
 fn field_bytes(field: &Field<'_>) -> usize {
     encoded_texts(field) + FIELD_OVERHEAD
+}
+
+/// Passes a validated field over: its name, and what it counts.
+fn pass_over<'b>(reader: &mut Reader<'b>) -> Result<(&'b [u8], usize), Malformed> {
+    let length = reader.varint()?;
+    let name = reader.take(length as usize)?;
+    let (value, text) = match reader.byte()? {
+        0 => {
+            let length = reader.varint()? as usize;
+            (length, length)
+        }
+        1 | 2 => (8, 0),
+        _ => (0, 0),
+    };
+    reader.take(value)?;
+    Ok((name, name.len() + text + FIELD_OVERHEAD))
 }
 
 /// Bytes of a field's texts.

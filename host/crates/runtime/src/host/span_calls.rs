@@ -48,7 +48,7 @@ pub(crate) fn add(linker: &mut Linker<State>) -> wasmtime::Result<()> {
             let encoded = take_bytes(&mut store, &change)?;
             let state = store.data_mut();
             let timed = state.intake.cross();
-            state.change_span(serial, &encoded);
+            state.change_span(serial, &encoded)?;
             state.give_back(encoded);
             state.intake.crossed(timed, || Load::Span);
             state.imports.leave(entered);
@@ -108,18 +108,28 @@ impl State {
     }
 
     /// Changes an open span as a guest encoded it.
-    fn change_span(&mut self, serial: u32, change: &[u8]) {
+    fn change_span(&mut self, serial: u32, change: &[u8]) -> wasmtime::Result<()> {
         let change = match wire::span_change(change) {
             Ok(change) => change,
-            Err(malformed) => return self.intake.refuse_span(malformed),
+            Err(malformed) => {
+                self.intake.refuse_span(malformed);
+                return Ok(());
+            }
         };
+        if let SpanChange::Event { fields, .. } = &change {
+            self.charge(crowd_cost(fields.len()))?;
+        }
         let time = self.intake.clock().now();
-        let Some(span) = self.spans.find(serial) else { return self.note_not_open(serial) };
+        let Some(span) = self.spans.find(serial) else {
+            self.note_not_open(serial);
+            return Ok(());
+        };
         match change {
             SpanChange::Field(field) => span.set_field(&field),
             SpanChange::Event { name, fields } => span.add_event(time, name, fields.iter()),
             SpanChange::Failure(reason) => span.fail(reason),
         }
+        Ok(())
     }
 
     /// Ends a span; `is_number`: by a number, which a guest can make up.

@@ -1,5 +1,5 @@
-//! Records of what was refused, of which there are so many at once and then one at a time: whoever is refused without end drives no other record out of the host's
-//! log. Each says how many others were refused since the one before.
+//! Records of what is refused or taken away, of which there are so many at once and then one at a time: whoever tries without end drives no
+//! other record out of the host's log. Each says how many others there were since the one before.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -11,20 +11,21 @@ use super::pace::{CLIENTS, Pace};
 /// Records at once, and how long one of them counts: 1,440 a day, so that what the host's log holds lasts a week of that.
 const RECORDS: (u32, Duration) = (20, Duration::from_mins(1));
 
-/// What was refused to whom, as far as records are kept of it.
-pub(crate) struct Tally<K> {
+/// What was done by whom, as far as records are kept of it: 20 at once, and then one a minute.
+pub struct Tally<K> {
     pace: Pace<K>,
     /// How many have left no record since the last one that has. Those beyond as many as are told apart share what one has.
     untold: Mutex<HashMap<Option<K>, u64>>,
 }
 
 impl<K: Hash + Eq + Clone> Tally<K> {
-    pub(crate) fn new() -> Self {
+    /// Nothing was noted yet.
+    pub fn new() -> Self {
         Self { pace: Pace::new(RECORDS.0, RECORDS.1), untold: Mutex::default() }
     }
 
-    /// Notes that something was refused to somebody. If there is to be a record of it, how many others it stands for.
-    pub(crate) fn note(&self, whom: K, now: Instant) -> Option<u64> {
+    /// Notes that something was done by somebody, or refused to them. If there is to be a record of it, how many others it stands for.
+    pub fn note(&self, whom: K, now: Instant) -> Option<u64> {
         let mut untold = self.untold.lock().unwrap_or_else(PoisonError::into_inner);
         if self.pace.take(whom.clone(), now).is_ok() {
             return Some(untold.remove(&Some(whom)).unwrap_or_default() + untold.remove(&None).unwrap_or_default());
@@ -32,6 +33,12 @@ impl<K: Hash + Eq + Clone> Tally<K> {
         let is_told_apart = untold.len() < CLIENTS || untold.contains_key(&Some(whom.clone()));
         *untold.entry(is_told_apart.then_some(whom)).or_default() += 1;
         None
+    }
+}
+
+impl<K: Hash + Eq + Clone> Default for Tally<K> {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -19,7 +19,7 @@ use tokio::sync::{Semaphore, watch};
 use crate::access::pace::{Pace, network};
 pub(crate) use prompt::Prompt;
 use shares::Shares;
-pub(crate) use shares::{CLIENT, Client};
+pub(crate) use shares::{CLIENT, Share};
 
 /// How long a client may take for the head of a request, and between two requests.
 pub(crate) const HEAD_TIME: Duration = Duration::from_secs(5);
@@ -131,7 +131,7 @@ pub(crate) async fn take<L: Listener, F: Future<Output = ()> + Send + 'static>(
                 connections.spawn(async move {
                     match share {
                         None => serving.await,
-                        Some(share) => CLIENT.scope(Arc::clone(&share.client), serving).await,
+                        Some(share) => CLIENT.scope(Arc::new(share), serving).await,
                     }
                     drop(place);
                 });

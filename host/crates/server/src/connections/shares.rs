@@ -13,7 +13,7 @@ const EXPORTS: usize = 4;
 
 tokio::task_local! {
     /// Whose request is being answered; of nobody's address, on the socket in a data directory.
-    pub(crate) static CLIENT: Arc<Client>;
+    pub(crate) static CLIENT: Arc<Share>;
 }
 
 /// An address that is connected.
@@ -58,7 +58,8 @@ impl Shares {
     }
 }
 
-/// A connection's part; it is given back when it is dropped.
+/// A connection's part; it is given back when it is dropped, which is when the connection has gone and nothing is read for it any more: whoever
+/// connects anew meanwhile finds the lanes as they are.
 pub(crate) struct Share {
     shares: Arc<Shares>,
     address: IpAddr,

@@ -4,6 +4,7 @@
 mod asked;
 mod shape;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use axum::Router;
@@ -176,7 +177,9 @@ async fn dependencies(State(control): Host, RawQuery(query): RawQuery) -> Respon
 
 async fn traces(State(control): Host, RawQuery(query): RawQuery) -> Response {
     let wanted = asked(query.as_deref()).and_then(|asked| {
-        let ids: Vec<_> = asked.all("traceID").map(trace_id).collect::<Result<_, _>>()?;
+        let mut ids: Vec<_> = asked.all("traceID").map(trace_id).collect::<Result<_, _>>()?;
+        let mut seen = HashSet::new();
+        ids.retain(|id| seen.insert(*id));
         if ids.len() > IDS {
             return Err(asked::unusable("traceID", &format!("there are {}; name {IDS} at most", ids.len())));
         }

@@ -294,7 +294,9 @@ impl Place {
         self.name_bytes.iter().all(|bytes| {
             let (name, others) = rest.split_at(*bytes as usize);
             rest = others;
-            names.insert(name)
+            // Not by how its length is written: that can be done in several ways.
+            let mut reader = Reader::new(name);
+            reader.varint().is_ok() && names.insert(reader.rest())
         })
     }
 
@@ -325,7 +327,10 @@ impl Place {
 /// Where a start is remembered: its last bytes are the message's.
 #[inline]
 fn slot(start: &[u8]) -> usize {
-    let last = start.last_chunk().map_or(0, |last| u64::from_le_bytes(*last));
+    let last = match start.last_chunk() {
+        Some(last) => u64::from_le_bytes(*last),
+        None => start.iter().fold(0, |all, byte| all << 8 | u64::from(*byte)),
+    };
     let mixed = (last ^ start.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     (mixed >> (u64::BITS - SLOTS.ilog2())) as usize
 }
