@@ -116,7 +116,9 @@ async fn what_a_call_waits_for_is_idle_and_no_time_in_the_guest_or_the_host() {
     let extension = house.ready("spender").await;
     ask(&extension, "nap", "30").await;
     let (cost, uses) = last(&extension, "handle:nap");
-    assert!(cost.idle_nanos >= 30 * MILLISECOND && cost.elapsed_nanos >= cost.idle_nanos, "{cost:?}");
+    // The time runs from when the host was asked; a busy machine may hold the thread up for a while before it waits.
+    assert!(cost.idle_nanos + cost.host_nanos >= 30 * MILLISECOND, "{cost:?}");
+    assert!(cost.idle_nanos > cost.elapsed_nanos / 2 && cost.elapsed_nanos >= cost.idle_nanos, "{cost:?}");
     let poll = uses.iter().find(|one| one.function == HostFunction::Poll).expect("a sleep is a poll");
     assert_eq!(poll.waited_nanos, cost.idle_nanos);
     assert!(cost.cpu_nanos < cost.elapsed_nanos && !cost.cpu_estimated, "{cost:?}");
