@@ -210,7 +210,9 @@ async fn a_spans_own_cost_and_that_of_its_inner_spans_are_its_total() {
             assert!(own.fuel > Some(0) && total.host_calls > 0, "{total:?}");
         }
         assert!(first.0.memory_delta_bytes >= 1 << 20, "it kept a mebibyte: {first:?}");
-        assert!(first.0.idle_nanos >= 5 * MILLISECOND, "it napped: {first:?}");
+        // The nap runs from when the host was asked; a busy machine may hold the thread up for a while before it waits.
+        assert!(first.0.idle_nanos > 0, "it napped: {first:?}");
+        assert!(first.0.idle_nanos + first.0.host_nanos >= 5 * MILLISECOND, "it napped: {first:?}");
         let own = outer.0.without(outer.1);
         assert_eq!((first.0.transfer.written_bytes, own.transfer.written_bytes), (100, 0));
         assert_eq!((own.idle_nanos, own.memory_delta_bytes), (0, 0), "the nap and the memory are the inner span's");
