@@ -48,7 +48,7 @@ pub trait LogWatch {
 }
 
 /// Knows nothing, and has seen nothing.
-struct Unwatched;
+pub(crate) struct Unwatched;
 
 impl LogWatch for Unwatched {
     fn expects_start(&mut self, _has_source: bool, _rest: &[u8]) -> Option<usize> {

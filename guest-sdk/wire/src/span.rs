@@ -1,6 +1,6 @@
 //! Spans: what opens one, and what changes one while it is open.
 
-use crate::check::{LogWatch, bytes, check_fields, text};
+use crate::check::{LogWatch, Unwatched, bytes, check_fields, text};
 use crate::site::{Room, write_whole};
 use crate::{Field, Fields, Malformed, Reader, VERSION, byte_enum};
 
@@ -141,8 +141,12 @@ pub fn span_change(bytes: &[u8]) -> Result<SpanChange<'_>, Malformed> {
     whole(&reader, change)
 }
 
-/// Validates what opens a span while it is watched as a log is, whose only text before the fields is the name; accepts exactly
-/// what [`span_start`] accepts. What was seen of one that is refused means nothing.
+/// Validates what opens a span; accepts exactly what [`span_start`] accepts.
+pub fn check_span_start(start: &[u8]) -> Result<SpanSummary, Malformed> {
+    check_span_start_with(start, &mut Unwatched)
+}
+
+/// The same, watched as a log is, whose only text before the fields is the name. What was seen of one that is refused means nothing.
 #[inline]
 pub fn check_span_start_with(start: &[u8], watch: &mut impl LogWatch) -> Result<SpanSummary, Malformed> {
     check(start, watch).map_err(|malformed| first_fault(start, malformed))

@@ -1,8 +1,8 @@
 //! What opens and changes a span is decoded as it was written, and no bytes make the decoder panic or read on past their end.
 
 use glasshouse_wire::{
-    Field, LogWatch, Malformed, SpanChange, SpanKind, SpanStart, SpanSummary, Value, check_span_start_with,
-    span_change, span_start, write_span_event, write_span_failure, write_span_field, write_span_start,
+    Field, Malformed, SpanChange, SpanKind, SpanStart, SpanSummary, Value, check_span_start, span_change, span_start,
+    write_span_event, write_span_failure, write_span_field, write_span_start,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -28,30 +28,9 @@ fn kind() -> impl Strategy<Value = SpanKind> {
     select(SpanKind::ALL)
 }
 
-/// Knows nothing, and has seen nothing.
-struct Unwatched;
-
-impl LogWatch for Unwatched {
-    fn expects_start(&mut self, _has_source: bool, _rest: &[u8]) -> Option<usize> {
-        None
-    }
-
-    fn knows_start(&mut self, _has_source: bool, _start: &[u8]) -> bool {
-        false
-    }
-
-    fn knows_name(&mut self, _rest: &[u8]) -> Option<usize> {
-        None
-    }
-
-    fn see_text(&mut self, _text: &[u8]) -> bool {
-        false
-    }
-}
-
 /// The check and the decoder say the same of what opens a span.
 fn check(bytes: &[u8]) -> Result<SpanSummary, Malformed> {
-    let (checked, decoded) = (check_span_start_with(bytes, &mut Unwatched), span_start(bytes));
+    let (checked, decoded) = (check_span_start(bytes), span_start(bytes));
     match (&checked, &decoded) {
         (Ok(summary), Ok(start)) => {
             assert_eq!((summary.kind, summary.fields as usize), (start.kind, start.fields.len()));

@@ -95,23 +95,8 @@ fn begun(extension: &str, signal: Signal, head: Head, level: Level, logger: Stri
     if head.batched {
         details.push(("batched", FieldValue::Boolean(true)));
     }
-    Line {
-        time: head.time,
-        level,
-        extension: extension.to_owned(),
-        origin: head.origin,
-        id: format!("{signal}:{}", head.sequence),
-        work: head.context.map(work),
-        logger,
-        message,
-        module: None,
-        function: None,
-        at: None,
-        thread: None,
-        details,
-        fields: FieldList::default(),
-        tiers: Tiers::of_level(level),
-    }
+    let line = own(extension, format!("{signal}:{}", head.sequence), head.time, level, message, details);
+    Line { origin: head.origin, work: head.context.map(work), logger, ..line }
 }
 
 fn put_source(line: &mut Line, source: Option<SourceLine>) {
