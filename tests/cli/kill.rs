@@ -7,7 +7,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use glasshouse::records::{AlertRecord, ErrorRecord, InvocationRecord, LogRecord, MetricRecord, record};
+use glasshouse::records::{AlertRecord, ErrorRecord, InvocationRecord, LogRecord, MetricRecord, SpanRecord, record};
 use glasshouse::records::{FieldList, FieldValue, Head};
 use glasshouse::{Cursor, Entry, Query, Signal, Stored};
 use serde_json::json;
@@ -63,6 +63,7 @@ impl Kills {
             place.extension(id, "tally", &format!("{manifest}\nconfig.batched = {batched}\n"));
             let files = "files = [{ host = \"counters\", access = \"write\" }]";
             let _ = writeln!(granted, "[extensions.{id}.permissions]\n{files}");
+            let _ = writeln!(granted, "[extensions.{id}.debugging]\ntracing_enabled = true");
         }
         place.write("glasshouse.toml", &granted);
         let settings = settings.iter().flat_map(|setting| ["--set".to_owned(), (*setting).to_owned()]).collect();
@@ -123,7 +124,7 @@ impl Kills {
             let counted = self.counted(extension);
             let logs = if batched { counted + STEP } else { counted + 1 };
             proofs.push(Proof { extension, signal: Signal::Log, step: 1, last: (counted, logs) });
-            for signal in [Signal::Metric, Signal::Error, Signal::Alert] {
+            for signal in [Signal::Metric, Signal::Error, Signal::Alert, Signal::Span] {
                 let returned = counted - counted % STEP;
                 proofs.push(Proof { extension, signal, step: STEP, last: (returned, returned + STEP) });
             }
@@ -233,7 +234,11 @@ fn numbered(signal: Signal, entry: &Entry) -> Option<(u64, u64)> {
         }
         Signal::Error => of_text(&record::<ErrorRecord>(entry)?.message, ' '),
         Signal::Alert => of_text(&record::<AlertRecord>(entry)?.title, ' '),
-        _ => of_event(&record::<InvocationRecord>(entry)?.head),
+        Signal::Span => {
+            let span = record::<SpanRecord>(entry)?;
+            integer(&span.fields, "run").zip(integer(&span.fields, "number"))
+        }
+        Signal::Invocation => of_event(&record::<InvocationRecord>(entry)?.head),
     }
 }
 

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{Seek as _, Write as _};
 
 use glasshouse_sdk::batch::{self, LogTime};
-use glasshouse_sdk::{Severity, alert, extension, gauge, info, record_error, warning};
+use glasshouse_sdk::{Severity, alert, extension, gauge, info, record_error, span, warning};
 use serde::Deserialize;
 
 /// Each record of a number that this divides is a warning, which sends what was gathered, with one of each other signal.
@@ -55,6 +55,7 @@ impl Tally {
                 let place = format!("{run} {number}");
                 record_error("tally", &place);
                 alert("tally", Severity::Low, &place).raise();
+                drop(span!("tally", run = run, number = number));
                 warning!("counted", run = run, number = number);
             } else {
                 info!("counted", run = run, number = number);

@@ -29,6 +29,11 @@ impl Allowance {
         self.taken.fetch_sub(bytes, Ordering::Relaxed);
     }
 
+    /// Bytes that may be taken.
+    pub(crate) fn most(&self) -> u64 {
+        self.most
+    }
+
     /// Bytes that are taken.
     pub(crate) fn taken(&self) -> u64 {
         self.taken.load(Ordering::Relaxed)
@@ -44,6 +49,15 @@ impl Allowance {
     }
 }
 
+/// Which bound leaves no room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The ring's or its extension's.
+    Own,
+    /// The host's.
+    Host,
+}
+
 /// The three bounds that a ring's files stay within.
 #[derive(Debug)]
 pub(crate) struct RingAllowance {
@@ -53,19 +67,24 @@ pub(crate) struct RingAllowance {
 }
 
 impl RingAllowance {
+    /// The least of the three.
+    pub(crate) fn most(&self) -> u64 {
+        self.all().iter().map(|allowance| allowance.most).min().unwrap_or_default()
+    }
+
     fn all(&self) -> [&Allowance; 3] {
         [&self.ring, &self.extension, &self.host]
     }
 
-    /// Takes so many bytes of all three, or of none.
-    pub(crate) fn take(&self, bytes: u64) -> bool {
+    /// Takes so many bytes of all three, or of none; then it tells which bound refuses.
+    pub(crate) fn take(&self, bytes: u64) -> Result<(), Refusal> {
         for (index, allowance) in self.all().into_iter().enumerate() {
             if !allowance.take(bytes) {
                 self.all()[..index].iter().for_each(|taken| taken.give_back(bytes));
-                return false;
+                return Err(if index < 2 { Refusal::Own } else { Refusal::Host });
             }
         }
-        true
+        Ok(())
     }
 
     pub(crate) fn take_anyway(&self, bytes: u64) {
@@ -76,9 +95,13 @@ impl RingAllowance {
         self.all().iter().for_each(|allowance| allowance.give_back(bytes));
     }
 
-    /// Whether more is taken than is allowed: a bound was lowered since the last start.
-    pub(crate) fn is_exceeded(&self) -> bool {
-        self.all().iter().any(|allowance| allowance.is_exceeded())
+    /// Whether more is taken than is allowed, by the ring or its extension, or by all of the host: a bound was lowered since the last start.
+    pub(crate) fn is_exceeded(&self) -> Option<Refusal> {
+        if self.ring.is_exceeded() || self.extension.is_exceeded() {
+            Some(Refusal::Own)
+        } else {
+            self.host.is_exceeded().then_some(Refusal::Host)
+        }
     }
 }
 
@@ -96,12 +119,20 @@ mod tests {
             host: Arc::clone(&host),
         };
         let (small, large) = (ring(30), ring(1000));
-        assert!(small.take(30) && !small.take(1));
-        assert!(large.take(30) && !large.take(1), "the extension's bound is reached");
+        assert_eq!((small.take(30), small.take(1)), (Ok(()), Err(Refusal::Own)));
+        assert_eq!((large.take(30), large.take(1)), (Ok(()), Err(Refusal::Own)), "the extension's bound is reached");
         assert_eq!((host.taken(), extension.taken(), large.ring.taken()), (60, 60, 30));
         small.give_back(30);
-        assert!(large.take(30));
+        assert_eq!((large.take(30), large.is_exceeded()), (Ok(()), None));
         large.take_anyway(1);
-        assert!(large.is_exceeded());
+        assert_eq!(large.is_exceeded(), Some(Refusal::Own));
+        let other = RingAllowance {
+            ring: Allowance::new(1000),
+            extension: Arc::new(Allowance::new(1000)),
+            host: Arc::clone(&host),
+        };
+        assert_eq!((other.take(39), other.take(1)), (Ok(()), Err(Refusal::Host)));
+        other.take_anyway(1);
+        assert_eq!(other.is_exceeded(), Some(Refusal::Host));
     }
 }

@@ -24,6 +24,7 @@ use crate::reader::Reader;
 use crate::redact::{RedactionError, Redactor};
 use crate::ring::{Bounds, DiskRing, Ring};
 use crate::rounds::Rounds;
+use crate::shares::Shares;
 use crate::store::{Kept, Store, StoreSettings};
 use crate::thresholds::watcher;
 
@@ -36,6 +37,8 @@ const FORMAT_NAME: &str = "glasshouse telemetry";
 const LOCK: &str = "lock";
 /// What an extension's state may take: four times what it is written anew after.
 const STATE_BOUNDS: Bounds = Bounds { records: usize::MAX, bytes: 2 << 20, disk_bytes: 4 << 20, age: Duration::MAX };
+/// Of the bytes of an extension that may have few, its state may have one part of so many.
+const STATE_SHARE: u64 = 4;
 /// Folders that are looked through at once: as many requests as a disk is glad of.
 const OPENED_AT_ONCE: usize = 16;
 
@@ -128,12 +131,18 @@ pub(crate) struct Disk {
     allowance: Arc<Allowance>,
     failing: AtomicBool,
     failure: Mutex<String>,
+    shares: Shares,
 }
 
 impl Disk {
     /// Whether the last try to write failed, so that records go to memory.
     pub(crate) fn is_failing(&self) -> bool {
         self.failing.load(Ordering::Relaxed)
+    }
+
+    /// What extensions have of the bytes that the host may keep.
+    pub(crate) fn shares(&self) -> &Shares {
+        &self.shares
     }
 
     /// Notes that a file could not be made; said once until the disk works again.
@@ -259,7 +268,10 @@ impl Depot {
         settings: &StoreSettings,
         redactor: Arc<Redactor>,
     ) -> Result<Arc<Store>, DataDirError> {
-        let allowed = Arc::new(Allowance::new(settings.disk_bytes));
+        // Its telemetry leaves the extension's state room.
+        let kept_for_state = (2 * STATE_BOUNDS.disk_bytes).min(settings.disk_bytes / STATE_SHARE);
+        let allowed = Arc::new(Allowance::new(settings.disk_bytes - kept_for_state));
+        let allowed_for_state = Arc::new(Allowance::new(kept_for_state));
         let mut rollups = Vec::with_capacity(Tier::COUNT);
         for (tier, bounds) in Tier::ALL.iter().zip(&settings.rollups) {
             let home = |disk: &Disk| Home::of_rollups(&disk.root, extension, *tier);
@@ -276,13 +288,15 @@ impl Depot {
             let ring = self.ring(home, *bounds, &allowed, least_next)?;
             rings.push(ring.unwrap_or_else(|| Ring::in_memory(*bounds)));
         }
-        // Its telemetry leaves the extension's state room.
         let state = |home: fn(&Path, &str) -> Home| {
             let home = |disk: &Disk| home(&disk.root, extension);
-            self.ring(home, STATE_BOUNDS, &Arc::new(Allowance::new(u64::MAX)), 1)
+            self.ring(home, STATE_BOUNDS, &allowed_for_state, 1)
         };
         let (groups, alerts) = (state(Home::of_state)?, state(Home::of_alert_state)?);
         self.keeper.watch(groups.iter().chain(&alerts));
+        if let Some(disk) = &self.disk {
+            disk.shares.add([allowed, allowed_for_state], rings.iter().chain(&rollups).chain(&groups).chain(&alerts));
+        }
         let kept = Kept { groups, alerts, input_key: Arc::clone(&self.input_key) };
         let Ok(rings) = <[Arc<Ring>; Signal::COUNT]>::try_from(rings) else { unreachable!("a ring for each signal") };
         let Ok(rollups) = <[Arc<Ring>; Tier::COUNT]>::try_from(rollups) else { unreachable!("a ring for each tier") };
@@ -337,6 +351,12 @@ impl Depot {
         Ok(Some(Ring::on_disk(bounds, disk, found)))
     }
 
+    /// The disk fails from now on, until it is tried again.
+    #[cfg(test)]
+    pub(crate) fn fail(&self, error: &io::Error) {
+        self.disk.iter().for_each(|disk| disk.note_failure(error));
+    }
+
     /// Bytes on the disk that all stores take.
     pub fn disk_bytes(&self) -> u64 {
         self.disk.as_ref().map_or(0, |disk| disk.allowance.taken())
@@ -386,6 +406,7 @@ impl Disk {
             allowance: Arc::new(Allowance::new(limit)),
             failing: AtomicBool::new(false),
             failure: Mutex::default(),
+            shares: Shares::default(),
         })
     }
 }
@@ -395,7 +416,10 @@ fn write_format(root: &Path) -> io::Result<()> {
     let part = root.join("format.part");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
     writeln!(file, "{FORMAT_NAME} {FORMAT_VERSION}")?;
-    fs::rename(&part, root.join(FORMAT))
+    // Without it no host would read anything in here: the loss of power must leave one or the other.
+    file.sync_all()?;
+    fs::rename(&part, root.join(FORMAT))?;
+    File::open(root)?.sync_all()
 }
 
 /// Checks that a folder is a data directory of a known version, and tells which; an empty one may be made one.

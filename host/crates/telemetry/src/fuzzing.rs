@@ -1,4 +1,4 @@
-//! For the fuzz target: reads bytes as the files of a ring, without a disk.
+//! For the fuzz target, and for a test that stands in for it where nobody fuzzes: reads bytes as the files of a ring, without a disk.
 
 use std::sync::LazyLock;
 
@@ -11,7 +11,7 @@ use crate::sealed::{Packer, blocks};
 use crate::segment::Segment;
 
 /// Bytes of the largest sample.
-pub const SAMPLE_BYTES: usize = 64 * 1024;
+const SAMPLE_BYTES: usize = 64 * 1024;
 
 static SAMPLES: LazyLock<(Vec<u8>, Vec<u8>)> = LazyLock::new(|| {
     let header = Header {
@@ -40,17 +40,17 @@ static SAMPLES: LazyLock<(Vec<u8>, Vec<u8>)> = LazyLock::new(|| {
 });
 
 /// A file of a hundred records that was mapped.
-pub fn sample_open() -> Vec<u8> {
+fn sample_open() -> Vec<u8> {
     SAMPLES.0.clone()
 }
 
 /// The same records, sealed.
-pub fn sample_sealed() -> Vec<u8> {
+fn sample_sealed() -> Vec<u8> {
     SAMPLES.1.clone()
 }
 
 /// The sequence numbers of the records in a file that was mapped.
-pub fn open_file(bytes: &[u8]) -> Vec<u64> {
+fn open_file(bytes: &[u8]) -> Vec<u64> {
     let at = HEADER_BYTES.min(bytes.len());
     let header = Header::decode(bytes).ok().map(|header| header.incarnation.key());
     let key = header.or_else(|| guess_key(&bytes[at..])).unwrap_or_default();
@@ -63,7 +63,7 @@ pub fn open_file(bytes: &[u8]) -> Vec<u64> {
 }
 
 /// The sequence numbers of the records in a sealed file, as a reader gives them.
-pub fn sealed_file(bytes: &[u8]) -> Vec<u64> {
+fn sealed_file(bytes: &[u8]) -> Vec<u64> {
     let mut found = Vec::new();
     for block in blocks(bytes) {
         let raw = block.unpack();
@@ -75,4 +75,58 @@ pub fn sealed_file(bytes: &[u8]) -> Vec<u64> {
         }
     }
     found
+}
+
+/// Reads arbitrary bytes, of which the first says what the rest is: a whole file, or damage to an undamaged one at an offset.
+///
+/// # Panics
+///
+/// If what is found is not in order, is not found again, or was never written.
+pub fn check(bytes: &[u8]) {
+    let Some((kind, rest)) = bytes.split_first() else { return };
+    let damaged = |mut file: Vec<u8>| {
+        let (at, damage) = rest.split_at(rest.len().min(3));
+        let at = at.iter().fold(0, |at, byte| at << 8 | usize::from(*byte)) % file.len();
+        for (place, byte) in file[at..].iter_mut().zip(damage) {
+            *place ^= byte;
+        }
+        file
+    };
+    let read: fn(&[u8]) -> Vec<u64> = if kind & 1 == 0 { open_file } else { sealed_file };
+    let file = match kind & 3 {
+        0 | 1 => rest.to_vec(),
+        2 => damaged(sample_open()),
+        _ => damaged(sample_sealed()),
+    };
+    let found = read(&file);
+    assert!(found.windows(2).all(|pair| pair[0] < pair[1]), "in order, and once");
+    assert_eq!(read(&file), found);
+    if kind & 2 != 0 {
+        assert!(found.iter().all(|sequence| (1..=100).contains(sequence)), "nothing is found that was not written");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn samples_are_read_whole() {
+        assert_eq!(open_file(&sample_open()), (1..=100).collect::<Vec<_>>());
+        assert_eq!(sealed_file(&sample_sealed()), (1..=100).collect::<Vec<_>>());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+
+        #[test]
+        fn whatever_the_bytes_are_what_is_found_is_in_order_and_was_written(
+            kind in 0_u8..4,
+            rest in prop::collection::vec(any::<u8>(), 0..400),
+        ) {
+            check(&[&[kind][..], &rest].concat());
+        }
+    }
 }

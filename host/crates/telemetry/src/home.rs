@@ -26,7 +26,7 @@ const ALERT_STATE: &str = "alert-state";
 const OPEN: &str = "open";
 /// The folder of an extension's state, beside those of its signals.
 const STATE: &str = "state";
-/// The ending of a sealed segment's file that is being written.
+/// The ending of a file that is being made or written.
 const PART: &str = "part";
 
 /// A ring's folder.
@@ -228,6 +228,13 @@ impl Home {
         for (_, path) in listing.open {
             let hint = newest_header.as_ref().ok().map(|header| header.incarnation.key());
             let file = OpenFile::read(&path, hint)?;
+            if file.bytes.is_empty() {
+                // It was cut off: no file is named before its bytes are allocated.
+                found.damaged += 1;
+                tail_lost = true;
+                fs::remove_file(&path)?;
+                continue;
+            }
             if file.bytes.iter().all(|byte| *byte == 0) {
                 // Made ahead, and never used.
                 fs::remove_file(&path)?;
@@ -270,10 +277,15 @@ impl Home {
     /// Makes a file for a segment, with all of its bytes allocated.
     pub(crate) fn make_file(&self, number: u64, bytes: usize) -> io::Result<SegmentFile> {
         let path = self.open_path(number);
-        let file = self.create(&path)?;
-        let made = allocate(&file, bytes).and_then(|()| SegmentFile::new(&file, path.clone(), bytes));
+        // It has its name once it has its bytes, so that one which is shorter than that was cut off.
+        let part = path.with_extension(PART);
+        let file = self.create(&part)?;
+        let made = allocate(&file, bytes)
+            .and_then(|()| fs::rename(&part, &path))
+            .and_then(|()| SegmentFile::new(&file, path.clone(), bytes));
         if made.is_err() {
-            // What is left of it is empty, and removed at the next start.
+            // What cannot be removed is at the next start.
+            let _ = fs::remove_file(&part);
             let _ = fs::remove_file(&path);
         }
         made

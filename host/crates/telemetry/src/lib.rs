@@ -35,6 +35,7 @@ mod sampling;
 mod sealed;
 mod segment;
 mod series;
+mod shares;
 mod state;
 mod store;
 mod stored;

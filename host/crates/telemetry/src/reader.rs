@@ -62,7 +62,7 @@ glasshouse_model::wire::byte_enum! {
     GapCause {
         /// They were the oldest, and had to go.
         Evicted = 0 "evicted",
-        /// What was stored of them is damaged, or was lost with the host's memory while its disk was full.
+        /// What was stored of them is damaged, or they were in memory only since the disk was full, and had to go or went with the host.
         Damaged = 1 "damaged",
     }
 }
@@ -284,7 +284,10 @@ impl Reader {
 
     /// Records that were stored and had to go.
     pub fn evicted(&self) -> u64 {
-        self.view().oldest_sequence() - 1
+        match &self.source {
+            Source::Ring(ring) => ring.evicted(),
+            Source::Stored(ring) => ring.view().oldest_sequence() - 1,
+        }
     }
 
     /// The sequence number that the next record gets: a reader that has seen all before it has nothing to read.

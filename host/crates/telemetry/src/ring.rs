@@ -11,7 +11,7 @@ use std::{fs, io};
 use arc_swap::ArcSwap;
 use glasshouse_model::Clock;
 
-use crate::allowance::RingAllowance;
+use crate::allowance::{Refusal, RingAllowance};
 use crate::boot;
 use crate::depot::Disk;
 use crate::frame::FrameParts;
@@ -20,6 +20,7 @@ use crate::home::{Found, Home};
 use crate::keeper::Errands;
 use crate::sealed::SealedFile;
 use crate::segment::{OnDisk, Segment, SegmentFile, SegmentWriter};
+use crate::shares::Asked;
 
 /// Bytes of a segment in memory, and of the first one in a file: large enough that making one is rare, small enough that
 /// a thousand idle extensions cost little.
@@ -59,6 +60,8 @@ pub(crate) struct Ring {
     synced: AtomicU64,
     /// Whether the bounds left no room for its last segment.
     has_no_room: AtomicBool,
+    /// Records that had to go from memory while the disk took none, though older ones are on the disk.
+    dropped_from_memory: AtomicU64,
     /// Whether the keeper was asked to seal, and has not begun.
     seal_asked: AtomicBool,
     /// Appends that the system has memory for.
@@ -155,6 +158,28 @@ impl DiskRing {
         self.remove(&OnDisk { path: file.path().to_owned(), bytes });
     }
 
+    /// Whether files of it have to go, since a bound was lowered: its own, or the host's, of which its extension has more than an equal part.
+    fn has_too_much(&self) -> bool {
+        match self.allowance.is_exceeded() {
+            None => false,
+            Some(Refusal::Own) => true,
+            Some(Refusal::Host) => self.disk.shares().is_over(&self.allowance, 0),
+        }
+    }
+
+    /// Asks for room for so many bytes where others have taken it. Tells whether there may be some now; if not, the ring's own oldest
+    /// records have to go.
+    fn has_others_give(&self, refusal: Refusal, bytes: u64) -> io::Result<bool> {
+        if refusal == Refusal::Own {
+            return Ok(false);
+        }
+        match self.disk.shares().ask_others(&self.allowance, bytes) {
+            Asked::Given => Ok(true),
+            Asked::Refused => Ok(false),
+            Asked::Busy => Err(no_room()),
+        }
+    }
+
     fn header(&self, first_sequence: u64, incarnation: Incarnation, bytes: u64) -> Header {
         Header {
             signal: self.home.signal,
@@ -208,6 +233,7 @@ impl Ring {
             started_at: next_sequence,
             synced: AtomicU64::new(next_sequence),
             has_no_room: AtomicBool::new(false),
+            dropped_from_memory: AtomicU64::new(0),
             seal_asked: AtomicBool::new(false),
             #[cfg(test)]
             memory_for: AtomicU64::new(u64::MAX),
@@ -324,7 +350,10 @@ impl Ring {
         record: usize,
     ) -> io::Result<SegmentFile> {
         let bytes = writer.next_bytes.max((record + HEADER_BYTES).next_multiple_of(PAGE));
-        while !disk.allowance.take(bytes as u64) {
+        while let Err(refusal) = disk.allowance.take(bytes as u64) {
+            if disk.has_others_give(refusal, bytes as u64)? {
+                continue;
+            }
             let has_retired = self.retire_oldest(shelf, None);
             if !disk.remove_what_left() && !has_retired {
                 return Err(no_room());
@@ -340,7 +369,8 @@ impl Ring {
 
     /// The number of the next file; the one after it is to be larger, up to a part of what the ring may have.
     fn next_number(&self, writer: &mut Writer) -> u64 {
-        let largest = (self.bounds.disk_bytes / SEGMENTS_AT_LEAST) as usize;
+        let most = self.disk.as_ref().map_or(0, |disk| disk.allowance.most());
+        let largest = (most / SEGMENTS_AT_LEAST) as usize;
         writer.next_bytes = (2 * writer.next_bytes).min(largest.clamp(SEGMENT_BYTES, LARGEST_SEGMENT_BYTES));
         writer.next_number += 1;
         writer.next_number - 1
@@ -351,7 +381,7 @@ impl Ring {
     fn start_in_memory(&self, shelf: &mut Shelf, parts: &FrameParts<'_>) -> io::Result<(Arc<Segment>, SegmentWriter)> {
         let key = self.disk.as_ref().map(|_| shelf.incarnation.key());
         let capacity = SEGMENT_BYTES.max(parts.padded_len());
-        if let Some(disk) = &self.disk {
+        if self.disk.is_some() {
             if let Some(last) = shelf.segments.last() {
                 last.mark_continued_in_memory();
             }
@@ -359,9 +389,7 @@ impl Ring {
                 let in_memory = shelf.segments.iter().filter(|segment| segment.is_in_memory_only());
                 in_memory.map(|segment| segment.capacity()).sum::<usize>()
             };
-            while capacity + memory(shelf) > self.bounds.bytes && self.retire_oldest(shelf, None) {
-                disk.remove_what_left();
-            }
+            while capacity + memory(shelf) > self.bounds.bytes && self.drop_from_memory(shelf, parts.sequence) {}
             return Self::start_anonymous(shelf, parts, capacity, key);
         }
         let oldest_wanted = (parts.sequence + 1).saturating_sub(self.bounds.records as u64);
@@ -383,6 +411,17 @@ impl Ring {
             Some(reused) => Ok(reused),
             None => Self::start_anonymous(shelf, parts, capacity, key),
         }
+    }
+
+    /// Takes the oldest segment that is in memory only off the shelf: what is on the disk stays there, since it takes up no memory. The next
+    /// record has the sequence number `next`. Tells whether there was one.
+    fn drop_from_memory(&self, shelf: &mut Shelf, next: u64) -> bool {
+        let Some(oldest) = shelf.segments.iter().position(|segment| segment.is_in_memory_only()) else { return false };
+        let first = shelf.segments.remove(oldest).first_sequence();
+        let after = shelf.segments.get(oldest).map_or(next, |segment| segment.first_sequence());
+        self.dropped_from_memory.fetch_add(after - first, Ordering::Relaxed);
+        self.shelf.store(Arc::new(shelf.clone()));
+        true
     }
 
     /// A segment in fresh memory: all of it is taken at once, unless it is the first, which may never be filled.
@@ -443,6 +482,11 @@ impl Ring {
     /// The sequence number below which records are over the bound on their number.
     pub(crate) fn oldest_by_count(&self, next: u64) -> u64 {
         if self.disk.is_some() { 1 } else { next.saturating_sub(self.bounds.records as u64).max(1) }
+    }
+
+    /// Records that were stored and had to go: the oldest ones, and those of [`Ring::drop_from_memory`].
+    pub(crate) fn evicted(&self) -> u64 {
+        self.oldest_sequence() - 1 + self.dropped_from_memory.load(Ordering::Relaxed)
     }
 
     /// Bytes of memory that the ring holds.

@@ -304,7 +304,7 @@ impl Store {
         let mut usage = self.ledger.usage();
         for (index, ring) in self.rings.iter().enumerate() {
             usage.stored[index] = ring.stored_now();
-            usage.evicted[index] = ring.oldest_sequence() - 1;
+            usage.evicted[index] = ring.evicted();
         }
         usage.dropped = self.drops.iter().map(|count| count.load(Ordering::Relaxed)).sum();
         usage

@@ -383,7 +383,7 @@ pub(super) static KEYS: &[Key] = &[
         "The part of its CPU time that debugging may cost an extension, in percent, before detail is left out; 100 is no limit.",
     )
     .setting(Cap::AtMost, |all| Target::Number(&mut all.debugging.profiling_overhead_limit)),
-    key("retention.bytes", KEPT_BYTES, "512MiB", "Bytes in the data directory, of all its signals together.")
+    key("retention.bytes", KEPT_BYTES, "512MiB", "Bytes in the data directory, of all its signals together; 8 MiB of them, or a quarter, are for what is known of its errors and alerts.")
         .setting(Cap::AtMost, |all| Target::Size(&mut all.retention.bytes)),
     key("retention.logs_bytes", KEPT_BYTES, "128MiB", "Bytes of its logs in the data directory.")
         .setting(Cap::AtMost, |all| Target::Size(&mut all.retention.signals[0].bytes)),
@@ -471,7 +471,7 @@ pub(super) static KEYS: &[Key] = &[
         "host.data_limit",
         Kind::Size { least: 1 << 20, most: 1 << 50 },
         "16GiB",
-        "Bytes in the data directory, of all extensions together.",
+        "Bytes in the data directory, of all extensions together. When all are taken, whoever has most gives way to who has less than an equal part.",
     )
     .host(|host| Target::Size(&mut host.data_limit)),
     key("host.cleanup_interval", INTERVAL, "60s", "How often telemetry that is over its age is removed.")

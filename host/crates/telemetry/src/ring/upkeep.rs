@@ -61,7 +61,10 @@ impl Ring {
 
     /// Takes so many bytes of what is allowed, after the oldest files have gone as far as that asks for it.
     fn make_room(&self, disk: &DiskRing, bytes: u64) -> io::Result<()> {
-        while !disk.allowance.take(bytes) {
+        while let Err(refusal) = disk.allowance.take(bytes) {
+            if disk.has_others_give(refusal, bytes)? {
+                continue;
+            }
             let has_retired = {
                 let writer = self.lock();
                 let mut shelf = Shelf::clone(&self.shelf.load());
@@ -72,6 +75,23 @@ impl Ring {
             }
         }
         Ok(())
+    }
+
+    /// Gives up its oldest file, for an extension that has less. Tells whether it had one to give; `None` if it is being written to at this
+    /// moment: who asks holds the lock of another ring, and must not wait for this one's.
+    pub(crate) fn give_up_oldest(&self) -> Option<bool> {
+        let Some(disk) = &self.disk else { return Some(false) };
+        let has_retired = {
+            let writer = self.writer.try_lock().ok()?;
+            let mut shelf = Shelf::clone(&self.shelf.load());
+            self.retire_oldest(&mut shelf, writer.current_segment().as_ref())
+        };
+        Some(disk.remove_what_left() || has_retired)
+    }
+
+    /// Bytes that its files have.
+    pub(crate) fn disk_bytes(&self) -> u64 {
+        self.disk.as_ref().map_or(0, |disk| disk.allowance.ring.taken())
     }
 
     /// Writes the oldest full segment to a sealed file. Returns how many bytes it had; `None` if there is none.
@@ -179,7 +199,7 @@ impl Ring {
         let shelf = self.shelf.load();
         // One that is empty may have to be marked so.
         shelf.is_empty()
-            || self.disk.as_ref().is_some_and(|disk| disk.allowance.is_exceeded())
+            || self.disk.as_ref().is_some_and(DiskRing::has_too_much)
             || shelf.sealed.first().is_some_and(|file| file.newest < oldest_wanted)
             || (shelf.sealed.iter().all(SealedFile::is_marker)
                 && shelf.segments.first().is_some_and(|oldest| is_old(oldest, oldest_wanted)))
@@ -195,7 +215,7 @@ impl Ring {
             let going =
                 || disk.leaving.lock().unwrap_or_else(PoisonError::into_inner).iter().map(|file| file.bytes).sum();
             // What others have too much of costs this ring one file at a time.
-            let mut again = disk.allowance.is_exceeded();
+            let mut again = disk.has_too_much();
             while (again || too_much(going()) || shelf.sealed.first().is_some_and(is_old))
                 && self.retire_oldest(&mut shelf, writer.current_segment().as_ref())
             {

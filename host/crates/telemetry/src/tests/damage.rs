@@ -75,13 +75,23 @@ fn damage_anywhere_loses_only_what_it_touches() {
 
 #[test]
 fn a_file_that_was_cut_off_gives_what_is_left_and_starts_a_new_incarnation() {
+    check_cut_off(8);
+}
+
+#[test]
+fn a_file_of_which_nothing_is_left_starts_a_new_incarnation_too() {
+    check_cut_off(u64::MAX);
+}
+
+/// Cuts off all but one part of so many of what is not sealed.
+fn check_cut_off(parts: u64) {
     let folder = left_behind();
     let cursor = stored(folder.path()).cursor("markdown", 6_499);
     for path in files(folder.path()) {
         if path.extension().is_some_and(|ending| ending == "open") {
             let file = OpenOptions::new().write(true).open(&path).expect("a file");
             let length = file.metadata().expect("its metadata").len();
-            file.set_len(length / 8).expect("cutting it off");
+            file.set_len(length / parts).expect("cutting it off");
         }
     }
     let depot = depot(folder.path(), hand());
@@ -101,7 +111,7 @@ fn empty_and_foreign_files_are_no_records() {
     let folder = left_behind();
     let logs_folder = folder.path().join("extensions/markdown/logs");
     for (name, content) in [
-        ("0000000099.open", &b""[..]),
+        ("0000000099.part", &b""[..]),
         ("0000000100.open", &vec![0; 70_000]),
         ("0000000101.open", &vec![0xee; 70_000]),
         ("notes.txt", b"mine"),

@@ -361,3 +361,85 @@ fn stores_that_are_opened_ahead_are_what_they_are_and_one_that_cannot_be_opened_
     let unheard_of = open(&depot, "another").expect("a store");
     assert_eq!(unheard_of.reader(Signal::Log).stored(), 0);
 }
+
+#[test]
+fn a_disk_that_fails_costs_nothing_of_what_is_on_it_and_memory_has_its_bound() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let kept_in_memory = 256 << 10;
+    {
+        let depot = depot(folder.path(), hand());
+        let store = store(&depot, |settings| settings.bounds[0].bytes = kept_in_memory);
+        logs(&store, 1..10_000);
+        depot.settle();
+        logs(&store, 10_000..10_100);
+        // What would be tried of it cannot be.
+        fs::create_dir(folder.path().join("probe")).expect("a folder");
+        depot.fail(&std::io::Error::from(std::io::ErrorKind::StorageFull));
+        logs(&store, 10_100..40_000);
+        let reader = store.reader(Signal::Log);
+        let page = reader.page(1, usize::MAX);
+        let (before, after): (Vec<_>, Vec<_>) = sequences(&page.entries).into_iter().partition(|it| *it < 20_000);
+        assert!(before.len() >= 10_099, "{} of what was on the disk", before.len());
+        assert_eq!(before, (1..=before.len() as u64).collect::<Vec<_>>());
+        assert!(after.len() > 500 && after.last() == Some(&39_999), "{} in memory", after.len());
+        assert_eq!(page.gaps.len(), 1, "{:?}", page.gaps);
+        assert_eq!((page.missed, store.usage().evicted[0]), (reader.evicted(), reader.evicted()));
+        assert_eq!(page.missed, 39_999 - page.entries.len() as u64);
+        assert!(reader.bytes() <= kept_in_memory + (1 << 20), "{} bytes", reader.bytes());
+        let on_disk = sequences(&stored(folder.path()).all());
+        assert!(on_disk.len() >= 10_099, "{} are on the disk", on_disk.len());
+        fs::remove_dir(folder.path().join("probe")).expect("the folder goes");
+        // The host ends before those who store.
+        drop(depot);
+    }
+    // The disk works again when the host ends, and what was in memory goes there.
+    let page = stored(folder.path()).page(1, usize::MAX);
+    let kept = sequences(&page.entries);
+    assert!(kept.len() > 10_600 && kept.last() == Some(&39_999), "{} {:?}", kept.len(), page.gaps);
+    let depot = depot(folder.path(), hand());
+    let store = store(&depot, |_| {});
+    assert_eq!(log(&store, START, "next"), 40_000);
+    assert_eq!(sequences(&store.reader(Signal::Log).all()).len(), kept.len() + 1);
+}
+
+#[test]
+fn one_extension_never_takes_the_room_of_another_that_has_no_more_than_its_part() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let limit = 4 << 20;
+    let settings = DepotSettings { data_dir: Some(folder.path().to_owned()), data_limit: limit, ..quiet() };
+    let depot = depot_of(&settings, hand());
+    let of = |name: &str| {
+        let mut settings = crate::StoreSettings::new(&glasshouse_model::settings::Settings::default());
+        settings.bounds.iter_mut().for_each(|bounds| bounds.age = Duration::MAX);
+        depot.store_of(name, &settings, std::sync::Arc::default()).expect("a store")
+    };
+    let numbers = |store: &std::sync::Arc<crate::Store>| sequences(&store.reader(Signal::Log).all());
+    let in_files = |name: &str| {
+        let data = DataDir::open(folder.path()).expect("a data directory");
+        sequences(&data.reader(name, Signal::Log).all())
+    };
+    let (early, flood) = (of("early"), of("flood"));
+    logs(&early, 1..3_000);
+    depot.settle();
+    logs(&flood, 1..100_000);
+    assert!(flood.reader(Signal::Log).evicted() > 0, "the flood had all there was");
+    assert_eq!(numbers(&early), (1..3_000).collect::<Vec<_>>());
+    // One that comes late gets its part of what others have taken, in files and while these go on.
+    let late = of("late");
+    let flooding = std::thread::spawn({
+        let flood = std::sync::Arc::clone(&flood);
+        move || logs(&flood, 100_000..200_000)
+    });
+    logs(&early, 3_000..4_000);
+    logs(&late, 1..4_000);
+    flooding.join().expect("the flood ends");
+    depot.settle();
+    for (store, name) in [(&early, "early"), (&late, "late")] {
+        assert_eq!(numbers(store), (1..4_000).collect::<Vec<_>>(), "{name}");
+        assert_eq!(in_files(name), (1..4_000).collect::<Vec<_>>(), "{name}");
+    }
+    let newest = numbers(&flood);
+    assert_eq!(newest, (newest[0]..200_000).collect::<Vec<_>>());
+    assert!(newest.len() > 1_000, "{} records of the flood", newest.len());
+    assert!(depot.disk_bytes() <= limit, "{} bytes", depot.disk_bytes());
+}
