@@ -13,7 +13,7 @@ fn is_of(body: &[u8], text: &str) -> bool {
 }
 
 /// Has logs of one extension answered in this way for ever, and checks that all of another's are taken, while the health says steadily what is wrong.
-fn check_one_against_another(answer: Answer, told: &str) {
+fn check_one_against_another(answer: &Answer, told: &str) {
     let answered = answer.clone();
     let collector =
         Collector::with(move |_, _, body| if is_of(body, "another drop") { answered.clone() } else { Answer::Take });
@@ -41,12 +41,12 @@ fn check_one_against_another(answer: Answer, told: &str) {
 
 #[test]
 fn an_extension_whose_records_are_refused_holds_up_nobody_else_and_is_named_for_as_long() {
-    check_one_against_another(Answer::Say(400, "", Vec::new()), "logs of log-flood are refused since");
+    check_one_against_another(&Answer::Say(400, "", Vec::new()), "logs of log-flood are refused since");
 }
 
 #[test]
 fn an_extension_that_makes_the_collector_fail_holds_up_nobody_else_and_that_is_said_for_as_long() {
-    check_one_against_another(Answer::Say(503, "", Vec::new()), "logs fail since");
+    check_one_against_another(&Answer::Say(503, "", Vec::new()), "logs fail since");
 }
 
 #[test]

@@ -39,7 +39,9 @@ impl Keeper {
         match opened.await {
             Ok(Ok(cursors)) => {
                 let lines = &keeper.shared.lines;
-                lines.iter().for_each(|line| line.set(Spot { is_known: false, ..line.spot() }));
+                for line in lines {
+                    line.set(Spot { is_known: false, ..line.spot() });
+                }
                 let unread = lines.iter().map(|line| line.source.extension().to_owned()).collect();
                 keeper.files = Some(Arc::new(Mutex::new(Files { cursors, unread, aside: BTreeMap::new() })));
             }

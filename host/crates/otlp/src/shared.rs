@@ -120,6 +120,6 @@ impl Shared {
         let mut state = self.state();
         state.refused.retain(|_, (at, _)| at.elapsed() < REFUSED_SHOWN);
         let refused = state.refused.values().map(|(_, refused)| refused.clone()).collect();
-        Report { waiting, refused, ..state.report.clone() }
+        Report { refused, waiting, ..state.report.clone() }
     }
 }
