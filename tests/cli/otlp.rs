@@ -3,6 +3,7 @@
 mod apart;
 mod collector;
 mod rotel;
+mod variables;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
