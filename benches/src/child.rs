@@ -6,12 +6,14 @@ use std::process::Command;
 use anyhow::{Context as _, Result, ensure};
 use clap::ValueEnum;
 
-use crate::{idle, start};
+use crate::{idle, push, start};
 
 /// What a child does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Child {
     Idle,
+    /// Takes what is pushed, and prints its address.
+    Sink,
     Start,
 }
 
@@ -20,6 +22,7 @@ impl Child {
     pub(crate) fn act(self, folder: &Path) -> Result<()> {
         let figures = match self {
             Self::Idle => idle::child(folder)?,
+            Self::Sink => return push::sink(),
             Self::Start => start::child(folder)?,
         };
         for figure in figures {

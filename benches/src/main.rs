@@ -22,6 +22,7 @@ mod metering;
 mod metric;
 mod neighbours;
 mod overhead;
+mod push;
 mod ready;
 mod records;
 mod rollup;
@@ -47,7 +48,7 @@ use house::House;
 #[derive(Parser)]
 #[command(name = "cargo xtask bench", about = "Measures Glasshouse side by side with its peers")]
 struct Arguments {
-    /// Measure only the groups whose names contain this: ready, log, call, costs, metering, neighbours, api, span, metric,
+    /// Measure only the groups whose names contain this: ready, log, call, costs, metering, neighbours, api, push, span, metric,
     /// overhead, extism, deadlines, append, group, delay, search, export, follow, rollup, seal, idle, start
     filter: Option<String>,
     /// How to print the rows
@@ -98,6 +99,7 @@ const GROUPS: &[(&str, Group)] = &[
     ("metering", Group::Guests(metering::measure)),
     ("neighbours", Group::Guests(neighbours::measure)),
     ("api", Group::Guests(api::measure)),
+    ("push", Group::Guests(push::measure)),
     ("span", Group::Guests(span::measure)),
     ("metric", Group::Guests(metric::measure)),
     ("overhead", Group::Guests(overhead::measure)),

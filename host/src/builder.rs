@@ -76,7 +76,8 @@ impl HostBuilder {
         self
     }
 
-    /// Takes environment variables into account, such as `GLASSHOUSE_DEFAULTS__BUDGET__DEADLINE`; others are passed over.
+    /// Takes environment variables into account, such as `GLASSHOUSE_DEFAULTS__BUDGET__DEADLINE`, and below all else those by which OpenTelemetry's exporters
+    /// are told where to push to; others are passed over.
     /// Without a call of this, no variable has a say.
     pub fn environment(mut self, variables: impl IntoIterator<Item = (String, String)>) -> Self {
         self.environment.extend(variables);
@@ -216,7 +217,11 @@ impl HostBuilder {
         let variables = self.environment.iter().filter(|(name, _)| self.has_plugin_dirs() || !is_of_others(name, &ids));
         let environment = OperatorConfig::from_environment(variables.cloned(), &ids)?.based_at(&here);
         let flags = OperatorConfig::from_flags(&self.overrides)?.based_at(&here);
-        Ok(Layers { file, environment, flags })
+        let (ambient, passed_over) = OperatorConfig::from_opentelemetry(&self.environment);
+        for why in passed_over {
+            tracing::warn!("passed over: {why}");
+        }
+        Ok(Layers { file, environment, flags, ambient: ambient.based_at(&here) })
     }
 
     /// The builder for this extension and no other; what else it was told holds.

@@ -1,5 +1,6 @@
 //! Pushing what is stored to a collector: what the host gives to it, is told by it, and shows of it.
 
+use std::collections::BTreeMap;
 use std::net::{TcpStream, ToSocketAddrs as _};
 use std::path::Path;
 use std::sync::Arc;
@@ -9,7 +10,7 @@ use glasshouse_export::Source;
 use glasshouse_model::config::{HostSettings, OtlpService, OtlpSettings};
 use glasshouse_model::wire::{self, Field, Metric};
 use glasshouse_model::{HOST, Instrument, Level, Origin, Signal};
-use glasshouse_otlp::{Counts, Effect, Failing, Pusher, Pushing, Report, Witness, trusted};
+use glasshouse_otlp::{Counts, Effect, Failing, Pusher, Pushing, Refused, Report, Witness, trusted};
 use glasshouse_server::api::Check;
 use glasshouse_telemetry::Head;
 
@@ -18,6 +19,10 @@ use crate::journal::Journal;
 
 /// How long a collector may take to be connected to where it is only looked whether it is there.
 const PROBE: Duration = Duration::from_secs(2);
+/// Of what is refused for one reason, how much is named.
+const NAMED: usize = 4;
+/// Reasons for refusals that are told: each can be as long as a line.
+const REASONS: usize = 3;
 
 /// Starts to push, if that is configured.
 pub(crate) fn start<'e>(
@@ -66,7 +71,7 @@ impl Witness for Journal {
 
 /// What is said of it among the host's checks.
 pub(crate) fn check(report: &Report) -> Check {
-    let Report { services, counts, waiting, cursors } = report;
+    let Report { services, refused, counts, waiting, cursors } = report;
     let mut found = vec![format!("{} records pushed, {waiting} wait", counts.sent)];
     if let Some(last) = services.iter().filter_map(|service| service.last_accepted).max() {
         found.push(format!("the last were taken at {last}"));
@@ -74,6 +79,7 @@ pub(crate) fn check(report: &Report) -> Check {
     for (count, what) in [
         (counts.rejected, "were rejected by the collector"),
         (counts.refused, "were refused by the collector"),
+        (counts.oversized, "were larger than the collector takes"),
         (counts.evicted, "were removed by retention before"),
         (counts.damaged, "could not be read"),
         (counts.left_out, "have no place in the protocol"),
@@ -98,11 +104,31 @@ pub(crate) fn check(report: &Report) -> Check {
             Effect::Waiting => {
                 "start the collector, or mend [otlp] in the configuration: what is stored waits for it until retention removes it"
             }
-            Effect::Losing => {
-                "see to it that the collector takes what it is sent, with otlp.headers and the endpoints of [otlp]: what it refuses is not sent again"
-            }
             Effect::Doubtful => "see whether the endpoints of [otlp] are a collector's, and otlp.protocol what it speaks",
         }));
+    }
+    // One reason for many is said once.
+    let mut by_reason = BTreeMap::<(usize, &str), Vec<&Refused>>::new();
+    for one in refused {
+        by_reason.entry((one.lane, &one.why)).or_default().push(one);
+    }
+    for ((lane, why), all) in by_reason.iter().take(REASONS) {
+        let since = all.iter().map(|one| one.since).min().unwrap_or_default();
+        let named = all.iter().take(NAMED).map(|one| format!("{} of {}", one.signal, one.extension));
+        let mut named = named.collect::<Vec<_>>().join(", ");
+        if all.len() > NAMED {
+            named = format!("{named} and of {} more", all.len() - NAMED);
+        }
+        let endpoint = services.get(*lane).map_or("", |service| &service.endpoint);
+        found.push(format!("{named} are refused since {since}, at {endpoint}: {why}"));
+    }
+    if by_reason.len() > REASONS {
+        found.push(format!("more is refused for {} other reasons", by_reason.len() - REASONS));
+    }
+    if !refused.is_empty() {
+        remedy = remedy.or(Some(
+            "see to it that the collector takes what it is sent, with otlp.headers and the endpoints of [otlp]: what it refuses is not sent again",
+        ));
     }
     if let Some(why) = cursors {
         found.push(why.clone());

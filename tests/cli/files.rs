@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use flate2::read::GzDecoder;
+use glasshouse::UnixNanos;
 use glasshouse::text::is_hidden;
 use rustix::process::{Pid, Resource, Rlimit};
 use serde_json::{Value, json};
@@ -102,11 +103,13 @@ fn keys(place: &Place, stem: &str) -> Vec<String> {
 
 /// Numbers of the calls whose logs are in the files, in their order.
 fn echoes(place: &Place) -> Vec<u64> {
-    let of = |line: &Value| {
-        let is_log = line["extension"] == "neighbour" && line["message"] == "echoed";
-        line["request"]["id"].as_str()?.strip_prefix("echo-")?.parse().ok().filter(|_| is_log)
-    };
-    structured(place).iter().filter_map(of).collect()
+    structured(place).iter().filter_map(echo_of).collect()
+}
+
+/// The number of the call whose log a line is.
+fn echo_of(line: &Value) -> Option<u64> {
+    let is_log = line["extension"] == "neighbour" && line["message"] == "echoed";
+    line["request"]["id"].as_str()?.strip_prefix("echo-")?.parse().ok().filter(|_| is_log)
 }
 
 /// Makes calls of a running host, and waits for their replies.
@@ -217,7 +220,20 @@ fn each_file_has_what_is_for_it_and_nothing_else() {
             .iter()
             .all(|name| process["fields"][name].is_number())
     );
-    // The names of what is in each line.
+    // The names of what is in each line, whoever said it.
+    let names = |value: &Value| value.as_object().expect("an object").keys().cloned().collect::<BTreeSet<_>>();
+    for line in &lines {
+        for name in
+            ["timestamp", "level", "logger", "message", "module", "function", "line", "task", "thread", "process_id"]
+        {
+            assert!(names(line).contains(name), "{name}: {line}");
+        }
+        let request = ["endpoint", "id", "method", "remote_addr", "url", "user_agent"].map(str::to_owned);
+        assert_eq!(names(&line["request"]), request.into(), "{line}");
+        assert_eq!(names(&line["user"]), ["id", "username"].map(str::to_owned).into(), "{line}");
+        let has_worker = line["task"].is_string() && line["process_id"].is_u64();
+        assert!(has_worker && line["timestamp"].is_string() && line["level"].is_string(), "{line}");
+    }
     let asked = lines
         .iter()
         .find(|line| has_logger(line, "request") && line["fields"]["http.request.method"] == "GET")
@@ -225,6 +241,10 @@ fn each_file_has_what_is_for_it_and_nothing_else() {
     assert_eq!(
         (asked["request"]["id"].as_str(), asked["request"]["method"].as_str()),
         (Some("aspects-tell"), Some("GET"))
+    );
+    assert!(
+        asked["request"]["url"].as_str().is_some_and(|url| url.starts_with("https://example.com/users")),
+        "{asked}"
     );
     assert_eq!(asked["user"]["id"], "ada");
     assert_eq!((asked["task"].as_str(), asked["extension"].as_str()), (Some("aspects/aspects-tell"), Some("aspects")));
@@ -293,6 +313,63 @@ fn files_are_set_aside_compressed_and_removed_and_no_line_is_lost_or_doubled() {
     let numbers = echoes(&place);
     assert!(!numbers.is_empty() && numbers.len() < CALLS as usize, "{}", numbers.len());
     assert_eq!(numbers, (CALLS - numbers.len() as u64 + 1..=CALLS).collect::<Vec<_>>(), "the newest are left");
+}
+
+/// Runs calls of one host to their end, with files that are set aside after a day and kept for thirty.
+fn run_once(place: &Place, numbers: std::ops::RangeInclusive<u64>) {
+    let mut host = place.start(&[&FEED[..], &LOGS, &["--set", "files.compress=false"]].concat());
+    let replies = host.stdout();
+    call(&mut host, &replies, numbers);
+    end(&mut host);
+}
+
+#[test]
+fn files_are_set_aside_when_they_are_a_day_old_and_removed_when_they_were_so_for_thirty() {
+    const DAY: i64 = 86_400_000_000_000;
+    let place = Place::with_plugins(&["neighbour"]).lenient();
+    run_once(&place, 1..=10);
+    run_once(&place, 11..=20);
+    assert_eq!(files(&place, "structured.json").len(), 1, "it is of today");
+    // As if their first lines had been written the day before, or nearly so.
+    let position = place.path("logs/.glasshouse.position");
+    let mut told: Value = serde_json::from_str(&fs::read_to_string(&position).expect("it is there")).expect("JSON");
+    for (tier, file) in told["files"].as_object_mut().expect("files") {
+        let young = if tier == "security" { DAY / 24 } else { 0 };
+        file["begun"] = json!(file["begun"].as_i64().expect("a time") - DAY + young);
+    }
+    fs::write(&position, told.to_string()).expect("it is written");
+    run_once(&place, 21..=30);
+    for stem in STEMS {
+        let expect = if stem == "security" || text_of(&files(&place, stem)[0]).is_ok_and(|text| text.is_empty()) {
+            1
+        } else {
+            2
+        };
+        assert_eq!(files(&place, stem).len(), expect, "{stem}");
+    }
+    let aside = files(&place, "structured.json").swap_remove(0);
+    let of_file =
+        |path: &Path| json_lines(&text_of(path).expect("it is there")).iter().filter_map(echo_of).collect::<Vec<_>>();
+    assert_eq!(of_file(&aside), (1..=20).collect::<Vec<_>>(), "what the day before had, and nothing of today");
+    assert_eq!(echoes(&place), (1..=30).collect::<Vec<_>>());
+
+    // As if one had been set aside more than thirty days ago, and another a little less.
+    let days_ago = |days: i64| {
+        let now = std::time::UNIX_EPOCH.elapsed().expect("it is after 1970").as_nanos();
+        let time = UnixNanos(i64::try_from(now).expect("it is before 2262") - days * DAY).to_string();
+        format!("{}Z", time[..19].replace(['-', ':'], ""))
+    };
+    let named = |stem: &str, time: &str| place.path(&format!("logs/{stem}.00000001.{time}.log"));
+    let (old, young) = (named("structured.json", &days_ago(31)), named("all", &days_ago(29)));
+    fs::rename(&aside, &old).expect("it is there");
+    fs::rename(files(&place, "all").swap_remove(0), &young).expect("it is there");
+    let mut host = place.start(&[&FEED[..], &LOGS, &["--set", "files.compress=false"]].concat());
+    let replies = host.stdout();
+    wait_for("the old one to be removed", || (!old.exists()).then_some(()));
+    call(&mut host, &replies, 31..=31);
+    end(&mut host);
+    assert!(young.exists(), "it is to be kept for another day");
+    assert_eq!(echoes(&place), (21..=31).collect::<Vec<_>>());
 }
 
 #[test]

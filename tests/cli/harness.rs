@@ -1,5 +1,6 @@
 //! Runs the command in a folder of its own, with guests as plugins.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read, Write as _};
 use std::path::{Path, PathBuf};
@@ -113,7 +114,10 @@ impl Place {
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_glasshouse"));
         command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
-        for (name, _) in std::env::vars_os().filter(|(name, _)| name.as_encoded_bytes().starts_with(b"GLASSHOUSE_")) {
+        let is_read = |name: &OsStr| {
+            [&b"GLASSHOUSE_"[..], b"OTEL_"].iter().any(|start| name.as_encoded_bytes().starts_with(start))
+        };
+        for (name, _) in std::env::vars_os().filter(|(name, _)| is_read(name)) {
             command.env_remove(name);
         }
         command.env("XDG_CACHE_HOME", Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache"));

@@ -1,7 +1,9 @@
 //! Pushing to a collector: what it is sent, as others read it, and what becomes of it when the collector, the host or the disk fails.
 
+mod apart;
 mod collector;
 mod rotel;
+mod variables;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -298,30 +300,6 @@ fn what_is_refused_or_taken_in_part_is_counted_told_and_not_sent_again() {
     let lost = of_event("otlp.lost");
     let sum = |key: &str| lost.iter().filter_map(|log| log["fields"][key].as_u64()).sum::<u64>();
     assert_eq!((sum("rejected"), sum("refused")), (3, refused as u64), "{lost:?}");
-}
-
-#[test]
-fn an_extension_whose_records_are_refused_holds_up_nobody_else() {
-    let is_of = |body: &[u8], text: &str| body.windows(text.len()).any(|window| window == text.as_bytes());
-    let refused = Answer::Say(400, "", Vec::new());
-    let collector =
-        Collector::with(move |_, _, body| if is_of(body, "another drop") { refused.clone() } else { Answer::Take });
-    let place = Place::with_plugins(&["neighbour", "log-flood"]).lenient();
-    let more = ["otlp.signals=[\"logs\"]", "otlp.compression=none", "otlp.batch_records=10"];
-    let (mut host, replies) = place.host(&texts(&collector.settings(&more)));
-    host.call(&replies, &json!({"extension": "log-flood", "event": "flood", "payload": 10_000}));
-    echo(&mut host, &replies, 50);
-    let last = || sequences(&collector.taken(&place.path("")), "neighbour").into_iter().max();
-    wait_for("the neighbour's logs", || last().filter(|last| *last >= 50));
-    let check = wait_for_health(&place, "were refused by the collector");
-    stop(host);
-    let stored = sequences(&[exported(&place, "logs", "logs")], "neighbour").len();
-    let mut came = sequences(&collector.taken(&place.path("")), "neighbour");
-    came.sort_unstable();
-    assert_eq!(came, (1..=stored as u64).collect::<Vec<_>>());
-    let refused = collector.received().iter().filter(|request| !request.is_taken()).count();
-    // Of a thousand requests it was tried with few: each one that is refused makes the pause before the next longer.
-    assert!((1..200).contains(&refused), "{refused}: {check}");
 }
 
 #[test]

@@ -11,6 +11,17 @@ use crate::peers;
 
 /// A collector that takes gRPC and HTTP, and passes on what it gets.
 pub(super) fn start(place: &Place, grpc: &SocketAddr, http: &SocketAddr, to: &Collector) -> Running {
+    start_with(place, grpc, http, to, &[])
+}
+
+/// The same, with more options.
+pub(super) fn start_with(
+    place: &Place,
+    grpc: &SocketAddr,
+    http: &SocketAddr,
+    to: &Collector,
+    more: &[&str],
+) -> Running {
     let mut command = Command::new(peers::rotel());
     let (of_grpc, of_http) = (grpc.to_string(), http.to_string());
     command.args([
@@ -23,6 +34,7 @@ pub(super) fn start(place: &Place, grpc: &SocketAddr, http: &SocketAddr, to: &Co
         "50ms",
     ]);
     command.args(["--exporter", "otlp", "--otlp-exporter-protocol", "http"]);
+    command.args(more);
     command.arg("--otlp-exporter-endpoint").arg(format!("http://{}", to.address));
     command.arg("--pid-file").arg(place.path("rotel.pid")).arg("--log-file").arg(place.path("rotel.log"));
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());

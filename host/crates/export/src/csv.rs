@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 
 use glasshouse_model::Signal;
+use glasshouse_model::text::is_hidden;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -206,15 +207,18 @@ fn put(line: &mut Vec<u8>, value: &Value) {
     }
 }
 
-/// Text that no spreadsheet takes for a formula, see above. The last four are what East Asian keyboards have for the first.
+/// Text that no spreadsheet takes for a formula, see above. The last four are what East Asian keyboards have for the first. What is not seen, and quotation
+/// marks, are passed over, as some readers do before they look for one.
 fn defused(text: &str) -> Cow<'_, str> {
-    let is_live = |first: char| {
-        matches!(
-            first,
-            '=' | '+' | '-' | '@' | '\t' | '\r' | '\n' | '\'' | '\u{ff1d}' | '\u{ff0b}' | '\u{ff0d}' | '\u{ff20}'
-        )
-    };
-    if text.starts_with(is_live) { Cow::Owned(format!("'{text}")) } else { Cow::Borrowed(text) }
+    let is_passed_over = |first: char| first == '"' || first.is_whitespace() || first.is_control() || is_hidden(first);
+    let is_live =
+        |first: char| matches!(first, '=' | '+' | '-' | '@' | '\'' | '\u{ff1d}' | '\u{ff0b}' | '\u{ff0d}' | '\u{ff20}');
+    let starts_hidden = text.starts_with(|first: char| first.is_control());
+    if starts_hidden || text.trim_start_matches(is_passed_over).starts_with(is_live) {
+        Cow::Owned(format!("'{text}"))
+    } else {
+        Cow::Borrowed(text)
+    }
 }
 
 /// A cell, in quotation marks if it needs them.
@@ -233,10 +237,33 @@ mod tests {
 
     #[test]
     fn no_text_is_a_formula_and_each_comes_back() {
-        for text in ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "'=1", "''", "＝1", "plain", "", "a=1"] {
-            let cell = defused(text);
-            assert!(!cell.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '＝']), "{cell:?}");
-            assert_eq!(cell.strip_prefix('\'').unwrap_or(&cell), text);
+        for text in [
+            "=1+1",
+            "+1",
+            "-1",
+            "@SUM(A1)",
+            "\t=1",
+            "\t1",
+            "\r=1",
+            "\n=1",
+            "\0=1",
+            " =1",
+            " \u{a0}\u{3000} +1",
+            "\u{feff}=1",
+            "\u{200b}\u{202e}=1",
+            "\"=1\"",
+            "\" \t@SUM(A1)",
+            "'=1",
+            "''",
+            "＝1",
+            "＋1",
+            "－1",
+            "＠SUM(A1)",
+        ] {
+            assert_eq!(defused(text), format!("'{text}"));
+        }
+        for text in ["plain", "", "a=1", " a", "\"a\"=1", "1-2", "é", "(=1)"] {
+            assert_eq!(defused(text), text);
         }
     }
 

@@ -53,6 +53,11 @@ impl Shelf {
         Source::new(self.extension, |signal| self.store.reader(signal))
     }
 
+    /// Sets the clock of what comes next.
+    pub(crate) fn step(&self, nanos: i64) {
+        self.time.set(self.time.get() + nanos);
+    }
+
     fn append(&self, signal: Signal, origin: Origin, context: Option<(u128, u64)>, kind: u8, body: &[u8]) {
         let mut encoded = Vec::new();
         if let Some((trace, span)) = context {

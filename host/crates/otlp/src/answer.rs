@@ -30,6 +30,11 @@ pub(crate) enum Verdict {
         /// Why.
         why: String,
     },
+    /// It is larger than is taken; parts of it may not be.
+    TooLarge {
+        /// Why.
+        why: String,
+    },
     /// It is never taken.
     Refused {
         /// Why.
@@ -94,6 +99,15 @@ impl Status {
         let Seconds { seconds, nanos } = info.retry_delay.unwrap_or_default();
         Some(Duration::new(u64::try_from(seconds).unwrap_or(0), u32::try_from(nanos).unwrap_or(0).min(999_999_999)))
     }
+}
+
+/// Whether what is said of a request that was not taken is that it is too large. There is no status of gRPC for that, and collectors over HTTP answer
+/// 400 as well as 413: so it is told by the words of those that there are (gRPC in Go, Java, C++, .NET and Rust, and Go's HTTP).
+pub(crate) fn is_too_large(said: &str) -> bool {
+    let said = said.to_ascii_lowercase();
+    ["larger than max", "exceeds maximum size", "exceeds the maximum", "length too large", "body too large"]
+        .iter()
+        .any(|words| said.contains(words))
 }
 
 /// What the answer to a request that was taken says; `None` is one that could not be read.
@@ -168,6 +182,24 @@ mod tests {
         check(Some(b"{}"), Encoding::Json, (0, "", false));
         check(Some(b"[]"), Encoding::Json, (0, "", true));
         check(Some(b"{\"partialSuccess\": {\"rejectedSpans\": -1}}"), Encoding::Json, (0, "", false));
+    }
+
+    #[test]
+    fn that_a_request_is_too_large_is_understood_from_all_who_say_so() {
+        for said in [
+            "grpc: received message larger than max (5000000 vs. 4194304)",
+            "Received message larger than max (5000000 vs. 4194304)",
+            "gRPC message exceeds maximum size 4194304: 5000000",
+            "Received message exceeds the maximum configured message size.",
+            "Error, decoded message length too large: found 5000000 bytes, the limit is: 4194304 bytes",
+            "grpc: received message after decompression larger than max 4194304",
+            "http: request body too large",
+        ] {
+            assert!(is_too_large(said), "{said}");
+        }
+        for said in ["", "quota exceeded", "too many requests", "timestamp out of range"] {
+            assert!(!is_too_large(said), "{said}");
+        }
     }
 
     #[test]

@@ -17,15 +17,16 @@ use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderMap, HeaderName,
 use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::answer::Verdict;
-use crate::{grpc, http, tls};
+use crate::{connect, grpc, http, tls};
 
+#[cfg(test)]
+mod hostile;
 #[cfg(test)]
 mod tests;
 
@@ -110,13 +111,14 @@ impl Client {
                 Verdict::Accepted { rejected, message: scrub(message), is_odd }
             }
             Verdict::Later { after, why } => Verdict::Later { after, why: scrub(why) },
+            Verdict::TooLarge { why } => Verdict::TooLarge { why: scrub(why) },
             Verdict::Refused { why } => Verdict::Refused { why: scrub(why) },
         }
     }
 
     async fn exchange(&mut self, body: Bytes) -> Verdict {
         let until = Instant::now() + self.settings.timeout;
-        let response = match timeout_at(until, self.head_of_answer(body)).await {
+        let response = match timeout_at(until, self.head_of_answer(body, until)).await {
             Ok(Ok(response)) => response,
             Ok(Err(why)) => {
                 self.channel = None;
@@ -145,7 +147,7 @@ impl Client {
         }
     }
 
-    async fn head_of_answer(&mut self, body: Bytes) -> Result<Response<Incoming>, String> {
+    async fn head_of_answer(&mut self, body: Bytes, until: Instant) -> Result<Response<Incoming>, String> {
         // One that ended while nobody used it is nobody's fault.
         let is_ready = match &mut self.channel {
             Some(Channel { sender: Sender::Http1(sender), .. }) => sender.ready().await.is_ok(),
@@ -157,7 +159,7 @@ impl Client {
         }
         let channel = match self.channel.take() {
             Some(channel) => channel,
-            None => self.connect().await?,
+            None => self.connect(until).await?,
         };
         let channel = self.channel.insert(channel);
         let mut request = Request::builder()
@@ -173,9 +175,9 @@ impl Client {
         sent.map_err(|error| format!("it gave no answer: {}", chain(&error)))
     }
 
-    async fn connect(&self) -> Result<Channel, String> {
+    async fn connect(&self, until: Instant) -> Result<Channel, String> {
         let Endpoint { is_tls, host, port, .. } = &self.endpoint;
-        let stream = TcpStream::connect((host.as_str(), *port)).await;
+        let stream = connect::to(host, *port, until).await;
         let stream = stream.map_err(|error| format!("it cannot be connected to: {error}"))?;
         // A request is written as a whole, and its answer is waited for.
         let _ = stream.set_nodelay(true);

@@ -53,6 +53,7 @@ pub(crate) fn verdict(
         let why = format!("it answered {status} and no gRPC: is otlp.protocol what the endpoint speaks?");
         return match status.as_u16() {
             429 | 502 | 503 | 504 => Verdict::Later { after: None, why },
+            413 => Verdict::TooLarge { why: format!("it answered {status}") },
             _ => Verdict::Refused { why },
         };
     }
@@ -81,6 +82,8 @@ pub(crate) fn verdict(
     );
     let after = details.and_then(|status| status.retry_delay());
     match code {
+        // Resource exhausted, or out of range: the one or the other where a message is too large, which it still is later.
+        8 | 11 if after.is_none() && answer::is_too_large(&said) => Verdict::TooLarge { why },
         // Cancelled, deadline exceeded, aborted, out of range, unavailable, data loss.
         1 | 4 | 10 | 11 | 14 | 15 => Verdict::Later { after, why },
         // Of what it has no room for now, it says when to come again.
@@ -159,6 +162,7 @@ mod tests {
         let found = match verdict(status, &map(headers), Some(body), Some(&map(trailers)), &Secrets::default()) {
             Verdict::Accepted { is_odd, rejected, .. } => format!("accepted {rejected} {is_odd}"),
             Verdict::Refused { why } => format!("refused {why}"),
+            Verdict::TooLarge { why } => format!("too large {why}"),
             Verdict::Later { after, .. } => format!("later {after:?}"),
         };
         assert!(found.starts_with(expect), "{found} is not {expect}");
@@ -184,6 +188,14 @@ mod tests {
             b"",
             "refused it answered INVALID_ARGUMENT (3): a b%",
         );
+        let large = ("grpc-message", "grpc: received message larger than max (9 vs. 4)");
+        for code in ["8", "11"] {
+            check(200, &[GRPC], &[("grpc-status", code), large], b"", "too large it answered");
+            let asked = [("grpc-status", code), large, ("grpc-status-details-bin", RETRY_IN_3)];
+            check(200, &[GRPC], &asked, b"", "later Some(3s)");
+        }
+        check(200, &[GRPC], &[("grpc-status", "3"), large], b"", "refused");
+        check(413, &[], &[], b"", "too large");
         check(200, &[GRPC], &[], b"", "later None");
         check(200, &[GRPC], &[("grpc-status", "0")], b"\0\0\0\0\0", "accepted 0 false");
         check(200, &[GRPC], &[("grpc-status", "0")], b"\0\0\0\0\x04\x0a\x02\x08\x05", "accepted 5 false");

@@ -25,6 +25,8 @@ pub(crate) fn verdict(
     let why = format!("it answered {status}{said}");
     match status.as_u16() {
         429 | 502 | 503 | 504 => Verdict::Later { after: retry_after(headers), why },
+        413 => Verdict::TooLarge { why },
+        400 if answer::is_too_large(&why) => Verdict::TooLarge { why },
         300..=399 => Verdict::Refused {
             why: format!("{why}; it points elsewhere, where nobody follows: name the place itself as the endpoint"),
         },
@@ -53,9 +55,11 @@ mod tests {
             headers.insert(RETRY_AFTER, text.parse().expect("a value"));
         }
         let status = StatusCode::from_u16(status).expect("a status");
-        let found = match verdict(status, &headers, Some(b""), Encoding::Protobuf, &Secrets::default()) {
+        let said = if retry_after == Some("body") { &b"http: request body too large"[..] } else { b"" };
+        let found = match verdict(status, &headers, Some(said), Encoding::Protobuf, &Secrets::default()) {
             Verdict::Accepted { .. } => "accepted".to_owned(),
             Verdict::Refused { .. } => "refused".to_owned(),
+            Verdict::TooLarge { .. } => "too large".to_owned(),
             Verdict::Later { after: None, .. } => "later".to_owned(),
             Verdict::Later { after: Some(after), .. } => format!("in {after:?}"),
         };
@@ -69,12 +73,20 @@ mod tests {
         for status in [429, 502, 503, 504] {
             check(status, None, "later");
         }
-        for status in [301, 307, 400, 401, 403, 404, 408, 413, 500, 501, 505] {
+        for status in [301, 307, 400, 401, 403, 404, 408, 500, 501, 505] {
             check(status, Some("1"), "refused");
         }
+        check(413, None, "too large");
+        check(400, Some("body"), "too large");
+        check(401, Some("body"), "refused");
         check(503, Some("7"), "in 7s");
         check(429, Some("99999999999999999999999"), &format!("in {:?}", Duration::from_secs(u64::MAX)));
         check(429, Some("Thu, 01 Jan 1998 00:00:00 GMT"), "in 0ns");
+        // Of a date that is to come, what is left until then.
+        let date = SystemTime::now() + Duration::from_hours(24 * 365);
+        let headers = [(RETRY_AFTER, httpdate::fmt_http_date(date).parse().expect("a value"))].into_iter().collect();
+        let left = retry_after(&headers).expect("it asks for some time");
+        assert!(left > Duration::from_hours(24 * 364) && left <= Duration::from_hours(24 * 365), "{left:?}");
         check(429, Some("soon"), "later");
         check(429, Some("-1"), "later");
     }

@@ -2,7 +2,7 @@
 
 use glasshouse_model::config::OtlpService;
 use glasshouse_model::wire::Field;
-use glasshouse_model::{Level, UnixNanos};
+use glasshouse_model::{Level, Signal, UnixNanos};
 
 /// Who is told of what pushing does. Both are called from the task that pushes, and hold it up.
 pub trait Witness: Send + Sync + 'static {
@@ -21,6 +21,8 @@ pub struct Counts {
     pub rejected: u64,
     /// Records of requests that were refused for good.
     pub refused: u64,
+    /// Records that are larger, each by itself, than the collector takes.
+    pub oversized: u64,
     /// Records that retention removed before they could be sent.
     pub evicted: u64,
     /// Records that could not be read any more.
@@ -32,7 +34,7 @@ pub struct Counts {
 impl Counts {
     /// Records that no collector will ever have, though they have a place in the protocol.
     pub fn lost(&self) -> u64 {
-        self.rejected + self.refused + self.evicted + self.damaged
+        self.rejected + self.refused + self.oversized + self.evicted + self.damaged
     }
 
     /// By how much these are more than those of before.
@@ -41,6 +43,7 @@ impl Counts {
             sent: self.sent - before.sent,
             rejected: self.rejected - before.rejected,
             refused: self.refused - before.refused,
+            oversized: self.oversized - before.oversized,
             evicted: self.evicted - before.evicted,
             damaged: self.damaged - before.damaged,
             left_out: self.left_out - before.left_out,
@@ -53,6 +56,8 @@ impl Counts {
 pub struct Report {
     /// How it goes with each service.
     pub services: Vec<ServiceReport>,
+    /// What is refused of which extension, and was when it was tried last.
+    pub refused: Vec<Refused>,
     /// What became of records.
     pub counts: Counts,
     /// Records that wait to be sent.
@@ -85,13 +90,26 @@ pub struct Failing {
     pub effect: Effect,
 }
 
+/// What a collector refuses of an extension, while it takes what others have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// Whose records.
+    pub extension: String,
+    /// Which.
+    pub signal: Signal,
+    /// Which of the report's services refuses them.
+    pub lane: usize,
+    /// Since when.
+    pub since: UnixNanos,
+    /// What was said last.
+    pub why: String,
+}
+
 /// What it means for records that a collector is not as it should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// They wait, and are sent again.
     Waiting,
-    /// They are refused, and not sent again.
-    Losing,
     /// They are taken by what may be no collector.
     Doubtful,
 }

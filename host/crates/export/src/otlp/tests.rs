@@ -92,6 +92,29 @@ fn counters_are_parts_of_sums_side_by_side_and_histograms_what_a_batch_has() {
 }
 
 #[test]
+fn a_part_of_a_sum_in_a_file_follows_on_the_one_before_though_the_clock_is_set_back() {
+    let shelf = Shelf::new("markdown");
+    for step in [0, 60_000_000_000, -60_000_000_000, 0, 86_400_000_000_000, -86_400_000_000_000, 0] {
+        shelf.step(step);
+        shelf.sample(Instrument::Counter, "calls", "{call}", 1.0);
+    }
+    let documents = documents(&shelf, What::Metrics);
+    let points = &documents[0]["resourceMetrics"][0]["scopeMetrics"][0]["metrics"][0]["sum"]["dataPoints"];
+    let time = |point: &Value, key: &str| point[key].as_str().and_then(|text| text.parse().ok()).unwrap_or(0);
+    let parts: Vec<(i64, i64)> = points
+        .as_array()
+        .expect("points")
+        .iter()
+        .map(|point| (time(point, "startTimeUnixNano") - START, time(point, "timeUnixNano") - START))
+        .collect();
+    assert!(parts.iter().all(|(start, end)| start <= end), "{parts:?}");
+    // A day back is no time that anything can follow on: there it starts anew.
+    let anew = parts.windows(2).position(|pair| pair[0].1 != pair[1].0);
+    assert_eq!(anew, Some(4), "{parts:?}");
+    assert!(parts[5].1 < 61_000_000_000, "{parts:?}");
+}
+
+#[test]
 fn what_the_host_measures_is_in_a_scope_of_its_own() {
     use glasshouse_model::wire::Metric;
     let shelf = Shelf::new("markdown");

@@ -56,6 +56,8 @@ struct Histogram {
     buckets: Vec<(f64, u64)>,
     count: u64,
     sum: f64,
+    /// Whether a sample was below zero, so that the sum need not grow.
+    has_negative: bool,
     exemplar: Option<Exemplar>,
 }
 
@@ -181,16 +183,17 @@ impl Families {
                 buckets: buckets(distribution, named.factor),
                 count: distribution.count(),
                 sum: named.factor.of(aggregate.sum),
+                has_negative: aggregate.min < 0.0,
                 exemplar,
             }),
             (Instrument::Counter, _) => Value::Number(named.factor.of(aggregate.sum), exemplar),
             _ => Value::Number(named.factor.of(aggregate.last), None),
         };
-        // Two metrics of one name need not be of one kind.
+        // Two metrics of one name need not be of one kind. A name that does not end with its unit has none.
         let other = format!("{}_{instrument}", named.family);
-        for family in [named.family, other] {
-            if self.has_place(&family, *instrument, named.unit) {
-                return self.put(family, *instrument, named.unit, help, label_text, value);
+        for (family, unit) in [(named.family, named.unit), (other, "")] {
+            if self.has_place(&family, *instrument, unit) {
+                return self.put(family, *instrument, unit, help, label_text, value);
             }
         }
         false
@@ -316,8 +319,11 @@ impl Family {
                         let is_in_it = exemplar.is_some_and(|exemplar| exemplar.value <= bound);
                         end(out, if is_in_it { exemplar.take() } else { None })?;
                     }
-                    writeln!(out, "{name}_sum{{{labels}}} {}", shown(histogram.sum))?;
-                    writeln!(out, "{name}_count{{{labels}}} {}", histogram.count)?;
+                    // OpenMetrics has it that a sum only grows, and is there if the count is.
+                    if !(is_open_metrics && histogram.has_negative) {
+                        writeln!(out, "{name}_sum{{{labels}}} {}", shown(histogram.sum))?;
+                        writeln!(out, "{name}_count{{{labels}}} {}", histogram.count)?;
+                    }
                 }
             }
         }
@@ -327,7 +333,8 @@ impl Family {
 
 /// The end of a line, with an exemplar if there is one.
 fn end(out: &mut Vec<u8>, exemplar: Option<Exemplar>) -> std::io::Result<()> {
-    if let Some(Exemplar { trace, span, value, time }) = exemplar {
+    // A time before 1970 is none that a reader takes.
+    if let Some(Exemplar { trace, span, value, time }) = exemplar.filter(|exemplar| exemplar.time.0 >= 0) {
         let (seconds, nanos) = (time.0.div_euclid(1_000_000_000), time.0.rem_euclid(1_000_000_000));
         write!(out, " # {{trace_id=\"{trace}\",span_id=\"{span}\"}} {} {seconds}.{nanos:09}", shown(value))?;
     }

@@ -54,6 +54,51 @@ fn values_are_in_base_units_under_names_that_say_whose_they_are() {
 }
 
 #[test]
+fn a_histogram_of_what_is_below_zero_has_no_sum_in_openmetrics_which_has_it_grow() {
+    let shelf = Shelf::new("markdown");
+    for value in [-3.0, 1.0] {
+        shelf.sample(Instrument::Histogram, "drift", "s", value);
+        shelf.sample(Instrument::Histogram, "took", "s", value.abs());
+    }
+    let name = |series: &str| format!("glasshouse_guest_{series}{{extension=\"markdown\"}}");
+    let shown = lines(&[&shelf], Format::Prometheus);
+    has(&shown, &format!("{} -2.0", name("drift_seconds_sum")));
+    let open = lines(&[&shelf], Format::OpenMetrics);
+    has(&open, &format!("{} 4.0", name("took_seconds_sum")));
+    has(&open, "glasshouse_guest_drift_seconds_bucket{extension=\"markdown\",le=\"0.0\"} 1");
+    for end in ["sum", "count"] {
+        assert!(!open.iter().any(|line| line.starts_with(&name(&format!("drift_seconds_{end}")))), "{open:#?}");
+    }
+}
+
+#[test]
+fn a_unit_is_told_where_the_name_ends_with_it_and_nowhere_else() {
+    let shelf = Shelf::new("markdown");
+    for instrument in [Instrument::Gauge, Instrument::Histogram, Instrument::Counter] {
+        shelf.sample(instrument, "took", "ms", 1.0);
+    }
+    let open = lines(&[&shelf], Format::OpenMetrics);
+    let units: Vec<_> = open.iter().filter_map(|line| line.strip_prefix("# UNIT ")?.split_once(' ')).collect();
+    assert!(!units.is_empty() && units.iter().all(|(name, unit)| name.ends_with(&format!("_{unit}"))), "{units:?}");
+    let families: Vec<_> = open.iter().filter(|line| line.starts_with("# TYPE glasshouse_guest_took")).collect();
+    assert_eq!(families.len(), 3, "{families:?}");
+}
+
+#[test]
+fn an_exemplar_is_within_what_openmetrics_has_as_its_most() {
+    let shelf = Shelf::new("markdown");
+    shelf.sample(Instrument::Counter, "calls", "", 1.0);
+    let open = lines(&[&shelf], Format::OpenMetrics);
+    let exemplars: Vec<_> = open.iter().filter_map(|line| line.split_once(" # {")?.1.split_once('}')).collect();
+    assert!(!exemplars.is_empty());
+    for (labels, _) in exemplars {
+        // Characters of the names and values of its labels, without what stands between them.
+        let characters: usize = labels.split(['=', ',']).map(|part| part.trim_matches('"').chars().count()).sum();
+        assert!(characters <= 128, "{characters}: {labels}");
+    }
+}
+
+#[test]
 fn names_that_would_take_each_others_place_do_not() {
     let shelf = Shelf::new("markdown");
     shelf.sample(Instrument::Gauge, "a.b", "", 1.0);

@@ -18,6 +18,7 @@
 //! # Ok::<(), glasshouse_model::config::ConfigError>(())
 //! ```
 
+mod ambient;
 mod assign;
 mod changes;
 mod check;

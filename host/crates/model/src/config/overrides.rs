@@ -60,7 +60,7 @@ impl OperatorConfig {
         problems.or(Blame::Host, config)
     }
 
-    fn set(&mut self, path: &SetPath, value: &str, place: Place, problems: &mut Problems) {
+    pub(super) fn set(&mut self, path: &SetPath, value: &str, place: Place, problems: &mut Problems) {
         let (shown, layer) = match path.scope {
             Scope::Host => (String::new(), &mut self.host),
             Scope::Defaults => ("defaults.".to_owned(), &mut self.defaults),
@@ -75,7 +75,7 @@ impl OperatorConfig {
 
 /// What a variable or a flag sets.
 #[derive(Debug, PartialEq)]
-struct SetPath {
+pub(super) struct SetPath {
     scope: Scope,
     id: Option<ExtensionId>,
     key: String,
@@ -108,6 +108,11 @@ impl SetPath {
 /// How a path is written in a proposal.
 type Write = fn(&str) -> String;
 
+/// A key of the host's, of which it is known that there is one.
+pub(super) fn host_path(key: &str) -> SetPath {
+    SetPath { scope: Scope::Host, id: None, key: key.to_owned() }
+}
+
 fn dotted_path(path: &str, write: Write) -> Result<SetPath, String> {
     let unknown = || {
         let proposal = nearest(path.split('.').next().unwrap_or_default(), TABLES);
@@ -115,7 +120,7 @@ fn dotted_path(path: &str, write: Write) -> Result<SetPath, String> {
     };
     let (table, rest) = path.split_once('.').ok_or_else(unknown)?;
     let (path, shown) = match table {
-        "host" | "files" | "otlp" => (SetPath { scope: Scope::Host, id: None, key: path.to_owned() }, String::new()),
+        "host" | "files" | "otlp" => (host_path(path), String::new()),
         "defaults" => (SetPath { scope: Scope::Defaults, id: None, key: rest.to_owned() }, "defaults.".to_owned()),
         "extensions" => {
             let (id, key) = rest.split_once('.').ok_or_else(|| {

@@ -16,7 +16,8 @@ const INTRODUCTION: &str = "\
 Every key, from the table that the host reads its configuration by. *Where* says where a key may stand: in an extension's `extension.toml`
 (manifest), or in `glasshouse.toml` under `defaults` (for all extensions), `extensions.<id>` (for one) or `host`. A manifest can ask for less than the operator
 allows, and never for more. Over the file go variables (`GLASSHOUSE_DEFAULTS__BUDGET__DEADLINE=2s`), over these flags
-(`--set defaults.budget.deadline=2s`). `glasshouse config show plugins` shows what is in effect, and where each value comes from.
+(`--set defaults.budget.deadline=2s`). Below all of these stand OpenTelemetry's variables (`OTEL_EXPORTER_OTLP_ENDPOINT`, see otlp.md).
+`glasshouse config show plugins` shows what is in effect, and where each value comes from.
 
 | Key | Type | Default | Allowed | Where | Meaning |
 |---|---|---|---|---|---|

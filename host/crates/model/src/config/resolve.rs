@@ -22,6 +22,9 @@ pub struct Layers {
     pub environment: OperatorConfig,
     /// From `--set` flags.
     pub flags: OperatorConfig,
+    /// From OpenTelemetry's variables, which many programs are told by: all others go over it, and it has no say where another one names a place to push to,
+    /// so that what is meant for one place, such as a secret, is not sent to another.
+    pub ambient: OperatorConfig,
 }
 
 /// What holds for one extension.
@@ -120,9 +123,12 @@ impl Layers {
     /// What holds for the host.
     pub fn host(&self) -> ResolvedHost {
         let mut host = ResolvedHost { settings: HostSettings::default(), origins: Vec::new() };
+        let names_place = |layer: &OperatorConfig| layer.host.values.keys().any(|key| is_endpoint(key));
+        let ambient = Some(&self.ambient).filter(|_| !self.highest_first().any(names_place));
         for key in KEYS {
             let Slot::Host(slot) = key.slot else { continue };
-            let entry = self.highest_first().find_map(|layer| layer.host.values.get(key.path));
+            let mut layers = self.highest_first().chain(ambient);
+            let entry = layers.find_map(|layer| layer.host.values.get(key.path));
             if let Some(entry) = entry {
                 slot(&mut host.settings).set(&entry.value);
             }
@@ -155,6 +161,11 @@ impl Layers {
         // Folders are rooted once more, since a caller may have left out `based_at`.
         (take_permissions(&mut layer.clone()).rooted(Path::new("")), layer)
     }
+}
+
+/// Whether a key says where to push to.
+fn is_endpoint(key: &str) -> bool {
+    key.strip_prefix("otlp.").is_some_and(|key| key.ends_with("endpoint"))
 }
 
 /// The value in effect, and what is to be said about it.

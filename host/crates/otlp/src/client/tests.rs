@@ -24,7 +24,7 @@ fn settings(flags: &[String]) -> Arc<OtlpSettings> {
     Arc::new(Layers { flags, ..Layers::default() }.host().settings.otlp)
 }
 
-fn client(address: SocketAddr, scheme: &str, more: &[&str]) -> Client {
+pub(super) fn client(address: SocketAddr, scheme: &str, more: &[&str]) -> Client {
     let endpoint = format!("otlp.endpoint={scheme}://localhost:{}", address.port());
     let flags: Vec<_> = more.iter().map(|flag| (*flag).to_owned()).chain([endpoint]).collect();
     let settings = settings(&flags);

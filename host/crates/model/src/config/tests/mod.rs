@@ -1,5 +1,6 @@
 //! Promises of configuration as a whole.
 
+mod ambient;
 mod grants;
 mod layers;
 mod overlay;
@@ -27,5 +28,6 @@ fn layers(file_text: &str, variables: &[(&str, &str)], flags: &[&str]) -> Layers
         file: file(file_text),
         environment: OperatorConfig::from_environment(variables, &[id("relay")]).expect("variables"),
         flags: OperatorConfig::from_flags(flags).expect("flags"),
+        ..Layers::default()
     }
 }

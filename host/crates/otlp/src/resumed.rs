@@ -5,24 +5,24 @@ use std::io;
 
 use glasshouse_model::UnixNanos;
 
-use super::Shared;
 use crate::cursors::{Cursors, Place};
+use crate::shared::Shared;
 
 /// How far earlier hosts came.
-pub(super) struct Resumed {
+pub(crate) struct Resumed {
     /// Where the lines go on, by their indexes.
-    pub(super) places: BTreeMap<usize, (u64, Option<UnixNanos>)>,
+    pub(crate) places: BTreeMap<usize, (u64, Option<UnixNanos>)>,
     /// What there is of signals that are not pushed.
-    pub(super) aside: BTreeMap<String, Vec<Place>>,
+    pub(crate) aside: BTreeMap<String, Vec<Place>>,
     /// Extensions of which it cannot be read for now.
-    pub(super) unread: BTreeSet<String>,
+    pub(crate) unread: BTreeSet<String>,
     /// What is not known, or cannot be kept.
-    pub(super) trouble: Vec<String>,
+    pub(crate) trouble: Vec<String>,
 }
 
 /// How far earlier hosts came with each line of these extensions, and what is not known of that. What is new is noted as it is, so that what retention removes of it
 /// from now on is known to be missing. Blocks.
-pub(super) fn resumed(cursors: &Cursors, shared: &Shared, extensions: &BTreeSet<String>) -> Resumed {
+pub(crate) fn resumed(cursors: &Cursors, shared: &Shared, extensions: &BTreeSet<String>) -> Resumed {
     let (mut places, mut aside, mut trouble) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
     let (mut unread, mut end) = (BTreeSet::new(), 0);
     for lines in shared.lines.chunk_by(|one, other| one.source.extension() == other.source.extension()) {
