@@ -30,6 +30,7 @@ use crate::failure::{
 use crate::grants::{GrantError, Reachable, wasi};
 use crate::health::Check;
 use crate::held::Held;
+use crate::host::http::Door;
 use crate::imports::Pulse;
 use crate::input::digest_input;
 use crate::intake::Intake;
@@ -68,6 +69,7 @@ pub(crate) struct Blueprint {
     pub(crate) component: Digest,
     pub(crate) settings: Settled,
     pub(crate) reachable: Arc<Reachable>,
+    pub(crate) door: Arc<Door>,
     pub(crate) recorder: Recorder,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) neighbours: Neighbours,
@@ -226,6 +228,7 @@ impl Blueprint {
             stdio,
             neighbours: self.neighbours.clone(),
             reachable: Arc::clone(&self.reachable),
+            door: Arc::clone(&self.door),
             wasi,
             denials,
             guest_clock,
