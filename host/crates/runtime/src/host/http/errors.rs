@@ -6,6 +6,7 @@ use std::io::{self, ErrorKind};
 use rustix::io::Errno;
 use tokio_rustls::rustls;
 use wasmtime_wasi_http::Error;
+use wasmtime_wasi_http::p2::bindings::http::types::ErrorCode;
 
 /// Why no connection was made.
 pub(super) fn of_connecting(error: &io::Error) -> Error {
@@ -32,18 +33,30 @@ pub(super) fn of_tls(error: &io::Error) -> Error {
 
 /// What is wrong with request or response.
 pub(super) fn of_hyper(error: &hyper::Error) -> Error {
-    let by_system = error.source().is_some_and(<dyn std::error::Error>::is::<io::Error>);
+    let by_system = error.source().and_then(|cause| cause.downcast_ref()).map(io::Error::kind);
     if error.is_parse_too_large() {
         Error::HttpResponseHeaderSectionSize(None)
-    } else if error.is_incomplete_message() {
+    } else if error.is_incomplete_message() || by_system == Some(ErrorKind::UnexpectedEof) {
         Error::HttpResponseIncomplete
     } else if error.is_timeout() {
         Error::HttpResponseTimeout
-    } else if error.is_closed() || error.is_canceled() || by_system {
+    } else if error.is_closed() || error.is_canceled() || by_system.is_some() {
         Error::ConnectionTerminated
     } else {
         Error::HttpProtocolError
     }
+}
+
+/// What a body's stream ended with, as the guest gets it; wasmtime's own function knows only codes, which no body of a response ends with.
+pub(super) fn of_stream(error: &wasmtime::Error) -> Option<ErrorCode> {
+    let told = match error.downcast_ref()? {
+        Error::HttpResponseIncomplete => ErrorCode::HttpResponseIncomplete,
+        Error::HttpResponseTimeout => ErrorCode::HttpResponseTimeout,
+        Error::ConnectionTerminated => ErrorCode::ConnectionTerminated,
+        Error::ConnectionReadTimeout => ErrorCode::ConnectionReadTimeout,
+        _ => ErrorCode::HttpProtocolError,
+    };
+    Some(told)
 }
 
 /// The word of `wasi:http` for an error, without what it may tell beside that.

@@ -126,6 +126,15 @@ pub(crate) fn add(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     let types = &mut linker.instance(TYPES)?;
     add_fields(types)?;
     add_requests(types)?;
+    types.func_wrap(
+        "http-error-code",
+        |mut store: StoreContextMut<'_, State>, (error,): (Resource<wasmtime::Error>,)| {
+            let state = store.data_mut();
+            state.imports.note(HostFunction::Http);
+            let error = state.table.get(&error)?;
+            Ok((error.downcast_ref::<ErrorCode>().cloned().or_else(|| errors::of_stream(error)),))
+        },
+    )?;
     linker.allow_shadowing(false);
     Ok(())
 }
