@@ -18,7 +18,7 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 
-use crate::harness::{House, ask, each, event, fail, logs_with, samples};
+use crate::harness::{House, ask, beside, each, event, fail, logs_with, samples};
 use server::Server;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -207,6 +207,12 @@ async fn a_redirect_is_the_guests_to_follow_and_is_checked_like_any_request() {
     assert_eq!((&reply["came"]["status"], &*location), (&json!(302), "http://127.0.0.1:9/ok"));
     assert_eq!(server.seen().len(), 1);
     assert_eq!(fetch(&extension, json!({"url": location})).await, json!({"failed": "Denied"}));
+    // A URL without a path asks for the root.
+    for (path, expect) in [("", "/"), ("?page=2", "/?page=2"), ("/?page=3#part", "/?page=3")] {
+        let reply = fetch(&extension, json!({"url": format!("{}{path}", server.origin())})).await;
+        assert_eq!(reply["came"]["status"], 200, "{path}: {reply}");
+        assert_eq!(server.seen().last().map(|seen| seen.path.clone()).as_deref(), Some(expect));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -322,9 +328,9 @@ async fn many_requests_at_once_share_sixteen_connections_and_all_are_answered() 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_that_are_given_up_leave_nothing_behind() {
     let (house, server) = (House::new(), Server::start(None).await);
-    let extension = fetcher(&house, &server).await;
+    let (extension, neighbour) = (fetcher(&house, &server).await, house.ready("neighbour").await);
     let flood = json!([format!("{}/slow", server.origin()), 3_000]).to_string();
-    assert_eq!(ask(&extension, "give-up", flood).await, "3000");
+    assert_eq!(beside(&neighbour, ask(&extension, "give-up", flood)).await, "3000");
     server.left_alone().await;
     let kept = request_spans(&extension);
     assert!(kept.len() <= 256 && kept.iter().all(|span| span.status == SpanStatus::Unfinished), "{}", kept.len());

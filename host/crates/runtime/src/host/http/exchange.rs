@@ -19,7 +19,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
-use tokio::time::{Instant, Sleep, timeout};
+use tokio::time::{Sleep, timeout};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
@@ -229,13 +229,15 @@ impl Exchange {
 /// A response's body, with the guest's limit of how long it waits for each part.
 struct ResponseBody {
     incoming: Incoming,
-    wait: Option<(Duration, Pin<Box<Sleep>>)>,
+    limit: Option<Duration>,
+    /// While there is nothing to read.
+    wait: Option<Pin<Box<Sleep>>>,
 }
 
 impl ResponseBody {
     fn of(response: Response<Incoming>, limit: Option<Duration>) -> Response<WasiBody> {
-        let wait = limit.map(|limit| limit.min(LONGEST)).map(|limit| (limit, Box::pin(tokio::time::sleep(limit))));
-        response.map(|incoming| Self { incoming, wait }.boxed_unsync())
+        let limit = limit.map(|limit| limit.min(LONGEST));
+        response.map(|incoming| Self { incoming, limit, wait: None }.boxed_unsync())
     }
 }
 
@@ -245,10 +247,11 @@ impl Body for ResponseBody {
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let frame = Pin::new(&mut self.incoming).poll_frame(cx);
-        if let Some((limit, wait)) = &mut self.wait {
-            if frame.is_ready() {
-                wait.as_mut().reset(Instant::now() + *limit);
-            } else if wait.as_mut().poll(cx).is_ready() {
+        if frame.is_ready() {
+            self.wait = None;
+        } else if let Some(limit) = self.limit {
+            let wait = self.wait.get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+            if wait.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(Some(Err(Error::ConnectionReadTimeout)));
             }
         }
@@ -261,5 +264,57 @@ impl Body for ResponseBody {
 
     fn size_hint(&self) -> SizeHint {
         self.incoming.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use glasshouse_model::settings::Permissions;
+    use http_body_util::Empty;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::clock::SystemClock;
+
+    /// Asks a name that leads to this machine, beside which addresses were granted: the status, or why there is none.
+    async fn check(addresses: &[String], port: u16) -> (Result<u16, Error>, Option<Ending>) {
+        // Requests and configurations have names in lower case, so that this one is not known as this machine's own.
+        let server = HttpAccess { scheme: HttpScheme::Http, host: HttpHost::Name("LOCALHOST".to_owned()), port };
+        let http_addresses = addresses.iter().map(|address| address.parse().expect("an origin")).collect();
+        let permissions = Permissions { http: vec![server.clone()], http_addresses, ..Permissions::default() };
+        let (_over, over) = watch::channel(());
+        let outcome = Arc::new(OnceLock::new());
+        let exchange = Exchange {
+            server,
+            door: Arc::new(Door::new(&permissions, Arc::default(), false)),
+            carried: Arc::default(),
+            pulse: Arc::default(),
+            clock: Arc::new(SystemClock::new()),
+            over,
+            outcome: Arc::clone(&outcome),
+        };
+        let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
+        let request = Request::builder().uri("http://localhost/").body(body).expect("a request");
+        let answer = exchange.run(request, RequestOptions::default()).await;
+        let ending = Arc::into_inner(outcome).and_then(OnceLock::into_inner).and_then(|outcome| outcome.result.err());
+        (answer.map(|(response, _)| response.status().as_u16()), ending)
+    }
+
+    #[tokio::test]
+    async fn a_name_that_leads_to_this_machine_is_connected_to_only_if_its_address_was_granted() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let port = listener.local_addr().expect("it has an address").port();
+        let (refused, ending) = check(&[], port).await;
+        assert!(matches!(refused, Err(Error::DestinationIpProhibited)), "{refused:?}");
+        assert!(matches!(ending, Some(Ending::Prohibited(address)) if address.is_loopback()), "{ending:?}");
+        let server = async {
+            let (mut stream, _) = listener.accept().await.expect("a connection");
+            assert!(stream.read(&mut [0; 1024]).await.expect("a request") > 0);
+            stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await.expect("an answer");
+        };
+        let granted = [format!("http://127.0.0.1:{port}")];
+        let ((answered, ending), ()) = tokio::join!(check(&granted, port), server);
+        assert!(matches!((&answered, &ending), (Ok(204), None)), "{answered:?} {ending:?}");
     }
 }

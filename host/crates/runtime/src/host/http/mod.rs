@@ -277,7 +277,10 @@ impl Target {
             None => return Err(invalid),
         };
         let server = HttpAccess::of_request(scheme, authority.host(), port).ok_or_else(|| invalid.clone())?;
-        let path = request.path_with_query.get_or_insert_with(|| "/".to_owned());
+        let path = request.path_with_query.get_or_insert_default();
+        if path.is_empty() {
+            path.push('/');
+        }
         path.parse::<PathAndQuery>().map_err(|_| invalid)?;
         let slash = if path.starts_with('/') { "" } else { "/" };
         let url = format!("{}://{authority}{slash}{path}", scheme.as_str());
