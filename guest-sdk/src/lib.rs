@@ -31,6 +31,7 @@
 //! - Tracing of code: [`instrument`] for functions, [`watch!`] for blocks, [`Tracked`] for structs, [`ReportProgress`] for iterators.
 //! - [`enabled`], [`is_stored`]: whether the host stores what is dear to find out.
 //! - [`batch`]: logs gathered, for an extension that writes very many. [`context`]: whose work this is. [`events`]: work passed on to other extensions.
+//! - `http`, with the feature of that name: requests to servers.
 //! - `testing`, on native targets: run an extension in a unit test and look at what it recorded.
 //!
 //! On native targets everything compiles and runs without a host; what is recorded outside `testing` is discarded.
@@ -51,6 +52,8 @@ mod gate;
 mod handler;
 mod health;
 mod helpers;
+#[cfg(feature = "http")]
+pub mod http;
 mod lifecycle;
 mod log;
 mod metric;

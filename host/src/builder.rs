@@ -276,6 +276,7 @@ impl HostBuilder {
         let cache_folder = self.cache_dir(plan);
         let mut settings =
             RuntimeSettings { cache_folder, compile, linker_hooks: self.imports, ..RuntimeSettings::default() };
+        settings.http_certificate.clone_from(&configured.http_certificate);
         if configured.compile_threads > 0 {
             settings.compile_threads = configured.compile_threads;
         }

@@ -1,6 +1,7 @@
 //! End-to-end tests of the command line: the real command, on real extensions.
 
 mod harness;
+mod http;
 mod jaeger;
 
 mod alerts;

@@ -14,6 +14,7 @@ mod compiling;
 mod failures;
 mod gates;
 mod governor;
+mod http;
 mod ledger;
 mod life_cycle;
 mod live;

@@ -137,6 +137,12 @@ fn warn_of_the_world(planned: &Planned) {
         ("network", !granted.network.is_empty()),
         ("env", !granted.env.is_empty()),
     ];
+    if !granted.http.is_empty() {
+        output::warn(format_args!(
+            "{} is granted http: what is run to be compared sends no requests, and each that it tries is denied",
+            planned.id
+        ));
+    }
     let worlds: Vec<_> = worlds.iter().filter(|(_, granted)| *granted).map(|(world, _)| *world).collect();
     if !worlds.is_empty() {
         output::warn(format_args!(

@@ -142,6 +142,8 @@ fn lines(permissions: &Permissions) -> Vec<String> {
     let mut lines: Vec<_> = permissions.files.iter().map(|file| format!("files: {file}")).collect();
     lines.extend(permissions.env.iter().map(named("env")));
     lines.extend(permissions.network.iter().map(|access| format!("network: {access}")));
+    lines.extend(permissions.http.iter().map(|access| format!("http: {access}")));
+    lines.extend(permissions.http_addresses.iter().map(|access| format!("http, where names lead: {access}")));
     lines.extend(permissions.call.iter().map(named("call")));
     lines.extend(permissions.publish.iter().map(named("publish")));
     lines

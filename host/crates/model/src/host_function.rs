@@ -67,6 +67,10 @@ glasshouse_wire::byte_enum! {
         Random = 30 "wasi:random",
         /// Arguments, variables and standard streams.
         Cli = 31 "wasi:cli",
+        /// The sending of an HTTP request; what is waited for is polled, and bodies are streams.
+        HttpSend = 32 "wasi:http/outgoing-handler",
+        /// The making and reading of HTTP requests, responses and their headers.
+        Http = 33 "wasi:http/types",
     }
 }
 

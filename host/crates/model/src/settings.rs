@@ -297,6 +297,11 @@ pub struct Permissions {
     pub env: Vec<String>,
     /// Addresses and names to connect to.
     pub network: Vec<NetworkAccess>,
+    /// Where to send HTTP requests to.
+    pub http: Vec<HttpAccess>,
+    /// Where names of `http` may lead to beside public addresses: addresses that the operator granted for HTTP, whether the
+    /// extension asks for them or not.
+    pub http_addresses: Vec<HttpAccess>,
     /// Extensions to call.
     pub call: Vec<String>,
     /// Topics to publish to; a trailing `*` stands for any ending.
@@ -324,6 +329,37 @@ pub struct NetworkAccess {
     pub host: NetworkHost,
     /// The port; `None` stands for all.
     pub port: Option<u16>,
+}
+
+/// Servers that a guest may send HTTP requests to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpAccess {
+    /// How they are spoken to.
+    pub scheme: HttpScheme,
+    /// Which.
+    pub host: HttpHost,
+    /// The port.
+    pub port: u16,
+}
+
+/// How a server is spoken to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HttpScheme {
+    /// In clear text.
+    Http,
+    /// Within TLS.
+    Https,
+}
+
+/// Servers of HTTP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HttpHost {
+    /// A block of addresses, by which requests name the server; names may lead there, too.
+    Block(IpNet),
+    /// A name, in lower case. It may lead to public addresses, and to those granted beside it.
+    Name(String),
+    /// All names below one.
+    Below(String),
 }
 
 /// Where a guest may connect to.

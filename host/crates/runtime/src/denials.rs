@@ -32,6 +32,8 @@ pub(crate) enum DeniedBy {
     Grants,
     /// The system, which does not let the host itself do that.
     System,
+    /// The host, in runs that are to be alike.
+    Trial,
 }
 
 /// The denied uses of the present invocation. Cheap to clone: clones count together.
@@ -55,6 +57,7 @@ impl Denials {
         let message = match denied.by {
             DeniedBy::Grants => "denied: the operator has not granted this",
             DeniedBy::System => "denied: the system does not let the host do this",
+            DeniedBy::Trial => "denied: what is run to be compared sends nothing",
         };
         let fields = [
             Field { name: "event", value: Value::Text("permission.denied") },

@@ -11,7 +11,7 @@ use wasmtime::{Config, Engine, OperatorCost, WasmBacktraceDetails, WasmFeatures}
 use crate::bindings::Extension;
 use crate::epochs::Ticker;
 use crate::flavour::Flavour;
-use crate::host::{batch, counted, debugging, files, light, names, random, sockets, span_calls, streams};
+use crate::host::{batch, counted, debugging, files, http, light, names, random, sockets, span_calls, streams};
 use crate::state::State;
 
 /// Fuel after which a guest stops for a look at its deadline and its turn: some 50 µs of work. With 100,000 a spinner hardly
@@ -89,6 +89,7 @@ fn linker(engine: &Engine, hooks: &[LinkerHook]) -> wasmtime::Result<Linker<Stat
     files::add(&mut linker)?;
     sockets::add(&mut linker)?;
     names::add(&mut linker)?;
+    http::add(&mut linker)?;
     for hook in hooks {
         hook(&mut linker)?;
     }

@@ -37,6 +37,8 @@ pub(crate) struct Pulse {
     idle_nanos: AtomicU64,
     yielded_nanos: AtomicU64,
     transferred: [AtomicU64; 4],
+    /// What of it was sent and received by tasks of their own, on whichever thread.
+    on_wire: [AtomicU64; 2],
 }
 
 /// Which way bytes went.
@@ -102,15 +104,22 @@ impl Pulse {
         add(&self.transferred[way as usize], bytes as u64);
     }
 
-    /// What went through files and sockets since the instance was made.
+    /// Counts bytes that a task of its own sent or received for the guest.
+    pub(crate) fn note_on_wire(&self, way: Way, bytes: usize) {
+        let received = usize::from(way == Way::Received);
+        self.on_wire[received].fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// What went through files, sockets and connections since the instance was made.
     #[inline]
     pub(crate) fn transferred(&self) -> Transfer {
         let bytes = |way: Way| get(&self.transferred[way as usize]);
+        let [sent, received] = &self.on_wire;
         Transfer {
             read_bytes: bytes(Way::Read),
             written_bytes: bytes(Way::Written),
-            sent_bytes: bytes(Way::Sent),
-            received_bytes: bytes(Way::Received),
+            sent_bytes: bytes(Way::Sent).wrapping_add(get(sent)),
+            received_bytes: bytes(Way::Received).wrapping_add(get(received)),
         }
     }
 }

@@ -68,8 +68,8 @@ fn described(engine: &Engine, name: &str, item: &ComponentItem) -> String {
 /// Why a component does not fit the host, and what to do.
 pub(crate) fn link_error(error: &wasmtime::Error) -> String {
     format!(
-        "it does not fit this host: {error:#}. The host offers WASI 0.2 (wasi:cli, clocks, filesystem, io, random, \
-         sockets) and glasshouse:extension@0.1.0 (debugging, context, events); `glasshouse inspect` lists what the \
+        "it does not fit this host: {error:#}. The host offers WASI 0.2 (wasi:cli, clocks, filesystem, http, io, \
+         random, sockets) and glasshouse:extension@0.1.0 (debugging, context, events); `glasshouse inspect` lists what the \
          component imports"
     )
 }

@@ -122,6 +122,11 @@ impl Intake {
         &*self.clock
     }
 
+    /// The same, for what goes on beside the guest.
+    pub(crate) fn shared_clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.clock)
+    }
+
     pub(crate) fn context(&self) -> &Context {
         &self.context
     }

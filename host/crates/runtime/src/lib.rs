@@ -16,6 +16,7 @@ mod denials;
 mod determinism;
 mod engine;
 mod epochs;
+mod exports;
 mod extension;
 mod failure;
 mod flavour;
@@ -91,15 +92,17 @@ use background::{Background, Roaming};
 use cache::{Cache, digest_file};
 use compile::Compiler;
 use engine::Engines;
+use exports::Exports;
 use extension::{ORDERS, Shared};
 use grants::Reachable;
+use host::http::{Door, Trust};
 use loader::{Found, Loaded, Loader, Source, check_size};
 use mailbox::{Mailbox, Traffic};
 use meter::Phase;
 use neighbours::{Neighbours, Registry};
 use present::Present;
 use refused::NotStarted;
-use sandbox::{Blueprint, Exports};
+use sandbox::Blueprint;
 use slowness::Slowness;
 use supervisor::{Inbox, Supervisor};
 use symbols::Symbols;
@@ -129,6 +132,9 @@ pub struct RuntimeSettings {
     pub linker_hooks: Vec<LinkerHook>,
     /// Makes an embedder's data for each instance.
     pub embedder_data: EmbedderData,
+    /// The file, in PEM, with the certificates that servers which extensions ask over HTTPS are trusted by; `None` stands for
+    /// those of the system.
+    pub http_certificate: Option<PathBuf>,
     /// Makes the runs of guests alike, for measuring and for tests; `None` gives them the time and random bytes.
     pub determinism: Option<Determinism>,
 }
@@ -145,6 +151,7 @@ impl Default for RuntimeSettings {
             depot: None,
             linker_hooks: Vec::new(),
             embedder_data: Arc::new(|_| Box::new(()) as Box<dyn Any + Send>),
+            http_certificate: None,
             determinism: None,
         }
     }
@@ -184,6 +191,7 @@ pub struct Runtime {
     clock: Arc<dyn Clock>,
     depot: Depot,
     embedder_data: EmbedderData,
+    trust: Arc<Trust>,
     determinism: Option<Determinism>,
     background: Arc<Background>,
     phase: watch::Sender<Phase>,
@@ -215,6 +223,7 @@ impl Runtime {
             depot: settings.depot.unwrap_or_else(|| Depot::in_memory(Arc::clone(&settings.clock))),
             clock: settings.clock,
             embedder_data: settings.embedder_data,
+            trust: Arc::new(Trust::new(settings.http_certificate)),
             determinism: settings.determinism,
             background: Arc::new(Background::new(settings.background_threads)),
             phase: watch::Sender::new(Phase::Running),
@@ -238,6 +247,7 @@ impl Runtime {
             loader: Arc::clone(&self.loader),
             neighbours: Neighbours::new(&self.registry, spec.settings.permissions.clone()),
             embedder_data: Arc::clone(&self.embedder_data),
+            trust: Arc::clone(&self.trust),
             determinism: self.determinism,
         }
     }
@@ -373,6 +383,7 @@ struct Assembler {
     loader: Arc<Loader>,
     neighbours: Neighbours,
     embedder_data: EmbedderData,
+    trust: Arc<Trust>,
     determinism: Option<Determinism>,
 }
 
@@ -414,8 +425,9 @@ impl Assembler {
     /// Looks up names and links; blocks while it does.
     fn plan(self, extension: &Extension, loaded: &Loaded) -> Result<Assembled, NotStarted> {
         let shared = extension.shared();
-        let reachable =
-            Reachable::resolve(&shared.present.get().permissions.network).map_err(|error| error.to_string())?;
+        let settings = shared.present.get();
+        let reachable = Reachable::resolve(&settings.permissions.network).map_err(|error| error.to_string())?;
+        let door = Door::new(&settings.permissions, self.trust, self.determinism.is_some());
         let link = |error: wasmtime::Error| NotStarted::unfit(inspect::link_error(&error), loaded.digest);
         let pre = loaded.machine.linker.instantiate_pre(&loaded.component).map_err(link)?;
         let exports = Exports::find(&pre).map_err(link)?;
@@ -427,6 +439,7 @@ impl Assembler {
             component: loaded.digest,
             settings: shared.present.follow(),
             reachable: Arc::new(reachable),
+            door: Arc::new(door),
             recorder: shared.store.recorder(),
             clock: Arc::clone(&shared.clock),
             neighbours: self.neighbours,

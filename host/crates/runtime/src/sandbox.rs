@@ -22,6 +22,7 @@ use crate::denials::Denials;
 use crate::determinism::{Determinism, GuestClock, Ids};
 use crate::engine::{Machine, YIELD_FUEL};
 use crate::epochs::{Pace, Ticker};
+use crate::exports::Exports;
 use crate::extension::{Event, HandlerError, Reply};
 use crate::failure::{
     Circumstances, classify, deadline as deadline_failure, ends_like_a_panic, host_calls as host_calls_failure,
@@ -30,6 +31,7 @@ use crate::failure::{
 use crate::grants::{GrantError, Reachable, wasi};
 use crate::health::Check;
 use crate::held::Held;
+use crate::host::http::Door;
 use crate::imports::Pulse;
 use crate::input::digest_input;
 use crate::intake::Intake;
@@ -68,6 +70,7 @@ pub(crate) struct Blueprint {
     pub(crate) component: Digest,
     pub(crate) settings: Settled,
     pub(crate) reachable: Arc<Reachable>,
+    pub(crate) door: Arc<Door>,
     pub(crate) recorder: Recorder,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) neighbours: Neighbours,
@@ -76,33 +79,6 @@ pub(crate) struct Blueprint {
     pub(crate) weight: Arc<Weight>,
     pub(crate) determinism: Option<Determinism>,
     pub(crate) slowness: Slowness,
-}
-
-/// Which of the exports of `wit/` a component has.
-pub(crate) struct Exports {
-    pub(crate) handler: Option<handler::GuestIndices>,
-    pub(crate) lifecycle: Option<lifecycle::GuestIndices>,
-    pub(crate) collector: Option<collector::GuestIndices>,
-    pub(crate) health: Option<health::GuestIndices>,
-}
-
-impl Exports {
-    /// Finds the exports; one that is there with other functions than in `wit/` is an error.
-    pub(crate) fn find(pre: &InstancePre<State>) -> wasmtime::Result<Self> {
-        macro_rules! indices {
-            ($interface:ident) => {{
-                let name = concat!("glasshouse:extension/", stringify!($interface), "@0.1.0");
-                let exported = pre.component().get_export_index(None, name).is_some();
-                exported.then(|| $interface::GuestIndices::new(pre)).transpose()?
-            }};
-        }
-        Ok(Self {
-            handler: indices!(handler),
-            lifecycle: indices!(lifecycle),
-            collector: indices!(collector),
-            health: indices!(health),
-        })
-    }
 }
 
 /// What to call.
@@ -226,6 +202,7 @@ impl Blueprint {
             stdio,
             neighbours: self.neighbours.clone(),
             reachable: Arc::clone(&self.reachable),
+            door: Arc::clone(&self.door),
             wasi,
             denials,
             guest_clock,

@@ -17,6 +17,7 @@ use crate::grants::Reachable;
 use crate::host::batch::SharedBatch;
 use crate::host::context::Scopes;
 use crate::host::files::{Files, Folders};
+use crate::host::http::{Door, Http};
 use crate::host::spans::{Reading, Spans};
 use crate::host::streams::Streams;
 use crate::imports::{Imports, Pulse, Timing};
@@ -71,12 +72,14 @@ pub struct State {
     pub(crate) stdio: Stdio,
     pub(crate) neighbours: Neighbours,
     pub(crate) reachable: Arc<Reachable>,
+    pub(crate) door: Arc<Door>,
+    pub(crate) http: Http,
     /// The guest's own clock, in an instance whose runs are to be alike.
     pub(crate) guest_clock: Option<GuestClock>,
     pub(crate) table: ResourceTable,
     pub(crate) wasi: WasiCtx,
     folders: Folders,
-    denials: Denials,
+    pub(crate) denials: Denials,
     embedder: Box<dyn Any + Send>,
 }
 
@@ -91,6 +94,7 @@ pub(crate) struct StateParts {
     pub(crate) stdio: Stdio,
     pub(crate) neighbours: Neighbours,
     pub(crate) reachable: Arc<Reachable>,
+    pub(crate) door: Arc<Door>,
     pub(crate) wasi: WasiCtx,
     pub(crate) denials: Denials,
     pub(crate) guest_clock: Option<GuestClock>,
@@ -119,6 +123,8 @@ impl State {
             stdio: parts.stdio,
             neighbours: parts.neighbours,
             reachable: parts.reachable,
+            door: parts.door,
+            http: Http::new(),
             guest_clock: parts.guest_clock,
             table: ResourceTable::new(),
             wasi: parts.wasi,
@@ -275,6 +281,7 @@ impl State {
             while self.spans.end_innermost(&mut self.intake, &mut self.imports.host_calls, &reading) {}
         }
         self.stdio.flush();
+        self.http.requests.end(&self.intake, &self.denials);
         self.denials.end_invocation(|level, message, fields| self.intake.host_log(level, message, fields));
         self.intake.end_invocation();
     }
@@ -284,6 +291,9 @@ impl State {
     #[inline]
     pub(crate) fn decide(&mut self, matters: bool, run_until: u64) {
         self.intake.decide_on_logs(matters);
+        if !self.http.requests.is_empty() {
+            self.http.requests.decide(&self.intake, matters, run_until);
+        }
         if self.spans.is_any_undecided(&self.imports.host_calls) {
             self.spans.decide(&self.intake, &self.imports.host_calls, matters, run_until);
         }

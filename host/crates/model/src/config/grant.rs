@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::{Component, Path, PathBuf};
 
-use crate::settings::{FileAccess, NetworkAccess, NetworkHost, Permissions};
+use crate::settings::{FileAccess, HttpAccess, HttpHost, NetworkAccess, NetworkHost, Permissions};
 use crate::text::visible;
 
 /// The outcome of a request.
@@ -62,6 +62,20 @@ impl Permissions {
                 denied.push(format!("network: {request} is not granted"));
             }
         }
+        for request in &self.http {
+            if used.http.find(|granted| granted.covers(request)) {
+                effective.http.push(request.clone());
+            } else {
+                denied.push(format!("http: {request} is not granted"));
+            }
+        }
+        // Where a name leads is not the extension's to ask for.
+        let leads_there = |granted: &HttpAccess| {
+            let names = effective.http.iter().filter(|access| !matches!(access.host, HttpHost::Block(_)));
+            matches!(granted.host, HttpHost::Block(_)) && names.clone().any(|name| name.is_at_same_port(granted))
+        };
+        let addresses: Vec<_> = used.http.find_all(leads_there).cloned().collect();
+        effective.http_addresses = addresses;
         grant.unused = used.unused();
         grant
     }
@@ -154,6 +168,7 @@ struct Used<'g> {
     files: Items<'g, FileAccess>,
     env: Items<'g, String>,
     network: Items<'g, NetworkAccess>,
+    http: Items<'g, HttpAccess>,
     call: Items<'g, String>,
     publish: Items<'g, String>,
 }
@@ -164,6 +179,7 @@ impl<'g> Used<'g> {
             files: Items::of(&grants.files),
             env: Items::of(&grants.env),
             network: Items::of(&grants.network),
+            http: Items::of(&grants.http),
             call: Items::of(&grants.call),
             publish: Items::of(&grants.publish),
         }
@@ -173,9 +189,11 @@ impl<'g> Used<'g> {
         let name = |what: &'static str| move |name: &String| format!("{what}: \"{}\"", visible(name, 200));
         let files = self.files.unused().map(|file| format!("files: {file}"));
         let network = self.network.unused().map(|access| format!("network: {access}"));
+        let http = self.http.unused().map(|access| format!("http: {access}"));
         files
             .chain(self.env.unused().map(name("env")))
             .chain(network)
+            .chain(http)
             .chain(self.call.unused().map(name("call")))
             .chain(self.publish.unused().map(name("publish")))
             .collect()

@@ -76,6 +76,14 @@ pub(super) static KEYS: &[Key] = &[
     )
     .granted(),
     key(
+        "permissions.http",
+        Kind::Origins,
+        NONE,
+        "Where it may send HTTP requests to, by scheme, host and port; *.example.com stands for all names below it. Names \
+         may lead to public addresses, and to those that are granted beside them.",
+    )
+    .granted(),
+    key(
         "permissions.call",
         Kind::Texts(check::id_pattern),
         NONE,
@@ -506,6 +514,13 @@ pub(super) static KEYS: &[Key] = &[
         "CPU time, in whole seconds, that compiling one component may take; one that needs more is not loaded.",
     )
     .host(|host| Target::Duration(&mut host.compile_time)),
+    key(
+        "host.http_certificate",
+        Kind::Path,
+        "",
+        "The certificates that servers which extensions ask over HTTPS are trusted by, a file in PEM; the system's if empty.",
+    )
+    .host(|host| Target::Path(&mut host.http_certificate)),
     key("host.shutdown_limit", duration(0, 3600), "5s", "How long calls in flight may go on when the host stops.")
         .host(|host| Target::Duration(&mut host.shutdown_limit)),
     key(

@@ -114,5 +114,8 @@ pub(super) fn take_permissions(layer: &mut Layer) -> Permissions {
     if let Some(Value::Network(network)) = layer.values.remove("permissions.network").map(|entry| entry.value) {
         permissions.network = network;
     }
+    if let Some(Value::Origins(http)) = layer.values.remove("permissions.http").map(|entry| entry.value) {
+        permissions.http = http;
+    }
     permissions
 }

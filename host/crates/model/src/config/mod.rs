@@ -34,6 +34,7 @@ mod manifest;
 mod nearest;
 mod network;
 mod operator;
+mod origin;
 mod otlp;
 mod overlay;
 mod overrides;
@@ -56,6 +57,7 @@ pub use manifest::{DEFAULT_VERSION, Manifest};
 pub use nearest::nearest;
 pub use network::InvalidNetworkAccess;
 pub use operator::OperatorConfig;
+pub use origin::InvalidHttpAccess;
 pub use otlp::{Endpoint, OtlpCompression, OtlpProtocol, OtlpService, OtlpSettings, OtlpSignal, Secrets};
 pub use overlay::{Holding, LAYERS, Overlay, Override, OverrideError, read_overrides};
 pub use reference::{reference, reference_markdown};
@@ -86,6 +88,9 @@ pub struct HostSettings {
     pub metrics_interval: Duration,
     /// How often telemetry is made safe against the loss of power.
     pub sync_interval: Duration,
+    /// The certificates, in PEM, that servers which extensions ask over HTTPS are trusted by; `None` stands for those of the
+    /// system.
+    pub http_certificate: Option<PathBuf>,
     /// How long calls in flight may go on when the host stops.
     pub shutdown_limit: Duration,
     /// The address and port that the API listens on, or [`LISTEN_OFF`].
@@ -121,6 +126,7 @@ impl Default for HostSettings {
             cleanup_interval: Duration::from_mins(1),
             metrics_interval: Duration::from_secs(30),
             sync_interval: Duration::from_secs(5),
+            http_certificate: None,
             shutdown_limit: Duration::from_secs(5),
             listen: format!("127.0.0.1:{PORT}"),
             names: Vec::new(),

@@ -14,7 +14,7 @@ use crate::text::visible;
 #[error("\"{}\" is not a place on the network: {why}", visible(.text, 80))]
 pub struct InvalidNetworkAccess {
     text: String,
-    why: String,
+    pub(super) why: String,
 }
 
 impl FromStr for NetworkAccess {
@@ -55,7 +55,7 @@ fn parse_port(text: &str) -> Result<u16, &'static str> {
     }
 }
 
-fn parse_host(text: &str) -> Result<NetworkHost, String> {
+pub(super) fn parse_host(text: &str) -> Result<NetworkHost, String> {
     if let Ok(address) = text.parse::<IpAddr>() {
         return Ok(NetworkHost::Block(address.into()));
     }

@@ -15,7 +15,7 @@ use super::layer::{Entry, Layer, Origin};
 use super::nearest::{hint, is_section, known, nearest};
 use super::otlp::Secrets;
 use super::value::{Kind, Refusal, Value, check_text, from_text};
-use crate::settings::{NetworkAccess, Redaction};
+use crate::settings::{HttpAccess, NetworkAccess, Redaction};
 use crate::text::visible;
 use crate::{Blame, Threshold};
 
@@ -149,6 +149,12 @@ impl<'t> Reader<'t> {
                     reader.checked(section, key, item, access.map(|access| access.map_err(|error| error.to_string())))
                 })
                 .map(Value::Network),
+            Kind::Origins => self
+                .list(section, key, given, |reader, item| {
+                    let access = item.get_ref().as_str().map(str::parse::<HttpAccess>);
+                    reader.checked(section, key, item, access.map(|access| access.map_err(|error| error.to_string())))
+                })
+                .map(Value::Origins),
             Kind::Texts(_) | Kind::Patterns | Kind::Thresholds => self
                 .list(section, key, given, |reader, item| {
                     let text = item.get_ref().as_str();
@@ -225,6 +231,7 @@ impl<'t> Reader<'t> {
             Kind::Free
                 | Kind::Files
                 | Kind::Network
+                | Kind::Origins
                 | Kind::Texts(_)
                 | Kind::Secrets(_)
                 | Kind::Patterns

@@ -231,6 +231,7 @@ fn permission(key: &Key, grant: &Grant, origin: Origin) -> Setting {
         "files" => Value::Files(effective.files.clone()),
         "env" => Value::Texts(effective.env.clone()),
         "network" => Value::Network(effective.network.clone()),
+        "http" => Value::Origins(effective.http.clone()),
         "call" => Value::Texts(effective.call.clone()),
         _ => Value::Texts(effective.publish.clone()),
     };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::otlp::Secrets;
 use crate::Level;
-use crate::settings::{FileAccess, Metering, NetworkAccess, SlowCall};
+use crate::settings::{FileAccess, HttpAccess, Metering, NetworkAccess, SlowCall};
 use crate::text::visible;
 
 /// Characters of a text; longer descriptions belong in a README.
@@ -47,6 +47,7 @@ pub(super) enum Kind {
     Thresholds,
     Files,
     Network,
+    Origins,
     Free,
 }
 
@@ -73,6 +74,7 @@ impl Kind {
             Self::Thresholds => "a list of thresholds",
             Self::Files => "a list of folders",
             Self::Network => "a list of addresses and names",
+            Self::Origins => "a list of origins",
             Self::Free => "a table",
         }
     }
@@ -82,6 +84,7 @@ impl Kind {
         match self {
             Self::Files => Some(r#"[{ host = "docs", guest = "/docs", access = "read" }]"#),
             Self::Network => Some(r#"["10.0.0.0/8:443", "example.com:443"]"#),
+            Self::Origins => Some(r#"["https://api.example.com", "http://127.0.0.1:8080"]"#),
             Self::Texts(_) => Some(r#"["one", "two"]"#),
             Self::Secrets(_) => Some(r#"["authorization=Bearer ..."]"#),
             Self::Patterns => Some("['acct-[0-9]{8}']"),
@@ -123,6 +126,7 @@ pub(super) enum Value {
     Secrets(Secrets),
     Files(Vec<FileAccess>),
     Network(Vec<NetworkAccess>),
+    Origins(Vec<HttpAccess>),
 }
 
 impl fmt::Display for Value {
@@ -142,6 +146,7 @@ impl fmt::Display for Value {
             Self::Secrets(secrets) => secrets.fmt(f),
             Self::Files(files) => write_list(f, files),
             Self::Network(network) => write_list(f, network),
+            Self::Origins(origins) => write_list(f, origins),
         }
     }
 }
@@ -234,6 +239,7 @@ pub(super) fn from_text(kind: &Kind, text: &str) -> Result<Value, Refusal> {
         | Kind::Thresholds
         | Kind::Files
         | Kind::Network
+        | Kind::Origins
         | Kind::Free => {
             return Err(Refusal::Kind);
         }

@@ -7,6 +7,7 @@ pub(crate) mod counted;
 pub(crate) mod debugging;
 pub(crate) mod events;
 pub(crate) mod files;
+pub(crate) mod http;
 pub(crate) mod light;
 pub(crate) mod names;
 mod open_span;

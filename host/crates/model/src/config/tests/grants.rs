@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::{file, id, manifest};
 use crate::config::{Layers, matches_pattern};
-use crate::settings::Permissions;
+use crate::settings::{HttpAccess, Permissions};
 
 fn request(kind: &str, items: &str) -> Permissions {
     let text = format!("id = \"relay\"\npermissions.{kind} = [{items}]");
@@ -91,6 +91,21 @@ fn networks_are_granted_by_containment_and_port() {
     ] {
         check("network", &format!("\"{asked}\""), &format!("\"{granted}\""), expect);
     }
+}
+
+#[test]
+fn servers_are_granted_by_origin_and_names_lead_where_the_operator_says() {
+    check("http", "\"https://api.example.com\"", "\"https://*.example.com\"", true);
+    check("http", "\"https://api.example.com\"", "\"http://api.example.com\"", false);
+    check("http", "\"http://10.1.2.3:80\"", "\"http://10.0.0.0/8\"", true);
+    let asked = request("http", "\"http://a.example:8080\", \"http://b.example\"");
+    let granted = "\"http://a.example:8080\", \"http://10.0.0.0/8:8080\", \"http://10.0.0.0/8\"";
+    let grant = asked.granted(&request("http", granted));
+    let shown = |all: &[HttpAccess]| all.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(shown(&grant.effective.http), ["http://a.example:8080"]);
+    assert_eq!(shown(&grant.effective.http_addresses), ["http://10.0.0.0/8:8080"], "for the names that are granted");
+    assert_eq!(grant.denied, ["http: http://b.example is not granted"]);
+    assert_eq!(grant.unused, ["http: http://10.0.0.0/8"]);
 }
 
 #[test]

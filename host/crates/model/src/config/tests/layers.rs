@@ -256,6 +256,7 @@ fn the_hosts_settings_have_their_layers_too() {
             "host.compile_threads = 3; GLASSHOUSE_HOST__COMPILE_THREADS",
             "host.compile_memory = 2GiB; built-in",
             "host.compile_time = 60s; built-in",
+            "host.http_certificate = ; built-in",
             "host.shutdown_limit = 1s; --set host.shutdown_limit",
             "host.listen = 127.0.0.1:7077; built-in",
             "host.names = []; built-in",

@@ -33,6 +33,7 @@ subscribe = ["pages.rendered", "logs.*"]
 files = [{ host = "docs", guest = "/docs", access = "read" }, { host = "/tmp/x", guest = "/out", access = "write" }]
 env = ["LANG"]
 network = ["10.0.0.0/8:443", "[::1]:80", "192.0.2.1", "example.com:443"]
+http = ["https://API.example.com:443", "http://127.0.0.1:8080"]
 call = ["markdown"]
 publish = ["pages.rendered"]
 
@@ -61,6 +62,8 @@ fn a_whole_manifest_is_read() {
     assert_eq!(shown, [r#"read "docs" as "/docs""#, r#"write "/tmp/x" as "/out""#]);
     let shown: Vec<_> = manifest.permissions.network.iter().map(ToString::to_string).collect();
     assert_eq!(shown, ["10.0.0.0/8:443", "[::1]:80", "192.0.2.1", "example.com:443"]);
+    let shown: Vec<_> = manifest.permissions.http.iter().map(ToString::to_string).collect();
+    assert_eq!(shown, ["https://api.example.com", "http://127.0.0.1:8080"]);
     let settings = Layers::default().resolve(&manifest, "/x".as_ref()).settings;
     assert_eq!((settings.budget.deadline.as_secs(), settings.budget.memory_bytes), (1, 1 << 20));
     assert_eq!(settings.debugging.metrics_interval.as_secs(), 5);

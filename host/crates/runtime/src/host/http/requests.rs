@@ -1,0 +1,273 @@
+//! The HTTP requests of a call of the guest: each is a span of kind client, with the names that OpenTelemetry's conventions have for
+//! it (<https://opentelemetry.io/docs/specs/semconv/http/http-spans/>).
+
+use std::sync::{Arc, OnceLock};
+
+use glasshouse_model::settings::HttpAccess;
+use glasshouse_model::text::cut;
+use glasshouse_model::wire::{Field, Fields, Value};
+use glasshouse_model::{Origin, Span, SpanCost, SpanId, SpanKind, SpanStatus, UnixNanos};
+use glasshouse_telemetry::{Drop, Load, Verdict, Worth};
+use tokio::sync::watch;
+
+use super::exchange::{Ending, Outcome};
+use super::wire::Carried;
+use crate::denials::{Denials, Denied, DeniedBy};
+use crate::host::open_span::Ended;
+use crate::intake::Intake;
+
+/// Requests that get spans in one call of the guest, some 300 KiB of them; the rest is counted.
+const MOST: usize = 256;
+/// Bytes of a URL that are kept.
+const URL_BYTES: usize = 1024;
+/// Methods that have a name of their own in spans; all others are one.
+const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE", "PATCH", "QUERY"];
+
+/// A request that was sent.
+pub(super) struct Sent {
+    /// Its own encoded context, and the id of its span.
+    pub(super) context: Vec<u8>,
+    pub(super) id: SpanId,
+    /// Whether it gets one.
+    pub(super) is_traced: bool,
+    /// The span in which it was sent.
+    pub(super) parent: SpanId,
+    /// When, in `Clock::monotonic_nanos`.
+    pub(super) start: u64,
+    pub(super) method: String,
+    pub(super) url: String,
+    pub(super) server: HttpAccess,
+    pub(super) carried: Arc<Carried>,
+    pub(super) outcome: Arc<OnceLock<Outcome>>,
+}
+
+/// The requests of a call of the guest, in the order in which they were sent.
+#[derive(Default)]
+pub(crate) struct Requests {
+    sent: Vec<Sent>,
+    left_out: u64,
+    /// Gone once the call is over, and all that was made for its requests with it.
+    over: Option<watch::Sender<()>>,
+}
+
+impl Requests {
+    /// What is closed once the call of the guest is over.
+    pub(super) fn over(&mut self) -> watch::Receiver<()> {
+        self.over.get_or_insert_with(|| watch::channel(()).0).subscribe()
+    }
+
+    /// Whether there is room for another one's span.
+    pub(super) fn has_room(&self) -> bool {
+        self.sent.len() < MOST
+    }
+
+    /// Notes a request, if there is room.
+    pub(super) fn note(&mut self, mut sent: Sent) {
+        if !self.has_room() {
+            self.left_out += u64::from(sent.is_traced);
+            return;
+        }
+        sent.url.truncate(cut(&sent.url, URL_BYTES).len());
+        self.sent.push(sent);
+    }
+
+    /// Whether none was sent.
+    #[inline]
+    pub(crate) fn is_empty(&self) -> bool {
+        self.sent.is_empty()
+    }
+
+    /// Ends those that are under way, and tells of those that were denied for where their names lead.
+    #[inline]
+    pub(crate) fn end(&mut self, intake: &Intake, denials: &Denials) {
+        if self.over.take().is_some() {
+            self.tell_prohibited(intake, denials);
+        }
+    }
+
+    #[cold]
+    fn tell_prohibited(&self, intake: &Intake, denials: &Denials) {
+        for sent in &self.sent {
+            let Some(Outcome { result: Err(Ending::Prohibited(address)), .. }) = sent.outcome.get() else { continue };
+            let target = format!("{} at {address}", sent.server);
+            let denied = Denied { by: DeniedBy::Grants, permission: "http", operation: "handle", target: &target };
+            denials.tell(denied, |level, message, fields| intake.host_log(level, message, fields));
+        }
+    }
+
+    /// Stores the requests of a call that was run until a time, each as a span, or leaves them out: those that failed are stored if failed
+    /// spans are, and all of them if the call matters or its trace is kept. The intake's context is the call's own.
+    #[cold]
+    pub(crate) fn decide(&mut self, intake: &Intake, matters: bool, run_until: u64) {
+        let (now, recorder) = (intake.clock().now(), intake.recorder());
+        let keeps = matters || recorder.judge_span(intake.context_bytes()) == Verdict::Keep;
+        let mut left_out = 0;
+        for sent in self.sent.drain(..).filter(|sent| sent.is_traced) {
+            let timed = intake.cross();
+            if keeps {
+                sent.store(intake, &recorder.weighed(&sent.context), Worth::Usual, run_until, now);
+            } else if sent.status(run_until) == SpanStatus::Failed && recorder.admit_failed_span() {
+                // It stands for itself alone.
+                sent.store(intake, &sent.context, Worth::Urgent, run_until, now);
+            } else {
+                left_out += 1;
+            }
+            intake.crossed(timed, || Load::Span);
+        }
+        let crowded = std::mem::take(&mut self.left_out);
+        if left_out > 0 {
+            recorder.leave_out_spans(intake.context_bytes(), left_out);
+        }
+        if crowded > 0 {
+            recorder.dropped_all(Drop::Crowded, crowded);
+        }
+    }
+}
+
+impl Sent {
+    /// How it ended for a call that was run until some time.
+    fn status(&self, run_until: u64) -> SpanStatus {
+        match self.outcome.get() {
+            None | Some(Outcome { result: Err(Ending::GivenUp), .. }) => SpanStatus::Unfinished,
+            Some(Outcome { at, .. }) if *at > run_until => SpanStatus::Unfinished,
+            // By the conventions a client's request fails where the server says that it was wrong, too.
+            Some(Outcome { result: Ok(..400), .. }) => SpanStatus::Ok,
+            Some(_) => SpanStatus::Failed,
+        }
+    }
+
+    fn store(&self, intake: &Intake, context: &[u8], worth: Worth, run_until: u64, now: UnixNanos) {
+        let status = self.status(run_until);
+        let outcome = self.outcome.get().filter(|outcome| outcome.at <= run_until);
+        let end = outcome.map_or(run_until, |outcome| outcome.at).max(self.start);
+        let known = METHODS.contains(&&*self.method);
+        let (method, name) = if known { (&*self.method, &*self.method) } else { ("_OTHER", "HTTP") };
+        let host = self.server.host.to_string();
+        let text = |name, text| Field { name, value: Value::Text(text) };
+        let number = |name, number| Field { name, value: Value::Integer(number) };
+        let mut fields = vec![
+            text("http.request.method", method),
+            text("server.address", host.trim_matches(['[', ']'])),
+            number("server.port", self.server.port.into()),
+            text("url.full", &self.url),
+            text("network.protocol.version", "1.1"),
+        ];
+        if !known {
+            fields.push(text("http.request.method_original", &self.method));
+        }
+        let (code, mut failure) =
+            (outcome.and_then(Outcome::status).map(|code| (code, code.to_string())), String::new());
+        if let Some((code, shown)) = &code {
+            fields.push(number("http.response.status_code", i64::from(*code)));
+            if status == SpanStatus::Failed {
+                fields.push(text("error.type", shown));
+                failure = format!("the server answered {shown}");
+            }
+        }
+        match outcome.map(|outcome| &outcome.result) {
+            Some(Err(Ending::Failed(word, why))) => {
+                fields.push(text("error.type", word));
+                failure.clone_from(why);
+            }
+            Some(Err(Ending::Prohibited(address))) => {
+                fields.push(text("error.type", "destination-IP-prohibited"));
+                failure = format!("its name leads to {address}, which was not granted");
+            }
+            _ => {}
+        }
+        // From its start on it waits for the network, while the guest may do other things.
+        let elapsed_nanos = end - self.start;
+        let total = SpanCost {
+            elapsed_nanos,
+            idle_nanos: elapsed_nanos,
+            host_calls: 1,
+            transfer: self.carried.read(),
+            ..SpanCost::default()
+        };
+        let span = Span {
+            parent: self.parent,
+            kind: SpanKind::Client,
+            status,
+            name,
+            failure: &failure,
+            start: intake.clock().at(self.start),
+            total,
+            children: SpanCost::default(),
+            fields: Fields::EMPTY,
+            events: Vec::new(),
+        };
+        let mut body = Vec::with_capacity(512);
+        span.encode(&mut body, &fields, 0, &[]);
+        Ended { body: &body, at: end, origin: Origin::Host, worth, cut: false, is_clean: false }
+            .store(intake, context, now);
+    }
+}
+
+impl Outcome {
+    fn status(&self) -> Option<u16> {
+        self.result.as_ref().ok().copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use glasshouse_model::settings::Settings;
+    use glasshouse_model::wire::Record;
+    use glasshouse_model::{Level, Signal};
+    use glasshouse_telemetry::{Body, Store, StoreSettings};
+
+    use super::*;
+    use crate::clock::SystemClock;
+
+    fn sent(result: Result<u16, Ending>) -> Sent {
+        Sent {
+            context: Vec::new(),
+            id: SpanId::default(),
+            is_traced: true,
+            parent: SpanId::default(),
+            start: 0,
+            method: "GET".to_owned(),
+            url: format!("https://api.example/{}", "x".repeat(2 * URL_BYTES)),
+            server: "https://api.example".parse().expect("an origin"),
+            carried: Arc::default(),
+            outcome: Arc::new(OnceLock::from(Outcome { at: 1, result })),
+        }
+    }
+
+    #[test]
+    fn a_name_that_leads_where_it_may_not_is_told_with_the_address_at_the_end_of_the_call() {
+        let store = Store::new(&StoreSettings::new(&Settings::default()), Arc::default());
+        let intake = Intake::new(store.recorder(), Arc::new(SystemClock::new()));
+        let denials = Denials::new(store.recorder());
+        let mut requests = Requests::default();
+        let mut over = requests.over();
+        requests.note(sent(Ok(200)));
+        requests.note(sent(Err(Ending::Prohibited([169, 254, 169, 254].into()))));
+        assert!(over.has_changed().is_ok());
+        requests.end(&intake, &denials);
+        assert!(over.has_changed().is_err(), "what is under way ends");
+        requests.end(&intake, &denials);
+        let logs = store.reader(Signal::Log).all();
+        let [log] = &logs[..] else { panic!("{} logs", logs.len()) };
+        let Ok(Body::Record(Record::Log(log, fields))) = log.body() else { panic!("a log") };
+        let target = fields.iter().find(|field| field.name == "target").map(|field| field.value);
+        assert_eq!(log.level, Level::Warning);
+        assert_eq!(target, Some(Value::Text("https://api.example at 169.254.169.254")));
+        drop(over.borrow_and_update());
+    }
+
+    #[test]
+    fn requests_beyond_those_that_get_spans_take_no_memory_and_are_counted() {
+        let store = Store::new(&StoreSettings::new(&Settings::default()), Arc::default());
+        let intake = Intake::new(store.recorder(), Arc::new(SystemClock::new()));
+        let mut requests = Requests::default();
+        (0..MOST + 7).for_each(|_| requests.note(sent(Ok(200))));
+        assert_eq!(requests.sent.len(), MOST);
+        assert!(requests.sent.iter().all(|sent| sent.url.len() <= URL_BYTES));
+        requests.decide(&intake, true, u64::MAX);
+        assert!(requests.is_empty());
+        assert_eq!(store.reader(Signal::Span).all().len(), MOST);
+        let crowded = store.drops().into_iter().find(|(cause, _)| *cause == Drop::Crowded).map(|(_, count)| count);
+        assert_eq!(crowded, Some(7));
+    }
+}
