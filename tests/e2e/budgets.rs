@@ -216,10 +216,10 @@ async fn what_an_instance_consists_of_and_the_handles_that_it_holds_are_counted_
     let before = extension.host_memory();
     assert!(before.core_instances > 0 && before.memories > 0);
     ask(&extension, "hoard", "3000").await;
-    for _ in 0..16 {
+    for _ in 0..64 {
         ask(&extension, "hoard", "0").await;
     }
-    assert_eq!(extension.host_memory().handles, before.handles + 3000, "a call of sixteen counts them");
+    assert_eq!(extension.host_memory().handles, before.handles + 3000, "a call of sixty-four counts them");
     let failure = fail(&extension, "hoard", "1000000", FailureKind::ResourceBreach).await;
     assert_eq!(failure.evidence, [("handles_limit".to_owned(), 10_000)], "counting has changed no limit");
     let used = extension.host_use();

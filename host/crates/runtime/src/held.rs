@@ -10,9 +10,10 @@ use crate::counts::{core_instances, live_handles};
 use crate::mailbox::Mailbox;
 use crate::state::State;
 
-/// Resources and handles are counted after one of so many calls: the table has to be gone through for the ones, and the engine asked
-/// some times for the others.
+/// Resources are counted after one of so many calls: the table has to be gone through for it.
 const COUNTED_EACH: u32 = 16;
+/// Handles, likewise: the engine has to be asked twice or more, one of which is an error that it makes for it.
+const HANDLES_COUNTED_EACH: u32 = 64;
 
 /// What the host holds for an extension at one moment, beside linear memory ([`crate::Extension::usage`]) and telemetry, which
 /// have bounds of their own.
@@ -20,7 +21,7 @@ const COUNTED_EACH: u32 = 16;
 pub struct HostMemory {
     /// Open files, sockets, streams, meters and the like, after one of the latest calls; `budget.resources` bounds them.
     pub resources: u64,
-    /// Handles of resources, its own included, after the same call; `budget.handles` bounds them.
+    /// Handles of resources, its own included, after one of the latest calls; `budget.handles` bounds them.
     pub handles: u64,
     /// Core instances that it consists of; `budget.instances` bounds them.
     pub core_instances: u64,
@@ -110,6 +111,8 @@ impl Held {
         self.calls.store(calls.wrapping_add(1), Ordering::Relaxed);
         if calls.is_multiple_of(COUNTED_EACH) || is_last {
             self.resources.note(store.data_mut().table.iter_mut().count() as u64);
+        }
+        if calls.is_multiple_of(HANDLES_COUNTED_EACH) || is_last {
             self.handles.note(live_handles(store, self.handles.now() as usize) as u64);
             store.set_max_component_handles(handles_limit);
         }
