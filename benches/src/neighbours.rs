@@ -1,17 +1,19 @@
 //! What well-behaved extensions notice of hostile ones beside them, on two threads: how long their calls take before, while those
 //! rage, and once they are quarantined, and whether all that they recorded is there.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use glasshouse_model::Signal;
+use glasshouse_model::{FailureKind, Signal};
 use glasshouse_runtime::{CallError, EVENT_INTERVAL, Event, Extension, Runtime, RuntimeSettings, Status, Trigger};
+use glasshouse_telemetry::{Body, Entry};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::harness::{Plan, Row, Samples};
+use crate::harness::{Plan, Row, Samples, Unit};
 use crate::house::{House, spec};
 
 /// Extensions that behave well, and how often each is called.
@@ -46,6 +48,9 @@ const TURNS: usize = 5;
 /// The hostile ones' deadline once they are to be quarantined, so that this does not take long.
 const SOON: Duration = Duration::from_millis(200);
 
+/// How much later than its deadline a call may end.
+const LATE_NANOS: f64 = 50e6;
+
 /// What the neighbours' calls took: from when each was due, which is what its caller sees, and from when it was made.
 #[derive(Default)]
 struct Latencies {
@@ -67,10 +72,12 @@ pub(crate) fn measure(house: &House, _: &Plan) -> Result<Vec<Row>> {
         house.instance(guest)?;
     }
     let mut turns: Vec<[Latencies; 3]> = Vec::new();
+    let mut latest = Vec::new();
     let mut raged = 0;
     for _ in 0..TURNS {
-        let (phases, failures) = tokio.block_on(async { tokio::spawn(turn(Turn::new(house)?)).await? })?;
+        let (phases, failures, late) = tokio.block_on(async { tokio::spawn(turn(Turn::new(house)?)).await? })?;
         turns.push(phases);
+        latest.push(late);
         raged += failures;
     }
     let mut rows = Vec::new();
@@ -88,6 +95,9 @@ pub(crate) fn measure(house: &House, _: &Plan) -> Result<Vec<Row>> {
             }
         }
     }
+    let what = "the call of the ten that ends latest after its deadline";
+    let row = Row::figure("neighbours", what, Unit::Nanos, Samples::new(latest).spread());
+    rows.push(row.under("the most allowed", LATE_NANOS));
     Ok(rows)
 }
 
@@ -119,8 +129,9 @@ impl Turn {
     }
 }
 
-/// Three phases; also returns how many calls of the hostile ones have failed while they raged.
-async fn turn(turn: Turn) -> Result<([Latencies; 3], u64)> {
+/// Three phases; also returns how many calls of the hostile ones have failed while they raged, and how much later than its deadline
+/// the latest of their calls ended, in nanoseconds.
+async fn turn(turn: Turn) -> Result<([Latencies; 3], u64, f64)> {
     let Turn { runtime, neighbours, hostile } = turn;
     for extension in neighbours.iter().chain(hostile.iter().map(|(extension, _)| extension)) {
         let status = extension.loaded().await;
@@ -163,8 +174,33 @@ async fn turn(turn: Turn) -> Result<([Latencies; 3], u64)> {
     for neighbour in &neighbours {
         has_all(neighbour)?;
     }
+    let late = hostile.iter().map(|(extension, _)| late_nanos(extension)).collect::<Result<Vec<_>>>()?;
+    let latest = late.into_iter().flatten().reduce(f64::max).context("none of the ten reached its deadline")?;
     runtime.shutdown(Duration::from_secs(10)).await;
-    Ok(([quiet, raging, quarantined], raged))
+    Ok(([quiet, raging, quarantined], raged, latest))
+}
+
+/// How much later than its deadline each call of an extension ended that ended by it.
+fn late_nanos(extension: &Extension) -> Result<Vec<f64>> {
+    let call_of = |entry: &Entry| entry.envelope().context.map(|context| context.span_id);
+    let mut deadlines = HashMap::new();
+    for entry in extension.reader(Signal::Error).all() {
+        if let Body::Failure(failure) = entry.body().map_err(|error| anyhow!("{error}"))?
+            && failure.kind == FailureKind::DeadlineBreach
+            && let Some((_, nanos)) = failure.evidence.iter().find(|(name, _)| name == "deadline_ns")
+        {
+            deadlines.insert(call_of(&entry), *nanos as f64);
+        }
+    }
+    let mut late = Vec::new();
+    for entry in extension.reader(Signal::Invocation).all() {
+        if let Some(deadline) = deadlines.get(&call_of(&entry))
+            && let Body::Invocation(invocation) = entry.body().map_err(|error| anyhow!("{error}"))?
+        {
+            late.push((invocation.cost.elapsed_nanos as f64 - deadline).max(0.0));
+        }
+    }
+    Ok(late)
 }
 
 /// Calls each neighbour at a steady rate, all of them evenly spread.

@@ -1,9 +1,13 @@
 //! What is used of an extension's budgets, as far as the host counts it.
 
 use glasshouse_model::config::Setting;
+use glasshouse_model::limits;
 use glasshouse_model::standing::{CallBudget, Rate};
 
 use crate::extension::Extension;
+
+/// What is said of the longest text, in whose place a shorter one may stand as long as both are short.
+const AT_LEAST: &str = "peak: at least; of records up to 256 bytes only the longest are looked at";
 
 /// A budget and what is used of it.
 #[derive(Clone, Debug)]
@@ -25,7 +29,7 @@ impl Extension {
         budgets.map(|setting| self.budget_use(setting)).collect()
     }
 
-    fn budget_use(&self, setting: Setting) -> BudgetUse {
+    fn budget_use(&self, mut setting: Setting) -> BudgetUse {
         let settings = self.settings();
         let (budget, uses) = (&settings.budget, self.uses());
         let call = CallBudget::ALL.iter().find(|budget| budget.key() == setting.key);
@@ -45,6 +49,11 @@ impl Extension {
             (.., "budget.table_elements") => {
                 known(held.table_elements, budget.table_elements as u64, of_host.table_elements_peak)
             }
+            (.., "budget.handles") => known(held.handles, budget.handles as u64, of_host.handles_peak),
+            (.., "budget.instances") => {
+                known(held.core_instances, budget.instances as u64, of_host.core_instances_peak)
+            }
+            (.., "budget.memories") => known(held.memories, budget.memories as u64, of_host.memories_peak),
             (.., "budget.resources") => known(held.resources, budget.resources as u64, of_host.resources_peak),
             (.., "budget.host_calls_per_call") => {
                 known(of_host.host_calls, budget.host_calls_per_call, of_host.host_calls_peak)
@@ -56,6 +65,13 @@ impl Extension {
                 known(telemetry.bytes_per_second, may_record.bytes_per_second, telemetry.bytes_per_second_peak)
             }
             (.., "budget.fields_per_record") => at_most(may_record.fields, telemetry.fields_peak),
+            (.., "budget.string_bytes") => {
+                let peak = telemetry.text_peak_bytes;
+                if peak <= limits::UNCUT_BYTES as u64 {
+                    setting.note.get_or_insert_with(|| AT_LEAST.to_owned());
+                }
+                (None, Some(may_record.string_bytes), Some(peak))
+            }
             // They become never fewer.
             (.., "budget.metrics") => known(telemetry.metrics, may_record.metrics.into(), telemetry.metrics),
             (.., "budget.series_per_metric") => {

@@ -70,7 +70,14 @@ fn budgets_show_what_is_used_of_those_of_telemetry_and_of_the_host_with_the_most
     assert!(at_least_one("budget.fields_per_record") && at_least_one("budget.host_calls_per_call"));
     let elements = budget("neighbour", "budget.table_elements");
     assert!(elements["used"].as_u64() > Some(0) && elements["used"] == elements["peak"], "{elements}");
-    assert!(budget("neighbour", "budget.handles")["used"].is_null(), "the engine does not tell them");
+    for (key, least) in [("budget.instances", 1), ("budget.memories", 1), ("budget.handles", 0)] {
+        let budget = budget("neighbour", key);
+        assert!(budget["used"].as_u64() >= Some(least) && budget["used"] == budget["peak"], "{budget}");
+    }
+    let texts = budget("neighbour", "budget.string_bytes");
+    assert_eq!((&texts["used"], &texts["limit"]), (&Value::Null, &json!(16 << 10)), "{texts}");
+    assert!(texts["peak"].as_u64().is_some_and(|peak| peak > 0 && peak <= 256), "{texts}");
+    assert!(texts["note"].as_str().is_some_and(|note| note.starts_with("peak: at least")), "{texts}");
     wait_for("a second in which records were stored", || {
         // Whatever the first calls fell into, one of the seconds has some.
         call(&mut host, &replies, "neighbour", "echo", &json!("x"));

@@ -201,6 +201,37 @@ async fn handles_are_bounded_so_that_a_guest_cannot_fill_the_hosts_memory() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_instance_consists_of_and_the_handles_that_it_holds_are_counted_and_gone_with_it() {
+    let house = House::new();
+    let parts = "(core module $m (memory 0) (memory 0)) (core module $empty)".to_owned()
+        + &"(core instance (instantiate $m))".repeat(3)
+        + &"(core instance (instantiate $empty))".repeat(4);
+    let file = scratch("parts.wasm", &wat::parse_str(format!("(component {parts})")).expect("it assembles"));
+    let of_parts = house.start("parts", &file, |_| {});
+    assert_eq!(of_parts.loaded().await, Status::Ready);
+    let held = of_parts.host_memory();
+    assert_eq!((held.core_instances, held.memories, held.handles), (7, 6, 0));
+
+    let extension = house.ready("open-spans").await;
+    let before = extension.host_memory();
+    assert!(before.core_instances > 0 && before.memories > 0);
+    ask(&extension, "hoard", "3000").await;
+    for _ in 0..64 {
+        ask(&extension, "hoard", "0").await;
+    }
+    assert_eq!(extension.host_memory().handles, before.handles + 3000, "a call of sixty-four counts them");
+    let failure = fail(&extension, "hoard", "1000000", FailureKind::ResourceBreach).await;
+    assert_eq!(failure.evidence, [("handles_limit".to_owned(), 10_000)], "counting has changed no limit");
+    let used = extension.host_use();
+    assert!((3000..=10_000).contains(&used.handles_peak), "{used:?}");
+    assert_eq!((used.core_instances_peak, used.memories_peak), (before.core_instances, before.memories));
+    let held = extension.host_memory();
+    assert_eq!((held.core_instances, held.memories), (before.core_instances, before.memories), "it is made anew");
+    house.runtime.shutdown(LONG).await;
+    assert_eq!(extension.host_memory(), HostMemory::default());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn resources_of_the_host_are_bounded_by_a_budget_and_counted() {
     let house = House::new();
     let neighbour = house.ready("neighbour").await;

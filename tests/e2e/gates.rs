@@ -139,6 +139,7 @@ async fn texts_and_fields_are_cut_to_the_budget_and_marked() {
     let line = &logs_with(&extension, "xxx")[0];
     assert_eq!((line.envelope.origin, line.message.len(), line.envelope.cut), (Origin::Stdio, 100, true));
     assert_eq!(spans(&extension).len(), 1);
+    assert_eq!(extension.telemetry_use().text_peak_bytes, 1000, "what was cut off counts");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

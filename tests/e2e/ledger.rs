@@ -90,6 +90,7 @@ async fn the_parts_of_a_call_of_each_example_add_up_to_its_wall_time() {
             let Cost { queued_nanos, host_nanos, unattributed_nanos, .. } = cost;
             let parts = [cost.guest_nanos(), host_nanos, queued_nanos, cost.waiting_nanos(), unattributed_nanos];
             assert_eq!(parts.iter().sum::<u64>(), cost.wall_nanos(), "{}: {cost:?}", extension.id());
+            assert_eq!(unattributed_nanos, 0, "a call that ends by itself ends with its last poll");
             assert!(cost.guest_nanos() > 0 && cost.guest_cpu_nanos() + cost.host_cpu_nanos() == cost.cpu_nanos);
             assert_eq!(uses.iter().map(|one| one.calls).sum::<u64>(), cost.host_calls);
             (elapsed, host_calls) = (elapsed + cost.elapsed_nanos, host_calls + cost.host_calls);

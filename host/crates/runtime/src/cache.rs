@@ -201,12 +201,14 @@ mod tests {
     use wasmtime::component::Linker;
 
     use super::*;
+    use crate::counts::empty_module;
     use crate::flavour::Flavour;
 
     /// An engine, under a number that stands for its settings.
     fn machine(compatibility: u64) -> Machine {
         let engine = crate::engine::engine(Flavour::Fuel).expect("an engine");
-        Machine { flavour: Flavour::Fuel, linker: Linker::new(&engine), compatibility, ticker: None, engine }
+        let empty = empty_module(&engine).expect("it compiles");
+        Machine { flavour: Flavour::Fuel, linker: Linker::new(&engine), compatibility, ticker: None, empty, engine }
     }
 
     fn compiled(machine: &Machine) -> Vec<u8> {

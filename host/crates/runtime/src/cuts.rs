@@ -82,6 +82,26 @@ impl Cuts {
             .all(|field| name(field.name) && if let Value::Text(value) = field.value { text(value) } else { true })
     }
 
+    /// Bytes of a record's longest text, names included.
+    #[cold]
+    pub(crate) fn longest_text(record: &Record<'_>) -> usize {
+        let file = |source: Option<Source<'_>>| source.map_or(0, |source| source.file.len());
+        let (own, fields) = match record {
+            Record::Log(log, fields) => ([log.target.len(), log.message.len(), file(log.source), 0], *fields),
+            Record::Metric(metric, labels) => ([metric.name.len(), metric.unit.len(), 0, 0], *labels),
+            Record::Error(error, fields) => {
+                ([error.kind.len(), error.message.len(), error.stack.len(), file(error.source)], *fields)
+            }
+            Record::Alert(alert) => {
+                let metric = alert.metric.map_or(0, str::len);
+                ([alert.kind.len(), alert.title.len(), alert.message.len(), metric], Fields::EMPTY)
+            }
+        };
+        let text = |value: &Value<'_>| if let Value::Text(text) = value { text.len() } else { 0 };
+        let of_fields = fields.iter().map(|field| field.name.len().max(text(&field.value)));
+        own.into_iter().chain(of_fields).max().unwrap_or_default()
+    }
+
     /// Encodes a record anew with its text and its number of fields cut to the limits.
     #[cold]
     pub(crate) fn cut(&self, record: &Record<'_>) -> Vec<u8> {

@@ -6,9 +6,10 @@ use std::sync::{Arc, OnceLock};
 
 use glasshouse_model::limits;
 use wasmtime::component::Linker;
-use wasmtime::{Config, Engine, OperatorCost, WasmBacktraceDetails, WasmFeatures};
+use wasmtime::{Config, Engine, Module, OperatorCost, WasmBacktraceDetails, WasmFeatures};
 
 use crate::bindings::Extension;
+use crate::counts::empty_module;
 use crate::epochs::Ticker;
 use crate::flavour::Flavour;
 use crate::host::{batch, counted, debugging, files, http, light, names, random, sockets, span_calls, streams};
@@ -112,6 +113,8 @@ pub(crate) struct Machine {
     pub(crate) compatibility: u64,
     /// What ends the slices of its guests, if epochs do.
     pub(crate) ticker: Option<Ticker>,
+    /// What is asked for to count core instances.
+    pub(crate) empty: Module,
 }
 
 impl Machine {
@@ -122,6 +125,7 @@ impl Machine {
             linker: linker(&engine, hooks)?,
             compatibility: compatibility(&engine),
             ticker: flavour.has_epochs().then(|| Ticker::new(&engine)).transpose()?,
+            empty: empty_module(&engine)?,
             engine,
         })
     }

@@ -53,6 +53,18 @@ pub(crate) fn or_host_fault(error: wasmtime::Error) -> wasmtime::Error {
     error
 }
 
+/// What a count that reached its bound is of, and how many there would be, as wasmtime says it.
+fn over_count(message: &str) -> Option<(&str, u64)> {
+    let (what, count) = message.strip_prefix("resource limit exceeded: ")?.split_once(" count too high at ")?;
+    Some((what, count.parse().ok()?))
+}
+
+/// How many core instances there would be, if that is why there is not one more.
+pub(crate) fn counted_instances(error: &wasmtime::Error) -> Option<u64> {
+    let cause = error.root_cause().to_string();
+    over_count(&cause).filter(|(what, _)| *what == "instance").map(|(_, count)| count)
+}
+
 /// What is known of a call that wanted more of the host's own memory than its budget allows: core instances, memories,
 /// tables, handles, resources. wasmtime keeps the types of most of these errors to itself.
 fn resource_breach(
@@ -79,14 +91,13 @@ fn resource_breach(
         let message = format!("holds {} resources of the host, as many as an instance may", text::count(limit));
         return Some((message, vec![("resources_limit", limit)]));
     }
-    let (what, count) = message.strip_prefix("resource limit exceeded: ")?.split_once(" count too high at ")?;
+    let (what, wanted) = over_count(message)?;
     let (what, limit) = match what {
         "instance" => ("core instances", limiter.instances()),
         "memory" => ("memories", limiter.memories()),
         "table" => ("tables", limiter.tables()),
         _ => return None,
     };
-    let wanted = count.parse().ok()?;
     let evidence = vec![("wanted", wanted), ("limit", limit as u64)];
     Some((format!("needs {wanted} {what}; an instance may have {limit}"), evidence))
 }

@@ -1,21 +1,32 @@
 //! What the host keeps in its own memory on an extension's behalf, as far as it can be counted.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use wasmtime::component::ResourceTable;
+use wasmtime::component::Component;
+use wasmtime::{Module, Store};
 
-use crate::limiter::Limiter;
+use crate::counts::{core_instances, live_handles};
 use crate::mailbox::Mailbox;
+use crate::state::State;
 
 /// Resources are counted after one of so many calls: the table has to be gone through for it.
 const COUNTED_EACH: u32 = 16;
+/// Handles, likewise: the engine has to be asked twice or more, one of which is an error that it makes for it.
+const HANDLES_COUNTED_EACH: u32 = 64;
 
 /// What the host holds for an extension at one moment, beside linear memory ([`crate::Extension::usage`]) and telemetry, which
-/// have bounds of their own. Handles are not among it: the engine bounds them by `budget.handles` and does not count aloud.
+/// have bounds of their own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HostMemory {
     /// Open files, sockets, streams, meters and the like, after one of the latest calls; `budget.resources` bounds them.
     pub resources: u64,
+    /// Handles of resources, its own included, after one of the latest calls; `budget.handles` bounds them.
+    pub handles: u64,
+    /// Core instances that it consists of; `budget.instances` bounds them.
+    pub core_instances: u64,
+    /// Linear memories of these; `budget.memories` bounds them.
+    pub memories: u64,
     /// Elements of its tables, each a pointer, after the latest call; `budget.table_elements` bounds them.
     pub table_elements: u64,
     /// Calls that wait in its mailbox; `budget.mailbox` bounds them.
@@ -33,69 +44,120 @@ pub struct HostUse {
     pub host_calls_peak: u64,
     /// The most resources that were counted after a call.
     pub resources_peak: u64,
+    /// The most handles that were counted after a call.
+    pub handles_peak: u64,
     /// The most elements of tables after a call.
     pub table_elements_peak: u64,
     /// The most calls that waited when one was begun, that one included.
     pub waiting_calls_peak: u64,
+    /// Core instances that any instance of it had.
+    pub core_instances_peak: u64,
+    /// Linear memories that any instance of it had.
+    pub memories_peak: u64,
+}
+
+/// A count as it is, and the most that it was.
+#[derive(Debug, Default)]
+struct Count {
+    now: AtomicU64,
+    peak: AtomicU64,
+}
+
+impl Count {
+    /// Notes how many there are. There is one writer, so that nothing is lost between reading and writing.
+    #[inline]
+    fn note(&self, number: u64) {
+        self.now.store(number, Ordering::Relaxed);
+        if number > self.peak() {
+            self.peak.store(number, Ordering::Relaxed);
+        }
+    }
+
+    fn clear(&self) {
+        self.now.store(0, Ordering::Relaxed);
+    }
+
+    fn now(&self) -> u64 {
+        self.now.load(Ordering::Relaxed)
+    }
+
+    fn peak(&self) -> u64 {
+        self.peak.load(Ordering::Relaxed)
+    }
 }
 
 /// What the live instance holds, and what was most; written by its owner, read by anybody.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
-    resources: AtomicU64,
-    table_elements: AtomicU64,
+    resources: Count,
+    handles: Count,
+    core_instances: Count,
+    memories: Count,
+    table_elements: Count,
+    host_calls: Count,
+    waiting_calls: Count,
     calls: AtomicU32,
-    host_calls: AtomicU64,
-    /// Of resources, elements, calls of the host and waiting calls.
-    peaks: [AtomicU64; 4],
-}
-
-/// Keeps the greater number; there is one writer.
-#[inline]
-fn note(peak: &AtomicU64, number: u64) {
-    if number > peak.load(Ordering::Relaxed) {
-        peak.store(number, Ordering::Relaxed);
-    }
+    /// Core instances and memories that its component makes, once they were counted.
+    parts: OnceLock<(u64, u64)>,
 }
 
 impl Held {
-    /// Notes what is held after a call that made so many calls of host functions.
+    /// Notes what is held after a call; what has to be gone through is counted after some calls, and after the last one of an
+    /// instance (`is_last`).
     #[inline]
-    pub(crate) fn note(&self, table: &mut ResourceTable, limiter: &Limiter, host_calls: u64) {
-        let [resources_peak, elements_peak, host_calls_peak, _] = &self.peaks;
+    pub(crate) fn note(&self, store: &mut Store<State>, handles_limit: usize, is_last: bool) {
         // One writer, so that nothing is lost between reading and writing.
         let calls = self.calls.load(Ordering::Relaxed);
         self.calls.store(calls.wrapping_add(1), Ordering::Relaxed);
-        if calls.is_multiple_of(COUNTED_EACH) {
-            let resources = table.iter_mut().count() as u64;
-            self.resources.store(resources, Ordering::Relaxed);
-            note(resources_peak, resources);
+        if calls.is_multiple_of(COUNTED_EACH) || is_last {
+            self.resources.note(store.data_mut().table.iter_mut().count() as u64);
         }
-        let elements = limiter.table_elements() as u64;
-        self.table_elements.store(elements, Ordering::Relaxed);
-        note(elements_peak, elements);
-        self.host_calls.store(host_calls, Ordering::Relaxed);
-        note(host_calls_peak, host_calls);
+        if calls.is_multiple_of(HANDLES_COUNTED_EACH) || is_last {
+            self.handles.note(live_handles(store, self.handles.now() as usize) as u64);
+            store.set_max_component_handles(handles_limit);
+        }
+        let state = store.data();
+        self.table_elements.note(state.limiter.table_elements() as u64);
+        self.host_calls.note(state.imports.calls());
+    }
+
+    /// Notes what a new instance consists of, which is counted the first time.
+    pub(crate) async fn note_parts(&self, store: &mut Store<State>, empty: &Module, component: &Component) {
+        let (core_instances, memories) = if let Some(parts) = self.parts.get() {
+            *parts
+        } else {
+            let instances = core_instances(store, empty).await.unwrap_or_default();
+            let memories = component.resources_required().map_or(0, |parts| parts.num_memories.into());
+            *self.parts.get_or_init(|| (instances, memories))
+        };
+        self.core_instances.note(core_instances);
+        self.memories.note(memories);
     }
 
     /// Notes how many calls waited when one was begun, that one included.
     #[inline]
     pub(crate) fn note_waiting(&self, calls: usize) {
-        note(&self.peaks[3], calls as u64);
+        self.waiting_calls.note(calls as u64);
     }
 
     /// What was used since the start.
     pub(crate) fn used(&self) -> HostUse {
-        let [resources_peak, table_elements_peak, host_calls_peak, waiting_calls_peak] =
-            self.peaks.each_ref().map(|peak| peak.load(Ordering::Relaxed));
-        let host_calls = self.host_calls.load(Ordering::Relaxed);
-        HostUse { host_calls, host_calls_peak, resources_peak, table_elements_peak, waiting_calls_peak }
+        HostUse {
+            host_calls: self.host_calls.now(),
+            host_calls_peak: self.host_calls.peak(),
+            resources_peak: self.resources.peak(),
+            handles_peak: self.handles.peak(),
+            table_elements_peak: self.table_elements.peak(),
+            waiting_calls_peak: self.waiting_calls.peak(),
+            core_instances_peak: self.core_instances.peak(),
+            memories_peak: self.memories.peak(),
+        }
     }
 
     /// Notes that there is no instance.
     pub(crate) fn clear(&self) {
-        for count in [&self.resources, &self.table_elements] {
-            count.store(0, Ordering::Relaxed);
+        for count in [&self.resources, &self.handles, &self.core_instances, &self.memories, &self.table_elements] {
+            count.clear();
         }
         self.calls.store(0, Ordering::Relaxed);
     }
@@ -103,8 +165,11 @@ impl Held {
     /// What is held, with what waits in the mailbox.
     pub(crate) fn read(&self, mailbox: &Mailbox) -> HostMemory {
         HostMemory {
-            resources: self.resources.load(Ordering::Relaxed),
-            table_elements: self.table_elements.load(Ordering::Relaxed),
+            resources: self.resources.now(),
+            handles: self.handles.now(),
+            core_instances: self.core_instances.now(),
+            memories: self.memories.now(),
+            table_elements: self.table_elements.now(),
             waiting_calls: mailbox.waiting() as u64,
             waiting_bytes: mailbox.waiting_bytes() as u64,
         }

@@ -260,6 +260,9 @@ impl Intake {
                 match checked {
                     Ok(log) if log.fields as usize <= cuts.fields => {
                         self.recorder.note_fields(log.fields as usize);
+                        if self.recorder.may_have_longest_text(body.len()) {
+                            self.note_texts(body);
+                        }
                         let target = || wire::Reader::new(&body[log.texts_at..]).str().unwrap_or_default();
                         match self.recorder.judge_log(log.level, target, &self.context_bytes) {
                             Verdict::Keep => {
@@ -360,6 +363,9 @@ impl Intake {
         if let Record::Log(_, fields) | Record::Metric(_, fields) | Record::Error(_, fields) = record {
             self.recorder.note_fields(fields.len());
         }
+        if self.recorder.may_have_longest_text(body.len()) {
+            self.recorder.note_text(Cuts::longest_text(record));
+        }
         let cuts = self.cuts.get();
         let cut = !cuts.fits(record, body.len());
         let body = if cut { Cow::Owned(cuts.cut(record)) } else { Cow::Borrowed(body) };
@@ -380,6 +386,14 @@ impl Intake {
                 Record::Error(error, _) => self.store_report(arrival, error, &body, cut),
                 _ => self.store(arrival, signal, kind, &body, cut, Worth::of(record)),
             },
+        }
+    }
+
+    /// Notes how long the texts of a log are.
+    #[cold]
+    fn note_texts(&self, body: &[u8]) {
+        if let Ok(record) = wire::decode(wire::KIND_LOG, body) {
+            self.recorder.note_text(Cuts::longest_text(&record));
         }
     }
 
@@ -519,6 +533,7 @@ impl Intake {
         is_cut: bool,
     ) {
         let level = if stream == "stderr" { Level::Warning } else { Level::Info };
+        recorder.note_text(line.len());
         let message = cut(line, recorder.string_bytes());
         let is_cut = is_cut || message.len() < line.len();
         let log = Log { level, target: stream, message, source: None, time: None };

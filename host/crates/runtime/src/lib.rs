@@ -10,6 +10,7 @@ mod bounds;
 mod cache;
 mod clock;
 mod compile;
+mod counts;
 mod cuts;
 mod demangle;
 mod denials;

@@ -54,6 +54,8 @@ pub(crate) struct Limiter {
     refusals: u32,
     table_refusals: u32,
     wanted: u64,
+    /// Whether there may be core instances; not while those are counted that there are.
+    may_instantiate: bool,
 }
 
 impl Limiter {
@@ -68,7 +70,13 @@ impl Limiter {
             refusals: 0,
             table_refusals: 0,
             wanted: 0,
+            may_instantiate: true,
         }
+    }
+
+    /// Allows as many core instances as the budget does, or none at all.
+    pub(crate) fn allow_instances(&mut self, allowed: bool) {
+        self.may_instantiate = allowed;
     }
 
     /// Sets other bounds for what is wanted from now on; what is there already stays.
@@ -151,7 +159,7 @@ impl ResourceLimiter for Limiter {
     }
 
     fn instances(&self) -> usize {
-        self.bounds.instances
+        if self.may_instantiate { self.bounds.instances } else { 0 }
     }
 
     fn memories(&self) -> usize {

@@ -353,7 +353,7 @@ impl Sandbox {
         };
         let cut = panic.as_ref().is_some_and(|panic| panic.cut);
         state.end_invocation(fuel_left, measured.ended_at);
-        blueprint.held.note(&mut state.table, &state.limiter, state.imports.calls());
+        blueprint.held.note(&mut self.store, budget.handles, !goes_on);
         let state = self.store.data();
         let (component, limiter, imports) = (blueprint.component, &state.limiter, &state.imports);
         let name = self.name.as_str();
@@ -496,6 +496,7 @@ async fn perform(
         live
     } else {
         let instance = blueprint.pre.instantiate_async(&mut *store).await.map_err(or_host_fault)?;
+        blueprint.held.note_parts(store, &blueprint.machine.empty, blueprint.pre.component()).await;
         let exports = &blueprint.exports;
         macro_rules! load {
             ($interface:ident) => {

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use glasshouse_model::limits;
+
 use crate::store::{Recorder, Store};
 
 /// The least time over which rates are measured.
@@ -21,6 +23,10 @@ pub struct TelemetryUse {
     pub bytes_per_second_peak: u64,
     /// The most fields, or labels, that a log, a sample or an error had, those included that were cut off.
     pub fields_peak: u64,
+    /// Bytes of the longest text that a record, a span or a line of standard output had, whether it was cut or not. Of records that are
+    /// too short to be cut only those are looked at that are longer than all before, so that among texts of up to
+    /// [`limits::UNCUT_BYTES`] it may not be the longest.
+    pub text_peak_bytes: u64,
     /// Names of metrics that are known.
     pub metrics: u64,
     /// Sets of labels of the metric that has the most.
@@ -35,6 +41,9 @@ pub struct TelemetryUse {
 #[derive(Default)]
 pub(crate) struct Peaks {
     fields: AtomicU64,
+    /// Bytes of texts, and of short records that were looked at for them.
+    texts: AtomicU64,
+    looked_at: AtomicU64,
     open_spans: AtomicU64,
     span_depth: AtomicU64,
     /// Records and bytes a second: the last and the most.
@@ -54,6 +63,27 @@ impl Recorder {
     #[inline]
     pub fn note_fields(&self, fields: usize) {
         note(&self.gates().peaks.fields, fields as u64);
+    }
+
+    /// Notes how long a text is.
+    #[inline]
+    pub fn note_text(&self, bytes: usize) {
+        note(&self.gates().peaks.texts, bytes as u64);
+    }
+
+    /// Whether the texts of a record of so many bytes are worth a look: one of them may be longer than all before. Short records are looked at
+    /// only if they are longer than those that were.
+    #[inline]
+    pub fn may_have_longest_text(&self, record_bytes: usize) -> bool {
+        let (peaks, bytes) = (&self.gates().peaks, record_bytes as u64);
+        if record_bytes > limits::UNCUT_BYTES {
+            return bytes > peaks.texts.load(Relaxed);
+        }
+        let is_news = bytes > peaks.looked_at.load(Relaxed);
+        if is_news {
+            peaks.looked_at.store(bytes, Relaxed);
+        }
+        is_news
     }
 
     /// Notes how many spans are open, and how deeply they lie in each other.
@@ -79,6 +109,7 @@ impl Store {
             bytes_per_second,
             bytes_per_second_peak,
             fields_peak: peaks.fields.load(Relaxed),
+            text_peak_bytes: peaks.texts.load(Relaxed),
             metrics,
             series_per_metric,
             open_spans_peak: peaks.open_spans.load(Relaxed),
@@ -148,6 +179,30 @@ mod tests {
         // What a bucket gives at most, and is not stored beyond that.
         assert_eq!(store_some(100, WINDOW_NANOS).0, 10);
         assert_eq!(store_some(0, WINDOW_NANOS), (0, 10, 0));
+    }
+
+    #[test]
+    fn short_records_are_looked_at_for_texts_if_they_are_longer_than_all_before_and_long_ones_if_it_may_help() {
+        let store = Store::new(&StoreSettings::new(&Settings::default()), Arc::default());
+        let recorder = store.recorder();
+        for (record, text, expect) in [
+            (100, 60, true),
+            (100, 90, false),
+            (99, 90, false),
+            (256, 10, true),
+            (256, 200, false),
+            (257, 200, true),
+            (300, 290, true),
+            (290, 280, false),
+            (291, 100, true),
+        ] {
+            let looks = recorder.may_have_longest_text(record);
+            assert_eq!(looks, expect, "{record}");
+            if looks {
+                recorder.note_text(text);
+            }
+        }
+        assert_eq!(store.telemetry_use().text_peak_bytes, 290);
     }
 
     #[test]

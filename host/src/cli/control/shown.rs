@@ -41,7 +41,7 @@ fn amount(key: &str, amount: u64) -> String {
     match key {
         "budget.fuel_per_call" | "budget.fuel_per_second" => text::short_count(amount),
         "budget.deadline" | "budget.cpu_share" => text::duration(Duration::from_nanos(amount)),
-        "budget.memory" | "budget.record_bytes_per_second" => text::bytes(amount),
+        "budget.memory" | "budget.record_bytes_per_second" | "budget.string_bytes" => text::bytes(amount),
         _ => text::count(amount),
     }
 }

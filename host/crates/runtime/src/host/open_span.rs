@@ -43,6 +43,8 @@ pub(super) struct OpenSpan {
     /// What it may hold, by the extension's budget.
     pub(super) cuts: Cuts,
     pub(super) cut: bool,
+    /// Bytes of the longest text that was looked at, before it was cut.
+    pub(super) longest_text: usize,
     /// Whether its texts are known to hold nothing to redact.
     pub(super) is_clean: bool,
 }
@@ -149,6 +151,7 @@ impl OpenSpan {
     /// Begins with a name and fields, each cut to the limits.
     pub(super) fn begin_with<'f>(&mut self, name: &str, fields: impl Iterator<Item = Field<'f>>) {
         let kept = cut(name, self.cuts.name);
+        self.note_text(name);
         self.cut |= kept.len() < name.len();
         self.texts.begin(kept);
         for field in fields {
@@ -166,7 +169,7 @@ impl OpenSpan {
         self.failure = None;
         self.event_count = 0;
         self.children = SpanCost::default();
-        (self.cut, self.is_clean) = (false, false);
+        (self.cut, self.is_clean, self.longest_text) = (false, false, 0);
     }
 
     /// Sets a field, cut to the limits; one that has no room leaves the span as it was, and marked.
@@ -219,13 +222,22 @@ impl OpenSpan {
     /// Marks the span as failed.
     pub(super) fn fail(&mut self, reason: &str) {
         self.is_clean = false;
+        self.note_text(reason);
         self.failure = Some(cut(reason, self.cuts.text).to_owned());
+    }
+
+    fn note_text(&mut self, text: &str) {
+        self.longest_text = self.longest_text.max(text.len());
     }
 
     fn cut_field<'f>(&mut self, whole: &Field<'f>) -> Field<'f> {
         let name = cut(whole.name, self.cuts.name);
+        self.note_text(whole.name);
         let value = match whole.value {
-            Value::Text(text) => Value::Text(cut(text, self.cuts.text)),
+            Value::Text(text) => {
+                self.note_text(text);
+                Value::Text(cut(text, self.cuts.text))
+            }
             other => other,
         };
         let field = Field { name, value };

@@ -222,6 +222,7 @@ impl Spans {
             let inner = self.open.get(at).map(|inner| inner.start.at);
             span.children = span.children.with(calls.claim(span.id, span.start.at, inner));
         }
+        intake.recorder().note_text(span.longest_text);
         let cost = self.settle(&span, at, reading);
         intake.set_span(span.id);
         self.store_or_wait(intake, &span, reading.at, cost, left_open);

@@ -7,6 +7,7 @@ use glasshouse_model::wire::{self, Instrument, Record};
 use glasshouse_telemetry::{Drop, Worth};
 
 use super::{Arrival, Intake, RECORD_COST};
+use crate::cuts::Cuts;
 
 /// What a meter keeps: its sample, encoded, whose value is set each time.
 pub(crate) struct BoundSample {
@@ -63,6 +64,11 @@ impl Intake {
         let decoded = wire::decode(wire::KIND_METRIC, &body);
         if let Ok(Record::Metric(_, labels)) = &decoded {
             self.recorder.note_fields(labels.len());
+        }
+        if let Ok(record) = &decoded
+            && self.recorder.may_have_longest_text(body.len())
+        {
+            self.recorder.note_text(Cuts::longest_text(record));
         }
         let (body, cut) = match decoded {
             Ok(record) if !self.cuts.get().fits(&record, body.len()) => (self.cuts.get().cut(&record), true),
