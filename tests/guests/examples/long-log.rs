@@ -22,6 +22,16 @@ impl LongLog {
         log("many fields", fields, &"y".repeat(1000));
         fields
     }
+
+    /// Logs so many of the largest records that there are, each some bytes over the limits.
+    #[event]
+    fn largest(&mut self, logs: usize) -> usize {
+        let (message, value) = ("x".repeat(17 << 10), "y".repeat(1000));
+        for _ in 0..logs {
+            log(&message, 20, &value);
+        }
+        logs
+    }
 }
 
 #[cfg(target_family = "wasm")]
