@@ -32,8 +32,8 @@ impl Following {
 }
 
 impl Follower for Following {
-    fn has_news(&self) -> bool {
-        self.is_lost || self.reader.next_sequence() > self.next
+    fn waiting(&self) -> u64 {
+        u64::from(self.is_lost).max(self.reader.next_sequence().saturating_sub(self.next))
     }
 
     fn read(&mut self) -> Vec<News> {

@@ -37,7 +37,8 @@ impl LongLog {
 #[cfg(target_family = "wasm")]
 fn log(message: &str, fields: usize, value: &str) {
     use glasshouse_sdk::bindings::glasshouse::extension::debugging::{Field, Level, Value, log};
-    let fields: Vec<_> = (0..fields).map(|_| Field { name: "field", value: Value::Text(value) }).collect();
+    let names: Vec<_> = (0..fields).map(|number| format!("field{number}")).collect();
+    let fields: Vec<_> = names.iter().map(|name| Field { name, value: Value::Text(value) }).collect();
     log(Level::Info, message, &fields);
 }
 

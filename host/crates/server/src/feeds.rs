@@ -21,6 +21,8 @@ const LOOK_MOST: Duration = Duration::from_secs(1);
 const RATE: u32 = 16 << 20;
 /// Bytes of events that are kept for those who are yet to be told them, of what is followed by several in the same way.
 const KEPT_BYTES: usize = 256 << 10;
+/// Records that wait for who is behind: as many as are read at a time, about.
+const BEHIND: u64 = 500;
 /// Feeds among which it is looked for those that nobody follows any more.
 const SWEEP: usize = 128;
 
@@ -77,9 +79,11 @@ impl Place {
         look(self.feeds.followers.load(Ordering::Relaxed))
     }
 
-    /// How long to wait after so many bytes were told.
-    pub(crate) fn rest(&self, bytes: usize) -> Duration {
-        rest(self.feeds.followers.load(Ordering::Relaxed), bytes)
+    /// How long to wait after so many bytes were told, where so many records wait: who is behind by few waits until there are more of them.
+    pub(crate) fn rest(&self, bytes: usize, waiting: u64) -> Duration {
+        let followers = self.feeds.followers.load(Ordering::Relaxed);
+        let rest = rest(followers, bytes);
+        if waiting < BEHIND { rest.max(look(followers)) } else { rest }
     }
 }
 
@@ -106,7 +110,7 @@ impl Feed {
     }
 
     /// What is new for a follower, as events. May read files.
-    pub(crate) fn read(&self, follower: &mut dyn Follower) -> Bytes {
+    pub(crate) fn read(self: &Arc<Self>, follower: &mut dyn Follower) -> Bytes {
         let from = follower.next();
         let is_first = from.is_some_and(|from| lock(&self.told).back().is_none_or(|last| from >= last.next));
         // Who is behind holds up nobody.
@@ -115,7 +119,8 @@ impl Feed {
             return events;
         }
         let events = written(&follower.read());
-        if let (Some(from), Some(next), true) = (from, follower.next(), is_first)
+        let is_for_others = is_first && Arc::strong_count(self) > 1;
+        if let (Some(from), Some(next), true) = (from, follower.next(), is_for_others)
             && next > from
         {
             let mut told = lock(&self.told);
@@ -161,8 +166,8 @@ mod tests {
     }
 
     impl Follower for Numbers {
-        fn has_news(&self) -> bool {
-            true
+        fn waiting(&self) -> u64 {
+            1
         }
 
         fn read(&mut self) -> Vec<News> {

@@ -99,8 +99,8 @@ pub trait Readings: Send + Sync + 'static {
 
 /// Somebody who follows a signal.
 pub trait Follower: Send + Sync + 'static {
-    /// Whether there is something new. Takes some nanoseconds.
-    fn has_news(&self) -> bool;
+    /// How many records it is still to look at, or what else it is to tell. Takes some nanoseconds.
+    fn waiting(&self) -> u64;
     /// What is new, so much at a time. May read files.
     fn read(&mut self) -> Vec<News>;
     /// Where it is: what was told by now comes before this.

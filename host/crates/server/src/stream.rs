@@ -80,8 +80,16 @@ pub(crate) async fn stream(
             // A client that is cut off before anything was told comes back here.
             let begun = written(&[News::Place { cursor: follower.place() }]);
             let (place, pass) = (Place::take(&feeds, &*follower), Pass::new(peer));
-            let following =
-                Following { follower, place, begun: Some(begun), control, pass, closing, said: Instant::now() };
+            let following = Following {
+                follower,
+                place,
+                begun: Some(begun),
+                control,
+                pass,
+                closing,
+                said: Instant::now(),
+                wait: Duration::ZERO,
+            };
             let events = unfold(following, Following::next).map(Ok::<_, Infallible>);
             let head = [(CONTENT_TYPE, "text/event-stream"), (CACHE_CONTROL, "no-cache")];
             (head, Body::from_stream(events)).into_response()
@@ -105,6 +113,8 @@ struct Following {
     closing: Closing,
     /// When something was said last.
     said: Instant,
+    /// How long to wait before it is looked for more.
+    wait: Duration,
 }
 
 /// What somebody listens by.
@@ -141,15 +151,14 @@ impl Following {
             if let Some(begun) = self.begun.take() {
                 return Some((begun, self));
             }
-            // In this order: what was stored before the host closed is news then.
+            pause(std::mem::take(&mut self.wait), &mut self.closing).await;
+            // In this order: what was stored before the host closed is there then.
             let is_over = self.closing.is_told();
-            if self.follower.has_news() {
+            if self.follower.waiting() > 0 {
                 let events;
                 (events, self) = self.read().await?;
-                if !is_over {
-                    pause(self.place.rest(events.len()), &mut self.closing).await;
-                }
                 self.said = Instant::now();
+                self.wait = self.place.rest(events.len(), self.follower.waiting());
                 return Some((events, self));
             }
             if is_over {
@@ -159,7 +168,7 @@ impl Following {
                 self.said = Instant::now();
                 return Some((Bytes::from_static(b": heartbeat\n\n"), self));
             }
-            pause(self.place.look(), &mut self.closing).await;
+            self.wait = self.place.look();
         }
     }
 
@@ -180,6 +189,9 @@ impl Following {
 
 /// Waits so long, or until the host closes.
 async fn pause(length: Duration, closing: &mut Closing) {
+    if length.is_zero() {
+        return;
+    }
     tokio::select! {
         () = tokio::time::sleep(length) => {}
         () = closing.told() => {}

@@ -247,7 +247,7 @@ impl Drop for Order {
         let (by, method) = (&*peer.name, method.as_str());
         let is_refused = (400..500).contains(status) && *status != GIVEN_UP;
         let now = Instant::now();
-        // What was done, or may have been, is always told, by itself or with others; who may administer could do away with evidence otherwise.
+        // What was done, or may have been, is always told, by itself or with others; making and ending tokens is seldom, and matters most.
         let untold = if is_refused {
             tally.note(peer.token.clone(), now)
         } else if *scope >= Scope::Admin {
