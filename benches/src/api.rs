@@ -1,6 +1,7 @@
 //! What readers of the API wait for while guests run at full load, and what the guests notice of them: a hundred extensions that are called
 //! without a pause on two threads, which serve the readers as well.
 
+use std::cell::Cell;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, anyhow, ensure};
 use glasshouse::{Event, Extension, Host, Trigger};
 use glasshouse_runtime::EVENT_INTERVAL;
+use tokio::io::AsyncReadExt as _;
 use tokio::task::JoinSet;
 
 use crate::harness::{Plan, Row, Samples, Side, Unit};
@@ -66,7 +68,8 @@ pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
         rows.push(Row::figure("api", format!("{what}, p99"), Unit::Nanos, figure(99.0)).under("the limit", limit));
     }
 
-    let sides: [Side<'_>; 3] = [
+    let told = Cell::new(0);
+    let sides: [Side<'_>; 4] = [
         Box::new(|| Ok(load.nanos_each())),
         Box::new(|| {
             let watcher = Watcher::start(&address, &each)?;
@@ -75,7 +78,7 @@ pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
             Ok(nanos)
         }),
         Box::new(|| {
-            let readers = streams(&address)?;
+            let readers = streams(&address, "alerts")?;
             let nanos = load.nanos_each();
             for reader in readers {
                 reader.shutdown(Shutdown::Both)?;
@@ -84,12 +87,26 @@ pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
             std::thread::sleep(WINDOW / 5);
             Ok(nanos)
         }),
+        Box::new(|| {
+            let listeners = Listeners::start(&address)?;
+            // What they hold when they begin is not what they hold when they listen.
+            std::thread::sleep(WINDOW / 5);
+            let before = listeners.bytes();
+            let nanos = load.nanos_each();
+            told.set(told.get().max(listeners.bytes() - before));
+            listeners.stop()?;
+            std::thread::sleep(WINDOW / 5);
+            Ok(nanos)
+        }),
     ];
-    let [alone, watched, followed] = plan.run(sides)?;
+    let [alone, watched, followed, listened] = plan.run(sides)?;
     let what = "a call while all 100 extensions are looked at once a second";
     rows.push(watched.against(&alone, "api", what, "without readers", Some(NOTICED)));
     let what = "a call while 500 readers follow alerts";
     rows.push(followed.against(&alone, "api", what, "without readers", Some(NOTICED)));
+    let what = "a call that logs while 500 readers follow the logs, and take all that they are told";
+    rows.push(listened.against(&alone, "api", what, "without readers", Some(NOTICED)));
+    ensure!(told.get() > 0, "the readers of logs were told nothing");
 
     load.stop(&tokio)?;
     tokio.block_on(async {
@@ -222,12 +239,62 @@ impl Watcher {
     }
 }
 
-/// Readers of the alerts of all extensions, which have begun to listen.
-fn streams(address: &str) -> Result<Vec<TcpStream>> {
+/// Readers of the logs of all extensions, who take what comes on a thread of their own.
+struct Listeners {
+    readers: Vec<TcpStream>,
+    bytes: Arc<AtomicU64>,
+    thread: JoinHandle<Result<()>>,
+}
+
+impl Listeners {
+    fn start(address: &str) -> Result<Self> {
+        let readers = streams(address, "logs")?;
+        let bytes = Arc::<AtomicU64>::default();
+        let (taken, mut tasks) = (Arc::clone(&bytes), Vec::with_capacity(READERS));
+        for reader in &readers {
+            let reader = reader.try_clone()?;
+            reader.set_nonblocking(true)?;
+            tasks.push(reader);
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let thread = std::thread::spawn(move || {
+            runtime.block_on(async move {
+                let mut all = JoinSet::new();
+                for reader in tasks {
+                    let (mut reader, taken) = (tokio::net::TcpStream::from_std(reader)?, Arc::clone(&taken));
+                    all.spawn(async move {
+                        let mut buffer = vec![0; 64 << 10];
+                        while let Ok(read @ 1..) = reader.read(&mut buffer).await {
+                            taken.fetch_add(read as u64, Ordering::Relaxed);
+                        }
+                    });
+                }
+                while all.join_next().await.is_some() {}
+                Ok(())
+            })
+        });
+        Ok(Self { readers, bytes, thread })
+    }
+
+    /// What they have taken by now.
+    fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    fn stop(self) -> Result<()> {
+        for reader in self.readers {
+            reader.shutdown(Shutdown::Both)?;
+        }
+        self.thread.join().map_err(|_| anyhow!("the readers panicked"))?
+    }
+}
+
+/// Readers of a signal of all extensions, which have begun to listen.
+fn streams(address: &str, signal: &str) -> Result<Vec<TcpStream>> {
     let mut readers = Vec::with_capacity(READERS);
     for number in 0..READERS {
         let mut stream = TcpStream::connect(address)?;
-        let path = format!("{ROOT}/dashboard/neighbour-{}/alerts/stream", number % EXTENSIONS);
+        let path = format!("{ROOT}/dashboard/neighbour-{}/{signal}/stream", number % EXTENSIONS);
         write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
         let mut head = [0; 12];
         stream.read_exact(&mut head)?;

@@ -6,6 +6,10 @@ use glasshouse_server::api;
 use glasshouse_telemetry::{SeriesSummary, Summary};
 
 use crate::extension::Extension;
+use crate::pages::PAGE_BYTES;
+
+/// Bytes of a series as JSON, without its labels, at most: its figures, its times and its name.
+const SERIES_BYTES: usize = 3 << 10;
 
 /// What an extension has used and recorded since its host was started, as the API and the command tell it.
 pub fn summary_answer(extension: &Extension) -> api::Summary {
@@ -57,11 +61,31 @@ fn thousandths(figure: f64) -> f64 {
 
 /// A summary of an extension, or of all with `*`, as the API and the command tell it, with at most so many series.
 pub fn metrics_answer(extension: &str, summary: &Summary, limit: usize) -> api::MetricSummary {
+    let series = summary.series.iter().take(limit).map(|series| series_answer(summary, series));
+    with_series(extension, summary, series.collect())
+}
+
+/// The same over the API: as many of the series as have room in an answer, without those that are to be left out first.
+pub(crate) fn metrics_page(extension: &str, summary: &Summary, skip: usize, limit: usize) -> api::MetricSummary {
+    let (mut told, mut bytes) = (Vec::new(), 0);
+    for series in summary.series.iter().skip(skip).take(limit) {
+        if bytes >= PAGE_BYTES {
+            break;
+        }
+        // Of control characters each takes six bytes.
+        let label = |(name, value): &(String, String)| 6 * (name.len() + value.len());
+        bytes += SERIES_BYTES + series.labels.iter().map(label).sum::<usize>();
+        told.push(series_answer(summary, series));
+    }
+    with_series(extension, summary, told)
+}
+
+fn with_series(extension: &str, summary: &Summary, series: Vec<api::Series>) -> api::MetricSummary {
     api::MetricSummary {
         extension: extension.to_owned(),
         since: summary.since.map(|time| time.to_string()),
         until: summary.until.map(|time| time.to_string()),
-        series: summary.series.iter().take(limit).map(|series| series_answer(summary, series)).collect(),
+        series,
         total: summary.series.len() as u64,
     }
 }

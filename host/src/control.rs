@@ -14,8 +14,8 @@ use glasshouse_model::wire::{Field, Value};
 use glasshouse_otlp::Pusher;
 use glasshouse_runtime::{ApplyError, CallError, Runtime, Status};
 use glasshouse_server::api::{self, Assignments, Problem, Released, Resolve, ResolveAlert, StartSession, code};
-use glasshouse_server::{Audit, Control, Keys, Pending, Refusal, Tokens};
-use glasshouse_telemetry::{Alert, AlertError, ErrorGroup, ResolveError};
+use glasshouse_server::{Audit, Control, Keys, OtherOrders, Pending, Refusal, Tokens};
+use glasshouse_telemetry::{AlertError, ResolveError};
 use tokio::sync::Notify;
 
 use crate::alerts::alert_answer;
@@ -340,10 +340,7 @@ impl Control for Controlled {
     }
 
     fn error_groups(&self, extension: &str) -> Result<Vec<api::ErrorGroup>, Problem> {
-        let extension = self.find(extension)?;
-        let settings = extension.present_config();
-        let answer = |group: &ErrorGroup| group_answer(extension.id().as_str(), group, Some(&settings));
-        Ok(extension.error_groups().iter().map(answer).collect())
+        Ok(self.subject(extension)?.error_groups())
     }
 
     fn resolve(&self, extension: &str, group: &str, said: &Resolve, by: &str) -> Result<api::ErrorGroup, Problem> {
@@ -399,10 +396,7 @@ impl Control for Controlled {
     }
 
     fn alerts(&self, extension: &str) -> Result<Vec<api::Alert>, Problem> {
-        let extension = self.find(extension)?;
-        let now = extension.now();
-        let answer = |alert: &Alert| alert_answer(extension.id().as_str(), alert, now);
-        Ok(extension.alert_states().iter().map(answer).collect())
+        Ok(self.subject(extension)?.alerts())
     }
 
     fn resolve_alert(
@@ -438,6 +432,10 @@ impl Control for Controlled {
 
     fn audit(&self, audit: &Audit<'_>) {
         self.journal.audit(audit);
+    }
+
+    fn audit_others(&self, others: &OtherOrders<'_>) {
+        self.journal.audit_others(others);
     }
 
     fn refused(&self, refusal: &Refusal<'_>) {

@@ -118,7 +118,7 @@ impl Host {
 
     /// Finds requests that several extensions may have had a part in.
     pub fn traces(&self) -> Traces {
-        Traces::running(self.extensions.values())
+        Traces::running(self.extensions.values(), self.controlled.journal.store())
     }
 
     /// The extensions that the operator has switched off.

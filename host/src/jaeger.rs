@@ -4,10 +4,10 @@ use std::io;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use glasshouse_export::{ExportError, JaegerQueries, SpanSearch};
-use glasshouse_model::{ExtensionId, UnixNanos};
+use glasshouse_export::{ExportError, JaegerQueries};
+use glasshouse_model::{ExtensionId, SpanSearch, TraceFigures, UnixNanos};
 use glasshouse_server::api::{Problem, code};
-use glasshouse_server::{Dependency, FoundTraces, Operation, SpansWanted, TraceForm, Traced, TracesWanted};
+use glasshouse_server::{Dependency, FoundTraces, Operation, TraceForm, Traced, TracesWanted};
 
 use crate::control::Controlled;
 use crate::extension::Extension;
@@ -53,11 +53,17 @@ impl Traced for Controlled {
         Ok(found.into_iter().map(link).collect())
     }
 
+    fn find_figures(&self, wanted: &SpanSearch) -> Result<Vec<TraceFigures>, Problem> {
+        let (queries, mut watch) = (self.jaeger(), until(LOOK_TIME));
+        let found = queries.find(wanted, &mut watch).and_then(|ids| queries.figures(&ids, &mut watch));
+        found.map_err(|error| too_long(&error))
+    }
+
     fn find_traces(&self, wanted: &TracesWanted, form: TraceForm) -> Result<FoundTraces, Problem> {
         let (queries, mut watch) = (self.jaeger(), until(LOOK_TIME));
         let ids = match wanted {
             TracesWanted::These(ids) => ids.clone(),
-            TracesWanted::With(spans) => queries.find(&search(spans), &mut watch).map_err(|error| too_long(&error))?,
+            TracesWanted::With(spans) => queries.find(spans, &mut watch).map_err(|error| too_long(&error))?,
         };
         let counts = queries.count(&ids, &mut watch).map_err(|error| too_long(&error))?;
         let spans: u64 = counts.values().sum();
@@ -106,11 +112,6 @@ impl io::Write for Timely<'_> {
     fn flush(&mut self) -> io::Result<()> {
         self.output.flush()
     }
-}
-
-fn search(wanted: &SpansWanted) -> SpanSearch {
-    let SpansWanted { service, operation, tags, since, until, shortest, longest, limit } = wanted.clone();
-    SpanSearch { service, operation, tags, since, until, shortest, longest, limit }
 }
 
 /// Lets something go on for so long.

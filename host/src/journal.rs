@@ -8,7 +8,7 @@ use std::time::Instant;
 use glasshouse_model::settings::Settings;
 use glasshouse_model::wire::{Field, Value};
 use glasshouse_model::{Clock, HOST, Level};
-use glasshouse_server::{Audit, Refusal, Tally};
+use glasshouse_server::{Audit, OtherOrders, Refusal, Tally};
 use glasshouse_telemetry::{Depot, Store};
 
 /// The host's own records.
@@ -64,6 +64,15 @@ impl Journal {
         let mut fields = with_texts(&texts, Some(status));
         fields.extend(others(untold, &mut message));
         self.note(Level::Info, &message, &fields);
+    }
+
+    /// Stores that orders were done that have no record of their own.
+    pub(crate) fn audit_others(&self, others: &OtherOrders<'_>) {
+        let OtherOrders { by, count, what } = *others;
+        let orders = Field { name: "untold", value: Value::Integer(i64::try_from(count).unwrap_or(i64::MAX)) };
+        let message = format!("{count} more orders by {by}: done: {what}");
+        let texts = [("event", "audit"), ("by", by), ("orders", what)];
+        self.note(Level::Info, &message, &with_texts(&texts, Some(orders)));
     }
 
     /// Stores that somebody took away what is stored.

@@ -36,10 +36,12 @@ mod discover;
 mod error;
 mod extension;
 mod folders;
+mod followers;
 mod groups;
 mod host;
 mod jaeger;
 mod journal;
+mod pages;
 mod plan;
 mod push;
 mod readings;
@@ -49,6 +51,7 @@ mod resources;
 mod serve;
 mod sessions;
 mod stored;
+mod subject;
 pub mod traces;
 mod trial;
 
@@ -89,7 +92,7 @@ pub use glasshouse_runtime::{
     Inspection, LinkerHook, LoadError, Reply, SourceFrame, State, Status, SystemClock, TooMuch, Tried, Trigger,
     WASMTIME_VERSION, inspect, return_large_blocks, wasmtime, worker,
 };
-pub use glasshouse_server::{ApiServer, ControlSocket, ServeError, Tokens};
+pub use glasshouse_server::{ApiServer, ControlSocket, ServeError, TlsFiles, Tokens};
 pub use glasshouse_telemetry::{
     Aggregate, Alert, AlertCause, AlertError, AlertState, AlertTransition, Basis, Component, Cursor, DataDirError,
     Detail, Distribution, Drop as DropCause, Drops, Entry, ErrorGroup, Gap, GapCause, GroupState, InvalidCursor,

@@ -1,38 +1,32 @@
 //! What other programs read of a running host: each answer is made of what the host's own API gives.
 
 use std::io;
-use std::ops::{ControlFlow, Range};
+use std::ops::ControlFlow;
 use std::sync::Weak;
 use std::time::Duration;
 
 use glasshouse_export::{Export, ExportError, Format, Source, What};
 use glasshouse_files::LogFilesStatus;
 use glasshouse_model::text::visible;
-use glasshouse_model::{ExtensionId, HOST, Signal, TraceParent, UnixNanos};
+use glasshouse_model::{ExtensionId, HOST, Signal, TraceId, TraceParent, UnixNanos};
 use glasshouse_runtime::{Event, Status, Trigger};
 use glasshouse_server::api::{
-    self, AlertStatistics, Call, Called, Check, Dashboard, Errors, Gap, Health, MetricNames, MetricSummary, Overview,
-    Problem, Records, Wanted, code,
+    self, AlertStatistics, Call, Called, Check, Dashboard, Errors, Health, MetricNames, MetricSummary, Overview,
+    Problem, Records, TraceList, Wanted, code,
 };
-use glasshouse_server::{ExportWanted, Exporting, Follower, News, Pending, Readings, SummaryWanted};
-use glasshouse_telemetry::{Cursor, Entry, GapCause, GroupState, Order, Page, Query, Reader, Summary};
-use serde::Serialize;
-use serde_json::value::RawValue;
+use glasshouse_server::{ExportWanted, Exporting, Follower, Pending, Readings, SummaryWanted};
+use glasshouse_telemetry::{Query, Reader, Summary};
 
-use crate::alerts::alert_answer;
-use crate::answers::{metrics_answer, summary_answer};
+use crate::answers::{metrics_answer, metrics_page};
 use crate::control::Controlled;
 use crate::extension::Extension;
-use crate::groups::group_answer;
+use crate::followers::Following;
+use crate::pages::{LIMIT, LIMIT_MOST, PAGE_BYTES, limit, page, parsed, unusable};
 use crate::push;
-use crate::records::{AlertRecord, ErrorRecord, InvocationRecord, LogRecord, MetricRecord, Record, SpanRecord, record};
 use crate::replies::{JSON, called_answer};
+use crate::subject::Subject;
 use crate::traces::{Trace, Traces};
 
-/// Records of an answer where nobody says otherwise.
-const LIMIT: usize = 100;
-/// Records of an answer at most: some hundred kilobytes, and more is a page away.
-const LIMIT_MOST: usize = 1000;
 /// Series of an answer at most.
 const SERIES: usize = 1000;
 /// Requests of an answer where nobody says otherwise, and at most: each may have thousands of steps.
@@ -41,39 +35,21 @@ const TRACES: (usize, usize) = (20, 100);
 const DASHBOARD_LOGS: usize = 20;
 /// What current metrics sum up.
 const MINUTE: Duration = Duration::from_mins(1);
-/// Records that a follower reads at a time, and bytes of those that it is told: what it has not taken yet.
-const FOLLOWED: usize = 1000;
-const FOLLOWED_BYTES: usize = 256 << 10;
 
 impl Readings for Controlled {
     fn overview(&self, extension: &str) -> Result<Overview, Problem> {
-        let extension = self.find(extension)?;
-        let groups = extension.error_groups();
-        let alerts = alerts(extension);
-        Ok(Overview {
-            time: extension.now().to_string(),
-            manager: crate::control::manager(extension),
-            summary: summary_answer(extension),
-            open_error_groups: groups.iter().filter(|group| group.state != GroupState::Resolved).count() as u64,
-            firing_alerts: alerts.iter().filter(|alert| alert.state == "firing").count() as u64,
-            health: health(extension),
-        })
+        Ok(self.subject(extension)?.overview())
     }
 
     fn dashboard(&self, id: &str) -> Result<Dashboard, Problem> {
-        let extension = self.find(id)?;
+        let subject = self.subject(id)?;
         let newest = Wanted { limit: Some(DASHBOARD_LOGS), ..Wanted::default() };
-        let settings = extension.present_config();
-        let groups = extension.error_groups();
-        let open = groups.iter().filter(|group| group.state != GroupState::Resolved);
-        let mut firing = alerts(extension);
-        firing.retain(|alert| alert.state == "firing");
-        Ok(Dashboard {
-            overview: self.overview(id)?,
-            logs: self.records(id, Signal::Log.as_str(), &newest)?,
-            error_groups: open.map(|group| group_answer(id, group, Some(&settings))).collect(),
-            alerts: firing,
-        })
+        let mut error_groups = subject.error_groups();
+        error_groups.retain(|group| group.state != "resolved");
+        let mut alerts = subject.alerts();
+        alerts.retain(|alert| alert.state == "firing");
+        let logs = self.records(id, Signal::Log.as_str(), &newest)?;
+        Ok(Dashboard { overview: subject.overview(), logs, error_groups, alerts })
     }
 
     fn records(&self, extension: &str, signal: &str, wanted: &Wanted) -> Result<Records, Problem> {
@@ -81,13 +57,8 @@ impl Readings for Controlled {
     }
 
     fn errors(&self, id: &str, wanted: &Wanted) -> Result<Errors, Problem> {
-        let extension = self.find(id)?;
-        let settings = extension.present_config();
-        let groups = extension.error_groups();
-        Ok(Errors {
-            groups: groups.iter().map(|group| group_answer(id, group, Some(&settings))).collect(),
-            errors: self.records(id, Signal::Error.as_str(), wanted)?,
-        })
+        let groups = self.subject(id)?.error_groups();
+        Ok(Errors { groups, errors: self.records(id, Signal::Error.as_str(), wanted)? })
     }
 
     fn metrics(&self, extension: &str, wanted: &SummaryWanted) -> Result<MetricSummary, Problem> {
@@ -100,7 +71,7 @@ impl Readings for Controlled {
         if wanted.together {
             whole = whole.across_extensions();
         }
-        Ok(metrics_answer(extension, &whole, limit))
+        Ok(metrics_page(extension, &whole, wanted.skip, limit))
     }
 
     fn current_metrics(&self, extension: &str, names: &MetricNames) -> Result<MetricSummary, Problem> {
@@ -118,40 +89,47 @@ impl Readings for Controlled {
     }
 
     fn alert_statistics(&self, extension: &str) -> Result<AlertStatistics, Problem> {
-        let extension = self.find(extension)?;
-        Ok(AlertStatistics::of(extension.id().as_str(), &alerts(extension)))
+        Ok(AlertStatistics::of(extension, &self.subject(extension)?.alerts()))
     }
 
     fn traces(&self, extension: &str, wanted: &Wanted) -> Result<api::Traces, Problem> {
         let query = self.query_of(extension, wanted)?;
         let limit = limit(wanted.limit, &query, TRACES)?;
-        let mut traces = Traces::running(self.extensions.values()).newest(&query, limit).map_err(unusable)?;
-        traces.reverse();
-        Ok(told(&traces))
+        let traces = self.traces();
+        told(&traces, &traces.newest_ids(&query, limit))
+    }
+
+    fn trace_list(&self, extension: &str, wanted: &Wanted) -> Result<TraceList, Problem> {
+        let query = self.query_of(extension, wanted)?;
+        let limit = limit(wanted.limit, &query, (TRACES.0, LIMIT_MOST))?;
+        let mut list = self.traces().list(&query, limit).map_err(unusable)?;
+        list.reverse();
+        Ok(TraceList { traces: list.iter().filter_map(|one| serde_json::value::to_raw_value(one).ok()).collect() })
     }
 
     fn operations(&self, extension: &str, wanted: &Wanted) -> Result<api::Operations, Problem> {
         let query = self.query_of(extension, wanted)?;
         let limit = limit(wanted.limit, &query, (LIMIT, LIMIT_MOST))?;
-        let operations = Traces::running(self.extensions.values()).operations(&query);
+        let operations = self.traces().operations(&query);
         let operations = operations.iter().take(limit).filter_map(|one| serde_json::value::to_raw_value(one).ok());
         Ok(api::Operations { operations: operations.collect() })
     }
 
     fn trace(&self, id: &str) -> Result<api::Traces, Problem> {
-        let traces = Traces::running(self.extensions.values()).find(id).map_err(unusable)?;
-        if traces.is_empty() {
+        let traces = self.traces();
+        let ids = traces.find_ids(id).map_err(unusable)?;
+        if ids.is_empty() {
             let detail = format!(
                 "nothing is stored of a request \"{}\": it has another id, was not sampled, or was evicted",
                 visible(id, 80)
             );
             return Err(Problem::new(404, code::UNKNOWN_TRACE, "No such request", detail));
         }
-        Ok(told(&traces))
+        told(&traces, &ids)
     }
 
     fn health(&self, extension: &str) -> Result<Health, Problem> {
-        self.find(extension).map(health)
+        if extension == HOST { Ok(self.host_health()) } else { self.find(extension).map(health) }
     }
 
     fn host_health(&self) -> Health {
@@ -249,17 +227,23 @@ impl Readings for Controlled {
     ) -> Result<Box<dyn Follower>, Problem> {
         let reader = self.reader(extension, known_signal(signal)?)?;
         let query = parsed(query, self.now())?;
-        let (next, is_lost) = match after {
-            Some(after) => reader.resume(&cursor(after, extension, reader.signal())?),
-            None => (reader.next_sequence(), false),
-        };
-        Ok(Box::new(Following { extension: extension.to_owned(), reader, query, next, is_lost }))
+        Ok(Box::new(Following::new(extension, reader, query, after)?))
     }
 }
 
 impl Controlled {
     fn now(&self) -> UnixNanos {
         self.journal.clock().now()
+    }
+
+    /// An extension, or the host as what its own records tell of it.
+    pub(crate) fn subject<'a>(&'a self, id: &str) -> Result<Subject<'a>, Problem> {
+        if id == HOST { Ok(Subject::Host(self)) } else { self.find(id).map(Subject::Extension) }
+    }
+
+    /// Requests in what all extensions and the host itself have stored.
+    fn traces(&self) -> Traces {
+        Traces::running(self.extensions.values(), self.journal.store())
     }
 
     /// Reads a signal of an extension, or of the host's own records.
@@ -282,7 +266,8 @@ impl Controlled {
         if id == "*" {
             return Ok(query);
         }
-        Ok(query.and(&Query::equal("extension", self.find(id)?.id().as_str()).map_err(unusable)?))
+        self.subject(id)?;
+        Ok(query.and(&Query::equal("extension", id).map_err(unusable)?))
     }
 }
 
@@ -307,69 +292,6 @@ fn no_such<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> 
     unusable(format!("there is no {what} \"{}\"; there are {}", visible(name, 40), known.join(", ")))
 }
 
-/// Somebody who follows a signal.
-struct Following {
-    extension: String,
-    reader: Reader,
-    query: Query,
-    next: u64,
-    /// Whether records were lost with an earlier host's memory, which is still to be said.
-    is_lost: bool,
-}
-
-impl Follower for Following {
-    fn has_news(&self) -> bool {
-        self.is_lost || self.reader.next_sequence() > self.next
-    }
-
-    fn read(&mut self) -> Vec<News> {
-        let mut news = Vec::new();
-        if std::mem::take(&mut self.is_lost) {
-            news.push(News::Gap { cursor: self.place(), gap: memory_lost() });
-        }
-        let page = self.reader.page(self.next, FOLLOWED);
-        let gap = |gap: &glasshouse_telemetry::Gap| News::Gap {
-            cursor: self.reader.cursor(&self.extension, gap.last).to_string(),
-            gap: Gap { missed: gap.last - gap.first + 1, cause: gap.cause.as_str().to_owned() },
-        };
-        let (mut gaps, mut bytes, mut next) = (page.gaps.iter().peekable(), 0, page.next_sequence);
-        for entry in &page.entries {
-            while let Some(missing) = gaps.next_if(|gap| gap.first < entry.sequence()) {
-                news.push(gap(missing));
-            }
-            if bytes >= FOLLOWED_BYTES {
-                next = entry.sequence();
-                break;
-            }
-            let body = entry.body();
-            let signal = self.reader.signal();
-            let is_wanted =
-                body.is_ok_and(|body| self.query.matches(signal, &self.extension, &entry.envelope(), &body));
-            if is_wanted && let Some(record) = json(&self.extension, &self.reader, entry) {
-                let cursor = self.reader.cursor(&self.extension, entry.sequence()).to_string();
-                bytes += record.get().len();
-                news.push(News::Record { cursor, json: record.get().to_owned() });
-            }
-        }
-        if next == page.next_sequence {
-            news.extend(gaps.map(gap));
-        }
-        self.next = next;
-        if !matches!(news.last(), Some(News::Record { .. })) {
-            news.push(News::Place { cursor: self.place() });
-        }
-        news
-    }
-
-    fn place(&self) -> String {
-        self.reader.cursor(&self.extension, self.next - 1).to_string()
-    }
-}
-
-fn memory_lost() -> Gap {
-    Gap { missed: 0, cause: "memory lost".to_owned() }
-}
-
 fn known_signal(name: &str) -> Result<Signal, Problem> {
     name.parse().map_err(|_| {
         let known: Vec<_> = Signal::ALL.iter().map(|signal| signal.as_str()).collect();
@@ -378,125 +300,18 @@ fn known_signal(name: &str) -> Result<Signal, Problem> {
     })
 }
 
-fn parsed(query: &str, now: UnixNanos) -> Result<Query, Problem> {
-    Query::parse(query, now).map_err(unusable)
-}
-
-fn unusable(error: impl std::fmt::Display) -> Problem {
-    Problem::new(400, code::INVALID_QUERY, "The query cannot be used", error.to_string())
-}
-
-/// How many are wanted, of which there is a usual and a largest number.
-fn limit(wanted: Option<usize>, query: &Query, (usual, most): (usize, usize)) -> Result<usize, Problem> {
-    let limit = wanted.into_iter().chain(query.limit()).min().unwrap_or(usual);
-    if (1..=most).contains(&limit) {
-        return Ok(limit);
-    }
-    Err(unusable(format!("the limit is {limit}; use 1 to {most}, and name a cursor for those that follow")))
-}
-
-/// A cursor that is one of this signal of this extension.
-fn cursor(text: &str, extension: &str, signal: Signal) -> Result<Cursor, Problem> {
-    let cursor: Cursor = text.parse().map_err(unusable)?;
-    if cursor.extension != extension || cursor.signal != signal {
-        let (of, whose) = (cursor.signal, &cursor.extension);
-        return Err(unusable(format!(
-            "the cursor is one of the {of} of {whose}, and not of the {signal} of {extension}"
-        )));
-    }
-    Ok(cursor)
-}
-
-/// The records that are wanted, and where to go on.
-fn page(extension: &str, reader: &Reader, wanted: &Wanted, now: UnixNanos) -> Result<Records, Problem> {
-    let mut query = parsed(&wanted.query, now)?;
-    let limit = limit(wanted.limit, &query, (LIMIT, LIMIT_MOST))?;
-    let (mut from, mut to, mut gaps) = (1, reader.next_sequence(), Vec::new());
-    match (&wanted.before, &wanted.after) {
-        (Some(_), Some(_)) => return Err(unusable("before and after go in different directions: name one of them")),
-        (Some(before), None) => {
-            let before = cursor(before, extension, reader.signal())?;
-            // Of an earlier host whose memory was lost nothing is there from there on, and the numbers are others' now.
-            let (next, is_lost) = reader.resume(&before);
-            to = before.sequence.min(next).min(to);
-            gaps.extend(is_lost.then(memory_lost));
-            query = parsed("newest first", now)?.and(&query);
-        }
-        (None, Some(after)) => {
-            let is_lost;
-            (from, is_lost) = reader.resume(&cursor(after, extension, reader.signal())?);
-            gaps.extend(is_lost.then(memory_lost));
-            let evicted = (reader.evicted() + 1).saturating_sub(from);
-            gaps.extend((evicted > 0).then(|| Gap { missed: evicted, cause: "evicted".to_owned() }));
-            query = parsed("oldest first", now)?.and(&query);
-        }
-        (None, None) => {}
-    }
-    let query = parsed(&format!("limit {limit}"), now)?.and(&query);
-    let entries = reader.search_among(from..to, extension, &query, limit);
-    let sequences = entries.iter().map(Entry::sequence);
-    let (first, last) = (sequences.clone().min(), sequences.max());
-    let is_whole = entries.len() < limit;
-    let looked_at = match query.order() {
-        Order::NewestFirst => first.filter(|_| !is_whole).unwrap_or(from)..to,
-        Order::OldestFirst => from..last.filter(|_| !is_whole).map_or(to, |last| last + 1),
+/// Requests as they are told, as many of them as have room in an answer, and the ids of the others.
+fn told(traces: &Traces, ids: &[TraceId]) -> Result<api::Traces, Problem> {
+    let (mut told, mut bytes) = (api::Traces::default(), 0);
+    let mut tell = |trace: &Trace| {
+        let Ok(json) = serde_json::value::to_raw_value(trace) else { return ControlFlow::Continue(()) };
+        bytes += json.get().len();
+        told.traces.push(json);
+        if bytes >= PAGE_BYTES { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
-    gaps.extend(damaged(reader, &looked_at));
-    let at = |sequence: u64| reader.cursor(extension, sequence).to_string();
-    // Where fewer than are wanted were found, all up to the end was looked at.
-    let (older, newer) = match query.order() {
-        Order::NewestFirst => (first.filter(|_| !is_whole), Some(to.saturating_sub(1))),
-        Order::OldestFirst => (first.filter(|first| *first > 1), if is_whole { Some(to.max(from) - 1) } else { last }),
-    };
-    Ok(Records {
-        extension: extension.to_owned(),
-        signal: reader.signal().to_string(),
-        records: entries.iter().filter_map(|entry| json(extension, reader, entry)).collect(),
-        older: older.map(at),
-        newer: newer.filter(|newer| *newer > 0).map(at),
-        gaps,
-    })
-}
-
-/// What is damaged among the records of these numbers, of which the first thousand are looked at: a page without a condition has no more.
-fn damaged(reader: &Reader, among: &Range<u64>) -> impl Iterator<Item = Gap> {
-    let page = if among.is_empty() { Page::default() } else { reader.page(among.start, LIMIT_MOST) };
-    let end = among.end;
-    let damaged = page.gaps.into_iter().filter(move |gap| gap.cause == GapCause::Damaged && gap.first < end);
-    damaged.map(move |gap| Gap { missed: gap.last.min(end - 1) - gap.first + 1, cause: gap.cause.as_str().to_owned() })
-}
-
-/// A record as the API tells it, as the command does.
-fn json(extension: &str, reader: &Reader, entry: &Entry) -> Option<Box<RawValue>> {
-    match reader.signal() {
-        Signal::Log => json_of::<LogRecord>(extension, reader, entry),
-        Signal::Metric => json_of::<MetricRecord>(extension, reader, entry),
-        Signal::Error => json_of::<ErrorRecord>(extension, reader, entry),
-        Signal::Span => json_of::<SpanRecord>(extension, reader, entry),
-        Signal::Alert => json_of::<AlertRecord>(extension, reader, entry),
-        Signal::Invocation => json_of::<InvocationRecord>(extension, reader, entry),
-    }
-}
-
-fn json_of<T: Record + Serialize>(extension: &str, reader: &Reader, entry: &Entry) -> Option<Box<RawValue>> {
-    #[derive(Serialize)]
-    struct Line<'a, T> {
-        extension: &'a str,
-        cursor: String,
-        #[serde(flatten)]
-        record: T,
-    }
-    let cursor = reader.cursor(extension, entry.sequence()).to_string();
-    serde_json::value::to_raw_value(&Line { extension, cursor, record: record::<T>(entry)? }).ok()
-}
-
-fn told(traces: &[Trace]) -> api::Traces {
-    api::Traces { traces: traces.iter().filter_map(|trace| serde_json::value::to_raw_value(trace).ok()).collect() }
-}
-
-fn alerts(extension: &Extension) -> Vec<api::Alert> {
-    let now = extension.now();
-    extension.alert_states().iter().map(|alert| alert_answer(extension.id().as_str(), alert, now)).collect()
+    let seen = traces.visit(ids, &mut tell).map_err(unusable)?;
+    told.left = ids[seen..].iter().map(TraceId::to_string).collect();
+    Ok(told)
 }
 
 fn check(name: &str, status: &str, detail: &str, remedy: &str) -> Check {
@@ -529,7 +344,7 @@ fn judged(checks: Vec<Check>) -> Health {
 }
 
 /// How an extension is: as the host sees it, and as it says itself.
-fn health(extension: &Extension) -> Health {
+pub(crate) fn health(extension: &Extension) -> Health {
     let status = extension.status();
     let (id, reason) = (extension.id(), status.reason().unwrap_or_default().to_owned());
     let (judgement, remedy) = match &status {

@@ -4,6 +4,7 @@ mod access;
 mod command;
 mod ends;
 mod jaeger;
+mod large;
 mod peers;
 mod served;
 mod strangers;
@@ -237,4 +238,46 @@ fn who_looks_again_is_told_only_what_is_new_and_may_have_it_packed() {
     stream.read_to_end(&mut packed).expect("it answers");
     let head = String::from_utf8_lossy(&packed[..packed.len().min(600)]).to_ascii_lowercase();
     assert!(head.contains("content-encoding: gzip"), "{head}");
+}
+
+#[test]
+fn the_hosts_own_records_are_read_under_its_id_as_an_extensions_are() {
+    let place = Place::with_plugins(&["neighbour"]);
+    let served = Served::start(&place);
+    served.post("managers/neighbour/stop", &json!({})).expect(200);
+    let dashboard = served.get("dashboard/host").expect(200).json();
+    assert_eq!(dashboard["overview"]["manager"]["extension"], "host", "{dashboard}");
+    assert!(dashboard["overview"]["summary"]["logs"].as_u64() >= Some(1), "{dashboard}");
+    let first = dashboard["logs"]["records"][0]["message"].as_str();
+    assert!(first.is_some_and(|message| message.contains("managers/neighbour/stop")), "{dashboard}");
+    for (path, name) in [
+        ("dashboard/host/overview", "manager"),
+        ("dashboard/host/logs", "records"),
+        ("dashboard/host/errors", "groups"),
+        ("dashboard/host/metrics", "series"),
+        ("traces/host", "traces"),
+        ("traces/host/list", "traces"),
+        ("traces/host/operations", "operations"),
+        ("alerts/host/statistics", "of"),
+        ("health/host", "checks"),
+    ] {
+        let told = served.get(path).expect(200).json();
+        assert!(!told[name].is_null(), "{path}: {told}");
+    }
+    for path in ["alerts/host", "errors/host/groups"] {
+        assert_eq!(served.get(path).expect(200).json(), json!([]), "{path}");
+    }
+    // It takes no orders: it is no extension.
+    served.post("managers/host/stop", &json!({})).expect_problem(404, "unknown-extension");
+    let told = place.glasshouse(&[
+        "traces",
+        "list",
+        "--extension-id",
+        "host",
+        "--host",
+        &format!("http://{}", served.address),
+        "--token-file",
+        "data/admin.token",
+    ]);
+    assert_eq!((told.code, told.stdout.as_str()), (Some(0), ""), "{told:?}");
 }

@@ -56,3 +56,25 @@ fn an_extension_that_will_fail_and_a_cache_that_cannot_be_used_are_warnings() {
     assert!(broken["found"].as_str().unwrap_or_default().contains("such as unbuilt"), "{broken}");
     assert_eq!(check(&report, "cache folder")["verdict"], "warning");
 }
+
+#[test]
+fn what_keeps_the_api_from_being_served_is_told_and_a_host_that_serves_it_is_known() {
+    let place = Place::with_plugins(&["neighbour"]);
+    let doctor = |listen: &str| {
+        let mut command = place.command(&["doctor", "plugins", "--data-dir", "data", "--format", "json"]);
+        end(command.env("GLASSHOUSE_HOST__LISTEN", listen))
+    };
+    assert_eq!(check(&doctor("off").expect_code(0).json(), "API address")["verdict"], "ok");
+    let exposed = doctor("0.0.0.0:0").expect_code(3).json();
+    let advice = check(&exposed, "API address")["advice"].as_str().unwrap_or_default().to_owned();
+    assert!(advice.contains("host.tls_certificate"), "{exposed}");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free one");
+    let address = taken.local_addr().expect("it has one").to_string();
+    assert_eq!(check(&doctor(&address).expect_code(3).json(), "API address")["verdict"], "failure");
+    let (host, _replies) = place.host(&[]);
+    let report = doctor(&address).expect_code(0).json();
+    let found = check(&report, "API address")["found"].as_str().unwrap_or_default().to_owned();
+    assert!(found.contains("a host runs on the data directory"), "{report}");
+    assert_eq!(check(&report, "wall clock")["verdict"], "ok");
+    drop(host);
+}

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 /// An object's name, and its fields with their types: `?` may be null, `-` left out. The second generation's are those of Jaeger's `model/json` and of
 /// its HTTP handler, the third one's those of `api_v3/query_service.proto` and of OpenTelemetry's `trace.proto`, in JSON.
-const OBJECTS: [(&str, &[(&str, &str)]); 28] = [
+const OBJECTS: [(&str, &[(&str, &str)]); 31] = [
     ("traces", &[("data", "?[trace]"), ("total", "int"), ("limit", "int"), ("offset", "int"), ("errors", "?[error]")]),
     ("services", &[("data", "[text]"), ("total", "int"), ("limit", "int"), ("offset", "int"), ("errors", "?[error]")]),
     (
@@ -45,6 +45,22 @@ const OBJECTS: [(&str, &[(&str, &str)]); 28] = [
     ("v3.operations", &[("operations", "[operation]")]),
     ("v3.error", &[("error", "v3.error.details")]),
     ("v3.error.details", &[("grpcCode", "-int"), ("httpCode", "int"), ("message", "text"), ("httpStatus", "-text")]),
+    ("v3.summaries", &[("summaries", "[v3.summary]"), ("nextPageToken", "-text")]),
+    (
+        "v3.summary",
+        &[
+            ("traceId", "hex32"),
+            ("rootServiceName", "text"),
+            ("rootOperationName", "text"),
+            ("minStartTimeUnixNano", "digits"),
+            ("maxEndTimeUnixNano", "digits"),
+            ("spanCount", "int"),
+            ("errorSpanCount", "int"),
+            ("orphanSpanCount", "int"),
+            ("services", "[v3.service]"),
+        ],
+    ),
+    ("v3.service", &[("name", "text"), ("spanCount", "int"), ("errorSpanCount", "int")]),
     ("v3.traces", &[("result", "v3.traces-data")]),
     ("v3.traces-data", &[("resourceSpans", "[v3.resource-spans]")]),
     ("v3.resource-spans", &[("resource", "v3.resource"), ("scopeSpans", "[v3.scope-spans]"), ("schemaUrl", "-text")]),

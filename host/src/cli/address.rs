@@ -8,7 +8,7 @@ use std::str::FromStr;
 use anyhow::{Context as _, Result};
 use clap::Args;
 use glasshouse::first_token_files;
-use glasshouse_client::{Access, Client, is_loopback};
+use glasshouse_client::{Access, Client, FoundToken, is_loopback};
 
 use super::UsageError;
 
@@ -77,11 +77,10 @@ impl Address {
             }
             return Ok(None);
         };
-        let token = match self.named_token()? {
-            None if is_loopback(&url) => first_token(data_dir()?),
-            named => named,
-        };
-        let access = Access { token, ca: self.ca.clone(), allows_clear_text: self.allow_http };
+        let token = self.named_token()?;
+        // What nobody named is shown to nobody but the host that it is of.
+        let found = if token.is_none() && is_loopback(&url) { first_tokens(data_dir()?) } else { Vec::new() };
+        let access = Access { token, found, ca: self.ca.clone(), allows_clear_text: self.allow_http };
         Ok(Some(Client::at(&url, access).map_err(|error| UsageError(error.to_string()))?))
     }
 
@@ -100,9 +99,11 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
-/// The token that a host on this machine has made first, if this user may read it.
-fn first_token(data_dir: Option<PathBuf>) -> Option<String> {
-    first_token_files(data_dir).into_iter().find_map(|file| read_token(&file).ok())
+/// The tokens that hosts on this machine have made first and this user may read.
+fn first_tokens(data_dir: Option<PathBuf>) -> Vec<FoundToken> {
+    let read = |path: PathBuf| read_token(&path).ok().map(|token| FoundToken { path, token });
+    let fits = |found: &FoundToken| found.token.bytes().all(|byte| byte.is_ascii_graphic());
+    first_token_files(data_dir).into_iter().filter_map(read).filter(fits).collect()
 }
 
 fn read_token(path: &Path) -> std::io::Result<String> {

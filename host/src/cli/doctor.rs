@@ -1,5 +1,6 @@
 //! `glasshouse doctor`: whether this machine lets a host do its work, and what to change where it does not.
 
+mod api;
 mod folders;
 mod system;
 
@@ -23,7 +24,7 @@ Examples:
 Looks and changes nothing but a file that it makes and removes in the cache and data folders.
 Exits with 0 if a host can run, if only with warnings, and with 3 if it cannot.";
 
-/// Check this machine: kernel, limits, folders, collector, clock and the toolchain for guests
+/// Check this machine: kernel, limits, folders, collector, API, clock and the toolchain for guests
 #[derive(Args, Debug)]
 #[command(after_help = EXAMPLE)]
 pub(crate) struct Doctor {
@@ -118,6 +119,7 @@ impl Doctor {
                 let limit = plan.host.settings.data_limit;
                 checks.extend(builder.kept_in(plan).map(|folder| folders::data(&folder, limit)));
                 checks.extend(glasshouse::probe_collectors(&plan.host.settings.otlp).map(collectors));
+                checks.extend(api::checks(plan, builder.kept_in(plan)));
                 let files = &plan.host.settings.files;
                 checks.extend(files.folder.as_ref().map(|folder| folders::log_files(folder, files.keep_bytes)));
             }

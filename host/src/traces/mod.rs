@@ -1,30 +1,41 @@
 //! Requests as a whole: all that happened for one in all extensions, cause to effect, wherever it was stored.
 
+mod list;
 mod operations;
 #[cfg(test)]
 mod tests;
 mod tree;
 
 use std::collections::BTreeMap;
+use std::io;
+use std::ops::ControlFlow;
+use std::sync::Arc;
 
-use glasshouse_model::{Signal, TraceId, UnixNanos};
-use glasshouse_telemetry::{Query, QueryError, Reader};
+use glasshouse_model::{HOST, Signal, TraceId, UnixNanos};
+use glasshouse_telemetry::{Entry, Query, QueryError, Reader, Store};
+use serde::Serialize;
 
-use crate::records::{AlertRecord, ErrorRecord, Head, InvocationRecord, LogRecord, Record, SpanRecord, record};
+use crate::records::{Head, Record, record};
 use crate::{Extension, StoredExtension};
 
+pub use list::TraceSummary;
 pub use operations::Operation;
 pub use tree::{Note, NoteRecord, Step, Trace, Work};
 
 /// Records of one signal of one extension that are read at a time, at most: nobody would read more of a trace.
 const RECORDS: usize = 10_000;
+/// Bytes of JSON that the records of a trace take at most, in all extensions together; a trace of more is told in part. It is more than anybody reads, and few enough
+/// that a trace is one answer over the API, and that some of them have room in memory.
+const TRACE_BYTES: usize = 24 << 20;
+/// What a step or a note says beside its record, in bytes of JSON, at most.
+const AROUND_BYTES: usize = 320;
 /// Traces that are read at a time: as many ids have room in a query.
 const AT_ONCE: usize = 100;
 /// Traces that are found by one correlation id, at most.
 const TRACES: usize = 100;
 
-/// Signals whose records belong to traces.
-const SIGNALS: [Signal; 5] = [Signal::Invocation, Signal::Span, Signal::Log, Signal::Error, Signal::Alert];
+/// Signals whose records belong to traces, in the order in which they are read.
+const SIGNALS: [Signal; 5] = [Signal::Invocation, Signal::Span, Signal::Error, Signal::Alert, Signal::Log];
 
 /// Finds traces in what extensions have stored.
 pub struct Traces(Vec<Source>);
@@ -35,26 +46,87 @@ struct Source {
     readers: [Reader; SIGNALS.len()],
 }
 
+/// What may still be read of the traces that are being read.
+struct Room {
+    bytes: usize,
+    /// Whether there is more than had room.
+    is_cut: bool,
+}
+
+impl Room {
+    /// Takes the room of a record, if there is any left.
+    fn take(&mut self, record: &impl Serialize) -> bool {
+        let has_room = self.bytes > 0;
+        self.is_cut |= !has_room;
+        self.bytes = self.bytes.saturating_sub(AROUND_BYTES + json_bytes(record));
+        has_room
+    }
+}
+
+/// How many bytes something takes as JSON.
+fn json_bytes(value: &impl Serialize) -> usize {
+    struct Counter(usize);
+    impl io::Write for Counter {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut counter = Counter(0);
+    // Nothing that is counted fails to be written.
+    let _ = serde_json::to_writer(&mut counter, value);
+    counter.0
+}
+
 impl Source {
     fn new(extension: &str, reader: impl Fn(Signal) -> Reader) -> Self {
         Self { extension: extension.to_owned(), readers: SIGNALS.map(reader) }
     }
 
-    fn reader(&self, signal: Signal) -> Option<&Reader> {
-        self.readers.iter().find(|reader| reader.signal() == signal)
+    /// Visits the records of a signal that a query asks for, in its order, one by one.
+    fn each(&self, signal: Signal, query: &Query, visit: &mut dyn FnMut(&Entry) -> ControlFlow<()>) {
+        for reader in self.readers.iter().filter(|reader| reader.signal() == signal) {
+            reader.candidates(1..u64::MAX, query.order(), query, &mut |entry| {
+                let body = entry.body();
+                let asks_for = body.is_ok_and(|body| query.matches(signal, &self.extension, &entry.envelope(), &body));
+                if asks_for { visit(&entry) } else { ControlFlow::Continue(()) }
+            });
+        }
     }
 
-    /// The oldest records of a query, as many as are read at a time; notes where there may be more.
-    fn read<T: Record>(&self, query: &Query, is_cut: &mut bool) -> impl Iterator<Item = T> + use<T> {
-        let entries = self.reader(T::SIGNAL).map(|reader| reader.search(&self.extension, query, RECORDS));
-        let entries = entries.unwrap_or_default();
-        *is_cut |= entries.len() >= RECORDS;
-        entries.into_iter().filter_map(|entry| record(&entry))
+    /// The first records of a query, as many as are read at a time and have room; notes where there are more.
+    fn read<T: Record + Serialize>(&self, query: &Query, room: &mut Room) -> Vec<T> {
+        let mut records = Vec::new();
+        self.each(T::SIGNAL, query, &mut |entry| {
+            if records.len() == RECORDS {
+                room.is_cut = true;
+                return ControlFlow::Break(());
+            }
+            let Some(record) = record::<T>(entry) else { return ControlFlow::Continue(()) };
+            if !room.take(&record) {
+                return ControlFlow::Break(());
+            }
+            records.push(record);
+            ControlFlow::Continue(())
+        });
+        records
     }
 
-    fn search<'a, T: Record + 'a>(&'a self, query: &'a Query, limit: usize) -> impl Iterator<Item = T> + 'a {
-        let entries = self.reader(T::SIGNAL).map(|reader| reader.search(&self.extension, query, limit));
-        entries.unwrap_or_default().into_iter().filter_map(|entry| record(&entry))
+    /// Notes until when there are records of which traces, among as many as are read at a time.
+    fn note_ends(&self, signal: Signal, query: &Query, ended: &mut BTreeMap<TraceId, UnixNanos>) {
+        let mut left = RECORDS;
+        self.each(signal, query, &mut |entry| {
+            let envelope = entry.envelope();
+            if let Some(context) = envelope.context {
+                let last = ended.entry(context.trace_id).or_insert(envelope.time);
+                *last = (*last).max(envelope.time);
+            }
+            left -= 1;
+            if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
     }
 }
 
@@ -64,9 +136,13 @@ impl Traces {
         Self(extensions.iter().map(|one| Source::new(one.id(), |signal| one.reader(signal))).collect())
     }
 
-    /// In what these extensions have stored, which are running.
-    pub(crate) fn running<'a>(extensions: impl Iterator<Item = &'a Extension>) -> Self {
-        Self(extensions.map(|one| Source::new(one.id().as_str(), |signal| one.reader(signal))).collect())
+    /// In what these extensions have stored, which are running, and their host.
+    pub(crate) fn running<'a>(extensions: impl Iterator<Item = &'a Extension>, host: &Arc<Store>) -> Self {
+        let mut sources: Vec<_> =
+            extensions.map(|one| Source::new(one.id().as_str(), |signal| one.reader(signal))).collect();
+        sources.push(Source::new(HOST, |signal| host.reader(signal)));
+        sources.sort_by(|one, other| one.extension.cmp(&other.extension));
+        Self(sources)
     }
 
     /// The traces with this id, or with records of this correlation id; at most 100 of them, the newest, the earliest of
@@ -76,15 +152,22 @@ impl Traces {
     ///
     /// The text cannot stand in a query, since it is too long.
     pub fn find(&self, id: &str) -> Result<Vec<Trace>, QueryError> {
+        self.whole(&self.find_ids(id)?)
+    }
+
+    /// Their ids, those that ended last first.
+    pub(crate) fn find_ids(&self, id: &str) -> Result<Vec<TraceId>, QueryError> {
         let mut queries = vec![Query::equal("correlation", id)?];
         if id.parse::<TraceId>().is_ok() {
             queries.push(Query::equal("trace", id)?);
         }
         let mut ended = BTreeMap::new();
-        for query in &queries {
-            note_ends(&mut ended, self.0.iter().flat_map(|source| source.heads(query)));
+        for (query, source) in queries.iter().flat_map(|query| self.0.iter().map(move |source| (query, source))) {
+            for signal in SIGNALS {
+                source.note_ends(signal, query, &mut ended);
+            }
         }
-        self.of_newest(ended, TRACES)
+        Ok(latest(ended, TRACES))
     }
 
     /// The newest traces that have calls which a query asks for, at most `limit`, the earliest first.
@@ -93,79 +176,133 @@ impl Traces {
     ///
     /// None that is known of: the queries that are made here are sound.
     pub fn newest(&self, query: &Query, limit: usize) -> Result<Vec<Trace>, QueryError> {
-        let mut ended = BTreeMap::new();
-        for source in &self.0 {
-            note_ends(&mut ended, source.search::<InvocationRecord>(query, RECORDS).map(|call| call.head));
-        }
-        self.of_newest(ended, limit)
+        self.whole(&self.newest_ids(query, limit))
     }
 
-    /// Those of these traces that ended last, the earliest of them first.
-    fn of_newest(&self, ended: BTreeMap<TraceId, UnixNanos>, limit: usize) -> Result<Vec<Trace>, QueryError> {
-        let mut newest: Vec<_> = ended.into_iter().map(|(id, time)| (time, id)).collect();
-        newest.sort_unstable_by(|one, other| other.cmp(one));
-        newest.truncate(limit);
-        let ids: Vec<_> = newest.into_iter().map(|(_, id)| id).collect();
-        let mut traces = Vec::with_capacity(ids.len());
-        for ids in ids.chunks(AT_ONCE) {
-            traces.extend(self.read(ids)?);
+    /// Their ids, those that ended last first.
+    pub(crate) fn newest_ids(&self, query: &Query, limit: usize) -> Vec<TraceId> {
+        let mut ended = BTreeMap::new();
+        for source in &self.0 {
+            source.note_ends(Signal::Invocation, query, &mut ended);
         }
-        traces.sort_by_key(|trace| trace.start);
+        latest(ended, limit)
+    }
+
+    /// The same traces, each in a few figures. Memory does not grow with what there is of them.
+    ///
+    /// # Errors
+    ///
+    /// As [`newest`](Self::newest).
+    pub fn list(&self, query: &Query, limit: usize) -> Result<Vec<TraceSummary>, QueryError> {
+        let mut list = Vec::new();
+        self.visit(&self.newest_ids(query, limit), &mut |trace| {
+            list.extend(TraceSummary::of(trace));
+            ControlFlow::Continue(())
+        })?;
+        list.sort_by_key(|one| one.start);
+        Ok(list)
+    }
+
+    fn whole(&self, ids: &[TraceId]) -> Result<Vec<Trace>, QueryError> {
+        let mut traces = Vec::with_capacity(ids.len());
+        let mut take = |some| {
+            traces.extend(some);
+            ControlFlow::Continue(())
+        };
+        for ids in ids.chunks(AT_ONCE) {
+            self.read(ids, &mut take).map(drop)?;
+        }
+        traces.sort_by_key(|trace: &Trace| trace.start);
         Ok(traces)
     }
 
+    /// Visits traces in this order, until it is enough. Returns how many were visited.
+    pub(crate) fn visit(
+        &self,
+        ids: &[TraceId],
+        visit: &mut dyn FnMut(&Trace) -> ControlFlow<()>,
+    ) -> Result<usize, QueryError> {
+        let mut seen = 0;
+        for ids in ids.chunks(AT_ONCE) {
+            let ended = self.read(ids, &mut |some| {
+                for trace in &some {
+                    seen += 1;
+                    visit(trace)?;
+                }
+                ControlFlow::Continue(())
+            })?;
+            if ended.is_break() {
+                break;
+            }
+        }
+        Ok(seen)
+    }
+
     /// Reads all that is stored of some traces, going through each store once; where they have more records than are read at a time,
-    /// fewer of them at a time, so that none goes short for another's sake.
-    fn read(&self, ids: &[TraceId]) -> Result<Vec<Trace>, QueryError> {
+    /// fewer of them at a time, so that none goes short for another's sake, and what is in memory has a bound.
+    fn read(
+        &self,
+        ids: &[TraceId],
+        take: &mut dyn FnMut(Vec<Trace>) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, QueryError> {
+        if let Some(traces) = self.read_at_once(ids)? {
+            return Ok(take(traces));
+        }
+        let (some, others) = ids.split_at(ids.len() / 2);
+        if self.read(some, take)?.is_break() { Ok(ControlFlow::Break(())) } else { self.read(others, take) }
+    }
+
+    /// The same; `None` where they are too many to be read at once.
+    fn read_at_once(&self, ids: &[TraceId]) -> Result<Option<Vec<Trace>>, QueryError> {
         let list = ids.iter().map(|id| format!("\"{id}\"")).collect::<Vec<_>>().join(", ");
         let query = Query::parse(&format!("trace in ({list}) oldest first"), UnixNanos(0))?;
-        let (mut works, mut notes, mut is_cut) = (BTreeMap::<_, Vec<_>>::new(), BTreeMap::<_, Vec<_>>::new(), false);
-        for source in &self.0 {
-            let extension = || source.extension.clone();
-            let calls = source.read::<InvocationRecord>(&query, &mut is_cut).map(Work::Call);
-            let spans = source.read::<SpanRecord>(&query, &mut is_cut).map(Work::Span);
-            let logs = source.read::<LogRecord>(&query, &mut is_cut).map(NoteRecord::Log);
-            let errors = source.read::<ErrorRecord>(&query, &mut is_cut).map(NoteRecord::Error);
-            let alerts = source.read::<AlertRecord>(&query, &mut is_cut).map(NoteRecord::Alert);
-            if is_cut && ids.len() > 1 {
-                let (some, others) = ids.split_at(ids.len() / 2);
-                let mut traces = self.read(some)?;
-                traces.extend(self.read(others)?);
-                return Ok(traces);
-            }
-            for work in calls.chain(spans) {
-                works.entry(trace_of(work.head())).or_default().push((extension(), work));
-            }
-            for record in logs.chain(errors).chain(alerts) {
-                notes.entry(trace_of(record.head())).or_default().push(Note { extension: extension(), record });
+        let mut room = Room { bytes: TRACE_BYTES, is_cut: false };
+        let (mut works, mut notes) = (BTreeMap::<_, Vec<_>>::new(), BTreeMap::<_, Vec<_>>::new());
+        // What there was to do comes before what was said of it, where not all has room.
+        for signal in SIGNALS {
+            for source in &self.0 {
+                let mut work = |work: Work| {
+                    works.entry(trace_of(work.head())).or_default().push((source.extension.clone(), work));
+                };
+                let mut note = |record: NoteRecord| {
+                    let extension = source.extension.clone();
+                    notes.entry(trace_of(record.head())).or_default().push(Note { extension, record });
+                };
+                let room = &mut room;
+                match signal {
+                    Signal::Invocation => source.read(&query, room).into_iter().map(Work::Call).for_each(&mut work),
+                    Signal::Span => source.read(&query, room).into_iter().map(Work::Span).for_each(&mut work),
+                    Signal::Log => source.read(&query, room).into_iter().map(NoteRecord::Log).for_each(&mut note),
+                    Signal::Error => source.read(&query, room).into_iter().map(NoteRecord::Error).for_each(&mut note),
+                    Signal::Alert => source.read(&query, room).into_iter().map(NoteRecord::Alert).for_each(&mut note),
+                    Signal::Metric => {}
+                }
+                if room.is_cut && ids.len() > 1 {
+                    return Ok(None);
+                }
             }
         }
         let trace = |id: &TraceId| {
             let (works, notes) = (works.remove(&Some(*id)), notes.remove(&Some(*id)));
-            tree::grow(*id, works.unwrap_or_default(), notes.unwrap_or_default(), is_cut)
+            tree::grow(*id, works.unwrap_or_default(), notes.unwrap_or_default(), room.is_cut)
         };
-        Ok(ids.iter().map(trace).collect())
+        Ok(Some(ids.iter().map(trace).collect()))
     }
 
     /// What calls and spans that a query asks for took, by extension and name, those that took the longest in all first.
     pub fn operations(&self, query: &Query) -> Vec<Operation> {
         let mut operations = operations::Operations::default();
         for source in &self.0 {
-            for call in source.search::<InvocationRecord>(query, usize::MAX) {
-                operations.add(&source.extension, &Work::Call(call));
-            }
-            for span in source.search::<SpanRecord>(query, usize::MAX) {
-                operations.add(&source.extension, &Work::Span(span));
-            }
+            let mut add = |work: Option<Work>| {
+                if let Some(work) = work {
+                    operations.add(&source.extension, &work);
+                }
+                ControlFlow::Continue(())
+            };
+            source.each(Signal::Invocation, query, &mut |entry| add(record(entry).map(Work::Call)));
+            source.each(Signal::Span, query, &mut |entry| add(record(entry).map(Work::Span)));
         }
         operations.finish()
-    }
-}
-
-impl Source {
-    fn heads(&self, query: &Query) -> impl Iterator<Item = Head> {
-        let entries = self.readers.iter().flat_map(|reader| reader.search(&self.extension, query, RECORDS));
-        entries.map(|entry| entry.envelope().into())
     }
 }
 
@@ -174,12 +311,10 @@ fn trace_of(head: &Head) -> Option<TraceId> {
     head.context.as_ref().map(|context| context.trace_id)
 }
 
-/// Notes until when there are records of which traces.
-fn note_ends(ended: &mut BTreeMap<TraceId, UnixNanos>, heads: impl Iterator<Item = Head>) {
-    for head in heads {
-        if let Some(id) = trace_of(&head) {
-            let last = ended.entry(id).or_insert(head.time);
-            *last = (*last).max(head.time);
-        }
-    }
+/// Those that ended last, the latest first.
+fn latest(ended: BTreeMap<TraceId, UnixNanos>, limit: usize) -> Vec<TraceId> {
+    let mut newest: Vec<_> = ended.into_iter().map(|(id, time)| (time, id)).collect();
+    newest.sort_unstable_by(|one, other| other.cmp(one));
+    newest.truncate(limit);
+    newest.into_iter().map(|(_, id)| id).collect()
 }

@@ -165,8 +165,37 @@ fn only_a_trace_that_is_too_long_itself_is_partial() {
         found.iter().map(|trace| (trace.steps.len(), trace.partial)).collect::<Vec<_>>()
     };
     assert_eq!((told(long.0), told(short.0)), (vec![(2 * super::RECORDS, true)], vec![(4, false)]));
-    let both = stored.read(&[long.0, short.0]).expect("a query");
+    let both = stored.whole(&[long.0, short.0]).expect("a query");
     assert_eq!(both.iter().map(|trace| trace.partial).collect::<Vec<_>>(), [true, false]);
+}
+
+#[test]
+fn what_is_read_at_a_time_has_a_bound_in_bytes_and_what_is_told_is_what_was_visited() {
+    let record = super::json_bytes(&record_of(&invocation(None, 50)));
+    // With as many calls as are read of one extension, those of several would be too much.
+    let calls = super::RECORDS - 1;
+    let sources = super::TRACE_BYTES / (calls * (record + super::AROUND_BYTES)) + 1;
+    let id = TraceId([1; 16]);
+    let sources = (0..sources).map(|_| stored(&[(id, calls as u32), (TraceId([2; 16]), 1)]).0.remove(0));
+    let traces = Traces(sources.collect());
+    let found = traces.find(&id.to_string()).expect("a query");
+    assert!(found[0].partial && found[0].steps.len() > calls, "{}", found[0].steps.len());
+    let told = serde_json::to_vec(&found[0]).expect("it is told").len();
+    assert!((super::TRACE_BYTES / 2..super::TRACE_BYTES + 1024).contains(&told), "{told}");
+    let (ids, mut visited) = (traces.newest_ids(&Query::all(), 10), Vec::new());
+    let seen = traces.visit(&ids, &mut |trace| {
+        visited.push((trace.trace_id, trace.partial));
+        std::ops::ControlFlow::Break(())
+    });
+    assert_eq!((seen.expect("a query"), visited), (1, vec![(ids[0], ids[0] == id)]));
+    let list = traces.list(&Query::all(), 10).expect("a query");
+    let told: Vec<_> = list.iter().map(|one| (one.trace_id, one.partial)).collect();
+    assert_eq!((told.len(), told.contains(&(id, true))), (2, true), "{told:?}");
+}
+
+/// A call as a record.
+fn record_of(invocation: &Invocation<'static>) -> InvocationRecord {
+    InvocationRecord::from_store(head(1, 1, 1), Body::Invocation(invocation.clone())).expect("it is one")
 }
 
 proptest! {

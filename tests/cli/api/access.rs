@@ -290,3 +290,34 @@ fn refused_orders_without_end_leave_the_records_of_what_was_done() {
     assert!((20..=25).contains(&of(403)) && (20..=25).contains(&of(404)), "{statuses:?}");
     assert_eq!(of(200), 3, "each order that was done is told");
 }
+
+#[test]
+fn however_many_orders_somebody_gives_they_drive_no_record_out_and_all_of_them_are_told() {
+    const ORDERS: u64 = 260;
+    let place = Place::with_plugins(&["neighbour"]);
+    let mut served = Served::start(&place);
+    let made = served.post("tokens", &json!({"name": "a colleague", "scope": "operate"})).expect(200).json();
+    let operator = made["secret"].as_str().expect("a secret").to_owned();
+    for number in 0..ORDERS {
+        let order = ["start", "stop"][usize::from(number % 3 == 0)];
+        let request = format!("POST {ROOT}/managers/neighbour/{order}");
+        served.ask(&request, Some(&operator), "", "{}").expect(200);
+    }
+    served.host.terminate();
+    assert_eq!(served.host.code_within(std::time::Duration::from_mins(1)), Some(0));
+    let logs = place.on_data(&["logs", "show", "--extension-id", "host", "--format", "json", "--limit", "1000"]);
+    let logs = logs.expect_code(0).json_lines();
+    let by_them = |log: &&Value| {
+        let is_by = log["fields"]["by"].as_str().is_some_and(|by| by.ends_with("(a colleague)"));
+        log["fields"]["event"] == "audit" && is_by
+    };
+    let by_them: Vec<_> = logs.iter().filter(by_them).collect();
+    let one_by_one = by_them.iter().filter(|log| log["fields"]["url.path"].is_string()).count() as u64;
+    let counted: u64 = by_them.iter().filter_map(|log| log["fields"]["untold"].as_u64()).sum();
+    assert_eq!(one_by_one + counted, ORDERS, "each is told, by itself or with others");
+    // A hundred at once, and then one a minute.
+    assert!((100..110).contains(&one_by_one), "{one_by_one}");
+    let what: String = by_them.iter().filter_map(|log| log["fields"]["orders"].as_str()).collect();
+    assert!(what.contains(&format!("POST {ROOT}/managers/neighbour/start (")), "{what}");
+    assert!(logs.iter().any(|log| log["fields"]["url.path"] == format!("{ROOT}/tokens")), "what came before is there");
+}

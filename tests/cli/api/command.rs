@@ -10,7 +10,7 @@ use super::served::{Served, ping};
 use crate::harness::{Ended, Lines, Place, Running, wait_for};
 
 /// Runs a verb on a host at an address.
-fn over(place: &Place, served: &Served, arguments: &[&str]) -> Ended {
+pub(super) fn over(place: &Place, served: &Served, arguments: &[&str]) -> Ended {
     let url = format!("http://{}", served.address);
     place.glasshouse(&[arguments, &["--host", &url, "--token-file", "data/admin.token"]].concat())
 }
@@ -236,11 +236,11 @@ fn pass(mut from: TcpStream, mut to: TcpStream) {
     });
 }
 
-/// A follower of the calls of `neighbour`.
-fn follower(place: &Place, url: &str) -> (Running, Lines) {
+/// A follower of the calls of `neighbour`, who finds the token by itself or names it.
+fn follower(place: &Place, url: &str, token: [&str; 2]) -> (Running, Lines) {
     let query = "name=\"handle:echo\" oldest first";
     let follow = ["invocations", "follow", "--extension-id", "neighbour", "--format", "json", query];
-    let mut follower = place.start(&[&follow[..], &["--host", url, "--data-dir", "data"]].concat());
+    let mut follower = place.start(&[&follow[..], &["--host", url], &token].concat());
     let lines = follower.stdout();
     (follower, lines)
 }
@@ -264,7 +264,8 @@ fn a_follower_whose_connection_is_cut_goes_on_with_nothing_lost_or_doubled() {
         served.call(&ping(number));
     }
     let middle = Middle::start(&served.address);
-    let (_follower, lines) = follower(&place, &format!("http://{}", middle.address));
+    let (_follower, lines) =
+        follower(&place, &format!("http://{}", middle.address), ["--token-file", "data/admin.token"]);
     wait_for("what was there", || (lines.count() == 5).then_some(()));
     for round in 0..4 {
         for number in 0..20 {
@@ -286,7 +287,7 @@ fn a_follower_outlives_a_host_that_is_killed_and_starts_again_on_its_address() {
     for number in 0..5 {
         served.call(&ping(number));
     }
-    let (mut follower, lines) = follower(&place, &format!("http://{free}"));
+    let (mut follower, lines) = follower(&place, &format!("http://{free}"), ["--data-dir", "data"]);
     let notes = follower.stderr();
     wait_for("what was there", || (lines.count() == 5).then_some(()));
     served.call(&ping(5));

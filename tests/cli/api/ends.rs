@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::served::Served;
+use super::served::{Served, ping};
 use crate::harness::{Place, wait_for};
 
 /// How long the call takes that is under way: long enough that others wait for it, and that what is refused meanwhile is seen.
@@ -60,4 +60,34 @@ fn sigterm_finishes_what_was_taken_takes_no_more_and_keeps_all_that_was_stored()
     let of_sleeper = fs::read_dir(place.path("data/extensions/sleeper/invocations")).expect("the folder is there");
     let names: Vec<_> = of_sleeper.map(|file| file.expect("an entry").file_name()).collect();
     assert!(names.iter().any(|name| name.to_string_lossy().ends_with(".sealed")), "{names:?}");
+}
+
+#[test]
+fn streams_tell_what_was_stored_before_the_host_ended_and_end_whole() {
+    let place = Place::with_plugins(&["neighbour"]).lenient();
+    let mut served = Served::start(&place);
+    let mut calls = served.stream("dashboard/neighbour/invocations/stream", "");
+    calls.next_id();
+    let mut life = served.stream("managers/stream", "");
+    life.next();
+    served.call_often(&ping(1), 500);
+    served.host.terminate();
+    let told = calls.rest();
+    assert_eq!(told.matches("\"name\":\"handle:echo\"").count(), 500);
+    assert!(told.contains("\"name\":\"shutdown\""), "its last call is told as well");
+    assert!(told.ends_with("0\r\n\r\n"), "{:?}", &told[told.len().saturating_sub(200)..]);
+    assert!(life.rest().ends_with("0\r\n\r\n"));
+    assert_eq!(served.host.code_within(SOON), Some(0));
+}
+
+#[test]
+fn who_does_not_read_a_stream_holds_up_no_end() {
+    let place = Place::with_plugins(&["log-flood"]).lenient();
+    let mut served = Served::start_with(&place, &["--set", "defaults.budget.deadline=10m"]);
+    let stream = served.stream("dashboard/log-flood/logs/stream", "");
+    // More than the system keeps for who does not read.
+    served.call_often(&json!({"extension": "log-flood", "event": "flood", "payload": 60_000}), 1);
+    served.host.terminate();
+    assert_eq!(served.host.code_within(SOON), Some(0));
+    drop(stream);
 }

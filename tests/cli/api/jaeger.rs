@@ -149,6 +149,34 @@ fn the_third_generation_answers_in_opentelemetrys_json() {
 }
 
 #[test]
+fn the_third_generation_lists_traces_in_a_few_figures() {
+    let place = place();
+    let served = served(&place);
+    // As Jaeger's interface names the parameters.
+    let window = "query.startTimeMin=2020-01-01T00:00:00.000Z&query.startTimeMax=2200-01-01T00:00:00.000Z";
+    let summaries = |query: &str| {
+        let value = checked(&served, &format!("/api/v3/trace-summaries?{window}&{query}"), "v3.summaries");
+        value["summaries"].as_array().expect("a list").clone()
+    };
+    let all = summaries("query.serviceName=caller&query.operationName=handle%3Acall&query.searchDepth=20");
+    let ids: Vec<_> = all.iter().map(|one| one["traceId"].as_str().expect("an id")).collect();
+    assert_eq!(ids, [TRACE.replace('b', "c").as_str(), TRACE], "the latest first");
+    let whole = &all[1];
+    assert_eq!((&whole["rootServiceName"], &whole["rootOperationName"]), (&json!("caller"), &json!("handle:call")));
+    let spans =
+        checked(&served, &format!("/api/traces/{TRACE}"), "traces")["data"][0]["spans"].as_array().map(Vec::len);
+    assert_eq!((whole["spanCount"].as_u64(), &whole["errorSpanCount"]), (spans.map(|spans| spans as u64), &json!(0)));
+    assert_eq!(whole["orphanSpanCount"], 1, "what began it is somebody else's: {whole}");
+    let services: Vec<_> =
+        whole["services"].as_array().expect("a list").iter().map(|one| one["name"].clone()).collect();
+    assert_eq!(services, [json!("caller"), json!("neighbour")]);
+    assert!(all[0]["errorSpanCount"].as_u64() > Some(0), "{}", all[0]);
+    assert!(summaries("query.serviceName=nobody").is_empty());
+    let refused = get(&served, "/api/v3/trace-summaries").expect(400).json();
+    check(&refused, "v3.error");
+}
+
+#[test]
 fn what_is_refused_on_jaegers_paths_is_told_as_jaeger_tells_it() {
     let place = place();
     let served = served(&place);

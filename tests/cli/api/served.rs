@@ -119,6 +119,17 @@ impl Served {
         self.host.call(&self.replies, call)
     }
 
+    /// Calls so many times, without waiting for one reply before the next call.
+    pub(super) fn call_often(&mut self, call: &Value, times: usize) {
+        let before = self.replies.count();
+        for _ in 0..times {
+            self.host.tell(call);
+        }
+        wait_for("all replies", || (self.replies.count() == before + times).then_some(()));
+        let failed = self.replies.so_far().into_iter().skip(before).find(|reply| !reply.contains("\"ok\":true"));
+        assert_eq!(failed, None);
+    }
+
     /// Opens a stream of events.
     pub(super) fn stream(&self, path: &str, headers: &str) -> Events {
         let mut stream = TcpStream::connect(&self.address).expect("it listens");
@@ -168,10 +179,16 @@ impl Events {
         }
     }
 
-    /// Waits for the end.
-    pub(super) fn expect_end(mut self) {
+    /// All that comes, to the end of the connection.
+    pub(super) fn rest(mut self) -> String {
         let mut rest = String::new();
         self.0.read_to_string(&mut rest).expect("it ends in time");
+        rest
+    }
+
+    /// Waits for the end.
+    pub(super) fn expect_end(self) {
+        self.rest();
     }
 
     /// The next event: its id, name and data.

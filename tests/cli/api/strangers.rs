@@ -1,6 +1,6 @@
 //! The command and addresses that are not what they should be: it says what is wrong and what to do, and shows no token to strangers.
 
-use std::io::{BufRead as _, BufReader, Write};
+use std::io::{BufRead as _, BufReader, Read as _, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
@@ -188,4 +188,81 @@ fn a_host_with_tls_is_asked_by_who_trusts_it_and_by_nobody_else() {
     let plain = Served::start(&other);
     let url = format!("https://{}", plain.address);
     refused(&place, &["status", "--host", &url, "--token", "t", "--ca", "cert.pem"], 3, "it speaks no TLS");
+}
+
+/// Passes what it hears on to an address, and the answers back.
+fn relay(to: &str) -> (String, Arc<Mutex<Vec<u8>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free address");
+    let url = format!("http://{}", listener.local_addr().expect("it has one"));
+    let (to, heard) = (to.to_owned(), Arc::<Mutex<Vec<u8>>>::default());
+    let hears = Arc::clone(&heard);
+    std::thread::spawn(move || {
+        for mut here in listener.incoming().map_while(Result::ok) {
+            let mut there = TcpStream::connect(&to).expect("the host listens");
+            let (mut back_from, mut back_to) =
+                (there.try_clone().expect("a second handle"), here.try_clone().expect("a second handle"));
+            std::thread::spawn(move || std::io::copy(&mut back_from, &mut back_to));
+            let heard = Arc::clone(&hears);
+            std::thread::spawn(move || {
+                let mut bytes = [0; 4096];
+                while let Ok(read @ 1..) = here.read(&mut bytes) {
+                    heard.lock().expect("nobody panics with it").extend_from_slice(&bytes[..read]);
+                    let _ = there.write_all(&bytes[..read]);
+                }
+                let _ = there.shutdown(std::net::Shutdown::Write);
+            });
+        }
+    });
+    (url, heard)
+}
+
+#[test]
+fn a_token_that_nobody_named_goes_to_no_other_who_holds_the_hosts_port() {
+    let place = Place::with_plugins(&["neighbour"]);
+    let served = Served::start(&place);
+    let secret = served.token.rsplit('_').next().expect("it has one");
+    // The host itself shows that it knows it, for each connection.
+    let own = format!("http://{}", served.address);
+    for verb in [&["status"][..], &["logs", "show"], &["export", "logs"]] {
+        place.glasshouse(&[verb, &["--host", &own, "--data-dir", "data"]].concat()).expect_code(0);
+    }
+    // Others do not: neither what says so without knowing it, nor who passes on what the host says.
+    let guess = format!("{{\"proof\":\"{}\"}}", "0".repeat(64));
+    let guess =
+        format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{guess}", guess.len());
+    let refusal = r#"{"status":401,"code":"unauthorized","title":"No","detail":"send a token"}"#;
+    let refusal = format!(
+        "HTTP/1.1 401 No\r\nContent-Type: application/problem+json\r\nContent-Length: {}\r\n\r\n{refusal}",
+        refusal.len()
+    );
+    for answer in [guess, refusal, String::new()] {
+        let (url, asked) = stranger(answer.leak().as_bytes(), false);
+        let told = place.glasshouse(&["status", "--host", &url, "--data-dir", "data"]).expect_code(3);
+        let asked = asked.lock().expect("nobody panics with it").concat();
+        assert!(asked.contains("/api/proof") && asked.contains("/managers"), "{asked}");
+        assert!(!asked.contains(secret) && !asked.to_ascii_lowercase().contains("bearer"), "{asked}");
+        assert!(!told.stderr.contains(secret), "{told:?}");
+    }
+    let (url, heard) = relay(&served.address);
+    let why = "was not sent the one in data/admin.token, since it has not shown that it knows it";
+    refused(&place, &["status", "--host", &url, "--data-dir", "data"], 3, why);
+    let heard = String::from_utf8_lossy(&heard.lock().expect("nobody panics with it")).into_owned();
+    assert!(heard.contains("/api/proof") && !heard.contains(secret), "{heard}");
+    // Who names it sends it.
+    place.glasshouse(&["status", "--host", &url, "--token-file", "data/admin.token"]).expect_code(0);
+}
+
+#[test]
+fn a_proof_is_given_of_known_tokens_only_and_to_challenges_of_full_length() {
+    let place = Place::with_plugins(&["neighbour"]);
+    let served = Served::start(&place);
+    let id = served.token.split('_').nth(1).expect("it has one");
+    let challenge = "a".repeat(64);
+    let ask = |query: &str| served.ask(&format!("GET /api/proof{query}"), None, "", "");
+    let proof = ask(&format!("?token={id}&challenge={challenge}")).expect(200).json();
+    assert_eq!(proof["proof"].as_str().map(str::len), Some(64), "{proof}");
+    ask(&format!("?token=00000000&challenge={challenge}")).expect_problem(404, "unknown-token");
+    for query in ["", "?token=x", "?token=x&challenge=aa", "?token=x&challenge=%00", "?token=x&challenge=ää"] {
+        assert!(ask(query).status == 400, "{query}");
+    }
 }

@@ -146,3 +146,28 @@ fn pages_tell_what_is_damaged_between_their_records() {
         assert!(there + told > damage::BURST, "{query}: {there}");
     }
 }
+
+#[test]
+fn each_of_many_readers_of_the_same_is_told_each_record_once_wherever_it_began() {
+    let place = Place::with_plugins(&["neighbour"]).lenient();
+    let mut served = Served::start(&place);
+    let path = "dashboard/neighbour/invocations/stream?query=name:echo";
+    let begin = |served: &Served| -> Vec<_> {
+        let mut readers: Vec<_> = (0..20).map(|_| served.stream(path, "")).collect();
+        for reader in &mut readers {
+            reader.next_id();
+        }
+        readers
+    };
+    let mut early = begin(&served);
+    served.call_often(&ping(1), 100);
+    let mut late = begin(&served);
+    served.call_often(&ping(2), 100);
+    let take = |reader: &mut super::served::Events, records: usize| -> Vec<u64> {
+        (0..records).map(|_| reader.next().2["sequence"].as_u64().expect("a number")).collect()
+    };
+    let all = take(&mut early[0], 200);
+    assert!(all.is_sorted_by(|one, other| one < other));
+    assert!(early[1..].iter_mut().all(|reader| take(reader, 200) == all));
+    assert!(late.iter_mut().all(|reader| take(reader, 100) == all[100..]));
+}

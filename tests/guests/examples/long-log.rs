@@ -22,12 +22,23 @@ impl LongLog {
         log("many fields", fields, &"y".repeat(1000));
         fields
     }
+
+    /// Logs so many of the largest records that there are, each some bytes over the limits.
+    #[event]
+    fn largest(&mut self, logs: usize) -> usize {
+        let (message, value) = ("x".repeat(17 << 10), "y".repeat(1000));
+        for _ in 0..logs {
+            log(&message, 20, &value);
+        }
+        logs
+    }
 }
 
 #[cfg(target_family = "wasm")]
 fn log(message: &str, fields: usize, value: &str) {
     use glasshouse_sdk::bindings::glasshouse::extension::debugging::{Field, Level, Value, log};
-    let fields: Vec<_> = (0..fields).map(|_| Field { name: "field", value: Value::Text(value) }).collect();
+    let names: Vec<_> = (0..fields).map(|number| format!("field{number}")).collect();
+    let fields: Vec<_> = names.iter().map(|name| Field { name, value: Value::Text(value) }).collect();
     log(Level::Info, message, &fields);
 }
 

@@ -18,18 +18,38 @@ use crate::ClientError;
 pub struct Access {
     /// The token that it is shown, with every request; none for a host that asks for none.
     pub token: Option<String>,
+    /// Tokens that nobody named, but that were found, for want of one that is named. One is shown to a host on this machine that has shown before, on the
+    /// same connection, that it knows it: see [`proof`](crate::proof).
+    pub found: Vec<FoundToken>,
     /// A file with certificates in PEM: of those who vouch for the host, or its own. What the system trusts, if left out.
     pub ca: Option<PathBuf>,
     /// Whether the token may go over the network in clear text, where everybody on the way can read it.
     pub allows_clear_text: bool,
 }
 
+/// A token in a file.
+#[derive(Clone)]
+pub struct FoundToken {
+    /// The file.
+    pub path: PathBuf,
+    /// The token.
+    pub token: String,
+}
+
+impl fmt::Debug for FoundToken {
+    /// Without the token.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FoundToken").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
 impl fmt::Debug for Access {
     /// Without the token.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { token, ca, allows_clear_text } = self;
+        let Self { token, found, ca, allows_clear_text } = self;
         f.debug_struct("Access")
             .field("has_token", &token.is_some())
+            .field("found", found)
             .field("ca", ca)
             .field("allows_clear_text", allows_clear_text)
             .finish()
@@ -180,7 +200,8 @@ mod tests {
             let access = Access { token: Some(token.to_owned()), ..Access::default() };
             assert!(matches!(Address::new("http://127.0.0.1:1", access), Err(ClientError::Token)), "{token:?}");
         }
-        let access = Access { token: Some("hidden".to_owned()), ..Access::default() };
+        let found = vec![FoundToken { path: "file".into(), token: "hidden".to_owned() }];
+        let access = Access { token: Some("hidden".to_owned()), found, ..Access::default() };
         let shown = format!("{access:?} {:?}", Address::new("http://127.0.0.1:1", access.clone()));
         assert!(!shown.contains("hidden") && shown.contains("has_token: true"), "{shown}");
     }

@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-pub use access::{MadeToken, MakeToken, Scope, Token};
+pub use access::{MadeToken, MakeToken, Proof, Scope, Token};
 pub use reading::{
     AlertStatistic, AlertStatistics, Call, CallError, Called, Check, Dashboard, Errors, Gap, Health, MetricNames,
-    MetricSummary, Operations, Overview, Payload, Records, Series, Sources, Summary, Traces, Wanted,
+    MetricSummary, Operations, Overview, Payload, Records, Series, Sources, Summary, TraceList, Traces, Wanted,
 };
 
 /// What all paths start with.

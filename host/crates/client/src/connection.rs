@@ -1,6 +1,7 @@
 //! Connections to a host: over the socket in its data directory, where each request takes one of its own, or to its address, where the
 //! next request takes the one that is free.
 
+use std::fmt;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -20,13 +21,14 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 
 use crate::ClientError;
-use crate::address::Address;
-use crate::api::{Problem, SOCKET, code};
+use crate::address::{Access, Address};
+use crate::api::{Problem, Proof, SOCKET, code};
+use crate::proof;
 
 /// How long it may take to reach a host, TLS included.
 const CONNECT_TIME: Duration = Duration::from_secs(10);
-/// Bytes of an answer; a thousand extensions with all that is told of them take a few million.
-const ANSWER_BYTES: usize = 32 << 20;
+/// Bytes of a refusal: a problem has a few hundred.
+const REFUSAL_BYTES: usize = 64 << 10;
 /// The longest path that a socket's address holds.
 const ADDRESS_BYTES: usize = 107;
 /// Characters of what somebody else has answered.
@@ -38,7 +40,7 @@ pub(crate) enum Target {
     /// On the socket in its data directory.
     Folder(PathBuf),
     /// On an address, with a connection that nobody uses now, if there is one.
-    Address(Address, Mutex<Option<Connection>>),
+    Address(Box<Address>, Mutex<Option<Connection>>),
 }
 
 /// What goes over a connection, whatever is below it.
@@ -57,6 +59,17 @@ pub(crate) struct Answering {
 pub(crate) struct Connection {
     sender: SendRequest<Full<Bytes>>,
     task: JoinHandle<()>,
+    /// The token that was found and that the other end has shown to know.
+    proven: Option<Proven>,
+}
+
+/// A token that may be shown on a connection.
+struct Proven(String);
+
+impl fmt::Debug for Proven {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("(not shown)")
+    }
 }
 
 impl Drop for Connection {
@@ -89,7 +102,8 @@ impl Target {
             Self::Folder(_) => request = request.header(HOST, "localhost"),
             Self::Address(address, _) => {
                 request = request.header(HOST, &address.authority);
-                if let Some(token) = &address.access.token {
+                let proven = connection.proven.as_ref().map(|Proven(token)| token);
+                if let Some(token) = address.access.token.as_ref().or(proven) {
                     let mut bearer =
                         HeaderValue::from_str(&format!("Bearer {token}")).map_err(|_| ClientError::Token)?;
                     bearer.set_sensitive(true);
@@ -106,10 +120,10 @@ impl Target {
         if answering.response.status().is_success() { Ok(answering) } else { Err(self.refusal(answering).await) }
     }
 
-    /// All of an answer's body; its connection is free then.
-    pub(crate) async fn whole(&self, answering: Answering) -> Result<Bytes, ClientError> {
+    /// All of an answer's body, which has so many bytes at most; its connection is free then.
+    pub(crate) async fn whole(&self, answering: Answering, most_bytes: usize) -> Result<Bytes, ClientError> {
         let Answering { response, connection } = answering;
-        let body = Limited::new(response.into_body(), ANSWER_BYTES).collect().await;
+        let body = Limited::new(response.into_body(), most_bytes).collect().await;
         match body {
             Ok(body) => {
                 if let Self::Address(_, free) = self {
@@ -118,7 +132,7 @@ impl Target {
                 Ok(body.to_bytes())
             }
             Err(error) if error.is::<http_body_util::LengthLimitError>() => {
-                Err(ClientError::Answer(format!("it is longer than {} MiB", ANSWER_BYTES >> 20)))
+                Err(ClientError::Answer(format!("it is longer than {} MiB", most_bytes >> 20)))
             }
             Err(error) => Err(ClientError::Broken(visible(&error.to_string()))),
         }
@@ -131,16 +145,38 @@ impl Target {
         connection.sender.ready().await.ok().map(|()| connection)
     }
 
-    /// A new connection.
+    /// A new connection. Where a token was found and none named, the other end has shown that it knows it, or gets none.
     async fn begin(&self) -> Result<Connection, ClientError> {
-        let stream = self.connect().await?;
+        let (mut connection, peer) = self.shake_hands().await?;
+        let Self::Address(address, _) = self else { return Ok(connection) };
+        let Access { token, found, .. } = &address.access;
+        if token.is_some() || found.is_empty() || !peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback()) {
+            return Ok(connection);
+        }
+        // Whom a certificate vouches for has shown already who it is.
+        if address.tls.is_some() {
+            connection.proven = found.first().map(|found| Proven(found.token.clone()));
+            return Ok(connection);
+        }
+        for found in found {
+            if knows(&mut connection, address, peer, &found.token).await && connection.sender.ready().await.is_ok() {
+                connection.proven = Some(Proven(found.token.clone()));
+                return Ok(connection);
+            }
+        }
+        // The other end may have ended that one, for what it was asked.
+        self.shake_hands().await.map(|(connection, _)| connection)
+    }
+
+    async fn shake_hands(&self) -> Result<(Connection, Option<SocketAddr>), ClientError> {
+        let (stream, peer) = self.connect().await?;
         let shaken = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await;
         let (sender, connection) = shaken.map_err(|error| self.no_http(&error))?;
         let task = tokio::spawn(async move {
             // What went wrong is told to whoever waits for the answer.
             let _ = connection.await;
         });
-        Ok(Connection { sender, task })
+        Ok((Connection { sender, task, proven: None }, peer))
     }
 
     /// That an answer is none of HTTP.
@@ -161,15 +197,20 @@ impl Target {
         let status = answering.response.status();
         let told = answering.response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let is_problem = told.is_some_and(|told| told.starts_with(Problem::MEDIA_TYPE));
-        let body = self.whole(answering).await;
+        let body = self.whole(answering, REFUSAL_BYTES).await;
         let problem = body.ok().filter(|_| is_problem).and_then(|body| serde_json::from_slice::<Problem>(&body).ok());
         let Some(problem) = problem else { return self.not_a_host(status) };
         match (self, status) {
             (Self::Address(address, _), StatusCode::UNAUTHORIZED) => {
                 let url = address.url.clone();
-                let detail = match address.access.token {
-                    Some(_) => "the token is none of its own, or was revoked, or is over",
-                    None => "it takes a token, and there is none",
+                let Access { token, found, .. } = &address.access;
+                let detail = match (token, &**found) {
+                    (Some(_), _) => "the token is none of its own, or was revoked, or is over".to_owned(),
+                    (None, []) => "it takes a token, and there is none".to_owned(),
+                    (None, [first, ..]) => format!(
+                        "it takes a token, and was not sent the one in {}, since it has not shown that it knows it",
+                        first.path.display()
+                    ),
                 };
                 ClientError::Unauthorized { url, detail }
             }
@@ -218,9 +259,11 @@ impl Target {
         }
     }
 
-    async fn connect(&self) -> Result<Box<dyn Io>, ClientError> {
+    async fn connect(&self) -> Result<(Box<dyn Io>, Option<SocketAddr>), ClientError> {
         match self {
-            Self::Folder(folder) => connect_to_socket(folder).await.map(|stream| Box::new(stream) as Box<dyn Io>),
+            Self::Folder(folder) => {
+                connect_to_socket(folder).await.map(|stream| (Box::new(stream) as Box<dyn Io>, None))
+            }
             Self::Address(address, _) => {
                 let unreachable = |why: String| ClientError::Unreachable { url: address.url.clone(), why };
                 match tokio::time::timeout(CONNECT_TIME, connect_to_address(address)).await {
@@ -269,7 +312,24 @@ async fn connect_by_folder(folder: &Path) -> io::Result<UnixStream> {
     UnixStream::connect(format!("/proc/self/fd/{}/{SOCKET}", folder.as_raw_fd())).await
 }
 
-async fn connect_to_address(address: &Address) -> Result<Box<dyn Io>, ClientError> {
+/// Whether the other end of a connection knows a token, which it is not told.
+async fn knows(connection: &mut Connection, address: &Address, peer: Option<SocketAddr>, token: &str) -> bool {
+    let (Some((id, secret)), Some(peer)) = (proof::parts(token), peer) else { return false };
+    let mut challenge = [0; proof::CHALLENGE_BYTES];
+    if getrandom::fill(&mut challenge).is_err() || connection.sender.ready().await.is_err() {
+        return false;
+    }
+    let digits = challenge.iter().fold(String::new(), |digits, byte| format!("{digits}{byte:02x}"));
+    let request = Request::builder().uri(format!("{}?token={id}&challenge={digits}", proof::PATH));
+    let Ok(request) = request.header(HOST, &address.authority).body(Full::default()) else { return false };
+    let Ok(response) = connection.sender.send_request(request).await else { return false };
+    let Ok(body) = Limited::new(response.into_body(), REFUSAL_BYTES).collect().await else { return false };
+    let told = serde_json::from_slice::<Proof>(&body.to_bytes()).ok();
+    let told = told.and_then(|told| blake3::Hash::from_hex(told.proof).ok());
+    told == Some(proof::answer(&proof::kept(secret), &challenge, peer))
+}
+
+async fn connect_to_address(address: &Address) -> Result<(Box<dyn Io>, Option<SocketAddr>), ClientError> {
     let unreachable = |why: String| ClientError::Unreachable { url: address.url.clone(), why };
     let is_clear_text = address.tls.is_none() && address.access.token.is_some() && !address.access.allows_clear_text;
     if is_clear_text && address.host.parse::<IpAddr>().is_ok_and(|ip| !ip.to_canonical().is_loopback()) {
@@ -279,17 +339,17 @@ async fn connect_to_address(address: &Address) -> Result<Box<dyn Io>, ClientErro
     let stream = stream.map_err(|error| unreachable(error.to_string()))?;
     // Requests are small, and somebody waits for each.
     let _ = stream.set_nodelay(true);
+    let peer = stream.peer_addr().ok();
     let Some((config, name)) = &address.tls else {
         // Whom a name stands for is known only now.
-        let peer = stream.peer_addr().as_ref().map(SocketAddr::ip).ok();
-        let is_here = peer.is_some_and(|ip| ip.to_canonical().is_loopback());
+        let is_here = peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback());
         if !is_here && is_clear_text {
             return Err(ClientError::ClearText(address.url.clone()));
         }
-        return Ok(Box::new(stream));
+        return Ok((Box::new(stream), peer));
     };
     let connected = TlsConnector::from(std::sync::Arc::clone(config)).connect(name.clone(), stream).await;
-    connected.map(|stream| Box::new(stream) as Box<dyn Io>).map_err(|error| {
+    connected.map(|stream| (Box::new(stream) as Box<dyn Io>, peer)).map_err(|error| {
         let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<tokio_rustls::rustls::Error>());
         let url = address.url.clone();
         match tls {

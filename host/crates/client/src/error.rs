@@ -83,7 +83,7 @@ pub enum ClientError {
         /// Where.
         url: String,
         /// What was wrong.
-        detail: &'static str,
+        detail: String,
     },
     /// The token does not allow it.
     #[error("{}; `glasshouse tokens create NAME --scope {scope}` makes one that does, by somebody who may", .problem.detail)]

@@ -6,6 +6,7 @@ pub mod api;
 mod connection;
 mod error;
 mod events;
+pub mod proof;
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
@@ -18,7 +19,7 @@ use hyper::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use address::{Access, is_loopback};
+pub use address::{Access, FoundToken, is_loopback};
 pub use error::ClientError;
 pub use events::{Events, StreamEvent};
 
@@ -26,7 +27,7 @@ use address::Address;
 use api::{
     Alert, Assignments, Budgets, Call, Called, Changes, ErrorGroup, Health, MadeToken, MakeToken, Manager,
     MetricSummary, Operations, ROOT, Records, Released, Resolve, ResolveAlert, Session, Settings, StartSession, Token,
-    Traces, Wanted,
+    TraceList, Traces, Wanted,
 };
 use connection::{Answering, Asked, Target};
 
@@ -34,6 +35,12 @@ use connection::{Answering, Asked, Target};
 const PATIENCE: Duration = Duration::from_secs(15);
 /// How long a call may take: longer than any deadline that an operator is likely to give, and shorter than for ever.
 const CALL_PATIENCE: Duration = Duration::from_hours(1);
+
+/// Bytes of an answer; a thousand extensions with all that is told of them take a few million, and a page, or a trace, that would take more ends
+/// before.
+const ANSWER_BYTES: usize = 32 << 20;
+/// The same of what a call replied: a payload of 16 MiB, each byte of which can take six as JSON.
+const CALL_BYTES: usize = 100 << 20;
 
 /// How long the next bytes of an export may take: the host may have to read through all that it has for them.
 const CHUNK_PATIENCE: Duration = Duration::from_mins(10);
@@ -73,7 +80,7 @@ impl Client {
     ///
     /// It is no such URL, the token cannot be one, or the file of certificates cannot be read.
     pub fn at(url: &str, access: Access) -> Result<Self, ClientError> {
-        Ok(Self(Arc::new(Target::Address(Address::new(url, access)?, Mutex::default()))))
+        Ok(Self(Arc::new(Target::Address(Box::new(Address::new(url, access)?), Mutex::default()))))
     }
 
     /// The URL, if it is a client of an address.
@@ -210,6 +217,7 @@ impl Client {
     }
 
     /// What the samples of a window come to, of an extension or of all with `*`; `together` puts the series of all extensions together.
+    /// Where they do not fit into one answer, it is asked on.
     pub async fn metrics(
         &self,
         extension: &str,
@@ -222,16 +230,32 @@ impl Client {
             escape(extension),
             escape(query)
         );
-        self.ask(Method::GET, &path, None).await
+        let mut whole: MetricSummary = self.ask(Method::GET, &path, None).await?;
+        let mut told = whole.series.len();
+        while told > 0 && whole.series.len() < limit && (whole.series.len() as u64) < whole.total {
+            let path = format!("{path}&skip={}", whole.series.len());
+            let more: MetricSummary = self.ask(Method::GET, &path, None).await?;
+            told = more.series.len();
+            whole.series.extend(more.series);
+        }
+        whole.series.truncate(limit);
+        Ok(whole)
     }
 
-    /// The newest requests that an extension had a part in, or any with `*`, whole; the newest first.
+    /// The newest requests that an extension had a part in, or any with `*`, whole; the newest first. Of those that had no room in the answer,
+    /// their ids.
     pub async fn traces(&self, extension: &str, query: &str, limit: usize) -> Result<Traces, ClientError> {
         let path = format!("traces/{}?query={}&limit={limit}", escape(extension), escape(query));
         self.ask(Method::GET, &path, None).await
     }
 
-    /// Requests by their trace id or correlation id.
+    /// The same, each in a few figures.
+    pub async fn trace_list(&self, extension: &str, query: &str, limit: usize) -> Result<TraceList, ClientError> {
+        let path = format!("traces/{}/list?query={}&limit={limit}", escape(extension), escape(query));
+        self.ask(Method::GET, &path, None).await
+    }
+
+    /// Requests by their trace id or correlation id; of those that had no room in the answer, their ids.
     pub async fn trace(&self, id: &str) -> Result<Traces, ClientError> {
         self.ask(Method::GET, &format!("trace/{}", escape(id)), None).await
     }
@@ -245,7 +269,7 @@ impl Client {
     /// Calls an extension's handler. A call that gives no reply is no error here.
     pub async fn call(&self, extension: &str, call: &Call) -> Result<Called, ClientError> {
         let path = format!("call/{}", escape(extension));
-        self.ask_patiently(Method::POST, &path, Some(json(call)?), CALL_PATIENCE).await
+        self.ask_patiently(Method::POST, &path, Some(json(call)?), CALL_PATIENCE, CALL_BYTES).await
     }
 
     /// Follows a signal of an extension: after the event that was seen last, or else from now on.
@@ -292,7 +316,7 @@ impl Client {
         path: &str,
         body: Option<Bytes>,
     ) -> Result<T, ClientError> {
-        self.ask_patiently(method, path, body, PATIENCE).await
+        self.ask_patiently(method, path, body, PATIENCE, ANSWER_BYTES).await
     }
 
     async fn ask_patiently<T: DeserializeOwned>(
@@ -301,9 +325,10 @@ impl Client {
         path: &str,
         body: Option<Bytes>,
         patience: Duration,
+        most_bytes: usize,
     ) -> Result<T, ClientError> {
         let asked = Asked { method, path: format!("{ROOT}/{path}"), body, last_event: None };
-        let body = in_time(patience, async { self.0.whole(self.0.open(asked).await?).await }).await?;
+        let body = in_time(patience, async { self.0.whole(self.0.open(asked).await?, most_bytes).await }).await?;
         serde_json::from_slice(&body).map_err(|error| self.0.unreadable(&error))
     }
 }

@@ -21,6 +21,6 @@ mod walk;
 
 pub use export::{Export, ExportError, Exported};
 pub use format::{Format, What};
-pub use jaeger::{Dependency, JaegerQueries, Operation, SpanSearch};
+pub use jaeger::{Dependency, JaegerQueries, Operation};
 pub use otlp::request::{Encoding, Portion, Request};
 pub use source::Source;

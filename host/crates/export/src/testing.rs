@@ -112,15 +112,20 @@ impl Shelf {
     }
 
     pub(crate) fn span(&self, trace: u128, id: u64, parent: u64) {
+        self.span_that_failed(trace, id, parent, "");
+    }
+
+    /// A span, with what it says of why it failed, if it did.
+    pub(crate) fn span_that_failed(&self, trace: u128, id: u64, parent: u64, failure: &str) {
         let mut body = Vec::new();
         let start = UnixNanos(self.time.get() - 500_000);
         let total = SpanCost { elapsed_nanos: 500_000, ..SpanCost::default() };
         let span = Span {
             parent: SpanId(parent.to_be_bytes()),
             kind: SpanKind::Internal,
-            status: SpanStatus::Ok,
+            status: if failure.is_empty() { SpanStatus::Ok } else { SpanStatus::Failed },
             name: "work",
-            failure: "",
+            failure,
             start,
             total,
             children: SpanCost::default(),

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::ops::ControlFlow;
 
 use glasshouse_model::wire::{Field, Value as Wire};
-use glasshouse_model::{Instrument, TraceId, UnixNanos};
+use glasshouse_model::{Instrument, SpanSearch, TraceId, UnixNanos};
 use glasshouse_telemetry::Query;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::records::{InvocationRecord, LogRecord, MetricRecord, Record, SpanRecord};
 use crate::testing::{START, Shelf, export, text, try_export};
-use crate::{Export, ExportError, Exported, Format, JaegerQueries, SpanSearch, What};
+use crate::{Export, ExportError, Exported, Format, JaegerQueries, What};
 
 fn messages(shelf: &Shelf, query: &str) -> Vec<String> {
     let lines = text(&[shelf], What::Logs, Format::JsonLines, query);
@@ -251,4 +251,66 @@ fn a_search_for_traces_that_has_what_it_wants_reads_no_further() {
         queries.dependencies(UnixNanos(0), UnixNanos(i64::MAX), &mut never),
         Err(ExportError::Stopped(_))
     ));
+}
+
+#[test]
+fn a_trace_that_has_no_room_in_memory_is_written_while_it_is_read() {
+    const SPANS: u64 = 5000;
+    let shelf = Shelf::new("markdown");
+    shelf.call(7, 9_000_001, None, None);
+    shelf.span(8, 1, 0);
+    let why = "x".repeat(8000);
+    for id in 1..=SPANS {
+        shelf.span_that_failed(7, id, if id == 1 { 9_000_001 } else { id - 1 }, &why);
+    }
+    shelf.span_that_failed(7, SPANS + 1, 77_777_777, &why);
+    let queries = JaegerQueries::new(vec![shelf.source()]);
+    let ids = [7, 8, 9].map(|id: u128| TraceId(id.to_be_bytes()));
+    let (mut bytes, mut most, mut before) = (Vec::new(), 0, 0);
+    let written = queries.write(&ids, &mut bytes, &mut |exported: &Exported| {
+        most = most.max(exported.bytes - before);
+        before = exported.bytes;
+        ControlFlow::Continue(())
+    });
+    let written = written.expect("it is written");
+    // Reports come with every so many records: what is written between two of them is theirs, and no more waits.
+    assert_eq!(written.written, SPANS + 3);
+    assert!(written.bytes > 40_000_000 && most < 20_000_000, "{most} of {}", written.bytes);
+    let document: Value = serde_json::from_slice(&bytes).expect("JSON");
+    let long = &document["data"][0];
+    assert_eq!((long["traceID"].as_str(), &long["warnings"]), (Some(&*format!("{:032}", 7)), &Value::Null));
+    assert_eq!(long["processes"]["p1"]["serviceName"], "markdown");
+    let spans = long["spans"].as_array().expect("spans");
+    let missing: Vec<_> = spans.iter().filter(|span| !span["warnings"].is_null()).map(|span| &span["spanID"]).collect();
+    assert_eq!((spans.len() as u64, missing), (SPANS + 2, vec![&Value::from(format!("{:016x}", SPANS + 1))]));
+    assert!(spans.iter().all(|span| span["processID"] == "p1" && !span["references"].is_null()));
+    assert_eq!(document["data"][1]["spans"].as_array().map(Vec::len), Some(1));
+    assert_eq!(document["errors"][0]["traceID"], format!("{:032}", 9));
+}
+
+#[test]
+fn a_list_of_traces_tells_of_each_what_it_comes_to() {
+    let shelves = [Shelf::new("a"), Shelf::new("b")];
+    shelves[0].call(1, 10, Some(5), None);
+    shelves[0].span_that_failed(1, 11, 10, "no");
+    shelves[1].call(1, 20, Some(11), Some(10));
+    shelves[1].call(1, 21, Some(66), Some(67));
+    shelves[1].span(2, 30, 0);
+    shelves[0].span(2, 31, 30);
+    let queries = JaegerQueries::new(shelves.iter().map(Shelf::source).collect());
+    let ids = [2, 9, 1].map(|id: u128| TraceId(id.to_be_bytes()));
+    let all = queries.figures(&ids, &mut |_| ControlFlow::Continue(())).expect("it looks");
+    let told: Vec<_> =
+        all.iter().map(|one| (one.trace_id, &one.root, one.spans, one.failed, one.orphans, &one.services)).collect();
+    let root = |service: &str, name: &str| (service.to_owned(), name.to_owned());
+    let of = |name: &str, spans: u64, failed: u64| (name.to_owned(), spans, failed);
+    assert_eq!(
+        told,
+        [
+            (ids[0], &root("b", "work"), 2, 0, 0, &vec![of("a", 1, 0), of("b", 1, 0)]),
+            // Of what somebody outside began, the first is taken for the root.
+            (ids[2], &root("a", "handle:test"), 4, 1, 2, &vec![of("a", 2, 1), of("b", 2, 0)]),
+        ]
+    );
+    assert!(all.iter().all(|one| one.end > one.start));
 }

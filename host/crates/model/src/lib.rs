@@ -25,6 +25,7 @@ mod threshold;
 mod trace_parent;
 mod trace_sampling;
 mod trace_state;
+mod traces;
 
 pub use answered::{AnsweredError, Reported};
 pub use aspect::Aspect;
@@ -46,3 +47,4 @@ pub use threshold::{Statistic, Threshold};
 pub use trace_parent::{InvalidTraceParent, TraceParent};
 pub use trace_sampling::{InvalidSampling, Randomness, SamplingThreshold, TraceSampling};
 pub use trace_state::{InvalidTraceState, TraceState};
+pub use traces::{SpanSearch, TraceFigures};

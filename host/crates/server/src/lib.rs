@@ -5,6 +5,7 @@ mod access;
 mod asked;
 mod connections;
 mod export;
+mod feeds;
 mod jaeger;
 mod lanes;
 mod openapi;
@@ -13,6 +14,7 @@ mod routes;
 mod socket;
 mod stream;
 mod tcp;
+mod tls;
 
 use std::future::Future;
 use std::net::IpAddr;
@@ -22,10 +24,11 @@ pub use access::tally::Tally;
 pub use access::{Tokens, TokensError};
 pub use export::{ExportWanted, Exporting, WriteExport};
 pub use glasshouse_client::api;
-pub use jaeger::{Dependency, FoundTraces, Operation, SpansWanted, TraceForm, Traced, TracesWanted};
+pub use jaeger::{Dependency, FoundTraces, Operation, TraceForm, Traced, TracesWanted};
 pub use readings::{Follower, News, Readings, SummaryWanted};
 pub use socket::ControlSocket;
-pub use tcp::{ApiServer, ApiSettings, ServeError, TlsFiles};
+pub use tcp::{ApiServer, ApiSettings, ServeError};
+pub use tls::TlsFiles;
 
 use api::{
     Alert, Assignments, Budgets, Changes, ErrorGroup, Manager, Problem, Released, Resolve, ResolveAlert, Scope,
@@ -71,6 +74,17 @@ pub struct Audit<'a> {
     pub request: &'a str,
     /// How many others of the same token were refused, if this one was, since the last one that was told of.
     pub untold: u64,
+}
+
+/// Orders that were done and have no record of their own, since there were so many.
+#[derive(Clone, Copy, Debug)]
+pub struct OtherOrders<'a> {
+    /// Who gave them.
+    pub by: &'a str,
+    /// How many.
+    pub count: u64,
+    /// What they were, and how many of each.
+    pub what: &'a str,
 }
 
 /// A request of somebody who may not ask.
@@ -129,6 +143,8 @@ pub trait Control: Send + Sync + 'static {
     fn is_ready(&self) -> bool;
     /// Leaves a record of an order.
     fn audit(&self, audit: &Audit<'_>);
+    /// Leaves a record of orders that were done and have none of their own.
+    fn audit_others(&self, others: &OtherOrders<'_>);
     /// Leaves a record of somebody who may not ask.
     fn refused(&self, refusal: &Refusal<'_>);
     /// Ends its quarantine, throttling or warning.

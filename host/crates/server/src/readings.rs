@@ -11,7 +11,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use glasshouse_client::api::{
     AlertStatistics, Call, Called, Dashboard, Errors, Gap, Health, MetricNames, MetricSummary, Operations, Overview,
-    Problem, Records, Traces, Wanted, code,
+    Problem, Records, TraceList, Traces, Wanted, code,
 };
 use serde::Deserialize;
 use twox_hash::XxHash3_64;
@@ -21,6 +21,7 @@ use utoipa_axum::routes;
 
 use crate::access::guard::Peer;
 use crate::asked::{Named, Params, Sent};
+use crate::connections::Closing;
 use crate::export::{__path_export, export};
 use crate::openapi::{PagedWord, Refused, SignalWord};
 use crate::routes::{Host, Id, Member, answer, refused};
@@ -43,10 +44,13 @@ pub struct SummaryWanted {
     /// Whether series of several extensions that differ in nothing else are put together.
     #[serde(default)]
     pub together: bool,
+    /// Leave out so many series first: those that were told before.
+    #[serde(default)]
+    pub skip: usize,
 }
 
 impl Named for SummaryWanted {
-    const NAMES: &str = "query, limit and together";
+    const NAMES: &str = "query, limit, together and skip";
 }
 
 /// What can be read of a running host. The host's own records are those of the extension `host`. Those that may take a while are called where that holds nobody up.
@@ -67,6 +71,8 @@ pub trait Readings: Send + Sync + 'static {
     fn alert_statistics(&self, extension: &str) -> Result<AlertStatistics, Problem>;
     /// The newest requests that it had a part in, whole; those of all extensions with `*`.
     fn traces(&self, extension: &str, wanted: &Wanted) -> Result<Traces, Problem>;
+    /// The same, each in a few figures.
+    fn trace_list(&self, extension: &str, wanted: &Wanted) -> Result<TraceList, Problem>;
     /// What its calls and spans took, by name; those of all extensions with `*`.
     fn operations(&self, extension: &str, wanted: &Wanted) -> Result<Operations, Problem>;
     /// Requests by their trace id or correlation id.
@@ -93,12 +99,18 @@ pub trait Readings: Send + Sync + 'static {
 
 /// Somebody who follows a signal.
 pub trait Follower: Send + Sync + 'static {
-    /// Whether there is something new. Takes some nanoseconds.
-    fn has_news(&self) -> bool;
+    /// How many records it is still to look at, or what else it is to tell. Takes some nanoseconds.
+    fn waiting(&self) -> u64;
     /// What is new, so much at a time. May read files.
     fn read(&mut self) -> Vec<News>;
     /// Where it is: what was told by now comes before this.
     fn place(&self) -> String;
+    /// By what those are known that are told the same from the same place on.
+    fn feed(&self) -> String;
+    /// The sequence number that it reads next; `None` where it has something of its own to be told before.
+    fn next(&self) -> Option<u64>;
+    /// Goes on from a sequence number, since what comes before was told already.
+    fn skip_to(&mut self, next: u64);
 }
 
 /// Something that a follower is told.
@@ -138,6 +150,7 @@ pub(crate) fn router() -> OpenApiRouter<Arc<dyn Served>> {
         .routes(routes!(stream))
         .routes(routes!(statistics))
         .routes(routes!(traces))
+        .routes(routes!(trace_list))
         .routes(routes!(operations))
         .routes(routes!(trace))
         .routes(routes!(host_health))
@@ -278,6 +291,18 @@ async fn traces(State(control): Host, Id(id): Id, Params(wanted): Params<Wanted>
     read(control, move |host| host.traces(&id, &wanted)).await
 }
 
+/// The newest requests that an extension had a part in, each in a few figures
+#[utoipa::path(
+    get,
+    path = "/traces/{id}/list",
+    tag = "traces",
+    params(("id" = String, Path, description = "The id of an extension, or `*` for all."), Wanted),
+    responses((status = 200, body = TraceList), Refused),
+)]
+async fn trace_list(State(control): Host, Id(id): Id, Params(wanted): Params<Wanted>) -> Response {
+    read(control, move |host| host.trace_list(&id, &wanted)).await
+}
+
 /// What calls and spans took, by name, those that took the longest in all first
 #[utoipa::path(
     get,
@@ -357,8 +382,12 @@ async fn call(State(control): Host, Id(id): Id, Sent(call): Sent<Call>) -> Respo
     tag = "managers",
     responses((status = 200, content_type = "text/event-stream", body = String), Refused),
 )]
-async fn lifecycle(State(control): Host, Extension(peer): Extension<Peer>) -> Response {
-    Lifecycle::new(control, peer).respond()
+async fn lifecycle(
+    State(control): Host,
+    Extension(peer): Extension<Peer>,
+    Extension(closing): Extension<Closing>,
+) -> Response {
+    Lifecycle::new(control, peer, closing).respond()
 }
 
 /// Gives answers to reads a tag, and answers who has that one already with nothing but the tag: who looks again and again is told

@@ -15,13 +15,17 @@ use glasshouse_client::api::{
     Alert, Assignments, Budgets, Changes, ErrorGroup, MadeToken, MakeToken, Manager, Problem, ROOT, Released, Resolve,
     ResolveAlert, Scope, Session, Settings, StartSession, Token, code,
 };
+use glasshouse_client::proof;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::access::guard::{Needs, Peer, order};
+use crate::access::orders::Orders;
+use crate::access::prove::prove;
 use crate::access::tally::Tally;
 use crate::asked::Sent;
+use crate::feeds::Feeds;
 use crate::openapi::{self, Refused};
 use crate::{Keys, Served, Tokens, export, jaeger, readings};
 
@@ -94,7 +98,11 @@ pub(crate) fn described(control: &Arc<dyn Served>) -> (Router<Arc<dyn Served>>, 
         .merge(readings::orders());
     let administration = OpenApiRouter::new().routes(routes!(tokens, make_token)).routes(routes!(revoke_token));
     let refused = Arc::new(Tally::new());
-    let needs = |scope| Needs { control: Arc::clone(control), scope, refused: Arc::clone(&refused) };
+    let done = Orders::new(Arc::clone(control));
+    let needs = |scope| {
+        let (control, refused, done) = (Arc::clone(control), Arc::clone(&refused), Arc::clone(&done));
+        Needs { control, scope, refused, done }
+    };
     let paths = reads
         .merge(orders.route_layer(middleware::from_fn_with_state(needs(Scope::Operate), order)))
         .merge(administration.route_layer(middleware::from_fn_with_state(needs(Scope::Admin), order)));
@@ -108,10 +116,12 @@ pub(crate) fn router(control: Arc<dyn Served>) -> Router {
         .merge(openapi::router(&description))
         .route("/livez", get(async || "the host runs\n"))
         .route("/readyz", get(ready))
+        .route(proof::PATH, get(prove))
         .route("/metrics", get(export::metrics))
         .merge(jaeger::router())
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
+        .layer(Extension(Arc::<Feeds>::default()))
         .layer(middleware::from_fn(readings::tag))
         .layer(middleware::from_fn(in_time))
         .layer(middleware::from_fn(jaeger::in_its_shape))

@@ -8,10 +8,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Extension;
+use axum::body::Body;
 use axum::extract::State;
 use axum::http::HeaderMap;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
 use futures_util::stream::{StreamExt as _, unfold};
 use glasshouse_client::api::Manager;
 use serde::{Deserialize, Serialize};
@@ -19,12 +22,12 @@ use utoipa::IntoParams;
 
 use crate::access::guard::Peer;
 use crate::asked::{Named, Params};
+use crate::connections::Closing;
+use crate::feeds::{Feeds, Place, written};
 use crate::openapi::{Refused, SignalWord};
 use crate::routes::{Host, Member, refused};
 use crate::{Follower, News, Served, lanes};
 
-/// How long a record waits to be looked for, at most.
-const LOOK: Duration = Duration::from_millis(20);
 /// How often it is looked how extensions are doing.
 const LOOK_AT_MANAGERS: Duration = Duration::from_millis(250);
 /// How often it is looked whether a token is still known.
@@ -66,6 +69,8 @@ pub(crate) async fn stream(
     State(control): Host,
     Member(id, signal): Member,
     Extension(peer): Extension<Peer>,
+    Extension(closing): Extension<Closing>,
+    Extension(feeds): Extension<Arc<Feeds>>,
     Params(Followed { query, after }): Params<Followed>,
     headers: HeaderMap,
 ) -> Response {
@@ -73,8 +78,21 @@ pub(crate) async fn stream(
     match control.follow(&id, &signal, &query, last_seen.or(after).as_deref()) {
         Ok(follower) => {
             // A client that is cut off before anything was told comes back here.
-            let news = VecDeque::from([News::Place { cursor: follower.place() }]);
-            respond(unfold(Following { follower, news, control, pass: Pass::new(peer) }, Following::next))
+            let begun = written(&[News::Place { cursor: follower.place() }]);
+            let (place, pass) = (Place::take(&feeds, &*follower), Pass::new(peer));
+            let following = Following {
+                follower,
+                place,
+                begun: Some(begun),
+                control,
+                pass,
+                closing,
+                said: Instant::now(),
+                wait: Duration::ZERO,
+            };
+            let events = unfold(following, Following::next).map(Ok::<_, Infallible>);
+            let head = [(CONTENT_TYPE, "text/event-stream"), (CACHE_CONTROL, "no-cache")];
+            (head, Body::from_stream(events)).into_response()
         }
         Err(problem) => refused(problem),
     }
@@ -87,9 +105,16 @@ fn respond(events: impl futures_util::Stream<Item = Result<Event, Infallible>> +
 /// Somebody who listens.
 struct Following {
     follower: Box<dyn Follower>,
-    news: VecDeque<News>,
+    place: Place,
+    /// What is told first.
+    begun: Option<Bytes>,
     control: Arc<dyn Served>,
     pass: Pass,
+    closing: Closing,
+    /// When something was said last.
+    said: Instant,
+    /// How long to wait before it is looked for more.
+    wait: Duration,
 }
 
 /// What somebody listens by.
@@ -117,35 +142,59 @@ impl Pass {
 }
 
 impl Following {
-    /// Waits for what is new. Whose token is revoked, or over, is told no more.
-    async fn next(mut self) -> Option<(Result<Event, Infallible>, Self)> {
+    /// Waits for what is new. Whose token is revoked, or over, is told no more. Where the host ends, what was stored is told before.
+    async fn next(mut self) -> Option<(Bytes, Self)> {
         loop {
             if !self.pass.is_good(&*self.control) {
                 return None;
             }
-            if let Some(one) = self.news.pop_front() {
-                return Some((Ok(event(one)), self));
+            if let Some(begun) = self.begun.take() {
+                return Some((begun, self));
             }
-            if !self.follower.has_news() {
-                tokio::time::sleep(LOOK).await;
-                continue;
+            pause(std::mem::take(&mut self.wait), &mut self.closing).await;
+            // In this order: what was stored before the host closed is there then.
+            let is_over = self.closing.is_told();
+            if self.follower.waiting() > 0 {
+                let events;
+                (events, self) = self.read().await?;
+                self.said = Instant::now();
+                self.wait = self.place.rest(events.len(), self.follower.waiting());
+                return Some((events, self));
             }
-            let lane = lanes::to_read().await;
-            let reading = tokio::task::spawn_blocking(move || {
-                self.news = self.follower.read().into();
-                drop(lane);
-                self
-            });
-            self = reading.await.ok()?;
+            if is_over {
+                return None;
+            }
+            if self.said.elapsed() >= HEARTBEAT {
+                self.said = Instant::now();
+                return Some((Bytes::from_static(b": heartbeat\n\n"), self));
+            }
+            self.wait = self.place.look();
         }
+    }
+
+    /// What is new: as others were told it, or else read on a thread where that holds nobody up.
+    async fn read(mut self) -> Option<(Bytes, Self)> {
+        if let Some(events) = self.place.feed.shared(&mut *self.follower) {
+            return Some((events, self));
+        }
+        let lane = lanes::to_read().await;
+        let reading = tokio::task::spawn_blocking(move || {
+            let events = self.place.feed.read(&mut *self.follower);
+            drop(lane);
+            (events, self)
+        });
+        reading.await.ok()
     }
 }
 
-fn event(news: News) -> Event {
-    match news {
-        News::Record { cursor, json } => Event::default().id(cursor).event("record").data(json),
-        News::Gap { cursor, gap } => named("gap", &gap).id(cursor),
-        News::Place { cursor } => Event::default().id(cursor),
+/// Waits so long, or until the host closes.
+async fn pause(length: Duration, closing: &mut Closing) {
+    if length.is_zero() {
+        return;
+    }
+    tokio::select! {
+        () = tokio::time::sleep(length) => {}
+        () = closing.told() => {}
     }
 }
 
@@ -159,12 +208,16 @@ pub(crate) struct Lifecycle {
     told: BTreeMap<String, (String, String)>,
     news: VecDeque<Manager>,
     is_first: bool,
+    /// Whether the host was looked at after it began to close.
+    is_last: bool,
     pass: Pass,
+    closing: Closing,
 }
 
 impl Lifecycle {
-    pub(crate) fn new(control: Arc<dyn Served>, peer: Peer) -> Self {
-        Self { control, told: BTreeMap::new(), news: VecDeque::new(), is_first: true, pass: Pass::new(peer) }
+    pub(crate) fn new(control: Arc<dyn Served>, peer: Peer, closing: Closing) -> Self {
+        let (told, news, pass) = (BTreeMap::new(), VecDeque::new(), Pass::new(peer));
+        Self { control, told, news, is_first: true, is_last: false, pass, closing }
     }
 
     pub(crate) fn respond(self) -> Response {
@@ -179,8 +232,12 @@ impl Lifecycle {
             if let Some(manager) = self.news.pop_front() {
                 return Some((Ok(named("manager", &manager)), self));
             }
+            // Told before it is looked for the last time: nothing changes any more then.
+            if self.closing.is_told() && std::mem::replace(&mut self.is_last, true) {
+                return None;
+            }
             if !self.is_first {
-                tokio::time::sleep(LOOK_AT_MANAGERS).await;
+                pause(LOOK_AT_MANAGERS, &mut self.closing).await;
             }
             self.is_first = false;
             for manager in self.control.managers() {

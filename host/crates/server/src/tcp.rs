@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,22 +11,20 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
-use tokio_rustls::rustls::crypto::ring::default_provider;
-use tokio_rustls::rustls::pki_types::pem::PemObject as _;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tower_http::compression::CompressionLayer;
 
 use crate::access::guard::{Address, Guard, admit, identify};
+use crate::access::prove::TakenAt;
 use crate::connections::{Closing, HEAD_TIME, Prompt, WRITE_TIME, converse, take};
 use crate::jaeger::in_its_shape;
+use crate::tls::{TlsFiles, acceptor};
 use crate::{Served, TokensError, routes};
 
 /// Connections that are served at once, those of followers among them.
 const CONNECTIONS: usize = 1024;
 
-/// How long the answers to requests under way may take to be read when the host ends: what they wait for has ended by then.
-const CLOSE_TIME: Duration = Duration::from_secs(1);
+/// How long the answers to requests under way, and what streams have still to tell, may take to be read when the host ends: what they wait for has ended by then.
+const CLOSE_TIME: Duration = Duration::from_secs(3);
 
 /// Where and how the API is served.
 #[derive(Clone, Debug)]
@@ -39,15 +37,6 @@ pub struct ApiSettings {
     pub tls: Option<TlsFiles>,
     /// Whether clients on this machine need no token.
     pub open_on_loopback: bool,
-}
-
-/// Files in PEM.
-#[derive(Clone, Debug)]
-pub struct TlsFiles {
-    /// Certificates, the host's own first.
-    pub certificate: PathBuf,
-    /// The private key of the first of them.
-    pub key: PathBuf,
 }
 
 /// Why the API is not served.
@@ -126,8 +115,8 @@ impl ApiServer {
         Ok(Self { address, is_tls, close, task })
     }
 
-    /// Takes no more requests, and waits until those under way are answered, for a second at most; streams end then. May be cancelled, which ends
-    /// all at once.
+    /// Takes no more requests, and waits until those under way are answered, and streams have told what was stored by now, for three seconds at most. May be
+    /// cancelled, which ends all at once.
     pub async fn close(mut self) {
         // Nobody is told if it has ended already.
         let _ = self.close.send(true);
@@ -149,8 +138,12 @@ impl Drop for ApiServer {
 async fn connection(stream: TcpStream, address: IpAddr, tls: Option<TlsAcceptor>, router: Router, closing: Closing) {
     // Answers are small, and somebody waits for each.
     let _ = stream.set_nodelay(true);
+    let taken_at = stream.local_addr();
     let stream = Prompt::new(stream, WRITE_TIME);
-    let router = router.layer(axum::Extension(Address(address)));
+    let mut router = router.layer(axum::Extension(Address(address)));
+    if let Ok(taken_at) = taken_at {
+        router = router.layer(axum::Extension(TakenAt(taken_at)));
+    }
     match tls {
         None => converse(stream, router, closing).await,
         Some(tls) => match tokio::time::timeout(HEAD_TIME, tls.accept(stream)).await {
@@ -159,20 +152,4 @@ async fn connection(stream: TcpStream, address: IpAddr, tls: Option<TlsAcceptor>
             Err(_) => tracing::debug!(%address, "a client was too slow to begin with TLS: {:?}", HEAD_TIME),
         },
     }
-}
-
-fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, ServeError> {
-    let failed = |path: &Path, why: String| ServeError::Tls { path: path.to_owned(), why };
-    let TlsFiles { certificate, key } = files;
-    let chain = CertificateDer::pem_file_iter(certificate).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    let chain = chain.map_err(|error| failed(certificate, error.to_string()))?;
-    if chain.is_empty() {
-        return Err(failed(certificate, "it has no certificate in PEM".to_owned()));
-    }
-    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| failed(key, error.to_string()))?;
-    let config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, private))
-        .map_err(|error| failed(certificate, error.to_string()))?;
-    Ok(TlsAcceptor::from(Arc::new(config)))
 }

@@ -20,18 +20,12 @@ const PATTERNS: usize = 1000;
 
 /// Shows how many logs of each level there were over time.
 pub(super) async fn counts(chosen: &Chosen, bucket: Option<Duration>, format: RecordFormat) -> Result<()> {
-    let logs = all(chosen).await?;
-    let times = || logs.iter().map(|log| log.head.time);
-    let (Some(oldest), Some(newest)) = (times().min(), times().max()) else {
+    // The narrowest buckets that a clock shows, which are joined as more time has to have room.
+    let mut counts = Counts::new(bucket.unwrap_or(Duration::from_millis(1)), BUCKETS);
+    each(chosen, &mut |log| counts.add(log.head.time, Some(log.level))).await?;
+    if counts.total().total() == 0 {
         output::note("nothing is stored that fits");
         return Ok(());
-    };
-    let mut counts = match bucket {
-        Some(bucket) => Counts::new(bucket, BUCKETS),
-        None => Counts::for_span(oldest, newest, BUCKETS),
-    };
-    for log in &logs {
-        counts.add(log.head.time, Some(log.level));
     }
     let mut table = Table::new(&[
         ("from", Align::Left),
@@ -63,10 +57,10 @@ pub(super) async fn counts(chosen: &Chosen, bucket: Option<Duration>, format: Re
 /// Shows what logs say but for numbers and ids, the most frequent first.
 pub(super) async fn patterns(chosen: &Chosen, format: RecordFormat) -> Result<()> {
     let mut collapser = Collapser::new(PATTERNS);
-    let logs = all(chosen).await?;
-    for log in &logs {
+    each(chosen, &mut |log| {
         collapser.add(Some(log.level), &log.message, Place { sequence: log.head.sequence, time: log.head.time });
-    }
+    })
+    .await?;
     let patterns = collapser.finish();
     let mut table =
         Table::new(&[("count", Align::Right), ("level", Align::Left), ("last", Align::Left), ("message", Align::Left)]);
@@ -89,19 +83,16 @@ pub(super) async fn patterns(chosen: &Chosen, format: RecordFormat) -> Result<()
         RecordFormat::Table => output::line(table.plain(Paint::stdout()))?,
         _ => output::values(&values, format)?,
     }
-    if logs.is_empty() {
+    if values.is_empty() {
         output::note("nothing is stored that fits");
     }
     Ok(())
 }
 
-/// All logs that the query asks for.
-async fn all(chosen: &Chosen) -> Result<Vec<LogRecord>> {
-    let limit = chosen.question.query.limit().unwrap_or(usize::MAX);
-    let mut logs = Vec::new();
+/// Visits all logs that the query asks for.
+async fn each(chosen: &Chosen, visit: &mut (dyn FnMut(LogRecord) + Send)) -> Result<()> {
     for extension in chosen.extensions().await? {
-        let found = extension.search::<LogRecord>(&chosen.question, limit).await?;
-        logs.extend(found.into_iter().map(|found| found.record));
+        extension.each(&chosen.question, visit).await?;
     }
-    Ok(logs)
+    Ok(())
 }

@@ -1,6 +1,6 @@
 //! Where records come from: a data directory, or a host that serves its API at an address. What is read is the same from either.
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 
 use anyhow::Result;
 use glasshouse::records::{Record, Records, record};
@@ -21,9 +21,9 @@ const MOST: usize = 1_000_000;
 const MOST_BYTES: usize = 1 << 30;
 
 /// A kind of record that is read and shown.
-pub(super) trait Kind: Record + Shown + DeserializeOwned {}
+pub(super) trait Kind: Record + Shown + DeserializeOwned + Send {}
 
-impl<T: Record + Shown + DeserializeOwned> Kind for T {}
+impl<T: Record + Shown + DeserializeOwned + Send> Kind for T {}
 
 /// Where records come from.
 #[derive(Debug)]
@@ -132,7 +132,35 @@ impl StoreOf {
             Keeper::Host(client) => {
                 let limit = question.query.limit().map_or(limit, |own| own.min(limit));
                 let wanted = Wanted { query: question.text.clone(), ..Wanted::default() };
-                self.pages(client, wanted, question.query.order(), limit).await
+                self.gathered(client, wanted, question.query.order(), limit).await
+            }
+        }
+    }
+
+    /// Visits all records that a question asks for, in its order. Memory does not grow with how many there are.
+    pub(super) async fn each<T: Kind>(&self, question: &Question, visit: &mut (dyn FnMut(T) + Send)) -> Result<()> {
+        let Question { query, text } = question;
+        let mut left = query.limit().unwrap_or(usize::MAX);
+        match &self.from {
+            Keeper::Folder(stored) => {
+                stored.reader(T::SIGNAL).candidates(1..u64::MAX, query.order(), query, &mut |entry| {
+                    let body = entry.body();
+                    let asks_for = body.is_ok_and(|body| query.matches(T::SIGNAL, &self.id, &entry.envelope(), &body));
+                    if asks_for && left > 0 {
+                        left -= 1;
+                        record::<T>(&entry).into_iter().for_each(&mut *visit);
+                    }
+                    if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+                });
+                Ok(())
+            }
+            Keeper::Host(client) => {
+                let wanted = Wanted { query: text.clone(), ..Wanted::default() };
+                let mut take = |found: Found<T>| {
+                    visit(found.record);
+                    Ok(())
+                };
+                self.pages(client, wanted, query.order(), left, &mut take).await
             }
         }
     }
@@ -168,11 +196,11 @@ impl StoreOf {
         let at = Some(cursor.to_string());
         let Some(record) = self.one(cursor.sequence).await? else { return Ok(Vec::new()) };
         let earlier = Wanted { before: at.clone(), ..Wanted::default() };
-        let mut found = self.pages(client, earlier, Order::NewestFirst, before).await?;
+        let mut found = self.gathered(client, earlier, Order::NewestFirst, before).await?;
         found.reverse();
         found.push(record);
         let later = Wanted { after: at, ..Wanted::default() };
-        found.extend(self.pages(client, later, Order::OldestFirst, after).await?);
+        found.extend(self.gathered(client, later, Order::OldestFirst, after).await?);
         Ok(found)
     }
 
@@ -196,6 +224,32 @@ impl StoreOf {
         Ok(if page.records.is_empty() { at } else { at.saturating_sub(1) })
     }
 
+    /// Gathers what is asked for page by page.
+    async fn gathered<T: Kind>(
+        &self,
+        client: &Client,
+        wanted: Wanted,
+        order: Order,
+        limit: usize,
+    ) -> Result<Vec<Found<T>>> {
+        let (mut all, mut bytes) = (Vec::new(), 0);
+        let mut take = |found: Found<T>| {
+            bytes += found.json.as_ref().map_or(0, |json| json.get().len());
+            all.push(found);
+            if all.len() <= MOST && bytes <= MOST_BYTES {
+                return Ok(());
+            }
+            let gib = MOST_BYTES >> 30;
+            Err(UsageError(format!(
+                "there are more than {MOST} records, or {gib} GiB of them; ask for fewer by a query such as 'since 1h', or use \
+                 `glasshouse export`"
+            ))
+            .into())
+        };
+        self.pages(client, wanted, order, limit, &mut take).await?;
+        Ok(all)
+    }
+
     /// Asks page by page.
     async fn pages<T: Kind>(
         &self,
@@ -203,37 +257,30 @@ impl StoreOf {
         mut wanted: Wanted,
         order: Order,
         limit: usize,
-    ) -> Result<Vec<Found<T>>> {
-        let (mut found, mut bytes) = (Vec::new(), 0);
-        while found.len() < limit {
-            if found.len() >= MOST || bytes >= MOST_BYTES {
-                let gib = MOST_BYTES >> 30;
-                return Err(UsageError(format!(
-                    "there are more than {MOST} records, or {gib} GiB of them; ask for fewer by a query such as 'since 1h', or use \
-                     `glasshouse export`"
-                ))
-                .into());
-            }
-            let here = (limit - found.len()).min(PAGE);
+        take: &mut (dyn FnMut(Found<T>) -> Result<()> + Send),
+    ) -> Result<()> {
+        let mut left = limit;
+        while left > 0 {
+            let here = left.min(PAGE);
             wanted.limit = Some(here);
             let page = told(client.records(&self.id, T::SIGNAL.as_str(), &wanted).await)?;
-            let told = page.records.len();
+            let count = page.records.len().min(here);
             for json in page.records.into_iter().take(here) {
-                bytes += json.get().len();
-                found.push(Found::read(json)?);
+                take(Found::read(json)?)?;
             }
+            left -= count;
             let next = match order {
                 Order::NewestFirst => page.older,
-                Order::OldestFirst => page.newer.filter(|_| told >= here),
+                Order::OldestFirst => page.newer,
             };
-            // Without a record on it, a page does not lead on.
-            let Some(next) = next.filter(|_| told > 0) else { break };
+            // A page may end before as many are told as were asked for. Without a record on it, it does not lead on.
+            let Some(next) = next.filter(|_| page.more && count > 0) else { break };
             match order {
                 Order::NewestFirst => wanted.before = Some(next),
                 Order::OldestFirst => wanted.after = Some(next),
             }
         }
-        Ok(found)
+        Ok(())
     }
 }
 

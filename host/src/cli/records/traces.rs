@@ -7,11 +7,12 @@ use anyhow::Result;
 use clap::{Args, Subcommand};
 use glasshouse::records::SpanRecord;
 use glasshouse::text::{count, duration, fuel, visible};
-use glasshouse::traces::{Note, NoteRecord, Operation, Step, Trace, Work};
+use glasshouse::traces::{Note, NoteRecord, Operation, Step, Trace, TraceSummary, Work};
 use glasshouse::{Context, TraceId, UnixNanos};
-use glasshouse_client::ClientError;
 use glasshouse_client::api::{self, code};
+use glasshouse_client::{Client, ClientError};
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use super::select::{Chosen, Conditions, Place, Selection};
 use super::store::{Found, Store};
@@ -75,17 +76,29 @@ impl TraceVerb {
     async fn find(&self) -> Result<Vec<Found<Trace>>> {
         match self.place.open()? {
             Store::Folder(stored) => Ok(stored.traces()?.find(&self.id)?.into_iter().map(Found::stored).collect()),
-            Store::Host(client) => match client.trace(&self.id).await {
-                Err(ClientError::Refused(problem)) if problem.code == code::UNKNOWN_TRACE => Ok(Vec::new()),
-                traces => read(told(traces)?),
-            },
+            Store::Host(client) => found_at(&client, &self.id).await,
         }
     }
 }
 
+/// Finds traces over the API: at once as many as have room in an answer, and then the others, one by one.
+async fn found_at(client: &Client, id: &str) -> Result<Vec<Found<Trace>>> {
+    let unless_gone = |traces| match traces {
+        Err(ClientError::Refused(problem)) if problem.code == code::UNKNOWN_TRACE => Ok(api::Traces::default()),
+        traces => told(traces),
+    };
+    let api::Traces { traces, left } = unless_gone(client.trace(id).await)?;
+    let mut found = read(traces)?;
+    for id in left {
+        found.extend(read(unless_gone(client.trace(&id).await)?.traces)?);
+    }
+    found.sort_by_key(|found| found.record.start);
+    Ok(found)
+}
+
 /// Traces as a host has told them.
-fn read(told: api::Traces) -> Result<Vec<Found<Trace>>> {
-    told.traces.into_iter().map(|json| Ok(Found::read(json)?)).collect()
+fn read(told: Vec<Box<RawValue>>) -> Result<Vec<Found<Trace>>> {
+    told.into_iter().map(|json| Ok(Found::read(json)?)).collect()
 }
 
 /// Why a trace is not written as comma-separated values.
@@ -146,17 +159,16 @@ impl Traces {
 }
 
 /// The newest traces with a call that is asked for, the earliest first.
-async fn newest(chosen: &Chosen) -> Result<Vec<Trace>> {
+async fn newest(chosen: &Chosen) -> Result<Vec<TraceSummary>> {
     match &chosen.store {
         Store::Folder(stored) => {
             let question = chosen.of_named(&chosen.question)?;
-            Ok(stored.traces()?.newest(&question.query, chosen.limit)?)
+            Ok(stored.traces()?.list(&question.query, chosen.limit)?)
         }
         Store::Host(client) => {
             let (id, question) = chosen.scope(&chosen.question)?;
-            let mut traces = read(told(client.traces(id, &question.text, chosen.limit).await)?)?;
-            traces.reverse();
-            Ok(traces.into_iter().map(|found| found.record).collect())
+            let told = told(client.trace_list(id, &question.text, chosen.limit).await)?;
+            told.traces.into_iter().rev().map(|json| Ok(Found::read(json)?.record)).collect()
         }
     }
 }
@@ -192,24 +204,16 @@ async fn list(Asked { selection, query }: Asked, format: RecordFormat) -> Result
     ]);
     let mut values = Vec::new();
     for trace in &traces {
-        let Some(first) = trace.steps.first() else { continue };
-        let calls = trace.calls().count();
-        let failed = trace.steps.iter().filter(|step| step.work.failed()).count();
-        values.push(serde_json::json!({
-            "trace_id": trace.trace_id.to_string(), "start": trace.start.to_string(), "elapsed_ns": trace.elapsed_ns,
-            "fuel": trace.fuel, "calls": calls, "spans": trace.steps.len() - calls, "failed": failed,
-            "extension": first.extension, "name": first.work.name(), "partial": trace.partial,
-            "sampled": trace.sampled, "adjusted_count": trace.adjusted_count,
-        }));
+        values.push(serde_json::to_value(trace)?);
         table.row([
             trace.start.to_string(),
             nanos(trace.elapsed_ns),
             fuel(trace.fuel),
-            count(calls as u64),
-            some(trace.steps.len() - calls),
-            some(failed),
+            count(trace.calls as u64),
+            some(trace.spans),
+            some(trace.failed),
             trace.trace_id.to_string(),
-            format!("{} {}", first.extension, first.work.name()),
+            format!("{} {}", trace.extension, trace.name),
         ]);
     }
     ended(&table, &values, format)

@@ -74,3 +74,10 @@ pub struct MadeToken {
     /// What goes behind `Authorization: Bearer`.
     pub secret: String,
 }
+
+/// That a host knows a token: see [`proof`](crate::proof).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    /// The answer to the challenge, in hexadecimal digits.
+    pub proof: String,
+}

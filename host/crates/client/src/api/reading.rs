@@ -16,7 +16,7 @@ pub struct Wanted {
     /// What they must be, in the language of docs/query.md: `level>=warning since 15m`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub query: String,
-    /// At most so many: 1 to 1,000, and 100 if it is left out.
+    /// At most so many: 1 to 1,000, and 100 if it is left out. An answer that would be too long ends before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub limit: Option<usize>,
     /// Only those before this cursor, the newest first.
@@ -43,6 +43,10 @@ pub struct Records {
     /// The cursor to name as `after` for those that came since; nothing if nothing was ever stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newer: Option<String>,
+    /// Whether it ended before all was looked at: at the limit, or at some megabytes. There may be more behind the last record, after `newer` where
+    /// the oldest come first, and before `older` where the newest do.
+    #[serde(default)]
+    pub more: bool,
     /// Records after the cursor that are not there any more, and why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gaps: Vec<Gap>,
@@ -293,7 +297,8 @@ pub struct MetricSummary {
     pub until: Option<String>,
     /// Each series, with what its samples come to.
     pub series: Vec<Series>,
-    /// How many series there are, of which the first ones are told.
+    /// How many series there are, of which the first ones are told, or those behind as many as are to be left out: as many as are wanted, or
+    /// fill some megabytes.
     pub total: u64,
 }
 
@@ -372,6 +377,17 @@ pub struct Operations {
 #[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
 pub struct Traces {
     /// The requests, the newest first, as `glasshouse trace --format json` has them.
+    #[schema(value_type = Vec<Object>)]
+    pub traces: Vec<Box<RawValue>>,
+    /// The trace ids of those that had no room in the answer, in the same order: `trace/{id}` tells each of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left: Vec<String>,
+}
+
+/// Requests, each in a few figures.
+#[derive(Clone, Debug, Default, Serialize, Deserialize, ToSchema)]
+pub struct TraceList {
+    /// The requests, the newest first, as `glasshouse traces list --format json` has them.
     #[schema(value_type = Vec<Object>)]
     pub traces: Vec<Box<RawValue>>,
 }

@@ -2,11 +2,13 @@
 //!
 //! Names and types are those of Jaeger's `model/json` (the answer of `/api/traces`): ids are hexadecimal digits, times and durations microseconds. All spans of a trace stand
 //! together, but lie in the stores of several extensions, so the stores are gone through several times: for the traces that are wanted, for how many
-//! spans each of them has, and then for as many traces at a time as have room in memory.
+//! spans each of them has, and then for as many traces at a time as have room in memory; one that has none is written as it is read.
 
+mod figures;
+mod long;
 mod queries;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use glasshouse_model::{Outcome, Signal, SpanId, SpanKind, SpanStatus, TraceId, UnixNanos};
 use glasshouse_telemetry::{Order, Query};
@@ -18,12 +20,15 @@ use crate::records::{FieldList, FieldValue, InvocationRecord, SpanRecord};
 use crate::walk::{Found, Walk};
 use crate::{Source, What};
 
-pub use queries::{Dependency, JaegerQueries, Operation, SpanSearch};
+pub use queries::{Dependency, JaegerQueries, Operation};
 
 /// Traces that are written where nobody says otherwise, the newest: more than Jaeger's interface can list.
 const TRACES: usize = 1000;
-/// Spans that are in memory at a time, and of one trace at most: a trace that has more is cut, and says so. Each is some kilobytes.
+/// Spans that are in memory at a time, and of one trace at most: a trace that has more is cut, and says so.
 const SPANS: u64 = 20_000;
+/// Bytes of their records that are in memory at a time: as many as that many usual spans have. In memory a record takes ten times as much, and thirty times where it
+/// has nothing but the smallest of fields.
+const HELD_BYTES: u64 = 4 << 20;
 /// Traces whose ids have room in a query.
 const IN_A_QUERY: usize = 100;
 /// Integers beyond this are no longer themselves in JavaScript; Jaeger writes them as text (2^53 - 1).
@@ -65,8 +70,9 @@ struct Span {
     #[serde(rename = "processID")]
     process_id: String,
     warnings: Option<Vec<String>>,
+    /// The place of its source among the others.
     #[serde(skip)]
-    extension: String,
+    source: usize,
     #[serde(skip)]
     start: UnixNanos,
     #[serde(skip)]
@@ -105,8 +111,31 @@ struct Tag {
 #[derive(Default)]
 struct Gathered {
     spans: Vec<Span>,
+    size: Size,
     left_out: u64,
 }
+
+/// How much there is of a trace, or may be.
+#[derive(Clone, Copy, Default)]
+struct Size {
+    spans: u64,
+    bytes: u64,
+}
+
+impl Size {
+    fn add(&mut self, found: &Found<'_>) {
+        self.spans += 1;
+        self.bytes += found.entry.bytes() as u64;
+    }
+
+    /// Whether so much has room in memory.
+    fn fits(self) -> bool {
+        self.spans <= SPANS && self.bytes <= HELD_BYTES
+    }
+}
+
+/// Visits a span or a call of a trace, and by its place among the sources whose it is.
+type Visit<'v> = &'v mut dyn FnMut(&mut Walk<'_>, usize, TraceId, Found<'_>) -> Result<(), Broken>;
 
 /// Writes the newest traces that have a span or a call which the query asks for, the latest of them first.
 pub(crate) fn write(export: &Export<'_>, walk: &mut Walk<'_>) -> Result<(), Broken> {
@@ -125,36 +154,43 @@ fn write_these(
     wanted: &[TraceId],
     is_first: &mut bool,
 ) -> Result<Vec<TraceId>, Broken> {
-    let counts = counted(sources, what, walk, wanted)?;
+    let sizes = sizes(sources, what, walk, wanted)?;
     let (mut rest, mut missing) = (wanted, Vec::new());
     while !rest.is_empty() {
-        let mut room = SPANS;
+        let mut all = Size::default();
         let mut fits = |id: &TraceId| {
-            let count = counts.get(id).copied().unwrap_or_default().min(SPANS);
-            let fits = count <= room;
-            room = room.saturating_sub(count);
-            fits
+            let size = sizes.get(id).copied().unwrap_or_default();
+            all = Size { spans: all.spans + size.spans, bytes: all.bytes + size.bytes };
+            all.fits()
         };
-        let length = rest.iter().take_while(|id| fits(id)).count().max(1);
-        let (now, later) = rest.split_at(length);
+        let length = rest.iter().take_while(|id| fits(id)).count();
+        let (now, later) = rest.split_at(length.max(1));
         rest = later;
+        if length == 0 {
+            if !long::write(sources, what, walk, now[0], is_first)? {
+                missing.push(now[0]);
+            }
+            continue;
+        }
         let mut traces: HashMap<_, _> = now.iter().map(|id| (*id, Gathered::default())).collect();
         let now_ids = now.iter().copied().collect();
-        each_of(sources, what, walk, &now_ids, &mut |source, id, found| {
-            let Some(gathered) = traces.get_mut(&id) else { return };
-            if gathered.spans.len() as u64 >= SPANS {
+        each_of(sources, what, walk, &now_ids, &mut |_, index, id, found| {
+            let Some(gathered) = traces.get_mut(&id) else { return Ok(()) };
+            // It has grown since its size was taken, if it does not fit.
+            gathered.size.add(&found);
+            if !gathered.size.fits() {
                 gathered.left_out += 1;
-            } else if let Some(span) = span_of(source, found) {
+            } else if let Some(span) = span_of(index, found) {
                 gathered.spans.push(span);
             }
+            Ok(())
         })?;
         for id in now {
             let Some(trace) = traces.remove(id).and_then(|gathered| trace(walk, *id, gathered, sources)) else {
                 missing.push(*id);
                 continue;
             };
-            let separator: &[u8] = if std::mem::take(is_first) { b"\n" } else { b",\n" };
-            walk.buffer().extend_from_slice(separator);
+            separate(walk, is_first);
             serde_json::to_writer(walk.buffer(), &trace)?;
             walk.spill()?;
         }
@@ -162,17 +198,26 @@ fn write_these(
     Ok(missing)
 }
 
-/// How many spans and calls each of some traces has; those that have none are left out.
-fn counted(
+/// Begins a trace, the first or another.
+fn separate(walk: &mut Walk<'_>, is_first: &mut bool) {
+    let separator: &[u8] = if std::mem::take(is_first) { b"\n" } else { b",\n" };
+    walk.buffer().extend_from_slice(separator);
+}
+
+/// How many spans and calls each of some traces has, and how large they are; those that have none are left out.
+fn sizes(
     sources: &[Source],
     what: What,
     walk: &mut Walk<'_>,
     wanted: &[TraceId],
-) -> Result<HashMap<TraceId, u64>, Broken> {
+) -> Result<HashMap<TraceId, Size>, Broken> {
     let ids = wanted.iter().copied().collect();
-    let mut counts = HashMap::<TraceId, u64>::new();
-    each_of(sources, what, walk, &ids, &mut |_, id, _| *counts.entry(id).or_default() += 1)?;
-    Ok(counts)
+    let mut sizes = HashMap::<TraceId, Size>::new();
+    each_of(sources, what, walk, &ids, &mut |_, _, id, found| {
+        sizes.entry(id).or_default().add(&found);
+        Ok(())
+    })?;
+    Ok(sizes)
 }
 
 /// The traces that are wanted, the latest first.
@@ -218,21 +263,25 @@ fn each_of(
     what: What,
     walk: &mut Walk<'_>,
     ids: &BTreeSet<TraceId>,
-    visit: &mut dyn FnMut(&Source, TraceId, Found<'_>),
+    visit: Visit<'_>,
 ) -> Result<(), Broken> {
     let query = query_for(ids);
-    for source in sources {
+    for (index, source) in sources.iter().enumerate() {
         for signal in what.signals() {
             let reader = source.reader(*signal);
             let sequences = 1..reader.next_sequence();
-            walk.search(source.extension(), reader, &query, sequences, Order::OldestFirst, None, &mut |_, found| {
-                if let Some(id) = found.envelope.context.as_ref().map(|context| context.trace_id)
-                    && ids.contains(&id)
-                {
-                    visit(source, id, found);
-                }
-                Ok(())
-            })?;
+            walk.search(
+                source.extension(),
+                reader,
+                &query,
+                sequences,
+                Order::OldestFirst,
+                None,
+                &mut |walk, found| match found.envelope.context.as_ref().map(|context| context.trace_id) {
+                    Some(id) if ids.contains(&id) => visit(walk, index, id, found),
+                    _ => Ok(()),
+                },
+            )?;
         }
     }
     Ok(())
@@ -250,49 +299,57 @@ fn query_for(ids: &BTreeSet<TraceId>) -> Query {
 
 /// Puts a trace together; `None` if nothing is there any more.
 fn trace(walk: &mut Walk<'_>, id: TraceId, gathered: Gathered, sources: &[Source]) -> Option<Trace> {
-    let Gathered { mut spans, left_out } = gathered;
+    let Gathered { mut spans, left_out, .. } = gathered;
     if spans.is_empty() {
         return None;
     }
     spans.sort_by_key(|span| span.start_time);
-    let known: BTreeSet<_> = spans.iter().map(|span| span.own).collect();
-    for span in &mut spans {
-        let parents = std::mem::take(&mut span.parents);
-        // A span that was not stored is left out: what lies in it hangs on the call that caused it.
-        let stored = parents.iter().find(|parent| known.contains(parent) && **parent != span.own);
-        if let Some(parent) = stored.or(parents.first()) {
-            let (trace_id, span_id) = (id.to_string(), parent.to_string());
-            span.references.push(Reference { ref_type: "CHILD_OF", trace_id, span_id });
-        }
-        if stored.is_none() && !parents.is_empty() {
-            span.warnings = Some(vec!["what caused it is not stored".to_owned()]);
-        }
-    }
+    let known: HashSet<_> = spans.iter().map(|span| span.own).collect();
     let mut processes = BTreeMap::new();
-    for (index, source) in sources.iter().enumerate() {
-        let name = format!("p{}", index + 1);
-        let mut is_in_it = false;
-        for span in spans.iter_mut().filter(|span| span.extension == source.extension()) {
-            span.process_id.clone_from(&name);
-            is_in_it = true;
-        }
-        if is_in_it {
-            let tags = process_tags();
-            processes.insert(name, Process { service_name: source.extension().to_owned(), tags });
-        }
+    for span in &mut spans {
+        span.settle(&known);
+        processes.entry(span.process_id.clone()).or_insert_with(|| process(&sources[span.source]));
     }
     walk.exported.written += spans.len() as u64;
     walk.exported.left_out += left_out;
-    let warnings =
-        (left_out > 0).then(|| vec![format!("{left_out} more spans are left out: a trace has {SPANS} at most here")]);
-    Some(Trace { id: id.to_string(), spans, processes, warnings })
+    Some(Trace { id: id.to_string(), spans, processes, warnings: warnings(left_out) })
+}
+
+impl Span {
+    /// Says what caused it, by the spans of its trace that are known.
+    fn settle(&mut self, known: &HashSet<SpanId>) {
+        // A span that was not stored is left out: what lies in it hangs on the call that caused it.
+        let stored = self.parents.iter().find(|parent| known.contains(parent) && **parent != self.own);
+        if let Some(parent) = stored.or(self.parents.first()) {
+            let (trace_id, span_id) = (self.trace_id.clone(), parent.to_string());
+            self.references.push(Reference { ref_type: "CHILD_OF", trace_id, span_id });
+        }
+        if stored.is_none() && !self.parents.is_empty() {
+            self.warnings = Some(vec!["what caused it is not stored".to_owned()]);
+        }
+    }
+}
+
+/// What is said of a trace of which so many spans are left out.
+fn warnings(left_out: u64) -> Option<Vec<String>> {
+    (left_out > 0).then(|| vec![format!("{left_out} more spans are left out: a trace has {SPANS} at most here")])
+}
+
+fn process(source: &Source) -> Process {
+    Process { service_name: source.extension().to_owned(), tags: process_tags() }
+}
+
+/// What a source's process is called in a trace.
+fn process_id(source: usize) -> String {
+    format!("p{}", source + 1)
 }
 
 fn process_tags() -> Vec<Tag> {
     vec![text("service.namespace", "glasshouse")]
 }
 
-fn span_of(source: &Source, found: Found<'_>) -> Option<Span> {
+/// A span or a call of the source at this place.
+fn span_of(source: usize, found: Found<'_>) -> Option<Span> {
     match source_signal(&found) {
         Signal::Invocation => found.record().and_then(|record| call(source, record)),
         _ => found.record().and_then(|record| span(source, record)),
@@ -352,7 +409,7 @@ fn kind_word(kind: SpanKind) -> &'static str {
     }
 }
 
-fn span(source: &Source, record: SpanRecord) -> Option<Span> {
+fn span(source: usize, record: SpanRecord) -> Option<Span> {
     let context = record.head.context?;
     let mut tags =
         vec![text("span.kind", kind_word(record.kind)), text("glasshouse.origin", record.head.origin.as_str())];
@@ -380,9 +437,9 @@ fn span(source: &Source, record: SpanRecord) -> Option<Span> {
         duration: record.total.elapsed_ns / 1000,
         tags,
         logs: logs.collect(),
-        process_id: String::new(),
+        process_id: process_id(source),
         warnings: None,
-        extension: source.extension().to_owned(),
+        source,
         start: record.start,
         elapsed_ns: record.total.elapsed_ns,
         own: context.span_id,
@@ -390,7 +447,7 @@ fn span(source: &Source, record: SpanRecord) -> Option<Span> {
     })
 }
 
-fn call(source: &Source, record: InvocationRecord) -> Option<Span> {
+fn call(source: usize, record: InvocationRecord) -> Option<Span> {
     let context = record.head.context?;
     let mut tags = vec![text("span.kind", CALL_KIND), text("glasshouse.call.outcome", record.outcome.as_str())];
     if record.outcome != Outcome::Ok {
@@ -414,9 +471,9 @@ fn call(source: &Source, record: InvocationRecord) -> Option<Span> {
         duration: record.wall_ns / 1000,
         tags,
         logs: Vec::new(),
-        process_id: String::new(),
+        process_id: process_id(source),
         warnings: None,
-        extension: source.extension().to_owned(),
+        source,
         start,
         elapsed_ns: record.wall_ns,
         own: context.span_id,

@@ -5,12 +5,12 @@ use std::io::{self, Write};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use glasshouse_model::{Signal, SpanId, TraceId, UnixNanos};
+use glasshouse_model::{Signal, SpanId, SpanSearch, TraceId, UnixNanos};
 use glasshouse_telemetry::{Body, Order, Query};
 use serde_json::{Value, json};
 
 use super::{
-    CALL_KIND, IN_A_QUERY, Span, Tag, counted, kind_word, latest, process_tags, query_for, span_of, write_these,
+    CALL_KIND, IN_A_QUERY, Span, Tag, kind_word, latest, process_tags, query_for, sizes, span_of, write_these,
 };
 use crate::export::{Broken, ExportError, Exported};
 use crate::walk::Walk;
@@ -27,27 +27,6 @@ const CALLS: usize = 1_000_000;
 const LONGEST: Duration = Duration::from_hours(24);
 /// What is written in a trace's place that is not there, as Jaeger has it.
 const NOT_FOUND: &str = "trace not found";
-
-/// What one span of a trace has to be.
-#[derive(Clone, Debug, Default)]
-pub struct SpanSearch {
-    /// The extension whose it is; any, if there is none.
-    pub service: Option<String>,
-    /// Its name.
-    pub operation: Option<String>,
-    /// Tags of it, of its process or of its events, by name, and their values as text.
-    pub tags: Vec<(String, String)>,
-    /// It started at this time or later.
-    pub since: UnixNanos,
-    /// It started before this time.
-    pub until: UnixNanos,
-    /// It took this long or longer.
-    pub shortest: Option<Duration>,
-    /// It took this long or less.
-    pub longest: Option<Duration>,
-    /// So many traces at most, those with the latest of such spans.
-    pub limit: usize,
-}
 
 /// Something that a service does.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,11 +49,11 @@ pub struct Dependency {
 }
 
 /// Told how much was looked at, from time to time; can stop it.
-type Watch<'a> = &'a mut dyn FnMut(&Exported) -> ControlFlow<()>;
+pub(super) type Watch<'a> = &'a mut dyn FnMut(&Exported) -> ControlFlow<()>;
 
 /// Answers Jaeger's queries from what is stored. All of it blocks for as long as reading takes, unless `watch` stops it, which is then the error.
 pub struct JaegerQueries {
-    sources: Vec<Source>,
+    pub(super) sources: Vec<Source>,
 }
 
 impl JaegerQueries {
@@ -83,15 +62,17 @@ impl JaegerQueries {
         Self { sources }
     }
 
-    fn of<'a>(&'a self, service: Option<&'a str>) -> impl Iterator<Item = &'a Source> {
-        self.sources.iter().filter(move |source| service.is_none_or(|service| service == source.extension()))
+    /// The sources that are meant, with their places among all.
+    fn of<'a>(&'a self, service: Option<&'a str>) -> impl Iterator<Item = (usize, &'a Source)> {
+        let sources = self.sources.iter().enumerate();
+        sources.filter(move |(_, source)| service.is_none_or(|service| service == source.extension()))
     }
 
     /// What a service did lately, by name. What was found is told also where `watch` stops it.
     pub fn operations(&self, service: &str, watch: Watch<'_>) -> Vec<Operation> {
         let (mut operations, query, mut sink) = (BTreeSet::new(), Query::all(), io::sink());
         let mut walk = Walk::new(&query, None, &mut sink, watch);
-        for source in self.of(Some(service)) {
+        for (_, source) in self.of(Some(service)) {
             for signal in What::Traces.signals() {
                 let reader = source.reader(*signal);
                 let mut left = OPERATION_RECORDS;
@@ -167,7 +148,7 @@ impl JaegerQueries {
         let (query, mut sink) = (window(search.since, until), io::sink());
         let mut walk = Walk::new(&query, None, &mut sink, watch);
         let mut found = HashMap::<TraceId, UnixNanos>::new();
-        for source in self.of(search.service.as_deref()) {
+        for (index, source) in self.of(search.service.as_deref()) {
             for signal in What::Traces.signals() {
                 let reader = source.reader(*signal);
                 let sequences = 1..reader.next_sequence();
@@ -176,7 +157,7 @@ impl JaegerQueries {
                 let mut look = |_: &mut Walk<'_>, one: crate::walk::Found<'_>| {
                     let time = one.envelope.time;
                     let Some(id) = one.envelope.context.as_ref().map(|context| context.trace_id) else { return Ok(()) };
-                    if !span_of(source, one).is_some_and(|span| search.asks_for(&span)) {
+                    if !span_of(index, one).is_some_and(|span| asks_for(search, &span)) {
                         return Ok(());
                     }
                     if left == 0 && !found.contains_key(&id) {
@@ -212,8 +193,9 @@ impl JaegerQueries {
         let (query, mut sink, mut counts) = (Query::all(), io::sink(), HashMap::new());
         let mut walk = Walk::new(&query, None, &mut sink, watch);
         for some in ids.chunks(IN_A_QUERY) {
-            let counted = counted(&self.sources, What::Traces, &mut walk, some);
-            counts.extend(counted.map_err(|broken| told(broken, walk.exported))?);
+            let sizes = sizes(&self.sources, What::Traces, &mut walk, some);
+            let sizes = sizes.map_err(|broken| told(broken, walk.exported))?;
+            counts.extend(sizes.into_iter().map(|(id, size)| (id, size.spans)));
         }
         Ok(counts)
     }
@@ -275,7 +257,7 @@ impl JaegerQueries {
     }
 }
 
-fn told(broken: Broken, exported: Exported) -> ExportError {
+pub(super) fn told(broken: Broken, exported: Exported) -> ExportError {
     match broken {
         Broken::Output(cause) => ExportError::Output { exported, cause },
         Broken::Stopped => ExportError::Stopped(exported),
@@ -289,20 +271,18 @@ fn window(since: UnixNanos, until: UnixNanos) -> Query {
     Query::parse(&text, UnixNanos(0)).unwrap_or_else(|_| Query::all())
 }
 
-impl SpanSearch {
-    /// Whether this is such a span.
-    fn asks_for(&self, span: &Span) -> bool {
-        let elapsed = Duration::from_nanos(span.elapsed_ns);
-        (self.since..self.until).contains(&span.start)
-            && self.operation.as_ref().is_none_or(|name| *name == span.operation_name)
-            && self.shortest.is_none_or(|shortest| elapsed >= shortest)
-            && self.longest.is_none_or(|longest| elapsed <= longest)
-            && self.tags.iter().all(|(key, value)| {
-                let process = process_tags();
-                let all = span.tags.iter().chain(&process).chain(span.logs.iter().flat_map(|log| &log.fields));
-                all.filter(|tag| tag.key == *key).any(|tag| tag.says(value))
-            })
-    }
+/// Whether a search is for this span.
+fn asks_for(search: &SpanSearch, span: &Span) -> bool {
+    let elapsed = Duration::from_nanos(span.elapsed_ns);
+    (search.since..search.until).contains(&span.start)
+        && search.operation.as_ref().is_none_or(|name| *name == span.operation_name)
+        && search.shortest.is_none_or(|shortest| elapsed >= shortest)
+        && search.longest.is_none_or(|longest| elapsed <= longest)
+        && search.tags.iter().all(|(key, value)| {
+            let process = process_tags();
+            let all = span.tags.iter().chain(&process).chain(span.logs.iter().flat_map(|log| &log.fields));
+            all.filter(|tag| tag.key == *key).any(|tag| tag.says(value))
+        })
 }
 
 impl Tag {

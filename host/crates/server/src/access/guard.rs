@@ -11,7 +11,9 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use axum::middleware::Next;
 use axum::response::Response;
 use glasshouse_client::api::{Problem, ROOT, Scope, code};
+use glasshouse_client::proof;
 
+use super::orders::{Orders, kind};
 use super::pace::{Pace, network};
 use super::tally::Tally;
 use crate::openapi::PAGE;
@@ -23,9 +25,9 @@ use crate::{Audit, Refusal, Served};
 const REQUESTS: (u32, Duration) = (1000, Duration::from_millis(2));
 /// Tries without a token that is known, of an address at once, and how long one of them counts.
 const TRIES: (u32, Duration) = (10, Duration::from_secs(6));
-/// Paths that need no token: whether the host is up, and the page to try the API, which is the same for every host and asks for a token
-/// itself.
-const OPEN_PATHS: [&str; 3] = ["/livez", "/readyz", PAGE];
+/// Paths that need no token: whether the host is up, the page to try the API, which is the same for every host and asks for a token
+/// itself, and where the host shows who it is to who will not show it a token before.
+const OPEN_PATHS: [&str; 4] = ["/livez", "/readyz", PAGE, proof::PATH];
 /// The header by which a request is known in answers and records.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The header by which a browser says for whose page it asks.
@@ -196,14 +198,15 @@ pub(crate) struct Needs {
     pub(crate) control: Arc<dyn Served>,
     pub(crate) scope: Scope,
     pub(crate) refused: Arc<Refused>,
+    pub(crate) done: Arc<Orders>,
 }
 
 /// Orders that were refused, by the id of the token that they came with: all of a socket, or without a token, are one user's.
 pub(crate) type Refused = Tally<Option<Arc<str>>>;
 
-/// Lets an order pass whose sender may give it, and leaves a record of it; of those that are refused one by one only while they are few.
+/// Lets an order pass whose sender may give it, and leaves a record of it: one by one while they are few, and then counted, but for those that take scope admin and are done.
 pub(crate) async fn order(
-    State(Needs { control, scope, refused: tally }): State<Needs>,
+    State(Needs { control, scope, refused: tally, done }): State<Needs>,
     Extension(peer): Extension<Peer>,
     Extension(RequestId(id)): Extension<RequestId>,
     request: Request,
@@ -212,7 +215,7 @@ pub(crate) async fn order(
     let method = request.method().clone();
     // The router has taken off what all paths start with.
     let path = format!("{ROOT}{}", request.uri().path()).chars().take(PATH_CHARACTERS).collect();
-    let mut order = Order { control, peer, scope, tally, method, path, id, status: GIVEN_UP };
+    let mut order = Order { control, peer, scope, tally, done, method, path, id, status: GIVEN_UP };
     let response = if order.peer.scope >= scope {
         next.run(request).await
     } else {
@@ -231,6 +234,7 @@ struct Order {
     peer: Peer,
     scope: Scope,
     tally: Arc<Refused>,
+    done: Arc<Orders>,
     method: Method,
     path: String,
     id: String,
@@ -239,12 +243,19 @@ struct Order {
 
 impl Drop for Order {
     fn drop(&mut self) {
-        let Self { control, peer, scope, tally, method, path, id, status } = self;
-        // What was done, or may have been, is always told.
-        let is_refused = (400..500).contains(status) && *status != GIVEN_UP;
-        let untold = if is_refused { tally.note(peer.token.clone(), Instant::now()) } else { Some(0) };
-        let Some(untold) = untold else { return };
+        let Self { control, peer, scope, tally, done, method, path, id, status } = self;
         let (by, method) = (&*peer.name, method.as_str());
+        let is_refused = (400..500).contains(status) && *status != GIVEN_UP;
+        let now = Instant::now();
+        // What was done, or may have been, is always told, by itself or with others; making and ending tokens is seldom, and matters most.
+        let untold = if is_refused {
+            tally.note(peer.token.clone(), now)
+        } else if *scope >= Scope::Admin {
+            Some(0)
+        } else {
+            done.note(peer, &kind(method, path), now).then_some(0)
+        };
+        let Some(untold) = untold else { return };
         control.audit(&Audit { by, scope: *scope, method, path, status: *status, request: id, untold });
     }
 }

@@ -3,6 +3,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
+use std::net::SocketAddr;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -11,11 +12,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use glasshouse_client::api::{MadeToken, MakeToken, Problem, Scope, Token, code};
+use glasshouse_client::proof::{self, CHALLENGE_BYTES, PREFIX};
 use glasshouse_model::UnixNanos;
 use serde::{Deserialize, Serialize};
 
-/// The name of the file of digests.
-const FILE: &str = "tokens.json";
 /// What its format is called.
 const FORMAT: u32 = 1;
 /// How many there may be: far more than people and programs that a host serves, and few enough to be read at once.
@@ -24,8 +24,6 @@ const TOKENS: usize = 1000;
 const FILE_BYTES: u64 = 1 << 20;
 /// Characters of a name.
 const NAME_CHARACTERS: usize = 80;
-/// What each token begins with, so that one that is found anywhere is known for what it is.
-const PREFIX: &str = "glasshouse_";
 /// Random bytes of a token: nobody guesses them.
 const SECRET_BYTES: usize = 32;
 
@@ -100,6 +98,8 @@ pub enum TokensError {
 impl Tokens {
     /// The file in such a folder that holds the first token, for the command.
     pub const FIRST: &'static str = "admin.token";
+    /// The file of the tokens' digests.
+    pub const DIGESTS: &'static str = "tokens.json";
 
     /// The tokens in a folder, which only this user can read. Where there are none, a first one is made that allows all.
     pub fn open(folder: &Path) -> Result<Self, TokensError> {
@@ -123,14 +123,21 @@ impl Tokens {
 
     /// Who a token is of, and what it allows.
     pub(crate) fn find(&self, presented: &str) -> Option<Found> {
-        let (id, secret) = presented.strip_prefix(PREFIX)?.split_once('_')?;
-        let digest = blake3::hash(secret.as_bytes());
+        let (id, secret) = proof::parts(presented)?;
+        let digest = proof::kept(secret);
         let known = self.known().inspect_err(|error| tracing::error!("no token is known: {error}")).ok()?;
         let kept = known.tokens.iter().find(|kept| kept.id == id)?;
         // Digests of this type compare in constant time.
         let is_it = blake3::Hash::from_hex(&kept.digest).is_ok_and(|expected| expected == digest);
         let Kept { id, name, scope, .. } = kept;
         (is_it && !kept.is_over()).then(|| Found { id: id.clone(), name: name.clone(), scope: *scope })
+    }
+
+    /// The answer to a challenge that shows that this host knows the token of this id, on a connection that it took at this address.
+    pub(crate) fn prove(&self, id: &str, challenge: &[u8; CHALLENGE_BYTES], at: SocketAddr) -> Option<blake3::Hash> {
+        let known = self.known().inspect_err(|error| tracing::error!("no token is known: {error}")).ok()?;
+        let kept = known.tokens.iter().find(|kept| kept.id == id && !kept.is_over())?;
+        blake3::Hash::from_hex(&kept.digest).ok().map(|digest| proof::answer(&digest, challenge, at))
     }
 
     /// Whether the token of this id still allows anything.
@@ -192,7 +199,7 @@ impl Tokens {
     }
 
     fn path(&self) -> PathBuf {
-        self.folder.join(FILE)
+        self.folder.join(Self::DIGESTS)
     }
 
     /// What is in the file now.
@@ -221,7 +228,7 @@ impl Tokens {
         let contents = Contents { format: FORMAT, tokens: tokens.to_vec() };
         let text = serde_json::to_vec_pretty(&contents).map_err(io::Error::from);
         let text = text.map_err(|cause| TokensError::Io { path: self.path(), cause })?;
-        self.write(FILE, &text)
+        self.write(Self::DIGESTS, &text)
     }
 
     /// Writes a file that nobody else can read, as a whole or not at all.
@@ -282,7 +289,7 @@ fn mint(name: &str, scope: Scope, lasting: Option<Duration>, by: &str) -> io::Re
     let made = now();
     let expires = lasting.map(|lasting| made.saturating_add(i64::try_from(lasting.as_nanos()).unwrap_or(i64::MAX)));
     let presented = format!("{PREFIX}{id}_{secret}");
-    let digest = blake3::hash(secret.as_bytes()).to_hex().to_string();
+    let digest = proof::kept(&secret).to_hex().to_string();
     Ok((Kept { id, name: name.to_owned(), scope, digest, made, by: by.to_owned(), expires }, presented))
 }
 
@@ -316,11 +323,11 @@ mod tests {
             assert!(found.name == "first" && found.scope == Scope::Admin, "{found:?}");
             assert_eq!(tokens.list().expect("they are listed").len(), 1);
         }
-        for name in [FILE, Tokens::FIRST] {
+        for name in [Tokens::DIGESTS, Tokens::FIRST] {
             let mode = fs::metadata(folder.join(name)).expect("it is there").permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{name}");
         }
-        let kept = fs::read_to_string(folder.join(FILE)).expect("it is text");
+        let kept = fs::read_to_string(folder.join(Tokens::DIGESTS)).expect("it is text");
         let first = fs::read_to_string(folder.join(Tokens::FIRST)).expect("it is there");
         let secret = first.trim_end().rsplit('_').next().expect("it has one");
         assert!(!kept.contains(secret), "only a digest is kept");
@@ -370,10 +377,10 @@ mod tests {
     fn a_file_that_holds_no_tokens_is_told_and_left_as_it_is() {
         let folder = tempfile::tempdir().expect("a folder");
         for text in ["", "{}", "{\"format\": 2, \"tokens\": []}"] {
-            fs::write(folder.path().join(FILE), text).expect("writing it");
+            fs::write(folder.path().join(Tokens::DIGESTS), text).expect("writing it");
             let error = Tokens::open(folder.path()).expect_err("it is none").to_string();
             assert!(error.contains("tokens.json holds no tokens") && error.contains("move it away"), "{error}");
-            assert_eq!(fs::read_to_string(folder.path().join(FILE)).expect("it is there"), text);
+            assert_eq!(fs::read_to_string(folder.path().join(Tokens::DIGESTS)).expect("it is there"), text);
         }
     }
 

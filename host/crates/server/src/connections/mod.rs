@@ -79,8 +79,13 @@ impl Closing {
         (tell, Self(told))
     }
 
-    /// Waits until it is told; for ever, if whoever could tell it has gone.
-    async fn told(&mut self) {
+    /// Whether it was told.
+    pub(crate) fn is_told(&self) -> bool {
+        *self.0.borrow()
+    }
+
+    /// Waits until it is told; for ever, if whoever could tell it has gone. May be cancelled.
+    pub(crate) async fn told(&mut self) {
         if self.0.wait_for(|is_closing| *is_closing).await.is_err() {
             std::future::pending::<()>().await;
         }
@@ -153,6 +158,8 @@ pub(crate) async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>
     router: Router,
     mut closing: Closing,
 ) {
+    // Streams end by themselves then, with what there is to tell.
+    let router = router.layer(axum::Extension(closing.clone()));
     let serving = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)

@@ -6,8 +6,8 @@ use std::time::Duration;
 use axum::extract::Query;
 use axum::http::Uri;
 use glasshouse_client::api::{Problem, code};
-use glasshouse_model::UnixNanos;
 use glasshouse_model::text::visible;
+use glasshouse_model::{SpanSearch, UnixNanos};
 
 /// Traces of an answer where nobody says otherwise, as Jaeger has it.
 const LIMIT: usize = 100;
@@ -19,26 +19,6 @@ const LOOK_BACK: Duration = Duration::from_hours(48);
 const LOOK_BACK_AT_CALLS: Duration = Duration::from_hours(24);
 /// Tags that a span must have, at most: each is compared with each of its own.
 const TAGS: usize = 20;
-/// What one span of a trace has to be.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct SpansWanted {
-    /// The extension whose it is; any, if there is none.
-    pub service: Option<String>,
-    /// Its name.
-    pub operation: Option<String>,
-    /// Tags that it has, and their values as text.
-    pub tags: Vec<(String, String)>,
-    /// It started at this time or later.
-    pub since: UnixNanos,
-    /// It started before this time.
-    pub until: UnixNanos,
-    /// It took this long or longer.
-    pub shortest: Option<Duration>,
-    /// It took this long or less.
-    pub longest: Option<Duration>,
-    /// So many traces at most.
-    pub limit: usize,
-}
 
 /// The parameters of a request, each of which may be there several times.
 pub(super) struct Asked(Vec<(String, String)>);
@@ -68,9 +48,11 @@ impl Asked {
         self.0.iter().filter(move |(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 
-    /// A parameter, if it says anything.
+    /// A parameter, if it says anything. The third generation's have two names each, such as `query.search_depth` and `query.searchDepth`.
     pub(super) fn given(&self, name: &str) -> Option<&str> {
-        self.all(name).next().filter(|value| !value.is_empty())
+        let camel = camel(name);
+        let mut all = self.0.iter().filter(|(known, _)| known == name || *known == camel);
+        all.next().map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
     }
 
     pub(super) fn needed(&self, name: &str) -> Result<&str, Problem> {
@@ -81,7 +63,7 @@ impl Asked {
     }
 
     /// What is asked for in the second generation.
-    pub(super) fn spans(&self, now: UnixNanos) -> Result<SpansWanted, Problem> {
+    pub(super) fn spans(&self, now: UnixNanos) -> Result<SpanSearch, Problem> {
         let until = self.unix("end", 1000)?.unwrap_or(now);
         // What the interface calls its custom range is no duration, and comes with a start.
         let back = self.given("lookback").filter(|_| self.given("start").is_none());
@@ -94,7 +76,7 @@ impl Asked {
         for given in self.all("tags") {
             tags.extend(tag_map("tags", given)?);
         }
-        self.spans_of(SpansWanted {
+        self.spans_of(SpanSearch {
             service: Some(self.needed("service")?.to_owned()),
             operation: self.given("operation").map(str::to_owned),
             tags: tags.into_iter().collect(),
@@ -107,7 +89,7 @@ impl Asked {
     }
 
     /// What is asked for in the third generation.
-    pub(super) fn spans_v3(&self) -> Result<SpansWanted, Problem> {
+    pub(super) fn spans_v3(&self) -> Result<SpanSearch, Problem> {
         let (since, until) = ("query.start_time_min", "query.start_time_max");
         let (Some(since), Some(until)) = (self.rfc3339(since)?, self.rfc3339(until)?) else {
             let detail = format!("{since} and {until} are required");
@@ -118,7 +100,7 @@ impl Asked {
         }
         let tags = self.given("query.attributes").map(|given| tag_map("query.attributes", given)).transpose()?;
         let limit = self.number("query.search_depth")?.or(self.number("query.num_traces")?);
-        self.spans_of(SpansWanted {
+        self.spans_of(SpanSearch {
             service: self.given("query.service_name").map(str::to_owned),
             operation: self.given("query.operation_name").map(str::to_owned),
             tags: tags.unwrap_or_default().into_iter().collect(),
@@ -131,7 +113,7 @@ impl Asked {
     }
 
     #[expect(clippy::unused_self, reason = "it ends what the two before begin")]
-    fn spans_of(&self, wanted: SpansWanted) -> Result<SpansWanted, Problem> {
+    fn spans_of(&self, wanted: SpanSearch) -> Result<SpanSearch, Problem> {
         if wanted.tags.len() > TAGS {
             return Err(unusable("tags", &format!("there are {}; name {TAGS} at most", wanted.tags.len())));
         }
@@ -177,6 +159,13 @@ impl Asked {
             |text: &str| go_duration(text).ok_or_else(|| unusable(name, "it is no duration, such as 1.5s or 100ms"));
         self.given(name).map(parse).transpose()
     }
+}
+
+/// A name with its underscores left out, and a capital letter after each.
+fn camel(name: &str) -> String {
+    let mut parts = name.split('_');
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |name, part| name + &part[..1].to_ascii_uppercase() + &part[1..])
 }
 
 /// A time so long before another.
@@ -261,7 +250,7 @@ mod tests {
         let wanted = asked.and_then(|asked| asked.spans(NOW)).expect("it is usable");
         assert_eq!(
             wanted,
-            SpansWanted {
+            SpanSearch {
                 service: Some("a".into()),
                 operation: Some("handle:echo".into()),
                 tags: vec![("error".into(), "true".into()), ("http.status".into(), "500:1".into())],
@@ -278,6 +267,17 @@ mod tests {
         assert_eq!(back.since, before(NOW, Duration::from_hours(1)));
         let custom = Asked::parse("service=a&lookback=custom&start=5").and_then(|asked| asked.spans(NOW));
         assert_eq!(custom.expect("it is usable").since, UnixNanos(5000));
+    }
+
+    #[test]
+    fn parameters_of_the_third_generation_go_by_either_of_their_names() {
+        let snake = "query.service_name=a&query.start_time_min=2026-11-22T10:00:00Z&query.start_time_max=2026-11-22T11:00:00Z\
+                     &query.search_depth=7&query.duration_min=1.5s";
+        let camel = "query.serviceName=a&query.startTimeMin=2026-11-22T10:00:00Z&query.startTimeMax=2026-11-22T11:00:00Z\
+                     &query.searchDepth=7&query.durationMin=1.5s";
+        let read = |query: &str| Asked::parse(query).and_then(|asked| asked.spans_v3()).expect("it is usable");
+        assert_eq!((read(snake), read(snake).limit), (read(camel), 7));
+        assert_eq!(read(camel).service.as_deref(), Some("a"));
     }
 
     #[test]

@@ -12,11 +12,10 @@ use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use axum::routing::get;
 use glasshouse_client::api::{Problem, code};
-use glasshouse_model::{TraceId, UnixNanos};
+use glasshouse_model::{SpanSearch, TraceFigures, TraceId, UnixNanos};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-pub use asked::SpansWanted;
 pub(crate) use shape::in_its_shape;
 
 use crate::export::{WriteExport, stream_out, too_many};
@@ -55,7 +54,7 @@ pub enum TracesWanted {
     /// These.
     These(Vec<TraceId>),
     /// Those that have such a span.
-    With(SpansWanted),
+    With(SpanSearch),
 }
 
 /// How traces are written.
@@ -85,6 +84,8 @@ pub trait Traced: Send + Sync + 'static {
     fn operations_of(&self, service: &str) -> Result<Vec<Operation>, Problem>;
     /// Which services called which others, by calls that ended in a time.
     fn dependencies(&self, since: UnixNanos, until: UnixNanos) -> Result<Vec<Dependency>, Problem>;
+    /// Looks for traces of which one span is such a one, and tells of each in a few figures.
+    fn find_figures(&self, wanted: &SpanSearch) -> Result<Vec<TraceFigures>, Problem>;
     /// Looks for traces.
     fn find_traces(&self, wanted: &TracesWanted, form: TraceForm) -> Result<FoundTraces, Problem>;
 }
@@ -102,6 +103,7 @@ pub(crate) fn router() -> Router<Arc<dyn Served>> {
         .route("/api/v3/operations", get(operations_v3))
         .route("/api/v3/traces", get(traces_v3))
         .route("/api/v3/traces/{id}", get(trace_v3))
+        .route("/api/v3/trace-summaries", get(summaries_v3))
 }
 
 /// What is around the answers of the second generation.
@@ -207,6 +209,26 @@ async fn trace_v3(State(control): Host, Id(id): Id, RawQuery(query): RawQuery) -
         trace_id(&id).map(|id| TracesWanted::These(vec![id]))
     });
     found(control, wanted, TraceForm::Otlp, true).await
+}
+
+async fn summaries_v3(State(control): Host, RawQuery(query): RawQuery) -> Response {
+    readings::read(control, move |host| {
+        let found = host.find_figures(&asked(query.as_deref())?.spans_v3()?)?;
+        Ok(json!({"summaries": found.iter().map(summary).collect::<Vec<_>>()}))
+    })
+    .await
+}
+
+/// A trace as the list of Jaeger's interface has it.
+fn summary(trace: &TraceFigures) -> Value {
+    let TraceFigures { trace_id, root, start, end, spans, failed, orphans, services } = trace;
+    let service = |(name, spans, failed): &(String, u64, u64)| json!({"name": name, "spanCount": spans, "errorSpanCount": failed});
+    json!({
+        "traceId": trace_id.to_string(), "rootServiceName": root.0, "rootOperationName": root.1,
+        "minStartTimeUnixNano": start.0.to_string(), "maxEndTimeUnixNano": end.0.to_string(),
+        "spanCount": spans, "errorSpanCount": failed, "orphanSpanCount": orphans,
+        "services": services.iter().map(service).collect::<Vec<_>>(),
+    })
 }
 
 /// Looks for traces, and writes them as fast as the client reads.
