@@ -34,6 +34,7 @@ mod loader;
 mod mailbox;
 mod meter;
 mod neighbours;
+mod newest;
 mod present;
 mod probe;
 mod refused;
