@@ -3,7 +3,7 @@
 use glasshouse_model::invocation::Transfer;
 use glasshouse_model::wire::{self, Field, Malformed};
 use glasshouse_model::{Context, Origin, SpanCost, SpanId, SpanKind};
-use glasshouse_telemetry::{CleanStarts, Drop, Load, Verdict, Worth};
+use glasshouse_telemetry::{CleanStarts, Drop, Load, Verdict, Worth, kept_for_its_end};
 
 use super::open_span::{Ended, KEPT_BYTES, OpenSpan, store_host_call};
 use super::undecided::Undecided;
@@ -307,13 +307,15 @@ impl Spans {
         self.undecided.decide(intake, matters, now);
         let [all, left_out] = calls.counts();
         let own = intake.context_bytes();
-        if !matters && intake.recorder().judge_span(own) != Verdict::Keep {
+        let is_kept = intake.recorder().judge_span(own) == Verdict::Keep;
+        if !matters && !is_kept {
             return intake.recorder().leave_out_spans(own, all);
         }
         for (call, scope) in calls.each() {
             let timed = intake.cross();
             let id = SpanId(self.ids.draw().to_be_bytes());
-            let context = intake.recorder().weighed(scope.unwrap_or(own));
+            let context = scope.unwrap_or(own);
+            let context = if is_kept { intake.recorder().weighed(context) } else { kept_for_its_end(context) };
             store_host_call(intake, call, &Intake::with_span(&context, id), run_until, now);
             intake.crossed(timed, || Load::Span);
         }

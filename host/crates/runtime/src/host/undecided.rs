@@ -1,7 +1,7 @@
 //! Spans of traces that are not kept, until their call is over: if it failed or was slow, they are stored all the same.
 
 use glasshouse_model::UnixNanos;
-use glasshouse_telemetry::{Drop, Load};
+use glasshouse_telemetry::{Drop, Load, kept_for_its_end};
 
 use super::open_span::Ended;
 use crate::intake::Intake;
@@ -45,7 +45,7 @@ impl Undecided {
     fn store(&self, intake: &Intake, now: UnixNanos) {
         for (ended, [context, body]) in self.0.each() {
             let timed = intake.cross();
-            Ended { body, ..*ended }.store(intake, context, now);
+            Ended { body, ..*ended }.store(intake, &kept_for_its_end(context), now);
             intake.crossed(timed, || Load::Span);
         }
     }
