@@ -15,10 +15,10 @@ use super::hours::Hours;
 /// that makes a new group with each error takes less than half a megabyte.
 pub const GROUPS: usize = 128;
 /// How long a group of which nobody said anything is kept, after its last error, when there is no room for a new one.
-const KEPT_NANOS: i64 = 24 * 3_600_000_000_000;
+const KEPT_NANOS: u64 = 24 * 3_600_000_000_000;
 /// The same for one that was resolved, after that or its last error: by then most versions that could bring an error back have been in use, and if
 /// such groups stayed for good, 128 resolved bugs would be the last ones that an extension has groups for.
-const RESOLVED_KEPT_NANOS: i64 = 30 * KEPT_NANOS;
+const RESOLVED_KEPT_NANOS: u64 = 30 * KEPT_NANOS;
 /// Characters of a title.
 const TITLE_BYTES: usize = 160;
 /// Bytes of the notes on a resolution, and of who wrote them.
@@ -160,7 +160,8 @@ impl Book {
                     (true, group.last_seen.max(resolution.at), RESOLVED_KEPT_NANOS)
                 }
             };
-            let may_go = group.id != OVERFLOW && now.0.saturating_sub(quiet_since.0) > kept;
+            // What is so far ahead is of a clock that was set back since.
+            let may_go = group.id != OVERFLOW && now.0.abs_diff(quiet_since.0) > kept;
             may_go.then_some((is_resolved, quiet_since, group.id))
         };
         let (_, _, quietest) = self.groups.values().filter_map(order).min()?;

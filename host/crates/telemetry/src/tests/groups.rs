@@ -185,6 +185,32 @@ fn a_guest_with_a_new_error_each_time_pushes_out_nothing_and_takes_bounded_room(
 }
 
 #[test]
+fn a_clock_that_was_once_years_ahead_neither_keeps_a_group_escalating_nor_in_front() {
+    const YEARS: i64 = 5 * 365 * 24 * HOUR;
+    let store = in_memory();
+    for hour in 0..10 {
+        report(&store, START + hour * HOUR, "parse", "line 1");
+    }
+    (0..40).for_each(|_| report(&store, START + YEARS, "parse", "line 1"));
+    report(&store, START + YEARS, "late", "only then");
+    assert_eq!(store.error_groups(at(START + YEARS))[0].state, GroupState::Escalating);
+    for hour in 10..14 {
+        report(&store, START + hour * HOUR, "parse", "line 1");
+    }
+    let now = START + 13 * HOUR;
+    let groups = store.error_groups(at(now));
+    let group = groups.iter().find(|group| group.kind == "parse").expect("it is there");
+    assert_eq!((group.state, group.count), (GroupState::New, 54));
+    assert_eq!((group.first_seen, group.last_seen), (at(START), at(now)));
+    assert_eq!(group.hours[..3], [1, 1, 1], "each hour has its own");
+    // What came only while the clock was ahead goes once there is no room.
+    for number in 0..GROUPS {
+        fail(&store, now, &function("app::new", number), 1);
+    }
+    assert!(store.error_groups(at(now)).iter().all(|group| group.kind != "late"));
+}
+
+#[test]
 fn bugs_that_were_all_resolved_long_ago_make_room_for_new_ones_the_quietest_first() {
     const DAY: i64 = 24 * HOUR;
     let store = in_memory();
