@@ -5,10 +5,10 @@ mod operations;
 mod tests;
 mod tree;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use glasshouse_model::{Signal, TraceId, UnixNanos};
-use glasshouse_telemetry::{Query, QueryError, Reader};
+use glasshouse_telemetry::{Entry, Query, QueryError, Reader};
 
 use crate::records::{AlertRecord, ErrorRecord, Head, InvocationRecord, LogRecord, Record, SpanRecord, record};
 use crate::{Extension, StoredExtension};
@@ -50,6 +50,12 @@ impl Source {
         let entries = entries.unwrap_or_default();
         *is_cut |= entries.len() >= RECORDS;
         entries.into_iter().filter_map(|entry| record(&entry))
+    }
+
+    /// The end of the oldest span that is stored, if older ones had to go: of calls that began before it spans may be missing.
+    fn spans_from(&self) -> Option<UnixNanos> {
+        let spans = self.reader(Signal::Span).filter(|reader| reader.evicted() > 0)?;
+        spans.page(1, 1).entries.first().map(Entry::time)
     }
 
     fn search<'a, T: Record + 'a>(&'a self, query: &'a Query, limit: usize) -> impl Iterator<Item = T> + 'a {
@@ -120,6 +126,7 @@ impl Traces {
         let list = ids.iter().map(|id| format!("\"{id}\"")).collect::<Vec<_>>().join(", ");
         let query = Query::parse(&format!("trace in ({list}) oldest first"), UnixNanos(0))?;
         let (mut works, mut notes, mut is_cut) = (BTreeMap::<_, Vec<_>>::new(), BTreeMap::<_, Vec<_>>::new(), false);
+        let mut robbed = BTreeSet::new();
         for source in &self.0 {
             let extension = || source.extension.clone();
             let calls = source.read::<InvocationRecord>(&query, &mut is_cut).map(Work::Call);
@@ -133,7 +140,11 @@ impl Traces {
                 traces.extend(self.read(others)?);
                 return Ok(traces);
             }
+            let spans_from = source.spans_from();
             for work in calls.chain(spans) {
+                if spans_from.is_some_and(|from| work.began_before(from)) {
+                    robbed.extend(trace_of(work.head()));
+                }
                 works.entry(trace_of(work.head())).or_default().push((extension(), work));
             }
             for record in logs.chain(errors).chain(alerts) {
@@ -142,7 +153,7 @@ impl Traces {
         }
         let trace = |id: &TraceId| {
             let (works, notes) = (works.remove(&Some(*id)), notes.remove(&Some(*id)));
-            tree::grow(*id, works.unwrap_or_default(), notes.unwrap_or_default(), is_cut)
+            tree::grow(*id, works.unwrap_or_default(), notes.unwrap_or_default(), is_cut || robbed.contains(id))
         };
         Ok(ids.iter().map(trace).collect())
     }

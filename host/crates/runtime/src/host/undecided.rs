@@ -1,7 +1,7 @@
 //! Spans of traces that are not kept, until their call is over: if it failed or was slow, they are stored all the same.
 
 use glasshouse_model::UnixNanos;
-use glasshouse_telemetry::{Drop, Load, kept_for_its_end};
+use glasshouse_telemetry::{Load, kept_for_its_end};
 
 use super::open_span::Ended;
 use crate::intake::Intake;
@@ -28,18 +28,16 @@ impl Undecided {
         self.0.add(Ended { body: &[], at, origin, worth, cut, is_clean }, [context, body]);
     }
 
-    /// Stores all of them, or leaves them out, at a time.
-    pub(super) fn decide(&mut self, intake: &Intake, stored: bool, now: UnixNanos) {
+    /// Stores all of them, or leaves them out, at a time. Returns how many were to be stored and had to go.
+    pub(super) fn decide(&mut self, intake: &Intake, stored: bool, now: UnixNanos) -> u64 {
         let [waited, gone] = self.0.counts();
         if stored {
             self.store(intake, now);
-            if gone > 0 {
-                intake.recorder().dropped_all(Drop::Crowded, gone);
-            }
         } else {
             intake.recorder().leave_out_spans(intake.context_bytes(), waited + gone);
         }
         self.0.clear(KEPT_BYTES);
+        if stored { gone } else { 0 }
     }
 
     fn store(&self, intake: &Intake, now: UnixNanos) {

@@ -161,7 +161,14 @@ fn spans_that_were_open_when_a_call_failed_are_there_however_many_it_had_made() 
         .collect();
     assert_eq!(open, ["inner", "outer"]);
     let crowded = bench.store.drops().into_iter().find(|(cause, _)| *cause == Drop::Crowded).map(|(_, spans)| spans);
-    assert_eq!(crowded, Some(3_000 - entries.len() as u64), "what had to go for them is counted");
+    let gone = 3_000 - entries.len() as u64;
+    assert_eq!(crowded, Some(gone), "what had to go for them is counted");
+    let told = bench.store.reader(Signal::Log).all().pop().expect("the host tells of it");
+    let envelope = told.envelope();
+    assert_eq!((envelope.origin, envelope.context.map(|context| context.span_id)), (Origin::Host, Some(ROOT)));
+    let Ok(Body::Record(wire::Record::Log(_, fields))) = told.body() else { panic!("no log") };
+    let told: Vec<_> = fields.iter().map(|field| (field.name, field.value)).collect();
+    assert_eq!(told, [("event", Value::Text(SPANS_LEFT_OUT)), ("spans", Value::Integer(gone as i64))]);
 }
 
 #[test]
