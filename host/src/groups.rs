@@ -18,11 +18,12 @@ impl Suggestion {
     /// What to do about errors of a kind that the host knows, or that says of itself what it is.
     pub fn of(kind: &str, title: &str) -> Option<Self> {
         if let Ok(kind) = kind.parse::<FailureKind>() {
-            return Some(Self { text: kind.advice(), setting: limit(kind) });
+            return Some(Self { text: kind.advice(), setting: limit(kind, title) });
         }
         let says = |word: &str| contains(kind, word) || contains(title, word);
         if says("denied") || says("not permitted") || says("not-permitted") {
-            let text = "grant it under [extensions.ID.permissions] if the extension may have it; what was denied: \
+            let text = "grant it under [extensions.ID.permissions] if the extension may have it: files, env, network, call or \
+                        publish; what was denied, and by which of them: \
                         glasshouse logs search 'field.event=\"permission.denied\"'";
             return Some(Self { text, setting: None });
         }
@@ -40,14 +41,29 @@ fn contains(text: &str, word: &str) -> bool {
     text.as_bytes().windows(word.len()).any(|part| part.eq_ignore_ascii_case(word.as_bytes()))
 }
 
-/// The setting that is the limit which a kind of failure is over.
-fn limit(kind: FailureKind) -> Option<&'static str> {
+/// What the host's messages say of the limits that several kinds of failure share, in that order of words, and their settings.
+const RESOURCES: [(&str, &str); 5] = [
+    ("core instances; an instance may have", "budget.instances"),
+    ("memories; an instance may have", "budget.memories"),
+    ("resources of the host, as many as", "budget.resources"),
+    ("handles of resources, as many as", "budget.handles"),
+    ("elements", "budget.table_elements"),
+];
+const LOADING: [(&str, &str); 2] = [("of CPU time", "host.compile_time"), ("of memory", "host.compile_memory")];
+
+/// The setting that is the limit which a failure of a kind is over, by its title where there are several.
+fn limit(kind: FailureKind, title: &str) -> Option<&'static str> {
+    let by_title = |limits: &[(&str, &'static str)]| {
+        limits.iter().find(|(words, _)| contains(title, words)).map(|(_, setting)| *setting)
+    };
     match kind {
         FailureKind::FuelBreach => Some("budget.fuel_per_call"),
         FailureKind::DeadlineBreach => Some("budget.deadline"),
         FailureKind::MemoryBreach => Some("budget.memory"),
         FailureKind::HostDataBreach => Some("budget.host_data_per_call"),
         FailureKind::HostCallBreach => Some("budget.host_calls_per_call"),
+        FailureKind::ResourceBreach => by_title(&RESOURCES),
+        FailureKind::LoadBreach if contains(title, "compiling it takes more than") => by_title(&LOADING),
         _ => None,
     }
 }
@@ -103,7 +119,7 @@ pub fn group_answer(extension: &str, group: &ErrorGroup, settings: Option<&[Sett
 #[cfg(test)]
 mod tests {
     use super::*;
-    use glasshouse_model::config::values;
+    use glasshouse_model::config::{reference, values};
     use glasshouse_model::settings::Settings;
 
     #[test]
@@ -115,6 +131,60 @@ mod tests {
                 assert!(settings.iter().any(|(known, _)| *known == key), "{key}");
                 assert!(suggestion.text.contains(key), "{}", suggestion.text);
             }
+        }
+    }
+
+    #[test]
+    fn a_breach_of_one_of_several_limits_names_the_one_that_its_message_tells_of() {
+        for (kind, title, expect) in [
+            (
+                FailureKind::ResourceBreach,
+                "needs 101 core instances; an instance may have 100",
+                Some("budget.instances"),
+            ),
+            (FailureKind::ResourceBreach, "needs 17 memories; an instance may have 16", Some("budget.memories")),
+            (FailureKind::ResourceBreach, "needs 200 tables; an instance may have 100", None),
+            (
+                FailureKind::ResourceBreach,
+                "holds 10,000 handles of resources, as many as an instance may",
+                Some("budget.handles"),
+            ),
+            (
+                FailureKind::ResourceBreach,
+                "holds 1,000 resources of the host, as many as an instance may",
+                Some("budget.resources"),
+            ),
+            (
+                FailureKind::ResourceBreach,
+                "asked 16 times for larger tables than its budget of 1000000 elements",
+                Some("budget.table_elements"),
+            ),
+            (
+                FailureKind::LoadBreach,
+                "a.wasm was not loaded: compiling it takes more than 1 min of CPU time: it was given up after 1 min, with 2 GiB of memory in use",
+                Some("host.compile_time"),
+            ),
+            (
+                FailureKind::LoadBreach,
+                "a.wasm was not loaded: compiling it takes more than 2 GiB of memory: it was given up after 1 s",
+                Some("host.compile_memory"),
+            ),
+            (FailureKind::LoadBreach, "a.wasm was not loaded: it has 2 GiB of code; up to 64 MiB are accepted", None),
+        ] {
+            let suggestion = Suggestion::of(kind.as_str(), title).expect("the host knows it");
+            assert_eq!(suggestion.setting, expect, "{title}");
+            if let Some(key) = expect {
+                assert!(suggestion.text.contains(key), "{}", suggestion.text);
+                assert!(reference().any(|known| known.path() == key), "{key}");
+            }
+        }
+        let stack = Suggestion::of(FailureKind::StackOverflow.as_str(), "").expect("the host knows it").text;
+        let limit = glasshouse_model::text::bytes(glasshouse_model::limits::CALL_STACK_BYTES as u64);
+        assert!(stack.contains(&limit) && stack.contains("-zstack-size"), "{limit}: {stack}");
+        let denied = Suggestion::of("io::Error", "Permission denied (os error 2)").expect("it says so").text;
+        let grants = reference().filter_map(|key| key.path().strip_prefix("permissions."));
+        for grant in grants {
+            assert!(denied.contains(grant), "{grant}: {denied}");
         }
     }
 

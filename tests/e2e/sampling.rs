@@ -28,7 +28,9 @@ async fn a_call_that_fails_keeps_its_spans_whatever_its_trace_is() {
         ask(&extension, "count", "").await;
         assert!(spans(&extension).is_empty());
         fail(&extension, "panic", "\"at noon\"", FailureKind::Panic).await;
-        let kept: Vec<_> = spans(&extension).into_iter().map(|span| (span.name, span.status)).collect();
+        let stored = spans(&extension);
+        assert!(stored.iter().all(|span| !span.context.sampling.is_sampled), "they stand for no others: {stored:?}");
+        let kept: Vec<_> = stored.into_iter().map(|span| (span.name, span.status)).collect();
         let unfinished = |name: &str| (name.to_owned(), SpanStatus::Unfinished);
         assert_eq!(kept, [unfinished("kettle"), unfinished("kitchen")], "{tracing_enabled} {sampling_rate}");
     }

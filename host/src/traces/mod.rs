@@ -6,7 +6,7 @@ mod operations;
 mod tests;
 mod tree;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -113,6 +113,15 @@ impl Source {
             ControlFlow::Continue(())
         });
         records
+    }
+
+    /// The end of the oldest span that is stored, if older ones had to go: of calls that began before it spans may be missing.
+    fn spans_from(&self) -> Option<UnixNanos> {
+        let spans = self.readers.iter().find(|reader| reader.signal() == Signal::Span)?;
+        if spans.evicted() == 0 {
+            return None;
+        }
+        spans.page(1, 1).entries.first().map(Entry::time)
     }
 
     /// Notes until when there are records of which traces, among as many as are read at a time.
@@ -258,10 +267,15 @@ impl Traces {
         let query = Query::parse(&format!("trace in ({list}) oldest first"), UnixNanos(0))?;
         let mut room = Room { bytes: TRACE_BYTES, is_cut: false };
         let (mut works, mut notes) = (BTreeMap::<_, Vec<_>>::new(), BTreeMap::<_, Vec<_>>::new());
+        let spans_from: Vec<_> = self.0.iter().map(Source::spans_from).collect();
+        let mut robbed = BTreeSet::new();
         // What there was to do comes before what was said of it, where not all has room.
         for signal in SIGNALS {
-            for source in &self.0 {
+            for (source, spans_from) in self.0.iter().zip(&spans_from) {
                 let mut work = |work: Work| {
+                    if spans_from.is_some_and(|from| work.began_before(from)) {
+                        robbed.extend(trace_of(work.head()));
+                    }
                     works.entry(trace_of(work.head())).or_default().push((source.extension.clone(), work));
                 };
                 let mut note = |record: NoteRecord| {
@@ -282,9 +296,10 @@ impl Traces {
                 }
             }
         }
+        let is_cut = room.is_cut;
         let trace = |id: &TraceId| {
             let (works, notes) = (works.remove(&Some(*id)), notes.remove(&Some(*id)));
-            tree::grow(*id, works.unwrap_or_default(), notes.unwrap_or_default(), room.is_cut)
+            tree::grow(*id, works.unwrap_or_default(), notes.unwrap_or_default(), is_cut || robbed.contains(id))
         };
         Ok(Some(ids.iter().map(trace).collect()))
     }

@@ -20,7 +20,8 @@ pub struct Operation {
     pub count: u64,
     /// How many of them are stored.
     pub stored: u64,
-    /// Whether the figures are estimated from a part of them.
+    /// Whether the figures are estimated from a part of them; where none of the stored ones stands for others, they are those of what is stored,
+    /// and there were more.
     pub is_estimate: bool,
     /// How many of them failed, or answered an error. These are always stored.
     pub failed: u64,
@@ -67,8 +68,9 @@ impl Operations {
 }
 
 fn operation(extension: String, name: String, is_span: bool, mut taken: Vec<Taken>) -> Operation {
-    // Where none stands for any, nobody knows how many there were: what is stored is told.
-    if taken.iter().all(|one| one.count <= 0.0) {
+    // Where none stands for any but those that failed, which are there in any case, nobody knows how many there were: what is stored is told.
+    let is_unknown = taken.iter().any(|one| one.count <= 0.0) && taken.iter().all(|one| one.failed || one.count <= 0.0);
+    if is_unknown {
         for one in &mut taken {
             one.count = 1.0;
         }
@@ -77,7 +79,7 @@ fn operation(extension: String, name: String, is_span: bool, mut taken: Vec<Take
     let sum = |part: &dyn Fn(&Taken) -> f64| taken.iter().map(|one| one.count * part(one)).sum::<f64>();
     let count = sum(&|_| 1.0);
     let fuel = sum(&|one| one.fuel.unwrap_or_default() as f64);
-    let is_estimate = taken.iter().any(|one| (one.count - 1.0).abs() > f64::EPSILON);
+    let is_estimate = is_unknown || taken.iter().any(|one| (one.count - 1.0).abs() > f64::EPSILON);
     Operation {
         extension,
         name,
@@ -123,7 +125,9 @@ mod tests {
         check(&[(3, 1.0), (1, 1.0), (2, 1.0)], (3, false, 0, 6, 2, 3));
         check(&[(1, 8.0), (2, 8.0), (200, 1.0)], (17, true, 1, 224, 2, 200));
         check(&[(1, 8.0), (50, 0.0), (90, 0.0)], (8, true, 0, 8, 1, 90));
-        check(&[(50, 0.0), (90, 0.0)], (2, false, 0, 140, 50, 90));
+        check(&[(50, 0.0), (90, 0.0)], (2, true, 0, 140, 50, 90));
+        check(&[(50, 0.0), (90, 0.0), (200, 1.0)], (3, true, 1, 340, 90, 200));
+        check(&[(200, 1.0), (300, 1.0)], (2, false, 2, 500, 200, 300));
         check(&[(5, 1.5), (9, 1.5)], (3, true, 0, 21, 5, 9));
     }
 }

@@ -1,19 +1,20 @@
 //! Trees of made-up calls and spans.
 
 use glasshouse_model::invocation::{Cost, HostUses};
-use glasshouse_model::record::{Envelope, KIND_INVOCATION, KIND_SPAN};
+use glasshouse_model::record::{Envelope, KIND_INVOCATION, KIND_SPAN, SPANS_LEFT_OUT};
 use glasshouse_model::settings::Settings;
 use glasshouse_model::wire::Fields;
 use glasshouse_model::{
-    Context, Invocation, Origin, Outcome, Signal, Span, SpanCost, SpanId, SpanKind, SpanStatus, TraceId, UnixNanos,
+    Context, Invocation, Level, Origin, Outcome, Signal, Span, SpanCost, SpanId, SpanKind, SpanStatus, TraceId,
+    UnixNanos,
 };
 use glasshouse_telemetry::{Body, Query, Store, StoreSettings};
 use proptest::prelude::*;
 
 use super::tree::grow;
-use super::{Source, Trace, Traces, Work};
+use super::{Note, NoteRecord, Source, Trace, Traces, Work};
 use crate::records::sealed::FromStore as _;
-use crate::records::{Head, InvocationRecord, SpanRecord};
+use crate::records::{FieldList, FieldValue, Head, InvocationRecord, LogRecord, SpanRecord};
 
 fn head(id: u8, sequence: u64, end: i64) -> Head {
     let context = Context { span_id: SpanId([id; 8]), ..Context::default() };
@@ -110,6 +111,19 @@ fn what_is_caused_by_something_that_is_not_stored_finds_its_place() {
 }
 
 #[test]
+fn a_trace_without_a_span_that_others_lie_in_is_partial_and_one_of_another_programs_is_not() {
+    let whole = trace([("a", call(1, None, 0, 100)), ("a", span(2, 1, 10, 80)), ("a", span(3, 2, 40, 10))]);
+    assert!(!whole.partial);
+    let robbed = trace([("a", call(1, None, 0, 100)), ("a", span(3, 2, 40, 10))]);
+    assert!(robbed.partial, "the span in between is missing");
+    assert_eq!(robbed.steps[1].parent, Some(0), "what lay in it is found in its call");
+    // What another program began is not to be stored here.
+    let Work::Call(mut first) = call(1, None, 0, 100) else { panic!("no call") };
+    first.parent = Some(SpanId([9; 8]));
+    assert!(!trace([("a", Work::Call(first)), ("a", span(2, 1, 10, 80))]).partial);
+}
+
+#[test]
 fn spans_that_start_and_end_together_keep_their_order() {
     let trace = trace([("a", span(3, 2, 0, 10)), ("a", span(2, 1, 0, 10)), ("a", call(1, None, 0, 10))]);
     let depths: Vec<_> = trace.steps.iter().map(|step| (step.work.head().sequence, step.depth)).collect();
@@ -118,10 +132,16 @@ fn spans_that_start_and_end_together_keep_their_order() {
 
 /// What an extension has stored: traces of so many calls with a span each.
 fn stored(traces: &[(TraceId, u32)]) -> Traces {
+    stored_within(traces, usize::MAX)
+}
+
+/// The same, with room for so many bytes of spans.
+fn stored_within(traces: &[(TraceId, u32)], span_bytes: usize) -> Traces {
     let mut settings = StoreSettings::new(&Settings::default());
     for bounds in &mut settings.bounds {
         (bounds.records, bounds.bytes) = (usize::MAX, usize::MAX);
     }
+    settings.bounds[Signal::Span as usize].bytes = span_bytes;
     let store = Store::new(&settings, std::sync::Arc::default());
     let recorder = store.recorder();
     let mut end = 0;
@@ -154,6 +174,41 @@ fn no_trace_of_many_goes_short_for_the_others_sake() {
     let found = stored(&traces).newest(&query, 10).expect("a query");
     let told: Vec<_> = found.iter().map(|trace| (trace.trace_id, trace.steps.len(), trace.partial)).collect();
     assert_eq!(told, traces.iter().map(|(id, calls)| (*id, 2 * *calls as usize, false)).collect::<Vec<_>>());
+}
+
+#[test]
+fn a_trace_of_which_the_host_tells_that_spans_had_no_room_is_partial_whatever_a_guest_says() {
+    for (origin, event, partial) in [
+        (Origin::Host, SPANS_LEFT_OUT, true),
+        (Origin::Guest, SPANS_LEFT_OUT, false),
+        (Origin::Host, "telemetry.rate", false),
+    ] {
+        let log = LogRecord {
+            head: Head { origin, ..head(1, 7, 100) },
+            level: Level::Info,
+            target: "glasshouse".to_owned(),
+            message: "too many".to_owned(),
+            source: None,
+            guest_time: None,
+            fields: FieldList(vec![("event".to_owned(), FieldValue::Text(event.to_owned()))]),
+        };
+        let note = Note { extension: "a".to_owned(), record: NoteRecord::Log(log) };
+        let trace = grow(TraceId([1; 16]), vec![("a".to_owned(), call(1, None, 0, 100))], vec![note], false);
+        assert_eq!((trace.partial, trace.steps[0].notes.len()), (partial, 1), "{origin} {event}");
+    }
+}
+
+#[test]
+fn a_trace_whose_first_spans_had_to_go_since_is_partial_and_later_ones_are_not() {
+    let ids: Vec<_> = (1..=40).map(|number| TraceId([number; 16])).collect();
+    let stored = stored_within(&ids.iter().map(|id| (*id, 50)).collect::<Vec<_>>(), 64 * 1024);
+    let traces = stored.whole(&ids).expect("a query");
+    let spans = |trace: &Trace| trace.steps.len() - trace.calls().count();
+    assert!(traces.iter().all(|trace| trace.calls().count() == 50));
+    assert!(spans(&traces[0]) == 0 && spans(&traces[39]) == 50, "the oldest had to go");
+    for trace in &traces {
+        assert_eq!(trace.partial, spans(trace) < 50, "{} of 50 are there", spans(trace));
+    }
 }
 
 #[test]

@@ -2,10 +2,13 @@
 
 use std::collections::HashMap;
 
-use glasshouse_model::{SpanId, SpanStatus, TraceId, UnixNanos};
+use glasshouse_model::record::SPANS_LEFT_OUT;
+use glasshouse_model::{Origin, SpanId, SpanStatus, TraceId, UnixNanos};
 use serde::{Deserialize, Serialize};
 
-use crate::records::{AlertRecord, ErrorRecord, Head, InvocationRecord, LogRecord, SpanRecord, read, shown};
+use crate::records::{
+    AlertRecord, ErrorRecord, FieldValue, Head, InvocationRecord, LogRecord, SpanRecord, read, shown,
+};
 
 /// All that is stored of one request.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -20,7 +23,8 @@ pub struct Trace {
     pub elapsed_ns: u64,
     /// Wasm fuel of all its calls; absent where none of them counts any.
     pub fuel: Option<u64>,
-    /// Whether parts of it are known to be missing: a step's cause, or more records than are read.
+    /// Whether parts of it are missing: a step's cause, the span that another lies in, spans for which there was no room in their call or that may have had
+    /// to go since a call began, or more records than are read.
     pub partial: bool,
     /// Whether it was to be kept, by what was decided where it began. Of one that was not, there are the calls, and the spans of those that failed or
     /// were slow.
@@ -151,6 +155,11 @@ impl Work {
         }
     }
 
+    /// Whether it is a call that began to be served before a time.
+    pub(super) fn began_before(&self, time: UnixNanos) -> bool {
+        matches!(self, Self::Call(call) if call.head.time.0.saturating_sub_unsigned(call.elapsed_ns) < time.0)
+    }
+
     /// Whether it is a call that was being served at a time. An extension serves one at a time.
     fn serves_at(&self, time: UnixNanos) -> bool {
         let Self::Call(call) = self else { return false };
@@ -180,6 +189,15 @@ impl NoteRecord {
             Self::Error(error) => &error.head,
             Self::Alert(alert) => &alert.head,
         }
+    }
+}
+
+impl Note {
+    /// Whether the host tells in it that a call had more spans than are stored.
+    fn tells_of_missing_spans(&self) -> bool {
+        let NoteRecord::Log(log) = &self.record else { return false };
+        let is_event = |value: &FieldValue| matches!(value, FieldValue::Text(event) if event == SPANS_LEFT_OUT);
+        log.head.origin == Origin::Host && log.fields.get("event").is_some_and(is_event)
     }
 }
 
@@ -223,7 +241,7 @@ pub(super) fn grow(trace_id: TraceId, mut works: Vec<(String, Work)>, notes: Vec
         )
     });
     let mut forest = Forest::new(&works);
-    let partial = partial || forest.partial;
+    let partial = partial || forest.partial || notes.iter().any(Note::tells_of_missing_spans);
     let mut order = Vec::with_capacity(works.len());
     forest.order(&mut order);
     let mut place = vec![0; works.len()];
@@ -284,12 +302,15 @@ impl Forest {
         let mut partial = false;
         for (index, (extension, work)) in works.iter().enumerate() {
             let known = work.causes().find_map(|cause| by_id.get(&cause).copied());
+            // A span lies in a call or in another span of this host's; what is the parent of a call without a cause is another program's.
+            partial |= known.is_none()
+                && match work {
+                    Work::Span(span) => span.parent != SpanId::default(),
+                    Work::Call(call) => call.cause.is_some(),
+                };
             let parent = known.or_else(|| match work {
                 Work::Span(_) => call_at(works, extension, work.start()),
-                Work::Call(call) => {
-                    partial |= call.cause.is_some();
-                    None
-                }
+                Work::Call(_) => None,
             });
             // Nothing is caused by what comes later, whatever a file says: so there are no circles.
             parents[index] = parent.filter(|parent| *parent < index);

@@ -57,7 +57,7 @@ fn however_large_records_are_each_verb_gets_all_of_them_over_an_address() {
         &["logs", "show", "--limit", "1000", "--extension-id", "long-log", "--format", "json", "has field.field0"][..],
         &["logs", "counts", "--bucket", "1h", "--extension-id", "long-log", "--format", "json"],
         &["logs", "patterns", "--extension-id", "long-log"],
-        &["traces", "list", "--extension-id", "long-log", "name=\"handle:largest\""],
+        &["traces", "list", "--limit", "4", "--extension-id", "long-log", "name=\"handle:largest\""],
     ] {
         let (of_folder, of_host) = (place.on_data(verb).expect_code(0), over(&place, &served, verb));
         assert_eq!((of_host.code, &of_host.stderr), (Some(0), &of_folder.stderr), "{verb:?}");

@@ -81,19 +81,24 @@ impl FailureKind {
             Self::MemoryOutOfBounds | Self::BadCall | Self::InvalidInterfaceUse | Self::OtherTrap => {
                 "mend the extension: its code or its compiler breaks the sandbox's rules"
             }
-            Self::StackOverflow => "mend the extension: recursion without an end, or with too much on the stack",
+            Self::StackOverflow => {
+                "mend the extension: recursion without an end, or with too much on the stack; the limits are 512 KiB of the \
+                 host's stack for a call, which no setting changes, and the stack in its own memory, which is chosen when it \
+                 is linked (`-C link-arg=-zstack-size=BYTES`; in Rust 1 MiB)"
+            }
             Self::Arithmetic => "mend the extension: check the divisor before dividing",
             Self::FuelBreach => "raise budget.fuel_per_call, or make the call do less",
             Self::DeadlineBreach => "raise budget.deadline, or make the call do less or wait less",
             Self::MemoryBreach => "raise budget.memory, or make the extension hold less",
             Self::HostDataBreach => "pass less data in one host call, or raise budget.host_data_per_call",
             Self::ResourceBreach => {
-                "make the extension give back what it does not use, or build it smaller; the budgets are instances, memories, \
-                 table_elements, handles and resources"
+                "make the extension give back what it does not use, or build it smaller, or raise what its message says it is \
+                 over: budget.instances, budget.memories, budget.table_elements, budget.handles or budget.resources"
             }
             Self::HostCallBreach => "raise budget.host_calls_per_call, or make the call ask less of the host",
             Self::LoadBreach => {
-                "build the extension smaller, or raise host.compile_time or host.compile_memory where its message says so"
+                "build the extension smaller; if its message says that compiling it took too much, host.compile_time or \
+                 host.compile_memory can be raised, and other limits are fixed"
             }
             Self::LoadRefused => "build the extension anew for this host; `glasshouse inspect` shows what it asks for",
             Self::InitRefused => "check the extension's [config], and what its message says",

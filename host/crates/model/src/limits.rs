@@ -18,6 +18,8 @@ pub const CONTEXT_BYTES: usize = 128;
 pub const SERIES: usize = 20_000;
 /// Nested context scopes and open spans of an invocation: deeper ones are counted, not entered.
 pub const NESTING: usize = 128;
+/// Bytes of the host's stack that a call of a guest may take, which no setting changes: the engine's default, which real programs stay far below.
+pub const CALL_STACK_BYTES: usize = 512 * 1024;
 /// Frames kept of a guest's stack: the innermost ones; wasmtime collects no more by default either.
 pub const FRAMES: usize = 64;
 /// Bytes of an event's payload or a reply that pass from one side to the other.

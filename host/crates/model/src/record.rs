@@ -2,6 +2,9 @@
 
 use crate::{Context, UnixNanos};
 
+/// The `event` of a host's log which tells that a call had too many spans: how many of them are not stored.
+pub const SPANS_LEFT_OUT: &str = "telemetry.spans";
+
 /// The kind byte of a span, which only the host writes.
 pub const KIND_SPAN: u8 = 64;
 /// The kind byte of an invocation, which only the host writes.

@@ -57,6 +57,7 @@ pub(crate) fn engine(flavour: Flavour) -> wasmtime::Result<Engine> {
         .epoch_interruption(flavour.has_epochs())
         .concurrency_support(false)
         .parallel_compilation(false)
+        .max_wasm_stack(limits::CALL_STACK_BYTES)
         .wasm_backtrace_details(WasmBacktraceDetails::Disable)
         .wasm_backtrace_max_frames(NonZeroUsize::new(limits::FRAMES));
     for feature in WITHOUT {

@@ -1,10 +1,13 @@
 //! Which of the host's functions a guest called, one by one, so that each that matters gets a span of its own: made by the host, for any
 //! component, whatever it was built with.
 
+use std::collections::VecDeque;
+use std::sync::Arc;
+
 use glasshouse_model::{HostFunction, SpanCost, SpanId, SpanKind, SpanStatus};
 
-/// Calls that get spans in one call of the guest, some 20 KiB of them: more than that nobody looks through one by one, and the ledger has
-/// their sums.
+/// Calls that get spans in one call of the guest, the last ones, some 20 KiB of them: more than that nobody looks through one by one, and the
+/// ledger has their sums.
 const MOST: usize = 256;
 
 /// A call of a function of the host that is over.
@@ -19,14 +22,12 @@ pub(crate) struct HostCall {
     yielded_nanos: u64,
     /// The guest's span in which it was made, once that has ended; `None` for the invocation itself.
     pub(crate) parent: Option<SpanId>,
-    /// Which of [`HostCalls::scopes`] it was made in; `None` for the invocation itself.
-    scope: Option<usize>,
 }
 
 impl HostCall {
     /// A call from its start to its end, with what was waited in it: for something, and for its turn.
     pub(crate) fn new(function: HostFunction, start: u64, end: u64, [idle_nanos, yielded_nanos]: [u64; 2]) -> Self {
-        Self { function, start, end, idle_nanos, yielded_nanos, parent: None, scope: None }
+        Self { function, start, end, idle_nanos, yielded_nanos, parent: None }
     }
 
     /// What it cost. That it burns fuel is not known, and what it transferred stands in the spans around it.
@@ -77,13 +78,15 @@ impl HostCall {
 #[derive(Debug, Default)]
 pub(crate) struct HostCalls {
     is_watching: bool,
-    calls: Vec<HostCall>,
+    /// The last ones, each with its scope.
+    calls: VecDeque<(HostCall, Scope)>,
     left_out: u64,
-    /// The encoded contexts of scopes in which calls were made.
-    scopes: Vec<Vec<u8>>,
-    /// That of the scope in force, and its place among those once a call was made in it; `None` for the invocation itself.
-    scope: Option<(Vec<u8>, Option<usize>)>,
+    /// The one in force.
+    scope: Scope,
 }
+
+/// The encoded context of the scope in which calls are made; `None` for the invocation itself.
+type Scope = Option<Arc<[u8]>>;
 
 impl HostCalls {
     /// Starts an invocation, whose spans may be stored or not.
@@ -97,33 +100,26 @@ impl HostCalls {
 
     /// Goes on in a scope with that encoded context, or in that of the invocation itself.
     pub(crate) fn set_scope(&mut self, context: Option<&[u8]>) {
-        self.scope = context.filter(|_| self.is_watching).map(|context| (context.to_vec(), None));
+        self.scope = context.filter(|_| self.is_watching).map(Arc::from);
     }
 
-    /// Notes a call.
+    /// Notes a call. The first ones go where there are too many: what a call waited for when it was given up is the last one.
     pub(crate) fn note(&mut self, call: HostCall) {
         if !self.is_watching || !call.matters() {
             return;
         }
         if self.calls.len() == MOST {
+            self.calls.pop_front();
             self.left_out += 1;
-            return;
         }
-        let scopes = &mut self.scopes;
-        let scope = self.scope.as_mut().map(|(context, place)| {
-            *place.get_or_insert_with(|| {
-                scopes.push(context.clone());
-                scopes.len() - 1
-            })
-        });
-        self.calls.push(HostCall { scope, ..call });
+        self.calls.push_back((call, self.scope.clone()));
     }
 
     /// Gives a span that has ended the calls that were made in it, and in no span in it: those from its start on, up to the start of an inner span
     /// that is still open. Tells what they cost.
     pub(crate) fn claim(&mut self, span: SpanId, since: u64, until: Option<u64>) -> SpanCost {
         let mut cost = SpanCost::default();
-        for call in self.calls.iter_mut().rev().take_while(|call| call.start >= since) {
+        for (call, _) in self.calls.iter_mut().rev().take_while(|(call, _)| call.start >= since) {
             if call.parent.is_none() && until.is_none_or(|until| call.start < until) {
                 call.parent = Some(span);
                 cost = cost.with(call.cost());
@@ -140,7 +136,7 @@ impl HostCalls {
 
     /// The calls, each with the encoded context of the scope in which it was made, if it was made in one.
     pub(crate) fn each(&self) -> impl Iterator<Item = (&HostCall, Option<&[u8]>)> {
-        self.calls.iter().map(|call| (call, call.scope.and_then(|at| self.scopes.get(at)).map(Vec::as_slice)))
+        self.calls.iter().map(|(call, scope)| (call, scope.as_deref()))
     }
 
     /// Calls that matter, and how many of them there was no room for.
@@ -208,10 +204,11 @@ mod tests {
     }
 
     #[test]
-    fn calls_beyond_the_limit_are_counted_and_take_no_memory() {
+    fn of_too_many_calls_the_last_ones_are_there_and_the_others_are_counted() {
         let mut all = watched(&[]);
         (0..MOST as u64 + 7).for_each(|start| all.note(call(HostFunction::FileRead, start, start + 1, 0)));
         assert_eq!((kept(&all).len(), all.counts()), (MOST, [MOST as u64 + 7, 7]));
+        assert!(kept(&all).iter().map(|call| call.start).eq(7..MOST as u64 + 7));
         all.begin(true);
         assert!(all.is_empty() && all.counts() == [0, 0]);
     }
@@ -227,7 +224,6 @@ mod tests {
         }
         let scopes: Vec<_> = all.each().map(|(_, scope)| scope).collect();
         assert_eq!(scopes, [None, Some(&b"ada"[..]), Some(b"ada"), None, Some(b"grace")]);
-        assert_eq!(all.scopes.len(), 2, "a scope without calls takes no room");
         all.begin(true);
         all.note(call(HostFunction::FileStat, 4, 5, 0));
         assert_eq!(all.each().map(|(_, scope)| scope).collect::<Vec<_>>(), [None]);

@@ -401,7 +401,7 @@ impl Intake {
     #[cold]
     fn wait(&self, arrival: Arrival, level: Level, body: &[u8], cut: bool) {
         let Head { time, batched, .. } = self.head(arrival, cut);
-        self.waiting.borrow_mut().add(Waiting::new(time, level, cut, batched), &self.context_bytes, body);
+        self.waiting.borrow_mut().add(Waiting { time, level, cut, batched }, &self.context_bytes, body);
     }
 
     /// Stores the logs that waited for how their call would end, or leaves them out.

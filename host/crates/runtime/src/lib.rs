@@ -36,6 +36,7 @@ mod loader;
 mod mailbox;
 mod meter;
 mod neighbours;
+mod newest;
 mod present;
 mod probe;
 mod refused;

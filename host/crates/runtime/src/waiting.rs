@@ -1,32 +1,19 @@
 //! Logs below warning of a trace that is not kept, until their call is over: if it failed or was slow, they are stored all the same.
 
-use std::ops::Range;
-
 use glasshouse_model::wire::{self, Level};
 use glasshouse_model::{Origin, Signal, UnixNanos, limits};
 use glasshouse_telemetry::{Drop, Head, Worth};
 
 use crate::intake::Intake;
+use crate::newest::Newest;
 use crate::probe::load_of;
 
 /// Bytes of half of the logs that wait in one call: so many of the newest are there in any case, some hundreds, and the longest record has room.
 const HALF_BYTES: usize = 2 * limits::RECORD_BYTES;
 
-/// The logs of one invocation that wait. When the newer half is full, the older one goes.
+/// The logs of one invocation that wait.
 #[derive(Default)]
-pub(crate) struct WaitingLogs {
-    older: Half,
-    newer: Half,
-    /// Logs that had to go.
-    left_out: u64,
-}
-
-#[derive(Default)]
-struct Half {
-    logs: Vec<Waiting>,
-    /// Their encoded contexts and bodies.
-    bytes: Vec<u8>,
-}
+pub(crate) struct WaitingLogs(Newest<Waiting, HALF_BYTES>);
 
 /// A log that waits.
 pub(crate) struct Waiting {
@@ -34,78 +21,46 @@ pub(crate) struct Waiting {
     pub(crate) level: Level,
     pub(crate) cut: bool,
     pub(crate) batched: bool,
-    /// Where its context lies, and its body.
-    parts: [Range<usize>; 2],
-}
-
-impl Waiting {
-    pub(crate) fn new(time: UnixNanos, level: Level, cut: bool, batched: bool) -> Self {
-        Self { time, level, cut, batched, parts: Default::default() }
-    }
-}
-
-impl Half {
-    fn has_room(&self, bytes: usize) -> bool {
-        self.bytes.len() + (self.logs.len() + 1) * size_of::<Waiting>() + bytes <= HALF_BYTES
-    }
-
-    fn put(&mut self, bytes: &[u8]) -> Range<usize> {
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(bytes);
-        start..self.bytes.len()
-    }
-
-    fn clear(&mut self) -> u64 {
-        self.bytes.clear();
-        self.logs.drain(..).len() as u64
-    }
 }
 
 impl WaitingLogs {
     #[inline]
     pub(crate) fn is_empty(&self) -> bool {
-        self.newer.logs.is_empty()
+        self.0.is_empty()
     }
 
-    /// Adds a log in an encoded context.
-    pub(crate) fn add(&mut self, mut log: Waiting, context: &[u8], body: &[u8]) {
-        if !self.newer.has_room(context.len() + body.len()) {
-            std::mem::swap(&mut self.older, &mut self.newer);
-            self.left_out += self.newer.clear();
-        }
-        log.parts = [self.newer.put(context), self.newer.put(body)];
-        self.newer.logs.push(log);
+    /// Adds a log in an encoded context. If there is no room for it, the oldest ones go.
+    pub(crate) fn add(&mut self, log: Waiting, context: &[u8], body: &[u8]) {
+        self.0.add(log, [context, body]);
     }
 
     /// Stores all of them, or leaves them out. Their memory is kept for the next call.
     #[cold]
     pub(crate) fn decide(&mut self, intake: &Intake, stored: bool) {
-        let mut left_out = std::mem::take(&mut self.left_out);
+        let [waited, gone] = self.0.counts();
         let now = intake.clock().now();
-        for half in [&mut self.older, &mut self.newer] {
-            for log in half.logs.iter().filter(|_| stored) {
-                let [context, body] = log.parts.clone().map(|part| half.bytes.get(part).unwrap_or_default());
-                let Waiting { time, level, cut, batched, .. } = *log;
-                let timed = intake.cross();
-                intake.note_work(body.len());
-                let head = Head { time, origin: Origin::Guest, cut, batched, context };
-                // What it takes of the rate it takes now: a rate goes by times that go on.
-                if intake.recorder().affords(Worth::of_log(level), &Head { time: now, ..head }, body.len()) {
-                    intake.recorder().append(Signal::Log, head, wire::KIND_LOG, body);
-                }
-                intake.crossed(timed, || load_of(level));
+        for (log, [context, body]) in self.0.each().filter(|_| stored) {
+            let Waiting { time, level, cut, batched } = *log;
+            let timed = intake.cross();
+            intake.note_work(body.len());
+            let head = Head { time, origin: Origin::Guest, cut, batched, context };
+            // What it takes of the rate it takes now: a rate goes by times that go on.
+            if intake.recorder().affords(Worth::of_log(level), &Head { time: now, ..head }, body.len()) {
+                intake.recorder().append(Signal::Log, head, wire::KIND_LOG, body);
             }
-            let waited = half.clear();
-            left_out += if stored { 0 } else { waited };
+            intake.crossed(timed, || load_of(level));
         }
+        let left_out = if stored { gone } else { waited + gone };
         if left_out > 0 {
             intake.recorder().dropped_all(Drop::Sampled, left_out);
         }
+        self.0.clear(usize::MAX);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::ops::Range;
     use std::sync::Arc;
 
     use glasshouse_model::settings::Settings;
@@ -128,9 +83,8 @@ mod tests {
         let intake = Intake::new(store.recorder(), Arc::new(SystemClock::new()));
         let mut waiting = WaitingLogs::default();
         for number in 0..logs {
-            let log = Waiting::new(UnixNanos(number as i64), Level::Debug, false, false);
+            let log = Waiting { time: UnixNanos(number as i64), level: Level::Debug, cut: false, batched: false };
             waiting.add(log, &[], &body(&format!("{number} {}", "-".repeat(text))));
-            assert!(waiting.older.bytes.len() + waiting.newer.bytes.len() <= 2 * HALF_BYTES);
         }
         waiting.decide(&intake, stored);
         assert!(waiting.is_empty());

@@ -67,6 +67,7 @@ pub use rate::Worth;
 pub use reader::{Body, Entry, Gap, GapCause, Page, Reader};
 pub use redact::{CleanStarts, InvocationName, KeyLines, LogSearch, MARKER, RedactionError, Redactor, SeenLog};
 pub use ring::Bounds;
+pub use sampling::kept_for_its_end;
 pub use series::Place;
 pub use store::{Drop, Drops, Head, Recorder, Store, StoreSettings};
 pub use stored::DataDir;

@@ -113,6 +113,19 @@ impl Recorder {
     }
 }
 
+/// An encoded context as it is for a span that is kept only for how its call ended: it stands for no other.
+#[cold]
+pub fn kept_for_its_end(context: &[u8]) -> Cow<'_, [u8]> {
+    if is_left_out(context) {
+        return Cow::Borrowed(context);
+    }
+    let Ok(decoded) = Context::decode(context) else { return Cow::Borrowed(context) };
+    let sampling = TraceSampling { is_sampled: false, threshold: None, ..decoded.sampling };
+    let mut bytes = Vec::with_capacity(context.len());
+    Context { sampling, ..decoded }.encode(&mut bytes);
+    Cow::Owned(bytes)
+}
+
 #[cold]
 fn raised(context: &[u8], least: SamplingThreshold) -> Cow<'_, [u8]> {
     let Ok(decoded) = Context::decode(context) else { return Cow::Borrowed(context) };
@@ -200,6 +213,19 @@ mod tests {
             }
             assert_eq!(sampling.least_level(&context), Level::Warning);
         }
+    }
+
+    #[test]
+    fn what_is_kept_for_its_end_stands_for_no_trace_and_is_the_same_but_for_that() {
+        for (rate, part) in [(1.0, 0.5), (0.25, 0.9), (0.25, 0.1), (0.0, 0.5)] {
+            let context = context(rate, part);
+            let before = Context::decode(&context).expect("it is whole");
+            let kept = kept_for_its_end(&context);
+            let after = Context::decode(&kept).expect("it is whole");
+            assert!(!after.sampling.is_sampled && after.sampling.adjusted_count().is_none(), "{part} at {rate}");
+            assert_eq!(Context { sampling: before.sampling, ..after }, before);
+        }
+        assert_eq!(kept_for_its_end(b""), &b""[..]);
     }
 
     #[test]

@@ -246,7 +246,10 @@ async fn slowest(Asked { selection, query }: Asked, format: RecordFormat) -> Res
     }
     ended(&table, &operations, format)?;
     if format == RecordFormat::Table && operations.iter().any(|one| one.is_estimate) {
-        output::note("~ is estimated from the traces that are kept (debugging.sampling_rate)");
+        output::note(
+            "~ is estimated from the traces that are kept (debugging.tracing_enabled, debugging.sampling_rate); \
+             where there are none, it is what is stored of calls that failed or were slow",
+        );
     }
     Ok(())
 }

@@ -65,6 +65,7 @@ pub fn assign<'a>(
         let default = slot(&mut Settings::default()).get();
         let (entry, note) = effective(key, id, Some(&asked), manifest.layer.values.get(key.path), default);
         slot(&mut assigned.settings).set(&entry.value);
+        let note = note.or_else(|| key.not_yet());
         assigned.set.push(Setting { note, ..Setting::new(key, &entry.value, entry.origin) });
     }
     Ok(assigned)
@@ -81,6 +82,15 @@ mod tests {
         let manifest = Manifest::parse("id = \"relay\"\n[budget]\ndeadline = \"3s\"", "manifest").expect("a manifest");
         let present = Layers::default().resolve(&manifest, Path::new("/")).settings;
         assign(&manifest, &present, values.iter().copied(), "uid 7").map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn who_sets_a_key_that_has_no_effect_so_far_is_told() {
+        let asked =
+            set(&[("debugging.profiling_enabled", "true"), ("debugging.tracing_enabled", "true")]).expect("keys");
+        let notes: Vec<_> = asked.set.iter().map(|setting| (setting.key.as_str(), setting.note.is_some())).collect();
+        assert_eq!(notes, [("debugging.profiling_enabled", true), ("debugging.tracing_enabled", false)]);
+        assert!(asked.set[0].note.as_deref().is_some_and(|note| note.starts_with("not yet in effect")));
     }
 
     #[test]

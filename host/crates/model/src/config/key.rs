@@ -36,6 +36,16 @@ pub struct Key {
     pub(super) at_start: bool,
 }
 
+/// How the meaning of a key ends that is taken and has no effect so far.
+const NOT_YET: &str = "Not yet in effect.";
+
+impl Key {
+    /// What to tell who sets it, where it has no effect so far.
+    pub(super) fn not_yet(&self) -> Option<String> {
+        self.meaning.ends_with(NOT_YET).then(|| "not yet in effect: it is taken, and changes nothing so far".to_owned())
+    }
+}
+
 /// How far a manifest may move a value from the operator's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Cap {

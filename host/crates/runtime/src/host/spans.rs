@@ -1,9 +1,10 @@
 //! The open spans of a call: timed pieces of work, stored when they end. Guests open and end them by the ways of `span_calls.rs`.
 
 use glasshouse_model::invocation::Transfer;
-use glasshouse_model::wire::{self, Field, Malformed};
+use glasshouse_model::record::SPANS_LEFT_OUT;
+use glasshouse_model::wire::{self, Field, Level, Malformed, Value};
 use glasshouse_model::{Context, Origin, SpanCost, SpanId, SpanKind};
-use glasshouse_telemetry::{CleanStarts, Drop, Load, Verdict, Worth};
+use glasshouse_telemetry::{CleanStarts, Drop, Load, Verdict, Worth, kept_for_its_end};
 
 use super::open_span::{Ended, KEPT_BYTES, OpenSpan, store_host_call};
 use super::undecided::Undecided;
@@ -305,22 +306,35 @@ impl Spans {
     #[cold]
     pub(crate) fn decide(&mut self, intake: &Intake, calls: &HostCalls, matters: bool, run_until: u64) {
         let now = intake.clock().now();
-        self.undecided.decide(intake, matters, now);
+        let gone = self.undecided.decide(intake, matters, now);
         let [all, left_out] = calls.counts();
         let own = intake.context_bytes();
-        if !matters && intake.recorder().judge_span(own) != Verdict::Keep {
+        let is_kept = intake.recorder().judge_span(own) == Verdict::Keep;
+        if !matters && !is_kept {
             return intake.recorder().leave_out_spans(own, all);
         }
         for (call, scope) in calls.each() {
             let timed = intake.cross();
             let id = SpanId(self.ids.draw().to_be_bytes());
-            let context = intake.recorder().weighed(scope.unwrap_or(own));
+            let context = scope.unwrap_or(own);
+            let context = if is_kept { intake.recorder().weighed(context) } else { kept_for_its_end(context) };
             store_host_call(intake, call, &Intake::with_span(&context, id), run_until, now);
             intake.crossed(timed, || Load::Span);
         }
-        if left_out > 0 {
-            intake.recorder().dropped_all(Drop::Crowded, left_out);
-        }
+        tell_crowded(intake, gone + left_out);
+    }
+}
+
+/// Counts spans for which there was no room in their call, and says so in the trace, which would look whole without them.
+#[cold]
+fn tell_crowded(intake: &Intake, spans: u64) {
+    if spans > 0 {
+        intake.recorder().dropped_all(Drop::Crowded, spans);
+        let fields = [
+            Field { name: "event", value: Value::Text(SPANS_LEFT_OUT) },
+            Field { name: "spans", value: Value::Integer(spans as i64) },
+        ];
+        intake.host_log(Level::Info, "too many spans in a call: the first ones are not stored", &fields);
     }
 }
 

@@ -15,7 +15,10 @@ use super::hours::Hours;
 /// that makes a new group with each error takes less than half a megabyte.
 pub const GROUPS: usize = 128;
 /// How long a group of which nobody said anything is kept, after its last error, when there is no room for a new one.
-const KEPT_NANOS: i64 = 24 * 3_600_000_000_000;
+const KEPT_NANOS: u64 = 24 * 3_600_000_000_000;
+/// The same for one that was resolved, after that or its last error: by then most versions that could bring an error back have been in use, and if
+/// such groups stayed for good, 128 resolved bugs would be the last ones that an extension has groups for.
+const RESOLVED_KEPT_NANOS: u64 = 30 * KEPT_NANOS;
 /// Characters of a title.
 const TITLE_BYTES: usize = 160;
 /// Bytes of the notes on a resolution, and of who wrote them.
@@ -147,14 +150,21 @@ impl Book {
         self.groups.len() - usize::from(self.groups.contains_key(&OVERFLOW))
     }
 
-    /// Drops the group whose last error is longest ago, if nobody said anything of it and it has been quiet for a day.
+    /// Drops the group that has been quiet for the longest, if that is a day; one that somebody resolved goes if it was quiet for thirty days,
+    /// and there is no other.
     fn make_room(&mut self, now: UnixNanos) -> Option<GroupId> {
-        let may_go = |group: &&Group| {
-            group.verdict == Verdict::None
-                && group.id != OVERFLOW
-                && now.0.saturating_sub(group.last_seen.0) > KEPT_NANOS
+        let order = |group: &Group| {
+            let (is_resolved, quiet_since, kept) = match &group.verdict {
+                Verdict::None => (false, group.last_seen, KEPT_NANOS),
+                Verdict::Resolved(resolution) | Verdict::Regressed(_, resolution) => {
+                    (true, group.last_seen.max(resolution.at), RESOLVED_KEPT_NANOS)
+                }
+            };
+            // What is so far ahead is of a clock that was set back since.
+            let may_go = group.id != OVERFLOW && now.0.abs_diff(quiet_since.0) > kept;
+            may_go.then_some((is_resolved, quiet_since, group.id))
         };
-        let quietest = self.groups.values().filter(may_go).min_by_key(|group| (group.last_seen, group.id))?.id;
+        let (_, _, quietest) = self.groups.values().filter_map(order).min()?;
         self.groups.remove(&quietest);
         Some(quietest)
     }

@@ -138,13 +138,13 @@ impl Group {
             _ if self.count == 0 => Noted::First,
             _ => Noted::Again,
         };
-        if self.count == 0 {
+        if self.count == 0 || error.time < self.first_seen {
             self.first_seen = error.time;
         }
         self.count += 1;
-        self.last_seen = self.last_seen.max(error.time);
+        let is_set_back = self.hours.add(error.time);
+        self.last_seen = if is_set_back { error.time } else { self.last_seen.max(error.time) };
         self.severity = self.severity.max(error.severity);
-        self.hours.add(error.time);
         if let Some(user) = error.user {
             self.users.add(user);
         }

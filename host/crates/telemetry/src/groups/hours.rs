@@ -39,13 +39,19 @@ fn hour(time: UnixNanos) -> i64 {
 }
 
 impl Hours {
-    /// Counts an error. One of before the newest hour, since the clock was set back, counts as of that hour.
-    pub(crate) fn add(&mut self, time: UnixNanos) {
-        let later = hour(time).saturating_sub(self.newest);
-        if later > 0 {
+    /// Counts an error. One of the hour before the newest one came a little late. One of before that shows that the clock was set back: what was
+    /// counted until then is taken for that of the hours up to the present one. Tells whether it was.
+    pub(crate) fn add(&mut self, time: UnixNanos) -> bool {
+        let earlier = self.newest.saturating_sub(hour(time));
+        let is_set_back = earlier > 1;
+        if is_set_back {
+            self.newest = hour(time);
+        } else if earlier < 0 {
             *self = self.seen_from(hour(time));
         }
-        self.counts[0] = self.counts[0].saturating_add(1);
+        let count = &mut self.counts[usize::from(earlier == 1)];
+        *count = count.saturating_add(1);
+        is_set_back
     }
 
     /// The counts as of a later hour.
@@ -90,6 +96,10 @@ impl Hours {
 
     /// Whether they come far more often in this hour or the one before it than in those before.
     pub(crate) fn is_burst(&self, first_seen: UnixNanos, now: UnixNanos) -> bool {
+        if self.newest.saturating_sub(hour(now)) > 1 {
+            // They came while the clock was ahead: which hours those were nobody knows.
+            return false;
+        }
         let counts = self.as_of(now);
         let known = known(first_seen, now);
         known > 2 && {
@@ -159,6 +169,28 @@ mod tests {
         let mut bytes = Vec::new();
         hours.encode(&mut bytes);
         assert_eq!(Hours::decode(&mut Reader::new(&bytes)), Ok(hours));
+    }
+
+    #[test]
+    fn a_clock_that_was_once_ahead_makes_no_burst_that_stays_and_stops_no_hours() {
+        for ahead in [2, 3, 40, 1_000_000] {
+            let mut hours = hours(&[1; 12]);
+            assert!((0..20).all(|_| !hours.add(at(112 + ahead))), "it goes on");
+            assert!(hours.is_burst(at(100), at(112 + ahead)));
+            assert!(!hours.is_burst(at(100), at(112)), "not at a time of before it");
+            for hour in 112..120 {
+                assert_eq!(hours.add(at(hour)), hour == 112, "{ahead}: it was set back once");
+                assert_eq!(hours.is_burst(at(100), at(hour)), hour < 114, "{ahead}: it ends by itself");
+            }
+            assert_eq!(hours.as_of(at(119))[..8], [1, 1, 1, 1, 1, 1, 1, 21], "each hour has its own");
+        }
+    }
+
+    #[test]
+    fn an_error_that_comes_a_little_late_counts_in_its_own_hour() {
+        let mut hours = hours(&[3, 2]);
+        assert!(!hours.add(at(100)) && !hours.add(at(101)));
+        assert_eq!(hours.as_of(at(101))[..3], [3, 4, 0]);
     }
 
     #[test]

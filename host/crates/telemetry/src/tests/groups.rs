@@ -63,6 +63,12 @@ fn fail(store: &Arc<Store>, time: i64, function: &str, digest: u8) {
     store.recorder().append(Signal::Error, head(time, &[]), KIND_FAILURE, &body);
 }
 
+/// The name of one function of many, in letters alone.
+fn function(start: &str, number: usize) -> String {
+    let letter = |digit: usize| char::from(b'a' + (digit % 26) as u8);
+    format!("{start}_{}{}", letter(number / 26), letter(number))
+}
+
 fn resolution(at: i64, version: Option<&str>) -> Resolution {
     Resolution {
         at: UnixNanos(at),
@@ -176,6 +182,66 @@ fn a_guest_with_a_new_error_each_time_pushes_out_nothing_and_takes_bounded_room(
     assert_eq!(groups.len(), GROUPS + 1);
     assert!(groups.iter().any(|group| group.id == known && group.state == GroupState::Resolved));
     assert_eq!(groups.iter().filter(|group| group.kind.starts_with("later")).count(), GROUPS - 1);
+}
+
+#[test]
+fn a_clock_that_was_once_years_ahead_neither_keeps_a_group_escalating_nor_in_front() {
+    const YEARS: i64 = 5 * 365 * 24 * HOUR;
+    let store = in_memory();
+    for hour in 0..10 {
+        report(&store, START + hour * HOUR, "parse", "line 1");
+    }
+    (0..40).for_each(|_| report(&store, START + YEARS, "parse", "line 1"));
+    report(&store, START + YEARS, "late", "only then");
+    assert_eq!(store.error_groups(at(START + YEARS))[0].state, GroupState::Escalating);
+    for hour in 10..14 {
+        report(&store, START + hour * HOUR, "parse", "line 1");
+    }
+    let now = START + 13 * HOUR;
+    let groups = store.error_groups(at(now));
+    let group = groups.iter().find(|group| group.kind == "parse").expect("it is there");
+    assert_eq!((group.state, group.count), (GroupState::New, 54));
+    assert_eq!((group.first_seen, group.last_seen), (at(START), at(now)));
+    assert_eq!(group.hours[..3], [1, 1, 1], "each hour has its own");
+    // What came only while the clock was ahead goes once there is no room.
+    for number in 0..GROUPS {
+        fail(&store, now, &function("app::new", number), 1);
+    }
+    assert!(store.error_groups(at(now)).iter().all(|group| group.kind != "late"));
+}
+
+#[test]
+fn bugs_that_were_all_resolved_long_ago_make_room_for_new_ones_the_quietest_first() {
+    const DAY: i64 = 24 * HOUR;
+    let store = in_memory();
+    for number in 0..GROUPS {
+        fail(&store, START + number as i64, &function("app::bug", number), 1);
+    }
+    for group in store.error_groups(at(START)) {
+        store.resolve(group.id, resolution(START + DAY, None)).expect("it is known");
+    }
+    // One comes back, and two are resolved anew.
+    fail(&store, START + 2 * DAY, &function("app::bug", 0), 2);
+    let regressed = store.error_groups(at(START + 2 * DAY))[0].id;
+    let anew: Vec<_> = store.error_groups(at(START))[1..3].iter().map(|group| group.id).collect();
+    for id in &anew {
+        store.resolve(*id, resolution(START + 20 * DAY, None)).expect("it is known");
+    }
+    let has_overflow = |time: i64| store.error_groups(at(time)).iter().any(|group| group.id == OVERFLOW);
+
+    let soon = START + 31 * DAY;
+    fail(&store, soon, "app::first", 1);
+    assert!(has_overflow(soon), "a resolution of a month ago still tells whether a bug comes back");
+    let later = START + 31 * DAY + HOUR;
+    for number in 0..GROUPS + 5 {
+        fail(&store, later, &function("app::new", number), 1);
+    }
+    let groups = store.error_groups(at(later));
+    let own: Vec<_> = groups.iter().filter(|group| group.id != OVERFLOW).collect();
+    assert_eq!(own.len(), GROUPS);
+    let kept: Vec<_> = own.iter().filter(|group| group.last_seen.0 < soon).map(|group| group.id).collect();
+    assert_eq!(kept.len(), 3);
+    assert!(kept.contains(&regressed) && anew.iter().all(|id| kept.contains(id)), "of these there was word since");
 }
 
 /// All that is told of the groups in a folder, by a host that starts anew and by one who only reads.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use glasshouse_model::settings::{Debugging, Settings};
 use glasshouse_model::wire::Value;
-use glasshouse_model::{Envelope, Signal, Span, UnixNanos, limits};
+use glasshouse_model::{Envelope, Signal, Span, SpanStatus, UnixNanos, limits};
 use glasshouse_telemetry::{Body, Store, StoreSettings};
 use proptest::collection::vec;
 use proptest::option::of;
@@ -137,6 +137,38 @@ fn spans_that_wait_take_no_more_than_their_room_and_are_stored_in_order_if_they_
         assert!(ids.len() == entries.len() && ids.windows(2).all(|pair| pair[0] != pair[1]), "each in its own context");
         assert!(entries.is_sorted_by_key(|entry| entry.envelope().time));
     }
+}
+
+#[test]
+fn spans_that_were_open_when_a_call_failed_are_there_however_many_it_had_made() {
+    let mut bench = Bench::new(false);
+    bench.start_at("outer", 0);
+    bench.start_at("inner", 1);
+    for number in 2..3_000 {
+        let serial = bench.start_at("work", number);
+        bench.end_at(serial, number + 1);
+    }
+    let trapped = Reading { at: 4_000, ..Reading::default() };
+    while bench.spans.end_innermost(&mut bench.intake, &mut bench.calls, &trapped) {}
+    bench.spans.decide(&bench.intake, &bench.calls, true, 4_000);
+    let entries = bench.store.reader(Signal::Span).all();
+    let open: Vec<_> = entries
+        .iter()
+        .filter_map(|entry| match entry.body() {
+            Ok(Body::Span(span)) if span.status == SpanStatus::Unfinished => Some(span.name.to_owned()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(open, ["inner", "outer"]);
+    let crowded = bench.store.drops().into_iter().find(|(cause, _)| *cause == Drop::Crowded).map(|(_, spans)| spans);
+    let gone = 3_000 - entries.len() as u64;
+    assert_eq!(crowded, Some(gone), "what had to go for them is counted");
+    let told = bench.store.reader(Signal::Log).all().pop().expect("the host tells of it");
+    let envelope = told.envelope();
+    assert_eq!((envelope.origin, envelope.context.map(|context| context.span_id)), (Origin::Host, Some(ROOT)));
+    let Ok(Body::Record(wire::Record::Log(_, fields))) = told.body() else { panic!("no log") };
+    let told: Vec<_> = fields.iter().map(|field| (field.name, field.value)).collect();
+    assert_eq!(told, [("event", Value::Text(SPANS_LEFT_OUT)), ("spans", Value::Integer(gone as i64))]);
 }
 
 #[test]
