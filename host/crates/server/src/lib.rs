@@ -23,7 +23,7 @@ pub use access::{Tokens, TokensError};
 pub use export::{ExportWanted, Exporting, WriteExport};
 pub use glasshouse_client::api;
 pub use jaeger::{Dependency, FoundTraces, Operation, SpansWanted, TraceForm, Traced, TracesWanted};
-pub use readings::{Follower, News, Readings, SummaryWanted};
+pub use readings::{Follower, News, Readings, SummaryWanted, TraceHeaders};
 pub use socket::ControlSocket;
 pub use tcp::{ApiServer, ApiSettings, ServeError, TlsFiles};
 
