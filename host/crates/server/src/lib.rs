@@ -29,7 +29,7 @@ pub use tcp::{ApiServer, ApiSettings, ServeError, TlsFiles};
 
 use api::{
     Alert, Assignments, Budgets, Changes, ErrorGroup, Manager, Problem, Released, Resolve, ResolveAlert, Scope,
-    Session, Settings, StartSession,
+    Session, Settings, StartSession, Token,
 };
 
 /// What comes of a command that waits for the extension.
@@ -71,6 +71,25 @@ pub struct Audit<'a> {
     pub request: &'a str,
     /// How many others of the same token were refused, if this one was, since the last one that was told of.
     pub untold: u64,
+}
+
+/// What becomes of a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenChange {
+    /// It was made.
+    Made,
+    /// It was ended.
+    Revoked,
+}
+
+impl TokenChange {
+    /// The kind of security event that it is, as extensions have them too.
+    pub fn as_event(self) -> &'static str {
+        match self {
+            Self::Made => "token.made",
+            Self::Revoked => "token.revoked",
+        }
+    }
 }
 
 /// A request of somebody who may not ask.
@@ -129,6 +148,8 @@ pub trait Control: Send + Sync + 'static {
     fn is_ready(&self) -> bool;
     /// Leaves a record of an order.
     fn audit(&self, audit: &Audit<'_>);
+    /// Leaves a record of a token that was made or ended, and by whom.
+    fn token_changed(&self, change: TokenChange, token: &Token, by: &str);
     /// Leaves a record of somebody who may not ask.
     fn refused(&self, refusal: &Refusal<'_>);
     /// Ends its quarantine, throttling or warning.
