@@ -11,7 +11,7 @@ use glasshouse_sdk::{
     SecurityKind, Severity, Span, SpanKind, alert, context, counter, critical, debug, enabled, error, gauge, histogram,
     in_span, info, record_error, record_exception, span, trace, warning,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 fn recorded(work: impl FnOnce()) -> Recorded {
     Host::new().run(work).1
@@ -223,6 +223,9 @@ fn the_log_crate_arrives() {
     let [log] = &recorded.logs[..] else { panic!("one log: {recorded:?}") };
     assert_eq!((log.level, log.target.as_str(), log.message.as_str()), (Level::Warning, "elsewhere", "3 left"));
     assert_eq!(log.source, Some((file!().to_owned(), line)));
+    assert_eq!(fields(&log.fields), json!({ "code.module.name": module_path!() }), "its target does not tell it");
+    let here = self::recorded(|| log::warn!("here"));
+    assert_eq!((here.logs[0].target.as_str(), here.logs[0].fields.len()), (module_path!(), 0));
     let ((), recorded) = Host::new().threshold(Level::Error).run(|| log::warn!("below"));
     assert!(recorded.logs.is_empty());
 }
@@ -245,15 +248,39 @@ fn tracing_arrives_with_fields_and_spans() {
     let [lost, after] = &recorded.logs[..] else { panic!("two logs: {recorded:?}") };
     assert_eq!((lost.level, lost.target.as_str(), lost.message.as_str()), (Level::Error, "db", "lost it"));
     assert_eq!(lost.source, Some((file!().to_owned(), line)));
-    assert_eq!(fields(&lost.fields), json!({ "code": 7, "table": "users", "list": "[1]", "ok": false }));
-    assert_eq!(after.target, "signals");
+    assert_eq!(
+        fields(&lost.fields),
+        json!({ "code": 7, "table": "users", "list": "[1]", "ok": false, "code.module.name": "signals" })
+    );
+    assert_eq!((after.target.as_str(), after.fields.len()), ("signals", 0));
     let [outer, inner] = &recorded.spans[..] else { panic!("two spans: {recorded:?}") };
-    assert_eq!(fields(&outer.fields), json!({ "size": 3, "state": "done" }));
+    let place = |line: u32, level: &str, own: Value| {
+        let mut all =
+            json!({ "code.file.path": file!(), "code.line.number": line, "target": "signals", "level": level });
+        let (Value::Object(of_code), Value::Object(own)) = (&mut all, own) else { panic!("objects") };
+        of_code.extend(own);
+        all
+    };
+    assert_eq!(fields(&outer.fields), place(line - 3, "info", json!({ "size": 3, "state": "done" })));
+    assert_eq!(fields(&inner.fields), place(line - 1, "debug", json!({})));
     assert_eq!(inner.parent.as_deref(), Some("outer"));
     assert!(outer.ended && inner.ended);
 
     let ((), recorded) = Host::new().threshold(Level::Error).run(|| tracing::info!("below"));
     assert!(recorded.logs.is_empty());
+}
+
+#[test]
+fn a_span_of_tracing_keeps_its_module_under_another_target_and_what_its_author_calls_so() {
+    let line = line!() + 2;
+    let recorded = recorded(|| {
+        tracing::warn_span!(target: "db", "query", level = 3, code.file.path = "query.sql").in_scope(|| ());
+    });
+    let expect = json!({
+        "level": 3, "code.file.path": "query.sql", "code.line.number": line, "target": "db",
+        "code.module.name": "signals",
+    });
+    assert_eq!(fields(&recorded.spans[0].fields), expect);
 }
 
 #[test]

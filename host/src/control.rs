@@ -13,8 +13,8 @@ use glasshouse_model::standing;
 use glasshouse_model::wire::{Field, Value};
 use glasshouse_otlp::Pusher;
 use glasshouse_runtime::{ApplyError, CallError, Runtime, Status};
-use glasshouse_server::api::{self, Assignments, Problem, Released, Resolve, ResolveAlert, StartSession, code};
-use glasshouse_server::{Audit, Control, Keys, OtherOrders, Pending, Refusal, Tokens};
+use glasshouse_server::api::{self, Assignments, Problem, Released, Resolve, ResolveAlert, StartSession, Token, code};
+use glasshouse_server::{Audit, Control, Keys, OtherOrders, Pending, Refusal, TokenChange, Tokens};
 use glasshouse_telemetry::{AlertError, ResolveError};
 use tokio::sync::Notify;
 
@@ -436,6 +436,10 @@ impl Control for Controlled {
 
     fn audit_others(&self, others: &OtherOrders<'_>) {
         self.journal.audit_others(others);
+    }
+
+    fn token_changed(&self, change: TokenChange, token: &Token, by: &str) {
+        self.journal.token_changed(change, token, by);
     }
 
     fn refused(&self, refusal: &Refusal<'_>) {

@@ -1,14 +1,17 @@
 //! What the host records of itself: who gave which order, and who was turned away. Logs of a store of its own, which is read like an
 //! extension's.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Instant;
 
+use glasshouse_model::config::OtlpSettings;
 use glasshouse_model::settings::Settings;
 use glasshouse_model::wire::{Field, Value};
-use glasshouse_model::{Clock, HOST, Level};
-use glasshouse_server::{Audit, OtherOrders, Refusal, Tally};
+use glasshouse_model::{Clock, HOST, Level, Signal};
+use glasshouse_server::api::Token;
+use glasshouse_server::{Audit, OtherOrders, Refusal, Tally, TokenChange};
 use glasshouse_telemetry::{Depot, Store};
 
 /// The host's own records.
@@ -84,6 +87,37 @@ impl Journal {
         let mut message = format!("{what} of {of} were exported as {format} by {by}");
         let others = others(untold, &mut message);
         self.note(Level::Info, &message, &with_texts(&texts, others));
+    }
+
+    /// Stores that what is stored is pushed from now on, and to where. Each start of pushing is told, and so whoever gets it instead of another.
+    pub(crate) fn pushed(&self, otlp: &OtlpSettings) {
+        let mut places: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+        for signal in Signal::ALL {
+            let endpoint = otlp.service(*signal).and_then(|service| otlp.endpoint(service));
+            if let Some(endpoint) = endpoint {
+                places.entry(endpoint.authority()).or_default().push(signal.as_str());
+            }
+        }
+        for (place, signals) in places {
+            let (what, how) = (signals.join(", "), format!("otlp to {place}"));
+            let texts =
+                [("event", "data.exported"), ("by", HOST), ("target", "*"), ("operation", &what), ("detail", &how)];
+            let message = format!("{what} of all extensions are pushed to {place} from now on");
+            self.note(Level::Info, &message, &with_texts(&texts, None));
+        }
+    }
+
+    /// Stores that a token was made or ended.
+    pub(crate) fn token_changed(&self, change: TokenChange, token: &Token, by: &str) {
+        let Token { id, name, scope, .. } = token;
+        let texts =
+            [("event", change.as_event()), ("by", by), ("target", id), ("operation", scope.as_str()), ("detail", name)];
+        let became = match change {
+            TokenChange::Made => "made",
+            TokenChange::Revoked => "revoked",
+        };
+        let message = format!("the token {id} ({name}), which allows to {scope}, was {became} by {by}");
+        self.note(Level::Info, &message, &with_texts(&texts, None));
     }
 
     /// Stores that somebody was turned away.

@@ -31,6 +31,8 @@ pub(crate) fn start<'e>(
     journal: &Arc<Journal>,
     data_dir: Option<&Path>,
 ) -> Option<Pusher> {
+    // Before the first of it is sent: who reads the host's records finds it also where all else is gone.
+    journal.pushed(&host.otlp);
     let of_host = Source::new(HOST, |signal| journal.store().reader(signal));
     Pusher::start(Pushing {
         settings: host.otlp.clone(),

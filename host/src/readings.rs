@@ -14,7 +14,7 @@ use glasshouse_server::api::{
     self, AlertStatistics, Call, Called, Check, Dashboard, Errors, Health, MetricNames, MetricSummary, Overview,
     Problem, Records, TraceList, Wanted, code,
 };
-use glasshouse_server::{ExportWanted, Exporting, Follower, Pending, Readings, SummaryWanted};
+use glasshouse_server::{ExportWanted, Exporting, Follower, Pending, Readings, SummaryWanted, TraceHeaders};
 use glasshouse_telemetry::{Query, Reader, Summary};
 
 use crate::answers::{metrics_answer, metrics_page};
@@ -165,15 +165,11 @@ impl Readings for Controlled {
         })
     }
 
-    fn call<'a>(&'a self, extension: &'a str, call: Call) -> Pending<'a, Called> {
+    fn call<'a>(&'a self, extension: &'a str, mut call: Call, headers: TraceHeaders) -> Pending<'a, Called> {
         Box::pin(async move {
             let extension = self.find(extension)?;
-            let Call { event, payload, correlation_id, user, tenant, traceparent } = call;
-            let parent = traceparent.map(|text| text.parse::<TraceParent>()).transpose().map_err(|error| {
-                let detail = format!("the traceparent cannot be used: {error}");
-                Problem::new(422, code::INVALID_BODY, "The body cannot be used", detail)
-            })?;
-            let trigger = parent.map_or_else(Trigger::default, Trigger::from);
+            let trigger = caused(&mut call, headers)?;
+            let Call { event, payload, correlation_id, user, tenant, .. } = call;
             let payload = payload.map_or("null".to_owned(), |payload| payload.get().to_owned());
             let event = Event { name: event, content_type: JSON.to_owned(), payload: payload.into_bytes() };
             let trigger = Trigger { correlation_id, user, tenant, ..trigger };
@@ -269,6 +265,24 @@ impl Controlled {
         self.subject(id)?;
         Ok(query.and(&Query::equal("extension", id).map_err(unusable)?))
     }
+}
+
+/// The trace that a call is part of: the body's, which its sender has written for it, else that of the request's headers, which a program may send
+/// with all it sends. A `tracestate` goes with the `traceparent` beside it and with no other.
+fn caused(call: &mut Call, headers: TraceHeaders) -> Result<Trigger, Problem> {
+    let (traceparent, tracestate) = (call.traceparent.take(), call.tracestate.take());
+    let (mut trigger, tracestate) = if traceparent.is_some() || tracestate.is_some() {
+        let parent = traceparent.map(|text| text.parse::<TraceParent>()).transpose().map_err(|error| {
+            let detail = format!("the traceparent cannot be used: {error}");
+            Problem::new(422, code::INVALID_BODY, "The body cannot be used", detail)
+        })?;
+        (parent.map_or_else(Trigger::default, Trigger::from), tracestate)
+    } else {
+        let trigger = Trigger::default();
+        (headers.traceparent.iter().fold(trigger, |trigger, text| trigger.traceparent(text)), headers.tracestate)
+    };
+    trigger = tracestate.iter().fold(trigger, |trigger, text| trigger.tracestate(text));
+    Ok(call.baggage.take().or(headers.baggage).iter().fold(trigger, |trigger, text| trigger.baggage(text)))
 }
 
 /// An export that owns what it is made of.

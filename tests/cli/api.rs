@@ -13,7 +13,7 @@ mod streams;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use self::served::{ROOT, Served, ping};
 use crate::harness::Place;
@@ -166,6 +166,74 @@ fn an_extension_is_called_and_the_call_is_found_by_its_id() {
     assert_eq!(found["records"].as_array().map(Vec::len), Some(1));
     let unknown = served.post("call/neighbour", &json!({"event": "nothing"})).expect(200).json();
     assert_eq!((unknown["ok"].as_bool(), unknown["error"]["kind"].is_string()), (Some(false), true), "{unknown}");
+}
+
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+
+/// By which headers the guest says that others go on with a call, which came with these fields of its body and these of its own.
+fn continued(served: &Served, fields: Value, headers: &[(&str, &str)]) -> [String; 4] {
+    let mut call = json!({"event": "headers"});
+    let (Value::Object(call), Value::Object(fields)) = (&mut call, fields) else { panic!("objects") };
+    call.extend(fields);
+    let headers: Vec<_> = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let request = format!("POST {ROOT}/call/context");
+    let called = served.ask(&request, Some(&served.token), &headers.concat(), &json!(call).to_string());
+    let called = called.expect(200).json();
+    serde_json::from_value(called["payload"].clone()).unwrap_or_else(|error| panic!("{called}: {error}"))
+}
+
+#[test]
+fn a_call_goes_on_with_the_trace_of_its_body_or_else_of_its_request() {
+    let place = Place::with_plugins(&["context"]).lenient();
+    let served = Served::start(&place);
+    let other = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let parent = format!("00-{TRACE}-00f067aa0ba902b7-01");
+    let fields = json!({"traceparent": parent, "tracestate": "rojo=1,ot=th:0", "baggage": "tier=gold%21"});
+    let headers =
+        [("TraceParent", &*parent), ("tracestate", "rojo=1"), ("tracestate", "ot=th:0"), ("baggage", "tier=gold%21")];
+    let others = [("traceparent", other), ("tracestate", "other=1"), ("baggage", "tier=lead")];
+    for (fields, headers) in [(fields.clone(), &[][..]), (json!({}), &headers), (fields, &others)] {
+        let [traceparent, rest @ ..] = continued(&served, fields, headers);
+        assert!(traceparent.starts_with(&parent[..36]) && traceparent.ends_with("-01"), "{traceparent}");
+        assert_eq!(rest, ["ot=th:0,rojo=1", "tier=gold%21", "gold!"]);
+    }
+    // What others say belongs to their trace, and what is passed along to nobody's.
+    let [traceparent, tracestate, baggage, _] = continued(&served, json!({"traceparent": parent}), &others);
+    assert!(traceparent.starts_with(&parent[..36]), "{traceparent}");
+    assert_eq!((&*tracestate, &*baggage), ("", "tier=lead"));
+    // What is no such header costs no call, and is told.
+    for wrong in
+        [&[("traceparent", "00-1"), ("baggage", "a b")][..], &[("traceparent", other), ("traceparent", &parent)]]
+    {
+        let [traceparent, _, baggage, _] = continued(&served, json!({}), wrong);
+        assert!(!traceparent.contains(TRACE) && !traceparent.contains(&other[3..35]), "{traceparent}");
+        assert_eq!(baggage, "");
+    }
+    let told = served.get("dashboard/context/logs?query=message:%22left%20out%20of%20account%22").expect(200).json();
+    assert!(told.to_string().contains("the traceparent that came with a call"), "{told}");
+}
+
+#[test]
+fn what_a_call_over_the_api_leaves_counts_for_all_that_its_caller_left_out() {
+    let place = Place::with_plugins(&["context"]);
+    let served = Served::start_with(&place, &["--set", "defaults.debugging.tracing_enabled=true"]);
+    // Of a caller that keeps one trace in eight, and this one.
+    let call = json!({
+        "event": "signals", "correlation_id": "order-7", "traceparent": format!("00-{TRACE}-00f067aa0ba902b7-01"),
+        "tracestate": "ot=th:e;rv:f0000000000000",
+    });
+    assert_eq!(served.post("call/context", &call).expect(200).json()["ok"], true);
+    let traces = served.get(&format!("trace/{TRACE}")).expect(200).json();
+    let [trace] = &traces["traces"].as_array().expect("traces")[..] else { panic!("one trace: {traces}") };
+    assert_eq!(
+        (&trace["steps"][0]["call"]["correlation_id"], &trace["sampled"]),
+        (&json!("order-7"), &json!(true)),
+        "{trace}"
+    );
+    let spans = served.get("dashboard/context/spans?query=name=work").expect(200).json();
+    assert_eq!(spans["records"][0]["adjusted_count"], 8.0, "{spans}");
+    let counted = served.get("traces/context/operations?query=name=work").expect(200).json();
+    assert_eq!(counted["operations"][0]["count"], 8, "{counted}");
 }
 
 #[test]

@@ -119,6 +119,33 @@ fn check_lines(place: &Place) {
 }
 
 #[test]
+fn whoever_is_pushed_to_is_told_of_at_each_start_as_who_exports_is() {
+    let place = Place::with_plugins(&["neighbour"]);
+    place.write("feed.jsonl", &json!({"extension": "neighbour", "event": "echo", "payload": 1}).to_string());
+    let told = || {
+        let told =
+            ["logs", "show", "--extension-id", "host", "--format", "json", "field.event=data.exported oldest first"];
+        let told = place.on_data(&told).expect_code(0).json_lines();
+        told.iter().map(|log| log["fields"]["detail"].as_str().expect("a text").to_owned()).collect::<Vec<_>>()
+    };
+    // Nobody listens there: that it was to be sent is what is told.
+    let settings: [&[&str]; 3] = [
+        &[],
+        &["--set", "otlp.endpoint=http://127.0.0.1:9/tenants/4711"],
+        &["--set", "otlp.endpoint=http://127.0.0.1:9", "--set", "otlp.metrics_endpoint=http://[::1]:9/metrics"],
+    ];
+    let expect = [0, 1, 3].map(|count| &["otlp to 127.0.0.1:9", "otlp to 127.0.0.1:9", "otlp to [::1]:9"][..count]);
+    for (settings, expect) in settings.into_iter().zip(expect) {
+        let run = ["run", "plugins", "--data-dir", "data", "--feed", "feed.jsonl", "--exit-when-done"];
+        place.glasshouse(&[&run[..], settings].concat()).expect_code(0);
+        assert_eq!(told(), expect, "{settings:?}");
+    }
+    let last = ["logs", "show", "--extension-id", "host", "field.event=data.exported limit 1"];
+    let last = place.on_data(&last).expect_code(0).stdout;
+    assert!(last.contains("metrics of all extensions are pushed to [::1]:9") && !last.contains("4711"), "{last}");
+}
+
+#[test]
 fn what_is_exported_is_what_is_shown_while_a_host_runs_and_after_it_was_killed() {
     let place = place();
     let mut host = busy(&place);

@@ -1,5 +1,7 @@
 //! One request across extensions: `trace`, `traces` and `activity`.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::{Value, json};
 
 use crate::harness::Place;
@@ -69,6 +71,71 @@ fn a_request_is_found_from_any_of_its_ends_and_told_from_cause_to_effect() {
     assert!(nothing.stdout.is_empty() && nothing.stderr.contains("`glasshouse traces list` shows"), "{nothing:?}");
     let refused = place.glasshouse(&["trace", "two words", "--data-dir", "data"]).expect_code(2);
     assert!(refused.stderr.contains("visible ASCII"), "{refused:?}");
+}
+
+#[test]
+fn a_failure_two_extensions_further_on_is_one_trace_and_one_group_of_each_and_either_leads_to_the_other() {
+    let place = Place::with_plugins(&[]);
+    for (example, manifest) in [
+        ("markdown", include_str!("../../example-extensions/markdown/extension.toml")),
+        ("relay", include_str!("../../example-extensions/relay/extension.toml")),
+    ] {
+        place.write(&format!("plugins/{example}/extension.toml"), manifest);
+        place.link(example, &format!("plugins/{example}/{example}.wasm"));
+    }
+    let budget = "[extensions.markdown.budget]\nfuel_per_call = 5_000_000\n";
+    place.write("glasshouse.toml", &format!("[extensions.relay.permissions]\ncall = [\"markdown\"]\n{budget}"));
+    // The page is far more than its renderer may work on; the two have nothing in common but the bug.
+    let traces = [TRACE, "0af7651916cd43dd8448eb211c80319c"];
+    let feed = [("*a* ", "order-1"), ("# b\n\n", "order-2")].iter().zip(traces).map(|((text, order), trace)| {
+        let page = json!({"markdown": text.repeat(50_000)});
+        let parent = format!("00-{trace}-{PARENT}-01");
+        json!({"extension": "relay", "event": "page", "payload": page, "correlation_id": order, "traceparent": parent})
+    });
+    place.write("feed.jsonl", &feed.map(|line| line.to_string()).collect::<Vec<_>>().join("\n"));
+    let run = ["run", "plugins", "--config", "glasshouse.toml", "--data-dir", "data", "--feed", "feed.jsonl"];
+    let traced = ["--exit-when-done", "--set", "defaults.debugging.tracing_enabled=true"];
+    place.glasshouse(&[&run[..], &traced].concat()).expect_code(0);
+
+    // From the request to its errors: one trace by either id, and what each extension says of it is in one group of its own.
+    let mut by_extension = Vec::new();
+    for (order, trace) in ["order-1", "order-2"].into_iter().zip(traces) {
+        let found = json_of(&place, &["trace", order]);
+        assert_eq!(found, json_of(&place, &["trace", trace]), "by either id");
+        let [found] = &found[..] else { panic!("one trace: {found:?}") };
+        let steps = found["steps"].as_array().expect("steps");
+        let calls = steps.iter().filter(|step| step["call"].is_object());
+        let calls: Vec<_> =
+            calls.map(|step| (&step["extension"], &step["call"]["name"], &step["call"]["outcome"])).collect();
+        let [(relay, page, relayed), (markdown, render, rendered)] = calls[..] else { panic!("two calls: {calls:?}") };
+        assert_eq!((relay, page, relayed), (&json!("relay"), &json!("handle:page"), &json!("error")));
+        assert_eq!((markdown, render, rendered), (&json!("markdown"), &json!("handle:render"), &json!("breach")));
+        let notes = steps.iter().flat_map(|step| step["notes"].as_array().into_iter().flatten());
+        let errors = notes.filter(|note| note["error"].is_object()).map(|note| {
+            let group = note["error"]["group"].as_str().expect("a group");
+            (note["extension"].as_str().expect("an id").to_owned(), group.to_owned())
+        });
+        let errors: BTreeMap<_, _> = errors.collect();
+        assert_eq!(errors.keys().collect::<Vec<_>>(), ["markdown", "relay"], "{found}");
+        let shown = place.glasshouse(&["trace", order, "--data-dir", "data"]).expect_code(0).stdout;
+        assert!(errors.values().all(|group| shown.contains(&format!("group {group}"))), "{shown}");
+        by_extension.push(errors);
+    }
+    assert_eq!(by_extension[0], by_extension[1], "the same bug");
+
+    // And back: there are no other groups, each of both requests, and each of its errors leads to the whole request.
+    let groups = json_of(&place, &["errors", "groups"]);
+    assert_eq!(groups.len(), 2, "{groups:?}");
+    for group in &groups {
+        let extension = group["extension"].as_str().expect("an id");
+        assert_eq!((group["group"].as_str(), &group["count"]), (Some(&*by_extension[0][extension]), &json!(2)));
+        let explained = json_of(&place, &["errors", "explain", &by_extension[0][extension]]);
+        let samples = explained[0]["context"]["samples"].as_array().expect("samples");
+        let led_to = samples.iter().map(|sample| sample["error"]["trace_id"].as_str().expect("an id"));
+        assert_eq!(led_to.collect::<BTreeSet<_>>(), traces.into(), "{explained:?}");
+        let shown = place.glasshouse(&["errors", "explain", &by_extension[0][extension], "--data-dir", "data"]);
+        assert!(["order-1", "order-2"].iter().all(|order| shown.stdout.contains(order)), "{shown:?}");
+    }
 }
 
 #[test]

@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use glasshouse_model::invocation::{Cost, HostUse, Transfer};
 use glasshouse_model::settings::{FileAccess, SlowCall};
-use glasshouse_model::{FailureKind, HostFunction, Origin, Outcome, Signal, SpanCost, SpanId};
+use glasshouse_model::{FailureKind, HostFunction, Origin, Outcome, Signal, SpanCost, SpanId, SpanStatus};
 use glasshouse_runtime::{Extension, SystemClock};
 use glasshouse_telemetry::Body;
 use serde_json::json;
 
-use crate::harness::{House, LONG, ask, beside, each, fail, invocations, samples};
+use crate::harness::{House, LONG, ask, beside, each, fail, invocation_envelopes, invocations, samples};
 
 const MILLISECOND: u64 = 1_000_000;
 
@@ -278,6 +278,28 @@ async fn what_a_guest_does_with_files_and_waits_for_has_spans_of_the_host_where_
     let spans = host_spans(&extension).split_off(before);
     assert!(spans.len() >= 4 && spans.iter().all(|span| span.parent == call), "without spans of its own: its call");
     assert!(spans.is_sorted_by_key(|span| span.start));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_guest_that_knows_nothing_of_glasshouse_has_spans_of_its_exports_and_of_its_calls_of_the_host() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("there.txt"), "it is").expect("writing a file");
+    let house = living_house();
+    let extension = house
+        .ready_with("open-file", |spec| {
+            let (host, guest) = (folder.path().to_owned(), "/data".to_owned());
+            spec.settings.permissions.files = vec![FileAccess { root: host.clone(), host, guest, write: false }];
+        })
+        .await;
+    let [init] = &invocation_envelopes(&extension, "init")[..] else { panic!("it was started once") };
+    let init = init.context.as_ref().expect("a call has a context");
+    let opened = each(&extension, Signal::Span, |envelope, body| match body {
+        Body::Span(span) if span.name == "wasi:filesystem.open-at" => Some((envelope, span.parent, span.status)),
+        _ => None,
+    });
+    let [(envelope, parent, status)] = &opened[..] else { panic!("it opened one file: {}", opened.len()) };
+    assert_eq!((envelope.origin, *parent, *status), (Origin::Host, init.span_id, SpanStatus::Ok));
+    assert_eq!(envelope.context.as_ref().map(|context| context.trace_id), Some(init.trace_id));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

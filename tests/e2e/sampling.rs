@@ -186,6 +186,33 @@ async fn what_came_with_a_call_and_what_was_decided_on_its_trace_is_passed_on() 
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_came_with_a_call_goes_with_the_events_that_it_publishes() {
+    let house = House::new();
+    let subscriber = house
+        .ready_with("context", |spec| {
+            spec.settings.debugging.sampling_rate = 0.0;
+            spec.subscriptions = vec!["overhear".to_owned()];
+        })
+        .await;
+    let publisher = house.ready_with("caller", |spec| spec.settings.permissions.publish = vec!["*".to_owned()]).await;
+    let publish = async |trigger: Trigger| {
+        let reply = publisher.call(event("publish", "\"overhear\""), trigger).await.expect("it replies");
+        assert_eq!(reply.payload, b"\"published\"");
+        // The event is in the mailbox before this call is.
+        serde_json::from_str::<[String; 4]>(&ask(&subscriber, "overheard", "").await).expect("headers")
+    };
+    let trigger = sent(true).tracestate("rojo=1,ot=th:e;rv:fedcba98765432").baggage("tier=gold%20,b=2");
+    let [traceparent, tracestate, baggage, tier] = publish(trigger).await;
+    let inner = last_context(&subscriber, "handle:overhear");
+    assert_eq!(traceparent, format!("00-4bf92f3577b34da6a3ce929d0e0e4736-{}-01", inner.span_id));
+    assert_eq!(tracestate, "ot=th:e;rv:fedcba98765432,rojo=1");
+    assert_eq!((baggage.as_str(), tier.as_str()), ("tier=gold%20,b=2", "gold "));
+    assert_eq!(inner.sampling.adjusted_count(), Some(8.0));
+    let [traceparent, tracestate, baggage, _] = publish(sent(false)).await;
+    assert_eq!((&traceparent[53..], &*tracestate, &*baggage), ("00", "", ""), "of another call nothing is left");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn headers_that_are_none_are_counted_and_told_once_and_the_call_is_made() {
     let house = House::new();
     let extension = house.ready("context").await;

@@ -3,6 +3,10 @@
 mod log;
 mod tracing;
 
+/// The field of the module that a log or span stands in, where its target was given another name: the conventions have none, and it is called so by
+/// `tracing-opentelemetry`.
+const CODE_MODULE: &str = "code.module.name";
+
 /// Installs the bridges, once. Where somebody else has set a logger or a subscriber, theirs stays.
 pub(crate) fn install() {
     // Both fail only if one is set already, which is then the extension's own choice, or ours from before.

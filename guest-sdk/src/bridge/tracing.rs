@@ -10,10 +10,13 @@ use tracing_core::field::Visit;
 use tracing_core::span::{Attributes, Id, Record};
 use tracing_core::{Event, Interest, Metadata, Subscriber};
 
+use super::CODE_MODULE;
 use crate::{Span, SpanKind, ToValue};
 
 /// An event or span of `tracing` has at most this many fields, by its own limit.
 const MAX_FIELDS: usize = 32;
+/// Fields that tell where it stands in the code: file, line, target, level and module.
+const CODE_FIELDS: usize = 5;
 
 /// Sends what is traced through `tracing` to the host. A span lasts from its making to its last handle's drop.
 pub(super) struct Bridge;
@@ -56,9 +59,12 @@ impl Subscriber for Bridge {
     }
 
     fn new_span(&self, attributes: &Attributes<'_>) -> Id {
-        let name = attributes.metadata().name();
-        let span =
-            collect(|visitor| attributes.record(visitor), |_, fields| Span::start(name, SpanKind::Internal, fields));
+        let metadata = attributes.metadata();
+        let visit = |visitor: &mut Collected| {
+            attributes.record(visitor);
+            visitor.code_of_span(metadata);
+        };
+        let span = collect(visit, |_, fields| Span::start(metadata.name(), SpanKind::Internal, fields));
         SPANS.with_borrow_mut(|spans| {
             let open = Some(Open { span, handles: 1 });
             let slot = if let Some(free) = spans.iter().position(Option::is_none) {
@@ -94,15 +100,16 @@ impl Subscriber for Bridge {
         let source = metadata.file().zip(metadata.line()).map(|(file, line)| Source { file, line });
         let level = level(*metadata.level());
         let target = metadata.target();
-        collect(
-            |visitor| event.record(visitor),
-            |message, fields| {
-                crate::log::send_log(level, |body, time| {
-                    let log = wire::Log { level, target, message: "", source, time };
-                    wire::write_log(body, &log, format_args!("{message}"), fields);
-                });
-            },
-        );
+        let visit = |visitor: &mut Collected| {
+            event.record(visitor);
+            visitor.module_of(metadata);
+        };
+        collect(visit, |message, fields| {
+            crate::log::send_log(level, |body, time| {
+                let log = wire::Log { level, target, message: "", source, time };
+                wire::write_log(body, &log, format_args!("{message}"), fields);
+            });
+        });
     }
 
     fn enter(&self, _: &Id) {}
@@ -166,8 +173,8 @@ impl Collected {
     }
 
     fn with_fields<T>(&self, act: impl FnOnce(&str, &[Field<'_>]) -> T) -> T {
-        let mut fields = [Field { name: "", value: Value::Boolean(false) }; MAX_FIELDS];
-        let count = self.fields.len().min(MAX_FIELDS);
+        let mut fields = [Field { name: "", value: Value::Boolean(false) }; MAX_FIELDS + CODE_FIELDS];
+        let count = self.fields.len().min(fields.len());
         for (field, (name, kept)) in fields.iter_mut().zip(&self.fields) {
             *field = Field {
                 name,
@@ -178,6 +185,27 @@ impl Collected {
             };
         }
         act(&self.message, &fields[..count])
+    }
+
+    /// Where a span stands in the code, and its level: a span's record has no part for them, as a log's has.
+    fn code_of_span(&mut self, metadata: &'static Metadata<'static>) {
+        self.add("code.file.path", metadata.file().map(Value::Text), metadata);
+        self.add("code.line.number", metadata.line().map(|line| Value::Integer(line.into())), metadata);
+        self.add("target", Some(Value::Text(metadata.target())), metadata);
+        self.add("level", Some(Value::Text(level(*metadata.level()).as_str())), metadata);
+        self.module_of(metadata);
+    }
+
+    /// The module, where the target is not the module.
+    fn module_of(&mut self, metadata: &'static Metadata<'static>) {
+        let module = metadata.module_path().filter(|module| *module != metadata.target());
+        self.add(CODE_MODULE, module.map(Value::Text), metadata);
+    }
+
+    /// Adds a field that has a value, unless the author has one of that name.
+    fn add(&mut self, name: &'static str, value: Option<Value<'static>>, metadata: &'static Metadata<'static>) {
+        let value = value.filter(|_| metadata.fields().field(name).is_none());
+        self.fields.extend(value.map(|value| (name, Kept::Other(value))));
     }
 
     fn other(&mut self, field: &tracing_core::Field, value: Value<'static>) {

@@ -176,6 +176,8 @@ impl Call {
             user: self.user.clone(),
             tenant: self.tenant.clone(),
             traceparent: self.traceparent.as_ref().map(ToString::to_string),
+            tracestate: self.tracestate.clone(),
+            baggage: self.baggage.clone(),
         })
     }
 

@@ -77,6 +77,16 @@ fn a_token_allows_what_its_scope_says_and_each_order_leaves_a_record() {
         |(by, status): &(Value, Value)| (by.as_str().is_some_and(|by| by.ends_with("(a colleague)")), status.clone());
     assert_eq!(orders.iter().map(name).collect::<Vec<_>>(), [(false, json!(403)), (true, json!(200))]);
     assert!(!place.on_data(&["logs", "show", "--extension-id", "host", "--format", "json"]).stdout.contains(&operator));
+    let changes = ["logs", "show", "--extension-id", "host", "--format", "json", "field.event:\"token.\" oldest first"];
+    let changes = place.on_data(&changes).json_lines();
+    let of = |log: &Value| ["event", "detail", "operation"].map(|name| log["fields"][name].as_str().map(str::to_owned));
+    let expect = [
+        ["token.made", "a dashboard", "read"],
+        ["token.made", "a colleague", "operate"],
+        ["token.revoked", "a dashboard", "read"],
+    ];
+    assert_eq!(changes.iter().map(of).collect::<Vec<_>>(), expect.map(|one| one.map(|text| Some(text.to_owned()))));
+    assert_eq!((&changes[2]["fields"]["target"], changes[2]["fields"]["by"].is_string()), (&json!(reader_id), true));
 }
 
 #[test]

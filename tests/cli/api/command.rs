@@ -144,7 +144,7 @@ fn more_records_than_a_page_has_come_page_by_page() {
 
 #[test]
 fn a_host_at_an_address_is_steered_and_its_extensions_are_called() {
-    let place = Place::with_plugins(&["neighbour", "panic", "alarmist"]).lenient();
+    let place = Place::with_plugins(&["neighbour", "panic", "alarmist", "context"]).lenient();
     let served = busy(&place);
     let run = |arguments: &[&str]| over(&place, &served, arguments);
     let echoed = run(&["call", "neighbour", "--event", "echo", "--payload", "[1, 2]", "--user", "bob"]).expect_code(0);
@@ -154,6 +154,12 @@ fn a_host_at_an_address_is_steered_and_its_extensions_are_called() {
         run(&["call", "--extension-id", "panic", "--event", "panic", "--payload", "\"x\"", "--format", "json"]);
     let failed = failed.expect_code(4).json();
     assert_eq!((&failed["ok"], &failed["invocation"]["outcome"]), (&json!(false), &json!("trap")), "{failed}");
+    let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let along = ["--traceparent", parent, "--tracestate", "ot=th:0,rojo=1", "--baggage", "tier=gold%21"];
+    let told = run(&[&["call", "context", "--event", "headers"][..], &along].concat()).expect_code(0);
+    let told: [String; 4] = serde_json::from_str(&told.stdout).unwrap_or_else(|error| panic!("{told:?}: {error}"));
+    assert!(told[0].starts_with(&parent[..36]), "{told:?}");
+    assert_eq!(told[1..], ["ot=th:0,rojo=1", "tier=gold%21", "gold!"]);
     let refused = run(&["call", "neighbour", "--event", "echo", "--content-type", "text/plain"]).expect_code(2);
     assert!(refused.stderr.contains("--content-type is for an extension that is called from its file"), "{refused:?}");
 

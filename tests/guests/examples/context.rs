@@ -1,6 +1,6 @@
 //! Works for several users and tenants in one call.
 
-use glasshouse_sdk::{Severity, alert, context, counter, extension, info, record_error, span};
+use glasshouse_sdk::{Payload, Severity, alert, context, counter, extension, info, record_error, span};
 use serde::Serialize;
 
 /// Whose work it was told to be.
@@ -15,7 +15,9 @@ struct Told {
 
 /// The extension.
 #[derive(Default)]
-pub struct Context;
+pub struct Context {
+    overheard: [String; 4],
+}
 
 #[extension]
 impl Context {
@@ -38,6 +40,18 @@ impl Context {
         let headers = context::headers();
         let tier = context::baggage("tier").unwrap_or_default();
         [headers.traceparent, headers.tracestate, headers.baggage, tier]
+    }
+
+    /// Takes an event of this topic, and remembers the same of it, since nobody gets its reply.
+    #[event]
+    fn overhear(&mut self, _news: Payload) {
+        self.overheard = self.headers();
+    }
+
+    /// Tells what it remembers.
+    #[event]
+    fn overheard(&mut self) -> [String; 4] {
+        self.overheard.clone()
     }
 
     /// Leaves one of each signal behind.

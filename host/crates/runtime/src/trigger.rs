@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use glasshouse_model::{
-    Baggage, Context, ExtensionId, InvalidBaggage, InvalidTraceState, Randomness, SpanId, TraceId, TraceParent,
-    TraceSampling, TraceState, limits,
+    Baggage, Context, ExtensionId, InvalidBaggage, InvalidTraceParent, InvalidTraceState, Randomness, SpanId, TraceId,
+    TraceParent, TraceSampling, TraceState, limits,
 };
 
 use crate::extension::CallError;
@@ -50,6 +50,7 @@ struct Parts {
     state: TraceState,
     baggage: Baggage,
     /// What is wrong with the headers that are left out of account.
+    wrong_parent: Option<InvalidTraceParent>,
     wrong_state: Option<InvalidTraceState>,
     wrong_baggage: Option<InvalidBaggage>,
 }
@@ -83,9 +84,10 @@ impl Carried {
     /// What is wrong with what came, for a person: a sentence for each header.
     pub(crate) fn wrongs(&self) -> impl Iterator<Item = (&'static str, String)> {
         let parts = self.0.as_deref();
+        let parent = parts.and_then(|parts| parts.wrong_parent).map(|error| ("traceparent", error.to_string()));
         let state = parts.and_then(|parts| parts.wrong_state).map(|error| ("tracestate", error.to_string()));
         let baggage = parts.and_then(|parts| parts.wrong_baggage).map(|error| ("baggage", error.to_string()));
-        state.into_iter().chain(baggage)
+        parent.into_iter().chain(state).chain(baggage)
     }
 
     fn change(&mut self, change: impl FnOnce(&mut Parts)) {
@@ -144,6 +146,22 @@ impl Passing<'_> {
 }
 
 impl Trigger {
+    /// With the header `traceparent` of whoever caused it, as programs send it along without being asked for it. One that is none is left out of
+    /// account, counted and told; where it is said on purpose, [`Trigger::from`] a parsed one leaves its refusal to the caller.
+    #[must_use]
+    pub fn traceparent(mut self, text: &str) -> Self {
+        match text.parse::<TraceParent>() {
+            Ok(parent) => {
+                let Self { trace_id, parent, sampling, .. } = Self::from(parent);
+                Self { trace_id, parent, sampling, ..self }
+            }
+            Err(error) => {
+                self.carried.change(|parts| parts.wrong_parent = Some(error));
+                self
+            }
+        }
+    }
+
     /// With the header `tracestate` of whoever caused it (W3C Trace Context), which is passed on. It belongs to the trace to continue: OpenTelemetry's
     /// member tells for how many traces that stands. One that is none is left out of account, counted and told.
     #[must_use]
@@ -256,6 +274,8 @@ mod tests {
         check(from('1').tracestate("no list"), (Some(true), None), &["tracestate"]);
         check(from('1').tracestate("rojo=1").baggage("a b"), (Some(true), None), &["baggage"]);
         check(Trigger::default().tracestate("rojo=1").baggage("a=1"), (None, None), &["tracestate"]);
+        check(Trigger::default().traceparent("00-4bf92f").baggage("a=1"), (None, None), &["traceparent"]);
+        check(Trigger::default().traceparent(&format!("{PARENT}1")), (Some(true), None), &[]);
         let mut alone = Trigger::default().tracestate("rojo=1").baggage("a=1");
         assert_eq!(alone.decided(), Err(None));
         assert_eq!(alone.carried.baggage(), "a=1", "baggage needs no trace");

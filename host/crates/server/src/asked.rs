@@ -13,8 +13,8 @@ use crate::routes::Refusal;
 
 /// Bytes of a request's body: all keys at their longest take a few thousand.
 const BODY_BYTES: usize = 64 << 10;
-/// Bytes of an event that is passed to an extension, and what is around them.
-const CALL_BYTES: usize = (16 << 20) + 4096;
+/// Bytes of an event that is passed to an extension, and what is around them: among that, two trace headers of 8 KiB.
+const CALL_BYTES: usize = (16 << 20) + (20 << 10);
 
 /// What a body can say.
 pub(crate) trait Said: DeserializeOwned {

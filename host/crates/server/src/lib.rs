@@ -25,14 +25,14 @@ pub use access::{Tokens, TokensError};
 pub use export::{ExportWanted, Exporting, WriteExport};
 pub use glasshouse_client::api;
 pub use jaeger::{Dependency, FoundTraces, Operation, TraceForm, Traced, TracesWanted};
-pub use readings::{Follower, News, Readings, SummaryWanted};
+pub use readings::{Follower, News, Readings, SummaryWanted, TraceHeaders};
 pub use socket::ControlSocket;
 pub use tcp::{ApiServer, ApiSettings, ServeError};
 pub use tls::TlsFiles;
 
 use api::{
     Alert, Assignments, Budgets, Changes, ErrorGroup, Manager, Problem, Released, Resolve, ResolveAlert, Scope,
-    Session, Settings, StartSession,
+    Session, Settings, StartSession, Token,
 };
 
 /// What comes of a command that waits for the extension.
@@ -85,6 +85,25 @@ pub struct OtherOrders<'a> {
     pub count: u64,
     /// What they were, and how many of each.
     pub what: &'a str,
+}
+
+/// What becomes of a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenChange {
+    /// It was made.
+    Made,
+    /// It was ended.
+    Revoked,
+}
+
+impl TokenChange {
+    /// The kind of security event that it is, as extensions have them too.
+    pub fn as_event(self) -> &'static str {
+        match self {
+            Self::Made => "token.made",
+            Self::Revoked => "token.revoked",
+        }
+    }
 }
 
 /// A request of somebody who may not ask.
@@ -145,6 +164,8 @@ pub trait Control: Send + Sync + 'static {
     fn audit(&self, audit: &Audit<'_>);
     /// Leaves a record of orders that were done and have none of their own.
     fn audit_others(&self, others: &OtherOrders<'_>);
+    /// Leaves a record of a token that was made or ended, and by whom.
+    fn token_changed(&self, change: TokenChange, token: &Token, by: &str);
     /// Leaves a record of somebody who may not ask.
     fn refused(&self, refusal: &Refusal<'_>);
     /// Ends its quarantine, throttling or warning.

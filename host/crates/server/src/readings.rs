@@ -6,7 +6,7 @@ use axum::Extension;
 use axum::body::{Body, HttpBody as _, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::header::{ETAG, IF_NONE_MATCH};
-use axum::http::{HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use glasshouse_client::api::{
@@ -53,6 +53,29 @@ impl Named for SummaryWanted {
     const NAMES: &str = "query, limit, together and skip";
 }
 
+/// By which a request says of which trace it is part, as it stands in its headers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TraceHeaders {
+    /// W3C Trace Context: the trace, and the span in it.
+    pub traceparent: Option<String>,
+    /// W3C Trace Context: what programs say of that trace.
+    pub tracestate: Option<String>,
+    /// W3C Baggage: what is passed along.
+    pub baggage: Option<String>,
+}
+
+impl TraceHeaders {
+    fn of(headers: &HeaderMap) -> Self {
+        // A list may come in parts. What is no text, and a trace that is told twice, is no such header to whoever parses it.
+        let header = |name: &str| {
+            let mut parts = headers.get_all(name).iter().map(|part| String::from_utf8_lossy(part.as_bytes()));
+            let first = parts.next()?.into_owned();
+            Some(parts.fold(first, |all, part| all + "," + &part))
+        };
+        Self { traceparent: header("traceparent"), tracestate: header("tracestate"), baggage: header("baggage") }
+    }
+}
+
 /// What can be read of a running host. The host's own records are those of the extension `host`. Those that may take a while are called where that holds nobody up.
 pub trait Readings: Send + Sync + 'static {
     /// An extension at a glance.
@@ -83,8 +106,8 @@ pub trait Readings: Send + Sync + 'static {
     fn host_health(&self) -> Health;
     /// Asks an extension how it is.
     fn check_health<'a>(&'a self, extension: &'a str) -> Pending<'a, Health>;
-    /// Calls an extension's handler.
-    fn call<'a>(&'a self, extension: &'a str, call: Call) -> Pending<'a, Called>;
+    /// Calls an extension's handler. The headers came with the request, which need not know that they mean something here.
+    fn call<'a>(&'a self, extension: &'a str, call: Call, headers: TraceHeaders) -> Pending<'a, Called>;
     /// Begins an export of an extension, or of all with `*`, for somebody.
     fn export(&self, extension: &str, what: &str, wanted: &ExportWanted, by: &str) -> Result<Exporting, Problem>;
     /// Follows a signal, from a cursor or else from now on.
@@ -367,12 +390,17 @@ async fn check_health(State(control): Host, Id(id): Id) -> Response {
     post,
     path = "/call/{id}",
     tag = "calls",
-    params(("id" = String, Path, description = "The id of an extension.")),
+    params(
+        ("id" = String, Path, description = "The id of an extension."),
+        ("traceparent" = Option<String>, Header, description = "The trace to continue, as W3C Trace Context has it, where the body names none."),
+        ("tracestate" = Option<String>, Header, description = "What others say of that trace."),
+        ("baggage" = Option<String>, Header, description = "What is passed along, as W3C Baggage has it, where the body has none."),
+    ),
     request_body = Call,
     responses((status = 200, body = Called), Refused),
 )]
-async fn call(State(control): Host, Id(id): Id, Sent(call): Sent<Call>) -> Response {
-    answer(control.call(&id, call).await)
+async fn call(State(control): Host, Id(id): Id, headers: HeaderMap, Sent(call): Sent<Call>) -> Response {
+    answer(control.call(&id, call, TraceHeaders::of(&headers)).await)
 }
 
 /// How extensions are doing, and each that is doing otherwise, as server-sent events

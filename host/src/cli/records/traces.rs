@@ -445,6 +445,9 @@ fn note_text(note: &Note) -> String {
     for (name, value) in fields.into_iter().flat_map(|fields| &fields.0) {
         let _ = write!(text, " {}", field_text(name, value));
     }
+    if let NoteRecord::Error(error) = &note.record {
+        let _ = write!(text, " group {}", error.group);
+    }
     text
 }
 

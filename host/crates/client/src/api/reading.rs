@@ -411,9 +411,15 @@ pub struct Call {
     /// For which customer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tenant: Option<String>,
-    /// The trace to continue, as W3C Trace Context has it.
+    /// The trace to continue, as W3C Trace Context has it. The request's own headers `traceparent` and `tracestate` hold where neither of the two is here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
+    /// What others say of that trace, as W3C Trace Context has it; OpenTelemetry's member tells for how many traces it stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracestate: Option<String>,
+    /// What is passed along with the call, as W3C Baggage has it. The request's own header `baggage` holds where it is not here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baggage: Option<String>,
 }
 
 /// A reply's payload; one of the payloads is there.
