@@ -22,7 +22,7 @@ impl Suggestion {
         }
         let says = |word: &str| contains(kind, word) || contains(title, word);
         if says("denied") || says("not permitted") || says("not-permitted") {
-            let text = "grant it under [extensions.ID.permissions] if the extension may have it: files, env, network, call or \
+            let text = "grant it under [extensions.ID.permissions] if the extension may have it: files, env, network, http, call or \
                         publish; what was denied, and by which of them: \
                         glasshouse logs search 'field.event=\"permission.denied\"'";
             return Some(Self { text, setting: None });
