@@ -105,8 +105,8 @@ impl Request {
         self.start()?.wait()
     }
 
-    /// Sends it, and does not wait: others can be sent meanwhile. The host has sixteen connections for an extension; what is beyond
-    /// them waits for one.
+    /// Sends it, and does not wait for the response: others can be sent meanwhile. One with a body is waited for until the server takes that.
+    /// The host has sixteen connections for an extension, each in use until its response was read or dropped; what is beyond them waits for one.
     pub fn start(self) -> Result<Pending, Error> {
         batch::flush();
         Ok(Pending { started: backend::start(&self)?, limit: self.limit })

@@ -37,7 +37,7 @@ const FORMAT_NAME: &str = "glasshouse telemetry";
 const LOCK: &str = "lock";
 /// What an extension's state may take: four times what it is written anew after.
 const STATE_BOUNDS: Bounds = Bounds { records: usize::MAX, bytes: 2 << 20, disk_bytes: 4 << 20, age: Duration::MAX };
-/// Of the bytes of an extension that may have few, its state may have one part of so many.
+/// Of the bytes of an extension that may have few, one part of so many is set aside for its state.
 const STATE_SHARE: u64 = 4;
 /// Folders that are looked through at once: as many requests as a disk is glad of.
 const OPENED_AT_ONCE: usize = 16;
@@ -268,10 +268,11 @@ impl Depot {
         settings: &StoreSettings,
         redactor: Arc<Redactor>,
     ) -> Result<Arc<Store>, DataDirError> {
-        // Its telemetry leaves the extension's state room.
-        let kept_for_state = (2 * STATE_BOUNDS.disk_bytes).min(settings.disk_bytes / STATE_SHARE);
-        let allowed = Arc::new(Allowance::new(settings.disk_bytes - kept_for_state));
-        let allowed_for_state = Arc::new(Allowance::new(kept_for_state));
+        // Its telemetry leaves the extension's state room, which that has in any case.
+        let state_bytes = 2 * STATE_BOUNDS.disk_bytes;
+        let allowed =
+            Arc::new(Allowance::new(settings.disk_bytes - state_bytes.min(settings.disk_bytes / STATE_SHARE)));
+        let allowed_for_state = Arc::new(Allowance::new(state_bytes));
         let mut rollups = Vec::with_capacity(Tier::COUNT);
         for (tier, bounds) in Tier::ALL.iter().zip(&settings.rollups) {
             let home = |disk: &Disk| Home::of_rollups(&disk.root, extension, *tier);
@@ -295,7 +296,7 @@ impl Depot {
         let (groups, alerts) = (state(Home::of_state)?, state(Home::of_alert_state)?);
         self.keeper.watch(groups.iter().chain(&alerts));
         if let Some(disk) = &self.disk {
-            disk.shares.add([allowed, allowed_for_state], rings.iter().chain(&rollups).chain(&groups).chain(&alerts));
+            disk.shares.add(allowed, allowed_for_state, rings.iter().chain(&rollups));
         }
         let kept = Kept { groups, alerts, input_key: Arc::clone(&self.input_key) };
         let Ok(rings) = <[Arc<Ring>; Signal::COUNT]>::try_from(rings) else { unreachable!("a ring for each signal") };

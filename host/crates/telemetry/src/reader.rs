@@ -282,12 +282,9 @@ impl Reader {
         self.view().next_sequence - 1
     }
 
-    /// Records that were stored and had to go.
+    /// Records that were stored and had to go, since they were the oldest.
     pub fn evicted(&self) -> u64 {
-        match &self.source {
-            Source::Ring(ring) => ring.evicted(),
-            Source::Stored(ring) => ring.view().oldest_sequence() - 1,
-        }
+        self.view().oldest_sequence() - 1
     }
 
     /// The sequence number that the next record gets: a reader that has seen all before it has nothing to read.

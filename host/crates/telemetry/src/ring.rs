@@ -3,6 +3,7 @@
 mod upkeep;
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -61,7 +62,7 @@ pub(crate) struct Ring {
     /// Whether the bounds left no room for its last segment.
     has_no_room: AtomicBool,
     /// Records that had to go from memory while the disk took none, though older ones are on the disk.
-    dropped_from_memory: AtomicU64,
+    dropped_from_memory: Mutex<Vec<Range<u64>>>,
     /// Whether the keeper was asked to seal, and has not begun.
     seal_asked: AtomicBool,
     /// Appends that the system has memory for.
@@ -233,7 +234,7 @@ impl Ring {
             started_at: next_sequence,
             synced: AtomicU64::new(next_sequence),
             has_no_room: AtomicBool::new(false),
-            dropped_from_memory: AtomicU64::new(0),
+            dropped_from_memory: Mutex::default(),
             seal_asked: AtomicBool::new(false),
             #[cfg(test)]
             memory_for: AtomicU64::new(u64::MAX),
@@ -293,6 +294,8 @@ impl Ring {
         };
         let Ok((segment, mut current)) = started else {
             self.shelf.store(Arc::new(shelf));
+            // It may be off the shelf by now, and must not be written to.
+            writer.current = None;
             return false;
         };
         let fitted = current.append(parts);
@@ -419,7 +422,13 @@ impl Ring {
         let Some(oldest) = shelf.segments.iter().position(|segment| segment.is_in_memory_only()) else { return false };
         let first = shelf.segments.remove(oldest).first_sequence();
         let after = shelf.segments.get(oldest).map_or(next, |segment| segment.first_sequence());
-        self.dropped_from_memory.fetch_add(after - first, Ordering::Relaxed);
+        let mut dropped = self.dropped_from_memory.lock().unwrap_or_else(PoisonError::into_inner);
+        match dropped.last_mut() {
+            // As many ranges as the disk failed times.
+            Some(last) if last.end == first => last.end = after,
+            _ => dropped.push(first..after),
+        }
+        drop(dropped);
         self.shelf.store(Arc::new(shelf.clone()));
         true
     }
@@ -486,7 +495,9 @@ impl Ring {
 
     /// Records that were stored and had to go: the oldest ones, and those of [`Ring::drop_from_memory`].
     pub(crate) fn evicted(&self) -> u64 {
-        self.oldest_sequence() - 1 + self.dropped_from_memory.load(Ordering::Relaxed)
+        let oldest = self.oldest_sequence();
+        let dropped = self.dropped_from_memory.lock().unwrap_or_else(PoisonError::into_inner);
+        oldest - 1 + dropped.iter().map(|range| range.end.saturating_sub(range.start.max(oldest))).sum::<u64>()
     }
 
     /// Bytes of memory that the ring holds.

@@ -1,7 +1,8 @@
 //! Who gives way once all bytes that the host may keep are taken: whoever has most of them, down to an equal part. So no extension's flood
 //! takes from another what that has a right to.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::cmp::Reverse;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread;
 
 use crate::allowance::{Allowance, RingAllowance};
@@ -15,8 +16,9 @@ const TRIES: usize = 100;
 pub(crate) struct Shares(Mutex<Vec<Share>>);
 
 struct Share {
-    /// For its telemetry, and for its state.
-    taken: [Arc<Allowance>; 2],
+    telemetry: Arc<Allowance>,
+    state: Arc<Allowance>,
+    /// Those of its telemetry: its state never gives way.
     rings: Vec<Weak<Ring>>,
 }
 
@@ -25,7 +27,7 @@ struct Share {
 pub(crate) enum Asked {
     /// A file has gone.
     Given,
-    /// Nobody has more than an equal part, or who asks would have: it has to do with what it has.
+    /// Nobody with more than an equal part has anything to give, or who asks would have more: it has to do with what it has.
     Refused,
     /// Those who should give way were busy.
     Busy,
@@ -33,11 +35,7 @@ pub(crate) enum Asked {
 
 impl Share {
     fn bytes(&self) -> u64 {
-        self.taken.iter().map(|allowance| allowance.taken()).sum()
-    }
-
-    fn is_of(&self, allowance: &Arc<Allowance>) -> bool {
-        self.taken.iter().any(|taken| Arc::ptr_eq(taken, allowance))
+        self.telemetry.taken() + self.state.taken()
     }
 
     fn is_gone(&self) -> bool {
@@ -46,18 +44,22 @@ impl Share {
 }
 
 impl Shares {
-    /// Adds an extension: its allowances, and its rings in files.
-    pub(crate) fn add<'r>(&self, taken: [Arc<Allowance>; 2], rings: impl Iterator<Item = &'r Arc<Ring>>) {
-        let mut shares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        shares.retain(|share| !share.is_gone());
-        shares.push(Share { taken, rings: rings.map(Arc::downgrade).collect() });
+    /// Adds an extension: what its telemetry and its state have taken, and the rings of its telemetry.
+    pub(crate) fn add<'r>(
+        &self,
+        telemetry: Arc<Allowance>,
+        state: Arc<Allowance>,
+        rings: impl Iterator<Item = &'r Arc<Ring>>,
+    ) {
+        let rings = rings.map(Arc::downgrade).collect();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Share { telemetry, state, rings });
     }
 
-    /// Whether who has this allowance would have more than an equal part with so many more bytes.
+    /// Whether the extension with this allowance for its telemetry would have more than an equal part with so many more bytes.
     pub(crate) fn is_over(&self, allowance: &RingAllowance, bytes: u64) -> bool {
-        let shares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let part = allowance.host.most() / (shares.len().max(1) as u64);
-        shares.iter().find(|share| share.is_of(&allowance.extension)).is_none_or(|share| share.bytes() + bytes > part)
+        let (shares, part) = self.living(allowance);
+        let mut asking = shares.iter().filter(|share| Arc::ptr_eq(&share.telemetry, &allowance.extension));
+        asking.any(|share| share.bytes() + bytes > part)
     }
 
     /// Has the extension with the most bytes give up the oldest file of its largest ring, for one that needs so many bytes.
@@ -65,28 +67,42 @@ impl Shares {
         if self.is_over(allowance, bytes) {
             return Asked::Refused;
         }
-        let mut rings = {
-            let shares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let part = allowance.host.most() / (shares.len().max(1) as u64);
-            let others = shares.iter().filter(|share| !share.is_of(&allowance.extension) && share.bytes() > part);
-            let Some(largest) = others.max_by_key(|share| share.bytes()) else { return Asked::Refused };
-            largest.rings.iter().filter_map(Weak::upgrade).collect::<Vec<_>>()
-        };
-        rings.sort_by_key(|ring| std::cmp::Reverse(ring.disk_bytes()));
         for _ in 0..TRIES {
-            let mut is_busy = false;
-            for ring in &rings {
+            match self.ask_once(allowance) {
+                Asked::Busy => thread::yield_now(),
+                answer => return answer,
+            }
+        }
+        Asked::Busy
+    }
+
+    fn ask_once(&self, allowance: &RingAllowance) -> Asked {
+        let rings: Vec<Vec<_>> = {
+            let (shares, part) = self.living(allowance);
+            let is_other = |share: &&Share| !Arc::ptr_eq(&share.telemetry, &allowance.extension);
+            let mut over: Vec<_> = shares.iter().filter(is_other).filter(|share| share.bytes() > part).collect();
+            over.sort_by_key(|share| Reverse(share.bytes()));
+            over.iter().map(|share| share.rings.iter().filter_map(Weak::upgrade).collect()).collect()
+        };
+        for mut rings in rings {
+            rings.sort_by_key(|ring: &Arc<Ring>| Reverse(ring.disk_bytes()));
+            for ring in rings {
                 match ring.give_up_oldest() {
                     Some(true) => return Asked::Given,
                     Some(false) => {}
-                    None => is_busy = true,
+                    // It is the one to give way: a smaller one is not to suffer for it.
+                    None => return Asked::Busy,
                 }
             }
-            if !is_busy {
-                return Asked::Refused;
-            }
-            thread::yield_now();
         }
-        Asked::Busy
+        Asked::Refused
+    }
+
+    /// The shares of those that are there, and what an equal part is.
+    fn living(&self, allowance: &RingAllowance) -> (MutexGuard<'_, Vec<Share>>, u64) {
+        let mut shares = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        shares.retain(|share| !share.is_gone());
+        let part = allowance.host.most() / (shares.len().max(1) as u64);
+        (shares, part)
     }
 }

@@ -391,7 +391,7 @@ pub(super) static KEYS: &[Key] = &[
         "The part of its CPU time that debugging may cost an extension, in percent, before detail is left out; 100 is no limit.",
     )
     .setting(Cap::AtMost, |all| Target::Number(&mut all.debugging.profiling_overhead_limit)),
-    key("retention.bytes", KEPT_BYTES, "512MiB", "Bytes in the data directory, of all its signals together; 8 MiB of them, or a quarter, are for what is known of its errors and alerts.")
+    key("retention.bytes", KEPT_BYTES, "512MiB", "Bytes in the data directory, of all its signals together; 8 MiB of them are for what is known of its errors and alerts, which takes no more than a quarter from telemetry.")
         .setting(Cap::AtMost, |all| Target::Size(&mut all.retention.bytes)),
     key("retention.logs_bytes", KEPT_BYTES, "128MiB", "Bytes of its logs in the data directory.")
         .setting(Cap::AtMost, |all| Target::Size(&mut all.retention.signals[0].bytes)),

@@ -99,8 +99,11 @@ impl FromStr for HttpAccess {
 impl HttpAccess {
     /// The server that a request names by the host and the port of its URL; `None` if that is neither a name nor an address.
     pub fn of_request(scheme: HttpScheme, host: &str, port: Option<u16>) -> Option<Self> {
-        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        let host = match parse_host(host).ok()? {
+        let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        let host = match parse_host(bracketed.unwrap_or(host)).ok()? {
+            // Only an IPv6 address stands in brackets.
+            NetworkHost::Block(block) if bracketed.is_some() && block.addr().is_ipv4() => return None,
+            NetworkHost::Name(_) if bracketed.is_some() => return None,
             NetworkHost::Block(block) if block.prefix_len() == block.max_prefix_len() => HttpHost::Block(block),
             NetworkHost::Block(_) => return None,
             NetworkHost::Name(name) => HttpHost::Name(name),

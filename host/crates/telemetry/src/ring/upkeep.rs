@@ -84,6 +84,10 @@ impl Ring {
         let has_retired = {
             let writer = self.writer.try_lock().ok()?;
             let mut shelf = Shelf::clone(&self.shelf.load());
+            // What is in memory only gives no room on the disk.
+            if shelf.sealed.is_empty() && shelf.segments.first().is_none_or(|oldest| oldest.is_in_memory_only()) {
+                return Some(false);
+            }
             self.retire_oldest(&mut shelf, writer.current_segment().as_ref())
         };
         Some(disk.remove_what_left() || has_retired)

@@ -4,7 +4,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _};
 use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -48,6 +48,27 @@ pub(super) struct Exchange {
     /// Closed once the guest's call is over.
     pub(super) over: watch::Receiver<()>,
     pub(super) outcome: Arc<OnceLock<Outcome>>,
+    pub(super) strays: Arc<Strays>,
+}
+
+/// Names that led where they may not lead, with the address, in a call of the guest: the first ones, however many requests there were.
+#[derive(Default)]
+pub(super) struct Strays(Mutex<Vec<String>>);
+
+impl Strays {
+    /// More would tell nothing new.
+    const MOST: usize = 64;
+
+    pub(super) fn note(&self, server: &HttpAccess, address: IpAddr) {
+        let mut strays = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if strays.len() < Self::MOST {
+            strays.push(format!("{server} at {address}"));
+        }
+    }
+
+    pub(super) fn take(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// How a request ended: its response's head came, or nothing will.
@@ -174,6 +195,7 @@ impl Exchange {
         let may = |address: &&IpAddr| self.door.leads_to(&self.server, **address);
         let mut last = match addresses.first() {
             Some(address) if !addresses.iter().any(|address| may(&address)) => {
+                self.strays.note(&self.server, *address);
                 watch.note(Err(Ending::Prohibited(*address)));
                 return Err(Error::DestinationIpProhibited);
             }
@@ -293,6 +315,7 @@ mod tests {
             clock: Arc::new(SystemClock::new()),
             over,
             outcome: Arc::clone(&outcome),
+            strays: Arc::default(),
         };
         let body = Empty::new().map_err(|never| match never {}).boxed_unsync();
         let request = Request::builder().uri("http://localhost/").body(body).expect("a request");

