@@ -171,6 +171,13 @@ macro_rules! __fields {
             $crate::__private::no_span()
         }
     };
+    (@then (span $name:expr, $kind:expr, $links:expr) [$(($key:expr, $value:expr),)*]) => {
+        if $crate::is_stored($crate::Kind::Spans) {
+            $crate::Span::start_linked($name, $kind, &[$($crate::Field { name: $key, value: $value }),*], $links)
+        } else {
+            $crate::__private::no_span()
+        }
+    };
     (@then (code start ($level:expr) $kind:expr, $name:expr) [$(($key:expr, $value:expr),)*]) => {
         if $crate::__private::is_traced($level) {
             $crate::__private::CodeSpan::start($name, $kind, &[

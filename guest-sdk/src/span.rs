@@ -2,7 +2,7 @@
 
 use glasshouse_wire::{Field, SpanKind};
 
-use crate::{Kind, ToValue, backend, batch, is_stored};
+use crate::{Kind, Link, ToValue, backend, batch, is_stored};
 
 /// A timed piece of work, below the innermost one that is open; it ends when it is dropped. [`span!`](crate::span!) starts one.
 #[derive(Debug)]
@@ -25,6 +25,21 @@ impl Span {
         Self(backend::Span::start(name, kind, fields))
     }
 
+    /// Starts a span with links to others.
+    pub fn start_linked<'l>(
+        name: &str,
+        kind: SpanKind,
+        fields: &[Field<'_>],
+        links: impl IntoIterator<Item = Link<'l>>,
+    ) -> Self {
+        let links: Vec<_> = links.into_iter().map(|link| (link.to, link.fields)).collect();
+        if links.is_empty() || !is_stored(Kind::Spans) {
+            return Self::start(name, kind, fields);
+        }
+        batch::flush();
+        Self(backend::Span::start_linked(name, kind, fields, &links))
+    }
+
     /// Adds a field; the last value of a name counts.
     pub fn set_field(&self, name: &str, value: impl ToValue) {
         self.set(&Field { name, value: value.to_value() });
@@ -40,6 +55,13 @@ impl Span {
     pub fn add_event(&self, name: &str, fields: &[Field<'_>]) {
         if let Some(span) = &self.0 {
             span.add_event(name, fields);
+        }
+    }
+
+    /// Adds a link to another span.
+    pub fn add_link(&self, link: Link<'_>) {
+        if let Some(span) = &self.0 {
+            span.add_link(&link.to, link.fields);
         }
     }
 
@@ -73,7 +95,8 @@ pub fn in_span<T>(name: &str, work: impl FnOnce(&Span) -> T) -> T {
     work(&span)
 }
 
-/// Starts a [`Span`] with a name and fields, written as in [`info!`](crate::info); `kind: SpanKind::…,` may come first.
+/// Starts a [`Span`] with a name and fields, written as in [`info!`](crate::info); `kind: SpanKind::…,` may come first, and then `links: …,` with
+/// anything that gives [`Link`]s: an array, a list, one that there may be.
 ///
 /// ```
 /// use glasshouse_sdk::{SpanKind, span};
@@ -81,9 +104,17 @@ pub fn in_span<T>(name: &str, work: impl FnOnce(&Span) -> T) -> T {
 /// let words = 3;
 /// let _span = span!("index", words = words);
 /// let _call = span!(kind: SpanKind::Client, "fetch", url = %"https://example.com");
+/// let link = glasshouse_sdk::context::headers();
+/// let _late = span!(links: link.link(), "index again", words = words);
 /// ```
 #[macro_export]
 macro_rules! span {
+    (kind: $kind:expr, links: $links:expr, $name:expr $(, $($fields:tt)*)?) => {
+        $crate::__fields!(@collect (span $name, $kind, $links) [] $($($fields)*)?)
+    };
+    (links: $links:expr, $name:expr $(, $($fields:tt)*)?) => {
+        $crate::__fields!(@collect (span $name, $crate::SpanKind::Internal, $links) [] $($($fields)*)?)
+    };
     (kind: $kind:expr, $name:expr $(, $($fields:tt)*)?) => {
         $crate::__fields!(@collect (span $name, $kind) [] $($($fields)*)?)
     };

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use crate::harness::Place;
+use crate::jaeger::check;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00f067aa0ba902b7";
@@ -71,6 +72,69 @@ fn a_request_is_found_from_any_of_its_ends_and_told_from_cause_to_effect() {
     assert!(nothing.stdout.is_empty() && nothing.stderr.contains("`glasshouse traces list` shows"), "{nothing:?}");
     let refused = place.glasshouse(&["trace", "two words", "--data-dir", "data"]).expect_code(2);
     assert!(refused.stderr.contains("visible ASCII"), "{refused:?}");
+}
+
+#[test]
+fn what_a_span_is_linked_to_is_told_wherever_the_span_is() {
+    let place = Place::with_plugins(&["context"]);
+    let other = "0af7651916cd43dd8448eb211c80319c";
+    let payload = [format!("00-{other}-{PARENT}-01"), "nonsense".to_owned(), format!("00-{TRACE}-{PARENT}-00")];
+    let line = json!({"extension": "context", "event": "linked", "payload": payload, "correlation_id": "c-1"});
+    place.write("feed.jsonl", &line.to_string());
+    let run = ["run", "plugins", "--data-dir", "data", "--feed", "feed.jsonl", "--exit-when-done"];
+    place.glasshouse(&[&run[..], &["--set", "defaults.debugging.tracing_enabled=true"]].concat()).expect_code(0);
+
+    let spans = json_of(&place, &["traces", "show", "name in (before, batch)"]);
+    let [before, batch] = &spans[..] else { panic!("two spans: {spans:?}") };
+    let fields = json!({"reason": "batched together"});
+    let to = |trace: &str| json!({"trace_id": trace, "span_id": PARENT, "tracestate": "rojo=1", "fields": fields});
+    let own = json!({
+        "trace_id": before["trace_id"], "span_id": before["span_id"], "tracestate": "ot=th:0", "fields": {},
+    });
+    assert_eq!(batch["links"], json!([to(other), to(TRACE), own]));
+    assert_eq!((before.get("links"), &batch["cut"]), (None, &json!(false)));
+
+    let shown = place.on_data(&["trace", "c-1"]).expect_code(0).stdout;
+    let line_of = |text: &str| shown.lines().find(|line| line.contains(text)).unwrap_or_else(|| panic!("{shown}"));
+    let link = line_of(&format!("link to trace {TRACE} span {PARENT}"));
+    assert!(link.ends_with("reason=\"batched together\""), "{shown}");
+    let (trace, id) = (&before["trace_id"], &before["span_id"]);
+    let [trace, id] = [trace, id].map(|id| id.as_str().expect("an id"));
+    let named = line_of(&format!("link to trace {trace} span {id}"));
+    assert!(named.ends_with(", context before"), "one of the same trace is named: {shown}");
+    let listed = place.on_data(&["traces", "show", "name=batch"]).expect_code(0).stdout;
+    assert!(listed.contains(&format!("\n    link to trace {other} span {PARENT}")), "{listed}");
+
+    // Whoever looks for a trace finds what is linked to it.
+    let found = |query: String| json_of(&place, &["traces", "show", &query]).len();
+    assert_eq!([found(format!("link={TRACE}")), found(format!("link={PARENT}"))], [1, 0]);
+
+    let exported = |format: &str| place.on_data(&["export", "traces", "--format", format]).expect_code(0).stdout;
+    let otlp: Value = serde_json::from_str(&exported("otlp-json")).expect("JSON");
+    check(&otlp, "v3.traces-data");
+    let scopes = otlp["resourceSpans"][0]["scopeSpans"].as_array().expect("scopes");
+    let spans = scopes.iter().flat_map(|scope| scope["spans"].as_array().expect("spans"));
+    let links: Vec<_> = spans.filter(|span| span["name"] == "batch").map(|span| span["links"].clone()).collect();
+    let attributes = json!([{"key": "reason", "value": {"stringValue": "batched together"}}]);
+    let to =
+        |trace: &str| json!({"traceId": trace, "spanId": PARENT, "traceState": "rojo=1", "attributes": attributes});
+    let own = json!({"traceId": trace, "spanId": id, "traceState": "ot=th:0"});
+    assert_eq!(links, [json!([to(other), to(TRACE), own])]);
+
+    let jaeger: Value = serde_json::from_str(&exported("jaeger")).expect("JSON");
+    check(&jaeger, "traces");
+    let spans = jaeger["data"][0]["spans"].as_array().expect("spans");
+    let batch = spans.iter().find(|span| span["operationName"] == "batch").expect("it is there");
+    let references = batch["references"].as_array().expect("references");
+    let told: Vec<_> = references.iter().map(|one| (&one["refType"], &one["traceID"])).collect();
+    let (child, follows) = (json!("CHILD_OF"), json!("FOLLOWS_FROM"));
+    let (own, others) = (json!(trace), [json!(other), json!(TRACE)]);
+    assert_eq!(told, [(&child, &own), (&follows, &others[0]), (&follows, &others[1]), (&follows, &own)]);
+
+    let csv = exported("csv");
+    assert!(csv.contains(&format!("\"\"links\"\":[{{\"\"fields\"\":{{\"\"reason\"\":\"\"batched together\"\"}},\"\"span_id\"\":\"\"{PARENT}\"\"")), "{csv}");
+    let lines = place.on_data(&["export", "traces", "--format", "jsonl"]).expect_code(0).json_lines();
+    assert_eq!(lines.iter().filter(|line| line.get("links").is_some()).count(), 1);
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! Works for several users and tenants in one call.
 
-use glasshouse_sdk::{Payload, Severity, alert, context, counter, extension, info, record_error, span};
+use glasshouse_sdk::{
+    Field, Link, Payload, Severity, Value, alert, context, counter, extension, in_span, info, record_error, span,
+};
 use serde::Serialize;
 
 /// Whose work it was told to be.
@@ -62,6 +64,18 @@ impl Context {
         counter("a.metric").record(1);
         record_error("an-error", "an error");
         alert("an-alert", Severity::Low, "an alert").raise();
+    }
+
+    /// Opens a span with links to what some headers `traceparent` name, and adds one to a span that came before it.
+    #[event]
+    fn linked(&mut self, traceparents: Vec<String>) {
+        let before = in_span("before", |_| context::headers());
+        let fields = [Field { name: "reason", value: Value::Text("batched together") }];
+        let links = traceparents.iter().filter_map(|header| Link::from_traceparent(header));
+        let batch = span!(links: links.map(|link| link.tracestate("rojo=1").fields(&fields)), "batch", messages = 2);
+        if let Some(link) = before.link() {
+            batch.add_link(link);
+        }
     }
 
     /// Naps outside of a scope and in one.

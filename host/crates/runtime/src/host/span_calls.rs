@@ -1,8 +1,8 @@
 //! `debugging.span`, the typed resource, and the SDK's `open-span`, `change-span` and `close-span`, by which spans cross as bytes and
 //! numbers.
 
-use glasshouse_model::wire::{self, Malformed, SpanChange, SpanStart};
-use glasshouse_model::{HostFunction, SpanKind};
+use glasshouse_model::wire::{self, Link, Malformed, SpanChange};
+use glasshouse_model::{HostFunction, SpanId, SpanKind, TraceId};
 use glasshouse_telemetry::Load;
 use wasmtime::component::{Access, HasData, Linker, Resource, WasmList};
 use wasmtime::{AsContext, StoreContextMut};
@@ -99,12 +99,14 @@ impl State {
     /// The same, of what has to be cut or may have to be.
     #[cold]
     fn open_long_span(&mut self, encoded: &[u8], start: Reading) -> wasmtime::Result<Result<u32, Malformed>> {
-        let SpanStart { kind, name, fields } = match wire::span_start(encoded) {
-            Ok(decoded) => decoded,
+        let whole = match wire::span_start(encoded) {
+            Ok(whole) => whole,
             Err(malformed) => return Ok(Err(malformed)),
         };
-        self.charge(crowd_cost(fields.len()))?;
-        Ok(Ok(self.spans.start(&mut self.intake, name, kind, fields.iter(), start)))
+        // A link is a work of its own, as a field is.
+        let linked: usize = whole.links.iter().map(|(_, fields)| 1 + fields.len()).sum();
+        self.charge(crowd_cost(whole.fields.len() + linked))?;
+        Ok(Ok(self.spans.start_whole(&mut self.intake, &whole, start)))
     }
 
     /// Changes an open span as a guest encoded it.
@@ -116,7 +118,7 @@ impl State {
                 return Ok(());
             }
         };
-        if let SpanChange::Event { fields, .. } = &change {
+        if let SpanChange::Event { fields, .. } | SpanChange::Link(_, fields) = &change {
             self.charge(crowd_cost(fields.len()))?;
         }
         let time = self.intake.clock().now();
@@ -128,6 +130,7 @@ impl State {
             SpanChange::Field(field) => span.set_field(&field),
             SpanChange::Event { name, fields } => span.add_event(time, name, fields.iter()),
             SpanChange::Failure(reason) => span.fail(reason),
+            SpanChange::Link(link, fields) => span.add_link(&link, fields.iter()),
         }
         Ok(())
     }
@@ -186,6 +189,25 @@ impl wit::HostSpan for State {
         Ok(())
     }
 
+    fn add_link(&mut self, span: Resource<SpanHandle>, link: wit::Link) -> wasmtime::Result<()> {
+        let entered = self.imports.enter_light(HostFunction::Span)?;
+        let texts = link.trace_id.len() + link.span_id.len() + link.tracestate.len();
+        self.charge(texts + passed_bytes(&link.fields))?;
+        let timed = self.intake.cross();
+        match ids_of(&link) {
+            Some((trace_id, span_id)) => {
+                let to = Link { trace_id: trace_id.0, span_id: span_id.0, state: &link.tracestate };
+                if let Some(span) = self.spans.find(span.rep()) {
+                    span.add_link(&to, link.fields.iter().map(borrow_field));
+                }
+            }
+            None => self.intake.refuse_span(Malformed("a link names no trace or no span")),
+        }
+        self.intake.crossed(timed, || Load::Span);
+        self.imports.leave(entered);
+        Ok(())
+    }
+
     fn fail(&mut self, span: Resource<SpanHandle>, message: String) -> wasmtime::Result<()> {
         let entered = self.imports.enter_light(HostFunction::Span)?;
         self.charge(message.len())?;
@@ -195,6 +217,12 @@ impl wit::HostSpan for State {
         self.imports.leave(entered);
         Ok(())
     }
+}
+
+/// The trace and the span that a link names, unless one of them is none.
+fn ids_of(link: &wit::Link) -> Option<(TraceId, SpanId)> {
+    let trace = link.trace_id.parse().ok().filter(|id| *id != TraceId::default());
+    trace.zip(link.span_id.parse().ok().filter(|id| *id != SpanId::default()))
 }
 
 /// Gives the bindings the whole state, so that they can read fuel from the store beside it.

@@ -2,7 +2,7 @@
 
 use glasshouse_model::invocation::Transfer;
 use glasshouse_model::record::SPANS_LEFT_OUT;
-use glasshouse_model::wire::{self, Field, Level, Malformed, Value};
+use glasshouse_model::wire::{self, Field, Level, Malformed, SpanStart, Value};
 use glasshouse_model::{Context, Origin, SpanCost, SpanId, SpanKind};
 use glasshouse_telemetry::{CleanStarts, Drop, Load, Verdict, Worth, kept_for_its_end};
 
@@ -168,6 +168,19 @@ impl Spans {
         self.open(intake, span)
     }
 
+    /// The same with all that opens it. What it says was validated.
+    #[cold]
+    pub(super) fn start_whole(&mut self, intake: &mut Intake, whole: &SpanStart<'_>, start: Reading) -> u32 {
+        let SpanStart { kind, links, name, fields } = *whole;
+        let serial = self.start(intake, name, kind, fields.iter(), start);
+        if let Some(span) = self.find(serial) {
+            for (link, fields) in links {
+                span.add_link(&link, fields.iter());
+            }
+        }
+        serial
+    }
+
     /// The same with what opens it as the guest encoded it, within [`Cuts::uncut`](crate::cuts::Cuts::uncut): what is longer is not to be
     /// remembered. Its buffer is taken in exchange for another one.
     #[inline]
@@ -180,6 +193,9 @@ impl Spans {
         let redactor = intake.recorder().redactor();
         let mut search = redactor.watch(&self.clean_starts);
         let summary = wire::check_span_start_with(encoded, &mut search)?;
+        if summary.has_links {
+            return wire::span_start(encoded).map(|whole| self.start_whole(intake, &whole, start));
+        }
         let seen = search.seen();
         let is_clean = redactor.is_clean_span(encoded, &summary, seen, &mut self.clean_starts);
         let Some(mut span) = self.take_span(intake, summary.kind, start) else { return Ok(0) };

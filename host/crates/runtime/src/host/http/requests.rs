@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use glasshouse_model::settings::HttpAccess;
 use glasshouse_model::text::cut;
-use glasshouse_model::wire::{Field, Fields, Value};
+use glasshouse_model::wire::{Field, Fields, Links, Value};
 use glasshouse_model::{Origin, Span, SpanCost, SpanId, SpanKind, SpanStatus, UnixNanos};
 use glasshouse_telemetry::{Drop, Load, Verdict, Worth};
 use tokio::sync::watch;
@@ -196,6 +196,7 @@ impl Sent {
             children: SpanCost::default(),
             fields: Fields::EMPTY,
             events: Vec::new(),
+            links: Links::EMPTY,
         };
         let mut body = Vec::with_capacity(512);
         span.encode(&mut body, &fields, 0, &[]);
