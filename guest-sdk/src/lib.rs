@@ -26,7 +26,7 @@
 //! - Logs: [`trace!`], [`debug!`], [`info!`], [`warning!`], [`error!`], [`critical!`].
 //! - Logs of one shape each: [`ApiRequest`], [`DatabaseQuery`], [`PluginExecution`], [`CacheAccess`], [`SecurityEvent`],
 //!   [`Recovery`].
-//! - Metrics: [`counter`], [`gauge`], [`histogram`]; [`metrics`]: usual ones, and collectors. Spans: [`span!`], [`in_span`], [`Span`], [`Link`]. Alerts: [`alert`].
+//! - Metrics: [`counter`], [`gauge`], [`histogram`]; [`metrics`]: usual ones, and collectors. Spans: [`span!`], [`in_span`], [`Span`], [`Link`]; a trace of its own: [`root_span!`]. Alerts: [`alert`].
 //!   Errors: [`record_error`], [`record_exception`], [`ErrorReport`].
 //! - Tracing of code: [`instrument`] for functions, [`watch!`] for blocks, [`Tracked`] for structs, [`ReportProgress`] for iterators.
 //! - [`enabled`], [`is_stored`]: whether the host stores what is dear to find out.

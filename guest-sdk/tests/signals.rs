@@ -9,7 +9,7 @@ use glasshouse_sdk::testing::{Host, Recorded};
 use glasshouse_sdk::{
     ApiRequest, CacheAccess, DatabaseQuery, ErrorReport, Field, Instrument, Kind, Level, Link, PluginExecution,
     SecurityEvent, SecurityKind, Severity, Span, SpanKind, alert, context, counter, critical, debug, enabled, error,
-    gauge, histogram, in_span, info, record_error, record_exception, span, trace, warning,
+    gauge, histogram, in_span, info, record_error, record_exception, root_span, span, trace, warning,
 };
 use serde_json::{Value, json};
 
@@ -186,6 +186,23 @@ fn spans_are_linked_to_what_a_traceparent_names() {
     ] {
         assert!(!is_one(&text), "{text}");
     }
+}
+
+#[test]
+fn a_root_span_lies_in_no_other_and_is_made_where_spans_are_off_too() {
+    let work = || {
+        let _outer = span!("outer");
+        let _root = root_span!(kind: SpanKind::Producer, "round", number = 1);
+        drop(span!("inner"));
+        drop(root_span!(links: Link::new("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"), "linked"));
+    };
+    let recorded = recorded(work);
+    let [outer, round, inner, linked] = &recorded.spans[..] else { panic!("four spans: {recorded:?}") };
+    assert_eq!((outer.is_root, round.is_root, inner.is_root, linked.is_root), (false, true, false, true));
+    assert_eq!((round.parent.as_deref(), round.kind, &round.fields["number"]), (None, SpanKind::Producer, &json!(1)));
+    assert_eq!((inner.parent.as_deref(), linked.links.len()), (Some("round"), 1));
+    let names: Vec<_> = Host::new().without(Kind::Spans).run(work).1.spans.into_iter().map(|span| span.name).collect();
+    assert_eq!(names, ["round", "linked"]);
 }
 
 #[test]

@@ -123,8 +123,9 @@ fn what_a_span_is_linked_to_is_told_wherever_the_span_is() {
 
     let jaeger: Value = serde_json::from_str(&exported("jaeger")).expect("JSON");
     check(&jaeger, "traces");
-    let spans = jaeger["data"][0]["spans"].as_array().expect("spans");
-    let batch = spans.iter().find(|span| span["operationName"] == "batch").expect("it is there");
+    let traces = jaeger["data"].as_array().expect("traces");
+    let mut spans = traces.iter().flat_map(|trace| trace["spans"].as_array().expect("spans"));
+    let batch = spans.find(|span| span["operationName"] == "batch").expect("it is there");
     let references = batch["references"].as_array().expect("references");
     let told: Vec<_> = references.iter().map(|one| (&one["refType"], &one["traceID"])).collect();
     let (child, follows) = (json!("CHILD_OF"), json!("FOLLOWS_FROM"));
@@ -135,6 +136,84 @@ fn what_a_span_is_linked_to_is_told_wherever_the_span_is() {
     assert!(csv.contains(&format!("\"\"links\"\":[{{\"\"fields\"\":{{\"\"reason\"\":\"\"batched together\"\"}},\"\"span_id\"\":\"\"{PARENT}\"\"")), "{csv}");
     let lines = place.on_data(&["export", "traces", "--format", "jsonl"]).expect_code(0).json_lines();
     assert_eq!(lines.iter().filter(|line| line.get("links").is_some()).count(), 1);
+}
+
+#[test]
+fn a_trace_that_an_extension_begins_is_one_of_its_own_and_either_end_leads_to_the_other() {
+    let place = Place::with_plugins(&["neighbour"]);
+    place.extension("context", "context", "[permissions]\ncall = [\"*\"]\n");
+    place.write("glasshouse.toml", "[extensions.context.permissions]\ncall = [\"*\"]\n");
+    let traceparent = format!("00-{TRACE}-{PARENT}-01");
+    let line = json!({"extension": "context", "event": "round", "payload": "neighbour", "traceparent": traceparent});
+    place.write("feed.jsonl", &line.to_string());
+    let run = ["run", "plugins", "--config", "glasshouse.toml", "--data-dir", "data", "--feed", "feed.jsonl"];
+    let traced = ["--exit-when-done", "--set", "defaults.debugging.tracing_enabled=true"];
+    place.glasshouse(&[&run[..], &traced].concat()).expect_code(0);
+
+    // The call's id is the correlation id of both.
+    let found = json_of(&place, &["trace", TRACE]);
+    let [call, own] = &found[..] else { panic!("two traces: {found:?}") };
+    let steps = |trace: &Value| {
+        let steps = trace["steps"].as_array().expect("steps").clone();
+        steps.into_iter().map(|step| {
+            let work = if step["call"].is_object() { &step["call"] } else { &step["span"] };
+            (format!("{} {}", step["extension"], work["name"]).replace('"', ""), step["parent"].as_u64())
+        })
+    };
+    let of_call: Vec<_> = steps(call).collect();
+    assert_eq!(of_call, [("context handle:round".to_owned(), None), ("context outer".to_owned(), Some(0))]);
+    let of_own: Vec<_> = steps(own).collect();
+    let expected = [("round", None), ("inner", Some(0)), ("handle:echo", Some(0)), ("wasi:io/poll", Some(0))];
+    for (step, (name, parent)) in of_own.iter().zip(expected) {
+        assert!(step.0.ends_with(&format!(" {name}")) && step.1 == parent, "{of_own:?}");
+    }
+    assert_eq!(of_own.len(), expected.len());
+    assert_eq!([&call["partial"], &own["partial"], &own["sampled"]], [&json!(false), &json!(false), &json!(true)]);
+    assert_eq!(
+        (&call["trace_id"], &own["steps"][2]["call"]["cause"]),
+        (&json!(TRACE), &call["steps"][0]["call"]["span_id"])
+    );
+    let root = &own["steps"][0]["span"];
+    let outer = &call["steps"][1]["span"];
+    assert_eq!(root["links"], json!([{"trace_id": TRACE, "span_id": outer["span_id"], "fields": {}}]));
+    assert_eq!((&root["fields"]["called"], &root["correlation_id"]), (&json!(true), &json!(TRACE)));
+    let notes = |step: &Value| {
+        let notes = step["notes"].as_array().expect("notes").iter();
+        notes.map(|note| note["log"]["message"].as_str().expect("a log").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(notes(&call["steps"][1]), ["before", "after"]);
+    assert_eq!(
+        (notes(&own["steps"][0]), notes(&own["steps"][1])),
+        (vec!["within".to_owned()], vec!["inside".to_owned()])
+    );
+
+    // By its own id it is found alone, and leads back.
+    let id = own["trace_id"].as_str().expect("an id");
+    assert_eq!(json_of(&place, &["trace", id]), [own.clone()]);
+    let shown = place.on_data(&["trace", id]).expect_code(0).stdout;
+    let outer = outer["span_id"].as_str().expect("an id");
+    assert!(shown.contains(&format!("link to trace {TRACE} span {outer}\n")), "{shown}");
+    assert_eq!(json_of(&place, &["traces", "show", &format!("link={TRACE}")]).len(), 1);
+
+    let listed = json_of(&place, &["traces", "list"]);
+    let began: BTreeSet<_> =
+        listed.iter().map(|one| (one["trace_id"].clone().to_string(), one["name"].to_string())).collect();
+    assert!(
+        began.contains(&(format!("\"{id}\""), "\"round\"".to_owned())) && began.len() == listed.len(),
+        "{listed:?}"
+    );
+
+    let otlp: Value = serde_json::from_str(
+        &place
+            .on_data(&["export", "traces", "--format", "otlp-json"])
+            .expect_code(0)
+            .stdout
+            .lines()
+            .next()
+            .expect("a line"),
+    )
+    .expect("JSON");
+    check(&otlp, "v3.traces-data");
 }
 
 #[test]

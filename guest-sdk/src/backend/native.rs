@@ -60,6 +60,17 @@ impl Span {
         Some(span)
     }
 
+    pub(crate) fn start_root(
+        name: &str,
+        kind: SpanKind,
+        fields: &[Field<'_>],
+        links: &[(Link<'_>, &[Field<'_>])],
+    ) -> Option<Self> {
+        let span = Self::start_linked(name, kind, fields, links)?;
+        span.change(|span| (span.is_root, span.parent) = (true, None));
+        Some(span)
+    }
+
     fn change(&self, change: impl FnOnce(&mut crate::testing::Span)) {
         if let Some(index) = self.0 {
             collector::with(|collector| collector.span(index).map(change));

@@ -76,6 +76,18 @@ impl Span {
         NonZeroU32::new(number).map(Self)
     }
 
+    /// The same for one that begins a trace.
+    pub(crate) fn start_root(
+        name: &str,
+        kind: SpanKind,
+        fields: &[Field<'_>],
+        links: &[(wire::Link<'_>, &[Field<'_>])],
+    ) -> Option<Self> {
+        let number =
+            encode(|buffer| wire::write_root_span_start(buffer, kind, links, name, fields), debugging::open_span);
+        NonZeroU32::new(number).map(Self)
+    }
+
     pub(crate) fn set_field(&self, field: &Field<'_>) {
         self.change(|buffer| wire::write_span_field(buffer, field));
     }

@@ -178,6 +178,7 @@ impl Collector {
             links: Vec::new(),
             failure: None,
             parent: spans.iter().rev().find(|span| !span.ended).map(|span| span.name.clone()),
+            is_root: false,
             ended: false,
         });
         spans.len() - 1

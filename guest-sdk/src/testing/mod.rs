@@ -103,8 +103,10 @@ pub struct Span {
     pub links: Vec<Link>,
     /// Why it failed, if it did.
     pub failure: Option<String>,
-    /// The name of the innermost span that was open when it started.
+    /// The name of the innermost span that was open when it started, unless it began a trace.
     pub parent: Option<String>,
+    /// Whether it began a trace of its own.
+    pub is_root: bool,
     /// Whether it was dropped.
     pub ended: bool,
 }

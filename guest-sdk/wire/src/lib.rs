@@ -35,6 +35,7 @@
 //!
 //! ```text
 //! start   = 1:u8 kind:u8 [links if kind&128] name:str fields
+//!                                          64 is added to the kind of a span that begins a trace of its own, 128 to that of one with links;
 //!                                          kind is internal = 0, server = 1, client = 2, producer = 3, consumer = 4
 //! change  = 1:u8 1 name:str value          a field
 //!         | 1:u8 2 name:str fields         an event
@@ -63,7 +64,8 @@ pub use samples::{SAMPLES, SAMPLES_COUNT_AT, SAMPLES_FIRST_AT, Samples, samples,
 pub use site::{LogSite, prefix_level, write_formatted_log_at, write_log_at, write_log_record};
 pub use span::{
     SpanChange, SpanKind, SpanStart, SpanSummary, check_span_start, check_span_start_with, span_change, span_start,
-    write_linked_span_start, write_span_event, write_span_failure, write_span_field, write_span_link, write_span_start,
+    write_linked_span_start, write_root_span_start, write_span_event, write_span_failure, write_span_field,
+    write_span_link, write_span_start,
 };
 
 /// The version byte that a batch of records starts with that were made just now.

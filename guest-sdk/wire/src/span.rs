@@ -29,6 +29,8 @@ const CHANGE_EVENT: u8 = 2;
 const CHANGE_FAILURE: u8 = 3;
 const CHANGE_LINK: u8 = 4;
 
+/// Beside the kind of a span: it begins a trace.
+const FLAG_ROOT: u8 = 0x40;
 /// Beside the kind of a span: links stand before its name.
 const FLAG_LINKS: u8 = 0x80;
 
@@ -37,6 +39,8 @@ const FLAG_LINKS: u8 = 0x80;
 pub struct SpanStart<'a> {
     /// What it stands for.
     pub kind: SpanKind,
+    /// Whether it begins a trace of its own.
+    pub is_root: bool,
     /// Its links.
     pub links: Links<'a>,
     /// The work's name.
@@ -50,8 +54,8 @@ pub struct SpanStart<'a> {
 pub struct SpanSummary {
     /// What it stands for.
     pub kind: SpanKind,
-    /// Whether it has links, which are not watched.
-    pub has_links: bool,
+    /// Whether it neither begins a trace nor has links, which are not watched.
+    pub is_plain: bool,
     /// How many fields it has.
     pub fields: u32,
     /// Where its name stands, with the length before it; then come its fields, their number first.
@@ -98,8 +102,29 @@ pub fn write_linked_span_start<'b>(
     name: &str,
     fields: &[Field<'_>],
 ) -> &'b [u8] {
+    write_flagged_start(buffer, kind as u8 | FLAG_LINKS, links, name, fields)
+}
+
+/// The same for a span that begins a trace.
+pub fn write_root_span_start<'b>(
+    buffer: &'b mut Vec<u8>,
+    kind: SpanKind,
+    links: &[(Link<'_>, &[Field<'_>])],
+    name: &str,
+    fields: &[Field<'_>],
+) -> &'b [u8] {
+    write_flagged_start(buffer, kind as u8 | FLAG_LINKS | FLAG_ROOT, links, name, fields)
+}
+
+fn write_flagged_start<'b>(
+    buffer: &'b mut Vec<u8>,
+    kind: u8,
+    links: &[(Link<'_>, &[Field<'_>])],
+    name: &str,
+    fields: &[Field<'_>],
+) -> &'b [u8] {
     buffer.clear();
-    buffer.extend_from_slice(&[VERSION, kind as u8 | FLAG_LINKS]);
+    buffer.extend_from_slice(&[VERSION, kind]);
     put_varint(buffer, links.len() as u32);
     for (link, fields) in links {
         put_link(buffer, link, fields);
@@ -151,11 +176,12 @@ fn head(reader: &mut Reader<'_>) -> Result<u8, Malformed> {
     }
 }
 
-/// The kind of a span, and whether it has links.
+/// The kind of a span, and what stands beside it.
 #[inline]
-fn kind_of(byte: u8) -> Result<(SpanKind, bool), Malformed> {
-    let kind = SpanKind::from_byte(byte & !FLAG_LINKS).ok_or(Malformed("unknown kind of span"))?;
-    Ok((kind, byte & FLAG_LINKS != 0))
+fn kind_of(byte: u8) -> Result<(SpanKind, u8), Malformed> {
+    const FLAGS: u8 = FLAG_ROOT | FLAG_LINKS;
+    let kind = SpanKind::from_byte(byte & !FLAGS).ok_or(Malformed("unknown kind of span"))?;
+    Ok((kind, byte & FLAGS))
 }
 
 fn whole<T>(reader: &Reader<'_>, read: T) -> Result<T, Malformed> {
@@ -165,9 +191,10 @@ fn whole<T>(reader: &Reader<'_>, read: T) -> Result<T, Malformed> {
 /// Decodes and validates what opens a span.
 pub fn span_start(bytes: &[u8]) -> Result<SpanStart<'_>, Malformed> {
     let mut reader = Reader::new(bytes);
-    let (kind, has_links) = kind_of(head(&mut reader)?)?;
-    let links = if has_links { reader.links()? } else { Links::EMPTY };
-    let start = SpanStart { kind, links, name: reader.str()?, fields: reader.fields()? };
+    let (kind, flags) = kind_of(head(&mut reader)?)?;
+    let links = if flags & FLAG_LINKS == 0 { Links::EMPTY } else { reader.links()? };
+    let is_root = flags & FLAG_ROOT != 0;
+    let start = SpanStart { kind, is_root, links, name: reader.str()?, fields: reader.fields()? };
     whole(&reader, start)
 }
 
@@ -207,8 +234,8 @@ fn first_fault(start: &[u8], malformed: Malformed) -> Malformed {
 #[inline]
 fn check(start: &[u8], watch: &mut impl LogWatch) -> Result<SpanSummary, Malformed> {
     let mut reader = Reader::new(start);
-    let (kind, has_links) = kind_of(head(&mut reader)?)?;
-    if has_links {
+    let (kind, flags) = kind_of(head(&mut reader)?)?;
+    if flags & FLAG_LINKS != 0 {
         reader.links()?;
     }
     let at = |reader: &Reader<'_>| start.len() - reader.rest().len();
@@ -225,5 +252,5 @@ fn check(start: &[u8], watch: &mut impl LogWatch) -> Result<SpanSummary, Malform
     let fields = reader.varint()?;
     let first_field_at = at(&reader);
     check_fields(&mut reader, fields, watch)?;
-    whole(&reader, SpanSummary { kind, has_links, fields, name_at, fields_at, first_field_at })
+    whole(&reader, SpanSummary { kind, is_plain: flags == 0, fields, name_at, fields_at, first_field_at })
 }

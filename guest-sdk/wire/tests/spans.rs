@@ -2,8 +2,8 @@
 
 use glasshouse_wire::{
     Field, Link, Links, Malformed, SpanChange, SpanKind, SpanStart, SpanSummary, Value, check_span_start, span_change,
-    span_start, write_linked_span_start, write_span_event, write_span_failure, write_span_field, write_span_link,
-    write_span_start,
+    span_start, write_linked_span_start, write_root_span_start, write_span_event, write_span_failure, write_span_field,
+    write_span_link, write_span_start,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -53,7 +53,7 @@ fn check(bytes: &[u8]) -> Result<SpanSummary, Malformed> {
         (Ok(summary), Ok(start)) => {
             assert_eq!((summary.kind, summary.fields as usize), (start.kind, start.fields.len()));
             assert_eq!(read(start.links).len(), start.links.len());
-            assert!(summary.has_links || start.links.is_empty());
+            assert!(!summary.is_plain || (start.links.is_empty() && !start.is_root));
             assert!(bytes[summary.name_at..summary.fields_at].ends_with(start.name.as_bytes()));
             assert!(summary.fields_at < summary.first_field_at && summary.first_field_at <= bytes.len());
         }
@@ -72,9 +72,9 @@ proptest! {
         // Whatever is in the buffer from before, and however large it is.
         let mut buffer = vec![0xee; before];
         let start = write_span_start(&mut buffer, kind, &name, &fields);
-        let SpanStart { kind: read_kind, links, name: read_name, fields: read } =
+        let SpanStart { kind: read_kind, is_root, links, name: read_name, fields: read } =
             span_start(start).expect("it was just written");
-        prop_assert_eq!((read_kind, read_name, links), (kind, name.as_str(), Links::EMPTY));
+        prop_assert_eq!((read_kind, read_name, links, is_root), (kind, name.as_str(), Links::EMPTY, false));
         prop_assert_eq!(read.iter().collect::<Vec<_>>(), fields);
         prop_assert!(check(start).is_ok());
     }
@@ -87,14 +87,17 @@ proptest! {
         // Each with one field less than the one before it.
         let links: Vec<_> = to.iter().enumerate().map(|(at, to)| (link(to), &fields[at.min(fields.len())..])).collect();
         let mut buffer = vec![0xee; before];
-        let start = write_linked_span_start(&mut buffer, kind, &links, &name, &fields);
-        let read_start = span_start(start).expect("it was just written");
-        prop_assert_eq!((read_start.kind, read_start.name), (kind, name.as_str()));
-        prop_assert_eq!(read_start.fields.iter().collect::<Vec<_>>(), fields.clone());
-        let written: Vec<_> = links.iter().map(|(link, fields)| (*link, fields.to_vec())).collect();
-        prop_assert_eq!(read(read_start.links), written);
-        let summary = check(start).expect("it was just written");
-        prop_assert!(summary.has_links);
+        for is_root in [false, true] {
+            let write = if is_root { write_root_span_start } else { write_linked_span_start };
+            let start = write(&mut buffer, kind, &links, &name, &fields);
+            let read_start = span_start(start).expect("it was just written");
+            prop_assert_eq!((read_start.kind, read_start.is_root, read_start.name), (kind, is_root, name.as_str()));
+            prop_assert_eq!(read_start.fields.iter().collect::<Vec<_>>(), fields.clone());
+            let written: Vec<_> = links.iter().map(|(link, fields)| (*link, fields.to_vec())).collect();
+            prop_assert_eq!(read(read_start.links), written);
+            let summary = check(start).expect("it was just written");
+            prop_assert!(!summary.is_plain);
+        }
     }
 
     #[test]
@@ -176,6 +179,8 @@ fn the_bytes_of_version_1_stay_what_they_are() {
         write_linked_span_start(&mut buffer, SpanKind::Consumer, &[(link, &[field])], "work", &[]),
         [b"\x01\x84\x01", &linked[..], b"\x04work\x00"].concat()
     );
+    assert_eq!(write_root_span_start(&mut buffer, SpanKind::Server, &[], "work", &[]), b"\x01\xc1\x00\x04work\x00");
+    assert_eq!(span_start(b"\x01\x41\x04work\x00"), span_start(b"\x01\xc1\x00\x04work\x00"), "it need not have links");
 }
 
 #[test]
@@ -184,7 +189,8 @@ fn each_malformation_is_told_apart() {
     start(b"", "the record ends too early");
     start(b"\x02\x00\x01n\x00", "unknown version of the span format");
     start(b"\x01\x05\x01n\x00", "unknown kind of span");
-    start(b"\x01\x40\x01n\x00", "unknown kind of span");
+    start(b"\x01\x45\x01n\x00", "unknown kind of span");
+    start(b"\x01\x20\x01n\x00", "unknown kind of span");
     start(b"\x01\x85\x00\x01n\x00", "unknown kind of span");
     start(b"\x01\x80\xff\xff\xff\xff\x0f", "the record ends too early");
     start(b"\x01\x00\x01\xff\x00", "text is not UTF-8");

@@ -101,6 +101,17 @@ impl ForgedSpans {
         trap();
     }
 
+    /// Begins a trace by the typed resource, and in a span in it another one by bytes.
+    #[event("root-typed")]
+    fn root_typed(&mut self) {
+        let root = typed_root("root");
+        let inner = open(START);
+        let bytes = open(b"\x01\x41\x05bytes\x00");
+        close(bytes);
+        close(inner);
+        drop(root);
+    }
+
     /// Opens a typed span, and links it as its payload says: trace, span and state of each link.
     #[event("link-typed")]
     fn link_typed(&mut self, links: Vec<(String, String, String)>) {
@@ -192,6 +203,11 @@ fn typed(name: &str) -> Span {
 }
 
 #[cfg(target_family = "wasm")]
+fn typed_root(name: &str) -> Span {
+    Span::start_root(name, SpanKind::Internal, &[])
+}
+
+#[cfg(target_family = "wasm")]
 fn link(span: &Span, trace_id: &str, span_id: &str, tracestate: &str) {
     span.add_link(Link { trace_id, span_id, tracestate, fields: &[] });
 }
@@ -214,6 +230,11 @@ fn close(_number: u32) {}
 
 #[cfg(not(target_family = "wasm"))]
 fn typed(name: &str) -> String {
+    name.to_owned()
+}
+
+#[cfg(not(target_family = "wasm"))]
+fn typed_root(name: &str) -> String {
     name.to_owned()
 }
 

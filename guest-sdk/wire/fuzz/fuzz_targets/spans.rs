@@ -2,7 +2,7 @@
 #![no_main]
 
 use glasshouse_wire::{
-    Field, Fields, Links, SpanChange, span_change, span_start, write_linked_span_start, write_span_event,
+    Field, Fields, Links, SpanChange, span_change, span_start, write_linked_span_start, write_root_span_start, write_span_event,
     write_span_failure, write_span_field, write_span_link, write_span_start,
 };
 use libfuzzer_sys::fuzz_target;
@@ -11,18 +11,20 @@ fuzz_target!(|bytes: &[u8]| {
     let mut buffer = Vec::new();
     if let Ok(start) = span_start(bytes) {
         let own = collected(start.fields);
-        let again = if start.links.is_empty() {
+        let links: Vec<_> = start.links.iter().map(|(link, fields)| (link, collected(fields))).collect();
+        let links: Vec<_> = links.iter().map(|(link, fields)| (*link, &fields[..])).collect();
+        let again = if start.is_root {
+            write_root_span_start(&mut buffer, start.kind, &links, start.name, &own)
+        } else if links.is_empty() {
             write_span_start(&mut buffer, start.kind, start.name, &own)
         } else {
-            let links: Vec<_> = start.links.iter().map(|(link, fields)| (link, collected(fields))).collect();
-            let links: Vec<_> = links.iter().map(|(link, fields)| (*link, &fields[..])).collect();
             write_linked_span_start(&mut buffer, start.kind, &links, start.name, &own)
         };
         let second = span_start(again).expect("what was encoded decodes");
         // Text, since a NaN is not equal to itself, and since lengths may have been written in a longer form.
         let fields = |fields| format!("{:?}", collected(fields));
         assert_eq!((start.kind, start.name, fields(start.fields)), (second.kind, second.name, fields(second.fields)));
-        assert_eq!(linked(start.links), linked(second.links));
+        assert_eq!((start.is_root, linked(start.links)), (second.is_root, linked(second.links)));
     }
     if let Ok(change) = span_change(bytes) {
         let again = match change {

@@ -128,7 +128,7 @@ enum TracesVerb {
     Show(Asked),
     /// The newest spans, and then each new one
     Follow(Follow),
-    /// The newest traces that have calls which a query asks for, a line each
+    /// The newest traces that have calls which a query asks for, or began with such a span, a line each
     List(Asked),
     /// Calls and spans by name, those that took the longest in all first
     Slowest(Asked),

@@ -1,6 +1,7 @@
 //! A span while it is open, and how it is stored once it has ended.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use glasshouse_model::text::cut;
 use glasshouse_model::wire::{self, Field, Fields, Link, Links, Malformed, Reader, SpanSummary, Value};
@@ -9,7 +10,7 @@ use glasshouse_model::{
 };
 use glasshouse_telemetry::{Head, Worth};
 
-use super::spans::Reading;
+use super::spans::{OwnTrace, Reading};
 use crate::cuts::Cuts;
 use crate::host_calls::HostCall;
 use crate::intake::Intake;
@@ -35,7 +36,10 @@ pub(super) const KEPT_BYTES: usize = 1024;
 pub(super) struct OpenSpan {
     pub(super) serial: u32,
     pub(super) id: SpanId,
+    /// The span in which it was started; of one that begins a trace, in another trace.
     pub(super) parent: SpanId,
+    /// The trace that it is of, where that is not the invocation's.
+    pub(super) trace: Option<Arc<OwnTrace>>,
     /// Spans that it lies in, itself included.
     pub(super) depth: usize,
     pub(super) kind: SpanKind,
@@ -178,7 +182,7 @@ impl OpenSpan {
         if self.links.capacity() > KEPT_BYTES {
             self.links = Vec::new();
         }
-        self.failure = None;
+        (self.failure, self.trace) = (None, None);
         (self.event_count, self.link_count) = (0, 0);
         self.children = SpanCost::default();
         (self.cut, self.is_clean, self.longest_text) = (false, false, 0);
@@ -298,8 +302,9 @@ impl OpenSpan {
             (None, true) => SpanStatus::Unfinished,
             (None, false) => SpanStatus::Ok,
         };
+        let begins_trace = self.trace.as_ref().is_some_and(|trace| trace.root == self.id);
         let span = EncodedSpan {
-            parent: self.parent,
+            parent: if begins_trace { SpanId::default() } else { self.parent },
             kind: self.kind,
             status,
             name: self.texts.name(),

@@ -86,7 +86,7 @@ impl State {
     #[inline]
     fn open_span(&mut self, encoded: &mut Vec<u8>, start: Reading) -> wasmtime::Result<u32> {
         let opened = if encoded.len() <= self.intake.cuts().uncut {
-            self.spans.start_encoded(&mut self.intake, encoded, start)
+            self.spans.start_encoded(&mut self.intake, &mut self.imports.host_calls, encoded, start)
         } else {
             self.open_long_span(encoded, start)?
         };
@@ -106,7 +106,40 @@ impl State {
         // A link is a work of its own, as a field is.
         let linked: usize = whole.links.iter().map(|(_, fields)| 1 + fields.len()).sum();
         self.charge(crowd_cost(whole.fields.len() + linked))?;
-        Ok(Ok(self.spans.start_whole(&mut self.intake, &whole, start)))
+        Ok(Ok(self.spans.start_whole(&mut self.intake, &mut self.imports.host_calls, &whole, start)))
+    }
+
+    /// Opens a span of the typed resource, which may begin a trace of its own.
+    #[inline]
+    fn start_typed(
+        &mut self,
+        name: &str,
+        kind: wit::SpanKind,
+        start_fields: &[wit::Field],
+        fuel_left: Option<u64>,
+        is_root: bool,
+    ) -> wasmtime::Result<Resource<SpanHandle>> {
+        let kind = match kind {
+            wit::SpanKind::Internal => SpanKind::Internal,
+            wit::SpanKind::Server => SpanKind::Server,
+            wit::SpanKind::Client => SpanKind::Client,
+            wit::SpanKind::Producer => SpanKind::Producer,
+            wit::SpanKind::Consumer => SpanKind::Consumer,
+        };
+        let entered = self.imports.enter_light(HostFunction::SpanStart)?;
+        self.charge(name.len() + passed_bytes(start_fields))?;
+        let start = self.reading(fuel_left);
+        let timed = self.intake.cross();
+        let start_fields = fields(start_fields).into_iter();
+        let serial = if is_root {
+            let calls = &mut self.imports.host_calls;
+            self.spans.start_root(&mut self.intake, calls, name, kind, start_fields, start)
+        } else {
+            self.spans.start(&mut self.intake, name, kind, start_fields, start)
+        };
+        self.intake.crossed(timed, || Load::Span);
+        self.imports.leave(entered);
+        Ok(Resource::new_own(serial))
     }
 
     /// Changes an open span as a guest encoded it.
@@ -238,23 +271,17 @@ impl wit::HostSpanWithStore<State> for State {
         start_fields: Vec<wit::Field>,
     ) -> wasmtime::Result<Resource<SpanHandle>> {
         let fuel_left = fuel_left(&host);
-        let kind = match kind {
-            wit::SpanKind::Internal => SpanKind::Internal,
-            wit::SpanKind::Server => SpanKind::Server,
-            wit::SpanKind::Client => SpanKind::Client,
-            wit::SpanKind::Producer => SpanKind::Producer,
-            wit::SpanKind::Consumer => SpanKind::Consumer,
-        };
-        let state = host.get();
-        let entered = state.imports.enter_light(HostFunction::SpanStart)?;
-        state.charge(name.len() + passed_bytes(&start_fields))?;
-        let start = state.reading(fuel_left);
-        let timed = state.intake.cross();
-        let start_fields = fields(&start_fields).into_iter();
-        let serial = state.spans.start(&mut state.intake, &name, kind, start_fields, start);
-        state.intake.crossed(timed, || Load::Span);
-        state.imports.leave(entered);
-        Ok(Resource::new_own(serial))
+        host.get().start_typed(&name, kind, &start_fields, fuel_left, false)
+    }
+
+    fn start_root(
+        mut host: Access<'_, State, Self>,
+        name: String,
+        kind: wit::SpanKind,
+        start_fields: Vec<wit::Field>,
+    ) -> wasmtime::Result<Resource<SpanHandle>> {
+        let fuel_left = fuel_left(&host);
+        host.get().start_typed(&name, kind, &start_fields, fuel_left, true)
     }
 
     fn drop(mut host: Access<'_, State, Self>, span: Resource<SpanHandle>) -> wasmtime::Result<()> {

@@ -101,11 +101,11 @@ impl Requests {
     #[cold]
     pub(crate) fn decide(&mut self, intake: &Intake, matters: bool, run_until: u64) {
         let (now, recorder) = (intake.clock().now(), intake.recorder());
-        let keeps = matters || recorder.judge_span(intake.context_bytes()) == Verdict::Keep;
         let mut left_out = 0;
         for sent in self.sent.drain(..).filter(|sent| sent.is_traced) {
             let timed = intake.cross();
-            if keeps {
+            // Its trace may be one that the extension has begun.
+            if matters || recorder.judge_span(&sent.context) == Verdict::Keep {
                 sent.store(intake, &recorder.weighed(&sent.context), Worth::Usual, run_until, now);
             } else if sent.status(run_until) == SpanStatus::Failed && recorder.admit_failed_span() {
                 // It stands for itself alone.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use glasshouse_model::settings::{Debugging, Settings};
 use glasshouse_model::wire::{Fields, Link, Value};
-use glasshouse_model::{Envelope, Signal, Span, SpanStatus, UnixNanos, limits};
+use glasshouse_model::{Envelope, Signal, Span, SpanStatus, TraceId, UnixNanos, limits};
 use glasshouse_telemetry::{Body, Store, StoreSettings};
 use proptest::collection::vec;
 use proptest::option::of;
@@ -39,6 +39,15 @@ impl Bench {
     fn start_at(&mut self, name: &str, at: u64) -> u32 {
         let start = Reading { at, ..Reading::default() };
         self.spans.start(&mut self.intake, name, SpanKind::Internal, std::iter::empty(), start)
+    }
+
+    fn start_encoded(&mut self, encoded: &mut Vec<u8>) -> Result<u32, Malformed> {
+        self.spans.start_encoded(&mut self.intake, &mut self.calls, encoded, Reading::default())
+    }
+
+    fn start_root(&mut self, name: &str) -> u32 {
+        let (kind, fields) = (SpanKind::Internal, std::iter::empty());
+        self.spans.start_root(&mut self.intake, &mut self.calls, name, kind, fields, Reading::default())
     }
 
     fn end(&mut self, serial: u32) {
@@ -254,6 +263,82 @@ fn a_span_within_the_limits_is_not_marked() {
     Bench::stored(work, |envelope, span| assert!(!envelope.cut && span.events.len() == 1));
 }
 
+/// Trace and own id, and what the intake says is in force.
+fn in_force(bench: &Bench) -> (TraceId, SpanId) {
+    let decoded = Context::decode(bench.intake.context_bytes()).expect("it was just encoded");
+    assert_eq!(&decoded, bench.intake.context());
+    (decoded.trace_id, decoded.span_id)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn each_span_is_stored_in_the_trace_of_the_innermost_one_that_began_one_whichever_ends_first(
+        steps in vec((any::<bool>(), any::<bool>(), 0..8_usize), 1..40),
+    ) {
+        let mut bench = Bench::new(true);
+        let trace_id = TraceId([9; 16]);
+        bench.intake.change_context(|context| context.trace_id = trace_id);
+        // Number, trace, own id, parent, and what it is linked to.
+        let mut open: Vec<(u32, TraceId, SpanId, SpanId, Vec<([u8; 16], [u8; 8])>)> = Vec::new();
+        let mut traces = vec![trace_id];
+        for (starts, is_root, which) in steps {
+            if starts || open.is_empty() {
+                let (trace, around) = in_force(&bench);
+                let serial = if is_root { bench.start_root("root") } else { bench.start("work") };
+                let (now, own) = in_force(&bench);
+                prop_assert_eq!(now != trace, is_root);
+                if is_root {
+                    prop_assert!(!traces.contains(&now));
+                    traces.push(now);
+                    open.push((serial, now, own, SpanId::default(), vec![(trace.0, around.0)]));
+                } else {
+                    open.push((serial, now, own, around, Vec::new()));
+                }
+                let correlation = bench.intake.context().correlation();
+                prop_assert_eq!(correlation, trace_id.to_string(), "it stays what it was");
+            } else {
+                let (serial, trace, own, parent, links) = open.remove(which % open.len());
+                bench.end(serial);
+                let entry = bench.store.reader(Signal::Span).all().pop().expect("the span is stored");
+                let Ok(Body::Span(span)) = entry.body() else { panic!("no span") };
+                let context = entry.envelope().context.expect("a span has one");
+                prop_assert_eq!((context.trace_id, context.span_id, span.parent), (trace, own, parent));
+                let said: Vec<_> = span.links.iter().map(|(link, _)| (link.trace_id, link.span_id)).collect();
+                prop_assert_eq!(said, links);
+            }
+            let innermost = open.last().map_or((trace_id, ROOT), |(_, trace, own, ..)| (*trace, *own));
+            prop_assert_eq!(in_force(&bench), innermost);
+            prop_assert_eq!(bench.spans.is_in_own_trace(), innermost.0 != trace_id);
+        }
+        for (serial, ..) in open.into_iter().rev() {
+            bench.end(serial);
+        }
+        prop_assert_eq!(in_force(&bench), (trace_id, ROOT));
+        prop_assert_eq!(&bench.intake.context().correlation_id, &None);
+        prop_assert!(bench.spans.home.is_none());
+    }
+}
+
+#[test]
+fn what_a_root_costs_is_none_of_what_the_span_around_it_costs_by_itself() {
+    let mut bench = Bench::new(true);
+    let outer = bench.start_at("outer", 0);
+    let root = bench.start_root("root");
+    bench.end_at(root, 70);
+    bench.end_at(outer, 100);
+    let entries = bench.store.reader(Signal::Span).all();
+    let own: Vec<_> = entries
+        .iter()
+        .map(|entry| match entry.body() {
+            Ok(Body::Span(span)) => span.own().elapsed_nanos,
+            _ => panic!("no span"),
+        })
+        .collect();
+    assert_eq!(own, [70, 30]);
+}
+
 fn to(id: u8, state: &str) -> Link<'_> {
     Link { trace_id: [id; 16], span_id: [id; 8], state }
 }
@@ -369,12 +454,12 @@ fn stored_of((name, fields, links, set, failure): &Told, is_encoded: bool) -> Op
                 wire::write_linked_span_start(&mut Vec::new(), kind, &links, name, &fields).to_vec()
             };
             if encoded.len() <= bench.intake.cuts().uncut {
-                bench.spans.start_encoded(&mut bench.intake, &mut encoded, start).expect("it is well-formed")
+                bench.start_encoded(&mut encoded).expect("it is well-formed")
             } else if links.is_empty() {
                 return None;
             } else {
                 let whole = wire::span_start(&encoded).expect("it is well-formed");
-                bench.spans.start_whole(&mut bench.intake, &whole, start)
+                bench.spans.start_whole(&mut bench.intake, &mut bench.calls, &whole, start)
             }
         } else {
             bench.spans.start(&mut bench.intake, name, kind, fields.iter().copied(), start)
@@ -431,8 +516,7 @@ fn a_secret_is_found_also_where_all_else_is_known() {
     let mut check = |name: &str, value: Value<'_>, expect: &str| {
         let fields = [Field { name, value }];
         let mut encoded = wire::write_span_start(&mut Vec::new(), SpanKind::Internal, "work", &fields).to_vec();
-        let serial =
-            bench.spans.start_encoded(&mut bench.intake, &mut encoded, Reading::default()).expect("it is well-formed");
+        let serial = bench.start_encoded(&mut encoded).expect("it is well-formed");
         bench.end(serial);
         let entry = bench.store.reader(Signal::Span).all().pop().expect("the span is stored");
         let Ok(Body::Span(span)) = entry.body() else { panic!("no span") };
@@ -456,8 +540,7 @@ fn a_secret_in_a_link_is_found_though_the_span_is_known() {
         let mut linked =
             wire::write_linked_span_start(&mut Vec::new(), SpanKind::Internal, &links, "work", &[]).to_vec();
         for encoded in [&mut plain, &mut linked] {
-            let serial =
-                bench.spans.start_encoded(&mut bench.intake, encoded, Reading::default()).expect("it is well-formed");
+            let serial = bench.start_encoded(encoded).expect("it is well-formed");
             bench.end(serial);
         }
         let entry = bench.store.reader(Signal::Span).all().pop().expect("the span is stored");
