@@ -56,7 +56,9 @@ impl Span {
         links: &[(Link<'_>, &[Field<'_>])],
     ) -> Option<Self> {
         let span = Self::start(name, kind, fields)?;
-        links.iter().for_each(|(link, fields)| span.add_link(link, fields));
+        for (link, fields) in links {
+            span.add_link(link, fields);
+        }
         Some(span)
     }
 

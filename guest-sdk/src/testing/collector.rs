@@ -65,10 +65,9 @@ pub(crate) fn labels<'a>(labels: impl Iterator<Item = Field<'a>>) -> BTreeMap<St
 }
 
 pub(crate) fn link(link: &wire::Link<'_>, link_fields: &[Field<'_>]) -> Link {
-    let digits = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     Link {
-        trace_id: digits(&link.trace_id),
-        span_id: digits(&link.span_id),
+        trace_id: format!("{:032x}", u128::from_be_bytes(link.trace_id)),
+        span_id: format!("{:016x}", u64::from_be_bytes(link.span_id)),
         tracestate: link.state.to_owned(),
         fields: fields(link_fields.iter().copied()),
     }

@@ -263,6 +263,9 @@ fn a_span_within_the_limits_is_not_marked() {
     Bench::stored(work, |envelope, span| assert!(!envelope.cut && span.events.len() == 1));
 }
 
+/// An open span: number, trace, own id, parent, and the trace and span that it is linked to.
+type Opened = (u32, TraceId, SpanId, SpanId, Vec<([u8; 16], [u8; 8])>);
+
 /// Trace and own id, and what the intake says is in force.
 fn in_force(bench: &Bench) -> (TraceId, SpanId) {
     let decoded = Context::decode(bench.intake.context_bytes()).expect("it was just encoded");
@@ -280,8 +283,7 @@ proptest! {
         let mut bench = Bench::new(true);
         let trace_id = TraceId([9; 16]);
         bench.intake.change_context(|context| context.trace_id = trace_id);
-        // Number, trace, own id, parent, and what it is linked to.
-        let mut open: Vec<(u32, TraceId, SpanId, SpanId, Vec<([u8; 16], [u8; 8])>)> = Vec::new();
+        let mut open: Vec<Opened> = Vec::new();
         let mut traces = vec![trace_id];
         for (starts, is_root, which) in steps {
             if starts || open.is_empty() {
@@ -466,9 +468,13 @@ fn stored_of((name, fields, links, set, failure): &Told, is_encoded: bool) -> Op
         };
         let span = bench.spans.find(serial).expect("it is open");
         if !is_encoded {
-            links.iter().for_each(|(link, fields)| span.add_link(link, fields.iter().copied()));
+            for (link, fields) in &links {
+                span.add_link(link, fields.iter().copied());
+            }
         }
-        links.iter().take(1).for_each(|(link, fields)| span.add_link(link, fields.iter().copied()));
+        if let Some((link, fields)) = links.first() {
+            span.add_link(link, fields.iter().copied());
+        }
         for (name, text) in set {
             span.set_field(&field_of(name, Some(text)));
             span.add_event(UnixNanos(1), name, [field_of(text, Some(name))].into_iter());
