@@ -14,6 +14,8 @@ const UNFINISHED: [(&str, &str); 3] = [
 
 /// The folder of the failing guests' sources.
 const GUESTS: &str = "tests/guests/examples/";
+/// What tells of each of them.
+const TABLE: &str = "tests/README.md";
 /// The folder of lists of such guests.
 const LISTS: &str = "tests/guests/";
 
@@ -65,17 +67,34 @@ pub(super) fn tested_guests(house: &House) -> Vec<Violation> {
     };
     let lists = house.files_ending(".txt").filter(included).map(|file| file.text.replace('_', "-"));
     let named = std::iter::once(tests.clone()).chain(lists).collect::<Vec<_>>().join("\n");
-    let guests = house.paths.iter().filter_map(|path| {
-        let name = path.strip_prefix(GUESTS)?;
-        let name = name.strip_suffix(".rs").or_else(|| name.strip_suffix(".wat"))?;
-        (!name.contains('/')).then_some((path, name.replace('_', "-")))
-    });
-    guests
+    guests(house)
         .filter(|(_, name)| !names(&named, name))
         .map(|(path, name)| {
             Violation::new(path, "tested guests", format!("no test names {name}; write one that runs it"))
         })
         .collect()
+}
+
+/// The table of the tests' README says of each failing guest what it does and what the host answers.
+pub(super) fn told_guests(house: &House) -> Vec<Violation> {
+    let Some(readme) = house.files_ending(TABLE).next() else { return Vec::new() };
+    let firsts = readme.text.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
+    let told = firsts.collect::<Vec<_>>().join("\n");
+    guests(house)
+        .filter(|(_, name)| !told.contains(&format!("`{name}`")))
+        .map(|(path, name)| {
+            Violation::new(path, "told guests", format!("the table in {TABLE} has no row for {name}; add one"))
+        })
+        .collect()
+}
+
+/// The failing guests: each one's path, and its name as cargo takes it.
+fn guests(house: &House) -> impl Iterator<Item = (&String, String)> {
+    house.paths.iter().filter_map(|path| {
+        let name = path.strip_prefix(GUESTS)?;
+        let name = name.strip_suffix(".rs").or_else(|| name.strip_suffix(".wat"))?;
+        (!name.contains('/')).then_some((path, name.replace('_', "-")))
+    })
 }
 
 /// Whether a text has a word that is no part of a longer one.
@@ -151,6 +170,17 @@ mod tests {
             ("tests/e2e/hostile.rs", "const RUN: &str = include_str!(\"../guests/run.txt\");"),
         ]);
         assert_eq!(places(tested_guests, &house), ["tests/guests/examples/spin.wat"]);
+    }
+
+    #[test]
+    fn a_guest_that_the_table_does_not_tell_of_is_found() {
+        let house = House::of(&[
+            ("tests/guests/examples/spin.wat", ""),
+            ("tests/guests/examples/memory_bomb.rs", ""),
+            ("tests/guests/examples/mute.wat", ""),
+            ("tests/README.md", "| guest | does |\n|---|---|\n| `memory-bomb`, `spin` | harm, unlike `mute` |\n"),
+        ]);
+        assert_eq!(places(told_guests, &house), ["tests/guests/examples/mute.wat"]);
     }
 
     #[test]

@@ -327,7 +327,7 @@ impl Spans {
 
 /// Counts spans for which there was no room in their call, and says so in the trace, which would look whole without them.
 #[cold]
-fn tell_crowded(intake: &Intake, spans: u64) {
+pub(super) fn tell_crowded(intake: &Intake, spans: u64) {
     if spans > 0 {
         intake.recorder().dropped_all(Drop::Crowded, spans);
         let fields = [
