@@ -268,6 +268,11 @@ impl Sandbox {
         read().since(&start)
     }
 
+    /// The encoded context of the last invocation.
+    pub(crate) fn context(&self) -> &[u8] {
+        self.store.data().intake.context_bytes()
+    }
+
     /// What the last invocation used.
     pub(crate) fn spent(&self) -> &Spent {
         &self.spent

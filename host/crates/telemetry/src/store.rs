@@ -450,11 +450,12 @@ impl Recorder {
 
     #[cold]
     fn append_error(&self, parts: FrameParts<'_>) -> (u64, Option<GroupId>) {
-        self.0.groups.append(parts, |news| self.alarm_of_errors(UnixNanos(parts.time), news))
+        self.0.groups.append(parts, |news| self.alarm_of_errors(&parts, news))
     }
 
     /// Raises what an error has shown.
-    fn alarm_of_errors(&self, at: UnixNanos, news: &News) {
+    fn alarm_of_errors(&self, error: &FrameParts<'_>, news: &News) {
+        let (at, context) = (UnixNanos(error.time), error.context);
         let id = news.group.to_string();
         let about_group = [(GROUP, id.as_str())];
         let message =
@@ -465,6 +466,7 @@ impl Recorder {
             message: &message,
             value: None,
             threshold: None,
+            context,
         };
         if news.regressed {
             self.alarm(at, &of_group, None);
@@ -478,7 +480,8 @@ impl Recorder {
                 "{count} errors in {window}, where {BURST_ERRORS} are many; `glasshouse errors groups` lists them"
             );
             let (value, threshold) = (Some(f64::from(count)), Some(f64::from(BURST_ERRORS)));
-            let alarm = Alarm { what: HostAlert::ErrorBurst, labels: &[], message: &message, value, threshold };
+            let alarm =
+                Alarm { what: HostAlert::ErrorBurst, labels: &[], message: &message, value, threshold, context };
             self.alarm(at, &alarm, Some(BURST_IS_OVER_AFTER));
         }
     }
