@@ -43,6 +43,7 @@
 mod check;
 mod decode;
 mod encode;
+pub mod fuzzing;
 mod samples;
 mod site;
 mod span;
