@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use glasshouse_model::settings::HttpAccess;
 use glasshouse_model::text::cut;
 use glasshouse_model::wire::{Field, Fields, Value};
-use glasshouse_model::{Origin, Span, SpanCost, SpanId, SpanKind, SpanStatus, UnixNanos};
+use glasshouse_model::{Origin, Span, SpanCost, SpanId, SpanKind, SpanStatus};
 use glasshouse_telemetry::{Drop, Load, Verdict, Worth};
 use tokio::sync::watch;
 
@@ -96,20 +96,25 @@ impl Requests {
         }
     }
 
-    /// Stores the requests of a call that was run until a time, each as a span, or leaves them out: those that failed are stored if failed
-    /// spans are, and all of them if the call matters or its trace is kept. The intake's context is the call's own.
+    /// Stores the requests of a call that was run until a time, each as a span, keeps them for what is decided on its trace, or leaves them out:
+    /// those that failed are stored if failed spans are, and all of them if the trace is kept. The intake's context is the call's own. Tells
+    /// how many were left out.
     #[cold]
-    pub(crate) fn decide(&mut self, intake: &Intake, matters: bool, run_until: u64) {
+    pub(crate) fn decide(&mut self, intake: &Intake, verdict: Verdict, run_until: u64) -> u64 {
         let (now, recorder) = (intake.clock().now(), intake.recorder());
-        let keeps = matters || recorder.judge_span(intake.context_bytes()) == Verdict::Keep;
+        let keeps = verdict == Verdict::Keep || recorder.judge_span(intake.context_bytes()) == Verdict::Keep;
         let mut left_out = 0;
         for sent in self.sent.drain(..).filter(|sent| sent.is_traced) {
             let timed = intake.cross();
             if keeps {
-                sent.store(intake, &recorder.weighed(&sent.context), Worth::Usual, run_until, now);
+                sent.end(intake, Worth::Usual, run_until, |ended| {
+                    ended.store(intake, &recorder.weighed(&sent.context), now);
+                });
             } else if sent.status(run_until) == SpanStatus::Failed && recorder.admit_failed_span() {
                 // It stands for itself alone.
-                sent.store(intake, &sent.context, Worth::Urgent, run_until, now);
+                sent.end(intake, Worth::Urgent, run_until, |ended| ended.store(intake, &sent.context, now));
+            } else if verdict == Verdict::Undecided {
+                sent.end(intake, Worth::Usual, run_until, |ended| ended.wait(intake, &sent.context));
             } else {
                 left_out += 1;
             }
@@ -122,6 +127,7 @@ impl Requests {
         if crowded > 0 {
             recorder.dropped_all(Drop::Crowded, crowded);
         }
+        left_out
     }
 }
 
@@ -137,7 +143,8 @@ impl Sent {
         }
     }
 
-    fn store(&self, intake: &Intake, context: &[u8], worth: Worth, run_until: u64, now: UnixNanos) {
+    /// Encodes it as a span of a call that was run until a time, which is given to `put`.
+    fn end(&self, intake: &Intake, worth: Worth, run_until: u64, put: impl FnOnce(Ended<'_>)) {
         let status = self.status(run_until);
         let outcome = self.outcome.get().filter(|outcome| outcome.at <= run_until);
         let end = outcome.map_or(run_until, |outcome| outcome.at).max(self.start);
@@ -199,8 +206,7 @@ impl Sent {
         };
         let mut body = Vec::with_capacity(512);
         span.encode(&mut body, &fields, 0, &[]);
-        Ended { body: &body, at: end, origin: Origin::Host, worth, cut: false, is_clean: false }
-            .store(intake, context, now);
+        put(Ended { body: &body, at: end, origin: Origin::Host, worth, cut: false, is_clean: false });
     }
 }
 
@@ -267,7 +273,7 @@ mod tests {
         (0..MOST + 7).for_each(|_| requests.note(sent(Ok(200))));
         assert_eq!(requests.sent.len(), MOST);
         assert!(requests.sent.iter().all(|sent| sent.url.len() <= URL_BYTES));
-        requests.decide(&intake, true, u64::MAX);
+        requests.decide(&intake, Verdict::Keep, u64::MAX);
         assert!(requests.is_empty());
         assert_eq!(store.reader(Signal::Span).all().len(), MOST);
         let crowded = store.drops().into_iter().find(|(cause, _)| *cause == Drop::Crowded).map(|(_, count)| count);
