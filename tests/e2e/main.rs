@@ -23,6 +23,7 @@ mod loading;
 mod metering;
 mod metrics;
 mod neighbours;
+mod own_traces;
 mod permissions;
 mod sampling;
 mod spans;

@@ -2,9 +2,10 @@
 //! the same when it is written again.
 
 use crate::{
-    Field, Fields, KIND_ALERT, KIND_ERROR, KIND_LOG, KIND_METRIC, KIND_SAMPLES, Malformed, Record, SpanChange,
-    VERSION_BATCHED, check_log, check_span_start, decode, records, samples, span_change, span_start, write_alert,
-    write_error, write_log, write_metric, write_span_event, write_span_failure, write_span_field, write_span_start,
+    Field, Fields, KIND_ALERT, KIND_ERROR, KIND_LOG, KIND_METRIC, KIND_SAMPLES, Links, Malformed, Record, SpanChange,
+    SpanStart, VERSION_BATCHED, check_log, check_span_start, decode, records, samples, span_change, span_start,
+    write_alert, write_error, write_linked_span_start, write_log, write_metric, write_root_span_start,
+    write_span_event, write_span_failure, write_span_field, write_span_link, write_span_start,
 };
 
 /// Reads arbitrary bytes as a batch of records. Returns how many of its records are whole.
@@ -71,8 +72,20 @@ pub fn check_span(bytes: &[u8]) -> bool {
     assert_eq!(fault(&check_span_start(bytes)), fault(&start), "both say the same of a start");
     let mut buffer = Vec::new();
     if let Ok(start) = &start {
-        let again = write_span_start(&mut buffer, start.kind, start.name, &collected(start.fields));
-        let said = |start: crate::SpanStart<'_>| format!("{} {} {:?}", start.kind, start.name, collected(start.fields));
+        let (kind, name, fields) = (start.kind, start.name, collected(start.fields));
+        let links: Vec<_> = start.links.iter().map(|(link, fields)| (link, collected(fields))).collect();
+        let links: Vec<_> = links.iter().map(|(link, fields)| (*link, &fields[..])).collect();
+        let again = if start.is_root {
+            write_root_span_start(&mut buffer, kind, &links, name, &fields)
+        } else if links.is_empty() {
+            write_span_start(&mut buffer, kind, name, &fields)
+        } else {
+            write_linked_span_start(&mut buffer, kind, &links, name, &fields)
+        };
+        let said = |start: SpanStart<'_>| {
+            let SpanStart { kind, name, fields, is_root, links } = start;
+            format!("{kind} {name} {:?} {is_root} {:?}", collected(fields), linked(links))
+        };
         assert_eq!(span_start(again).map(said), Ok(said(*start)), "what was encoded decodes");
     }
     if let Ok(change) = &change {
@@ -80,9 +93,11 @@ pub fn check_span(bytes: &[u8]) -> bool {
             SpanChange::Field(field) => write_span_field(&mut buffer, field),
             SpanChange::Event { name, fields } => write_span_event(&mut buffer, name, &collected(*fields)),
             SpanChange::Failure(reason) => write_span_failure(&mut buffer, reason),
+            SpanChange::Link(link, fields) => write_span_link(&mut buffer, link, &collected(*fields)),
         };
         let said = |change: &SpanChange<'_>| match change {
             SpanChange::Event { name, fields } => format!("{name} {:?}", collected(*fields)),
+            SpanChange::Link(link, fields) => format!("{link:?} {:?}", collected(*fields)),
             other => format!("{other:?}"),
         };
         assert_eq!(span_change(again).as_ref().map(said), Ok(said(change)), "what was encoded decodes");
@@ -97,6 +112,12 @@ fn fault<T>(outcome: &Result<T, Malformed>) -> Option<Malformed> {
 fn collected(fields: Fields<'_>) -> Vec<Field<'_>> {
     let all: Vec<_> = fields.iter().collect();
     assert_eq!(all.len(), fields.len(), "all fields of what is valid can be gone through");
+    all
+}
+
+fn linked(links: Links<'_>) -> Vec<String> {
+    let all: Vec<_> = links.iter().map(|(link, fields)| format!("{link:?} {:?}", collected(fields))).collect();
+    assert_eq!(all.len(), links.len(), "all links of what is valid can be gone through");
     all
 }
 
@@ -116,7 +137,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        Alert, Error, Instrument, Level, Log, Metric, Severity, Source, SpanKind, Value, batched_head, begin_batch,
+        Alert, Error, Instrument, Level, Link, Log, Metric, Severity, Source, SpanKind, Value, batched_head, begin_batch,
         record, write_samples,
     };
 
@@ -162,9 +183,13 @@ mod tests {
     }
 
     /// What crosses of spans: starts and changes.
-    fn spans() -> [Vec<u8>; 5] {
+    fn spans() -> [Vec<u8>; 8] {
         let mut buffer = Vec::new();
+        let link = Link { trace_id: [7; 16], span_id: [8; 8], state: "rojo=1" };
         [
+            write_root_span_start(&mut buffer, SpanKind::Internal, &[], "own", &FIELDS).to_vec(),
+            write_linked_span_start(&mut buffer, SpanKind::Consumer, &[(link, &FIELDS), (link, &[])], "join", &[]).to_vec(),
+            write_span_link(&mut buffer, &link, &FIELDS).to_vec(),
             write_span_start(&mut buffer, SpanKind::Client, "fetch", &FIELDS).to_vec(),
             write_span_start(&mut buffer, SpanKind::Internal, "", &[]).to_vec(),
             write_span_field(&mut buffer, &FIELDS[1]).to_vec(),

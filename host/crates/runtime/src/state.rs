@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use glasshouse_model::settings::{Budget, Settings, SlowCall};
-use glasshouse_model::{Clock, Context, ExtensionId, HostFunction, Level, SpanId, TraceId};
+use glasshouse_model::{Clock, Context, ExtensionId, HostFunction, Level, SpanId};
 use glasshouse_telemetry::{CallFate, DECIDED_AFTER, Decided, Drop, Fate, Recorder, Verdict};
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::filesystem::WasiFilesystemCtxView;
@@ -18,7 +18,7 @@ use crate::host::batch::SharedBatch;
 use crate::host::context::Scopes;
 use crate::host::files::{Files, Folders};
 use crate::host::http::{Door, Http};
-use crate::host::spans::{Reading, Spans};
+use crate::host::spans::{Reading, Spans, new_trace_id};
 use crate::host::streams::Streams;
 use crate::imports::{Imports, Pulse, Timing};
 use crate::intake::Intake;
@@ -285,12 +285,12 @@ impl State {
     /// What the present invocation passes on to whom it causes.
     pub(crate) fn passing(&self) -> Passing<'_> {
         let context = self.intake.context();
-        Passing { chain: &self.chain, carried: &self.carried, context, cause: self.spans.root(context) }
+        Passing { chain: &self.chain, carried: self.carried(), context, cause: self.spans.root(context) }
     }
 
-    /// What programs pass on with the trace of the present invocation.
-    pub fn carried(&self) -> &Carried {
-        &self.carried
+    /// What programs pass on with the trace in force. What they say of the invocation's is nothing of one that the extension has begun.
+    pub fn carried(&self) -> Carried {
+        if self.spans.is_in_own_trace() { self.carried.without_state() } else { self.carried.clone() }
     }
 
     /// Ends an invocation that was run until a time: the spans that the guest left open are closed. Its scopes stay in force, so that a failure
@@ -355,12 +355,6 @@ impl State {
             self.enter_innermost_scope();
         }
     }
-}
-
-/// Sixteen bytes that are not all zero. (Drawing from a range of 128 bits would cost a long division.)
-#[inline]
-fn new_trace_id(ids: &mut Ids) -> TraceId {
-    TraceId((u128::from(ids.draw()) << 64 | u128::from(ids.draw())).to_be_bytes())
 }
 
 impl WasiView for State {

@@ -78,6 +78,15 @@ impl Carried {
         self.0.as_ref().map_or("", |parts| parts.baggage.as_str())
     }
 
+    /// The same for another trace: a `tracestate` belongs to the one that it came with.
+    pub(crate) fn without_state(&self) -> Self {
+        let mut others = self.clone();
+        if !others.is_empty() {
+            others.change(|parts| parts.state = TraceState::default());
+        }
+        others
+    }
+
     /// Bytes of its texts.
     #[inline]
     pub(crate) fn bytes(&self) -> usize {
@@ -134,7 +143,7 @@ impl Chain {
 /// What a call passes on to whom it calls and to whom it publishes.
 pub(crate) struct Passing<'a> {
     pub(crate) chain: &'a Chain,
-    pub(crate) carried: &'a Carried,
+    pub(crate) carried: Carried,
     pub(crate) context: &'a Context,
     /// The own span of the call.
     pub(crate) cause: SpanId,
@@ -151,7 +160,7 @@ impl Passing<'_> {
 
     /// The trigger of an event that is published, and that nobody waits for.
     pub(crate) fn published(&self) -> Trigger {
-        let Self { chain, carried, context, cause } = *self;
+        let Self { chain, ref carried, context, cause } = *self;
         Trigger {
             correlation_id: context.correlation_id.clone(),
             user: context.user.clone(),

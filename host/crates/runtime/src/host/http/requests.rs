@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use glasshouse_model::settings::HttpAccess;
 use glasshouse_model::text::cut;
-use glasshouse_model::wire::{Field, Fields, Value};
+use glasshouse_model::wire::{Field, Fields, Links, Value};
 use glasshouse_model::{Origin, Span, SpanCost, SpanId, SpanKind, SpanStatus};
 use glasshouse_telemetry::{Load, Verdict, Worth, kept_for_its_end};
 use tokio::sync::watch;
@@ -106,10 +106,11 @@ impl Requests {
     #[cold]
     pub(crate) fn decide(&mut self, intake: &Intake, verdict: Verdict, run_until: u64) -> [u64; 2] {
         let (now, recorder) = (intake.clock().now(), intake.recorder());
-        let is_kept = recorder.judge_span(intake.context_bytes()) == Verdict::Keep;
         let mut left_out = 0;
         for sent in self.sent.drain(..).filter(|sent| sent.is_traced) {
             let timed = intake.cross();
+            // Its trace may be one that the extension has begun.
+            let is_kept = recorder.judge_span(&sent.context) == Verdict::Keep;
             if sent.status(run_until) == SpanStatus::Failed {
                 if recorder.admit_failed_span() {
                     // It stands for itself alone.
@@ -127,7 +128,7 @@ impl Requests {
             intake.crossed(timed, || Load::Span);
         }
         let mut without_room = std::mem::take(&mut self.left_out);
-        if verdict == Verdict::LeaveOut && !is_kept {
+        if verdict == Verdict::LeaveOut && recorder.judge_span(intake.context_bytes()) != Verdict::Keep {
             left_out += std::mem::take(&mut without_room);
         }
         if left_out > 0 {
@@ -210,6 +211,7 @@ impl Sent {
             children: SpanCost::default(),
             fields: Fields::EMPTY,
             events: Vec::new(),
+            links: Links::EMPTY,
         };
         let mut body = Vec::with_capacity(512);
         span.encode(&mut body, &fields, 0, &[]);
