@@ -26,7 +26,7 @@
 //! - Logs: [`trace!`], [`debug!`], [`info!`], [`warning!`], [`error!`], [`critical!`].
 //! - Logs of one shape each: [`ApiRequest`], [`DatabaseQuery`], [`PluginExecution`], [`CacheAccess`], [`SecurityEvent`],
 //!   [`Recovery`].
-//! - Metrics: [`counter`], [`gauge`], [`histogram`]; [`metrics`]: usual ones, and collectors. Spans: [`span!`], [`in_span`], [`Span`]. Alerts: [`alert`].
+//! - Metrics: [`counter`], [`gauge`], [`histogram`]; [`metrics`]: usual ones, and collectors. Spans: [`span!`], [`in_span`], [`Span`], [`Link`]; a trace of its own: [`root_span!`]. Alerts: [`alert`].
 //!   Errors: [`record_error`], [`record_exception`], [`ErrorReport`].
 //! - Tracing of code: [`instrument`] for functions, [`watch!`] for blocks, [`Tracked`] for structs, [`ReportProgress`] for iterators.
 //! - [`enabled`], [`is_stored`]: whether the host stores what is dear to find out.
@@ -55,6 +55,7 @@ mod helpers;
 #[cfg(feature = "http")]
 pub mod http;
 mod lifecycle;
+mod link;
 mod log;
 mod metric;
 pub mod metrics;
@@ -169,6 +170,7 @@ pub use handler::{Error, FromPayload, IntoPayload, Payload};
 pub use health::{Check, Status};
 pub use helpers::{ApiRequest, CacheAccess, DatabaseQuery, PluginExecution, Recovery, SecurityEvent, SecurityKind};
 pub use lifecycle::Extension;
+pub use link::Link;
 pub use metric::{Meter, Metric, Number, counter, gauge, histogram};
 pub use span::{Span, in_span};
 pub use value::ToValue;

@@ -164,9 +164,19 @@ macro_rules! __fields {
             }
         }
     };
+    (@then (span root $name:expr, $kind:expr, $links:expr) [$(($key:expr, $value:expr),)*]) => {
+        $crate::Span::start_root($name, $kind, &[$($crate::Field { name: $key, value: $value }),*], $links)
+    };
     (@then (span $name:expr, $kind:expr) [$(($key:expr, $value:expr),)*]) => {
         if $crate::is_stored($crate::Kind::Spans) {
             $crate::Span::start($name, $kind, &[$($crate::Field { name: $key, value: $value }),*])
+        } else {
+            $crate::__private::no_span()
+        }
+    };
+    (@then (span $name:expr, $kind:expr, $links:expr) [$(($key:expr, $value:expr),)*]) => {
+        if $crate::is_stored($crate::Kind::Spans) {
+            $crate::Span::start_linked($name, $kind, &[$($crate::Field { name: $key, value: $value }),*], $links)
         } else {
             $crate::__private::no_span()
         }

@@ -2,17 +2,20 @@
 
 use glasshouse_wire::{Field, SpanKind};
 
-use crate::{Kind, ToValue, backend, batch, is_stored};
+use crate::{Kind, Link, ToValue, backend, batch, gate, is_stored};
 
 /// A timed piece of work, below the innermost one that is open; it ends when it is dropped. [`span!`](crate::span!) starts one.
 #[derive(Debug)]
 #[must_use = "a span ends when it is dropped: bind it to a name, and not to `_`"]
-pub struct Span(Option<backend::Span>);
+pub struct Span {
+    open: Option<backend::Span>,
+    is_root: bool,
+}
 
 /// Where no spans are stored: nothing begins, and nothing ends.
 #[doc(hidden)]
 pub fn no_span() -> Span {
-    Span(None)
+    Span { open: None, is_root: false }
 }
 
 impl Span {
@@ -22,7 +25,37 @@ impl Span {
             return no_span();
         }
         batch::flush();
-        Self(backend::Span::start(name, kind, fields))
+        Self { open: backend::Span::start(name, kind, fields), is_root: false }
+    }
+
+    /// Starts a span with links to others.
+    pub fn start_linked<'l>(
+        name: &str,
+        kind: SpanKind,
+        fields: &[Field<'_>],
+        links: impl IntoIterator<Item = Link<'l>>,
+    ) -> Self {
+        let links: Vec<_> = links.into_iter().map(|link| (link.to, link.fields)).collect();
+        if links.is_empty() || !is_stored(Kind::Spans) {
+            return Self::start(name, kind, fields);
+        }
+        batch::flush();
+        Self { open: backend::Span::start_linked(name, kind, fields, &links), is_root: false }
+    }
+
+    /// Starts a span that begins a trace of its own; see [`root_span!`](crate::root_span!).
+    pub fn start_root<'l>(
+        name: &str,
+        kind: SpanKind,
+        fields: &[Field<'_>],
+        links: impl IntoIterator<Item = Link<'l>>,
+    ) -> Self {
+        let links: Vec<_> = links.into_iter().map(|link| (link.to, link.fields)).collect();
+        batch::flush();
+        let open = backend::Span::start_root(name, kind, fields, &links);
+        // Of another trace the host may store something else.
+        gate::forget();
+        Self { open, is_root: true }
     }
 
     /// Adds a field; the last value of a name counts.
@@ -31,21 +64,28 @@ impl Span {
     }
 
     pub(crate) fn set(&self, field: &Field<'_>) {
-        if let Some(span) = &self.0 {
+        if let Some(span) = &self.open {
             span.set_field(field);
         }
     }
 
     /// Adds a timed event.
     pub fn add_event(&self, name: &str, fields: &[Field<'_>]) {
-        if let Some(span) = &self.0 {
+        if let Some(span) = &self.open {
             span.add_event(name, fields);
+        }
+    }
+
+    /// Adds a link to another span.
+    pub fn add_link(&self, link: Link<'_>) {
+        if let Some(span) = &self.open {
+            span.add_link(&link.to, link.fields);
         }
     }
 
     /// Marks the span as failed, with the reason.
     pub fn fail(&self, reason: &str) {
-        if let Some(span) = &self.0 {
+        if let Some(span) = &self.open {
             span.fail(reason);
         }
     }
@@ -53,8 +93,12 @@ impl Span {
 
 impl Drop for Span {
     fn drop(&mut self) {
-        if self.0.is_some() {
+        if let Some(open) = self.open.take() {
             batch::flush();
+            drop(open);
+            if self.is_root {
+                gate::forget();
+            }
         }
     }
 }
@@ -73,7 +117,8 @@ pub fn in_span<T>(name: &str, work: impl FnOnce(&Span) -> T) -> T {
     work(&span)
 }
 
-/// Starts a [`Span`] with a name and fields, written as in [`info!`](crate::info); `kind: SpanKind::…,` may come first.
+/// Starts a [`Span`] with a name and fields, written as in [`info!`](crate::info); `kind: SpanKind::…,` may come first, and then `links: …,` with
+/// anything that gives [`Link`]s: an array, a list, one that there may be.
 ///
 /// ```
 /// use glasshouse_sdk::{SpanKind, span};
@@ -81,13 +126,52 @@ pub fn in_span<T>(name: &str, work: impl FnOnce(&Span) -> T) -> T {
 /// let words = 3;
 /// let _span = span!("index", words = words);
 /// let _call = span!(kind: SpanKind::Client, "fetch", url = %"https://example.com");
+/// let link = glasshouse_sdk::context::headers();
+/// let _late = span!(links: link.link(), "index again", words = words);
 /// ```
 #[macro_export]
 macro_rules! span {
+    (kind: $kind:expr, links: $links:expr, $name:expr $(, $($fields:tt)*)?) => {
+        $crate::__fields!(@collect (span $name, $kind, $links) [] $($($fields)*)?)
+    };
+    (links: $links:expr, $name:expr $(, $($fields:tt)*)?) => {
+        $crate::__fields!(@collect (span $name, $crate::SpanKind::Internal, $links) [] $($($fields)*)?)
+    };
     (kind: $kind:expr, $name:expr $(, $($fields:tt)*)?) => {
         $crate::__fields!(@collect (span $name, $kind) [] $($($fields)*)?)
     };
     ($name:expr $(, $($fields:tt)*)?) => {
         $crate::__fields!(@collect (span $name, $crate::SpanKind::Internal) [] $($($fields)*)?)
+    };
+}
+
+/// Starts a [`Span`] that begins a trace of its own, for work that is none of what the extension was called for, such as a round of something that it does
+/// by itself. It is written as [`span!`](crate::span!).
+///
+/// Until it ends, what is recorded, started and asked of others belongs to that trace, and [`context`](crate::context) tells of it. Whether it is kept
+/// is decided as for a call that begins a trace. The host links it to the span that it would have lain in; correlation id, user and tenant stay as they
+/// are, so that `glasshouse trace` finds both traces by the id of the call's. It starts whether spans are stored or not, since more belongs to a trace.
+///
+/// ```
+/// use glasshouse_sdk::{info, root_span};
+///
+/// for entry in ["tea", "milk"] {
+///     let _trace = root_span!("refresh an entry", entry = entry);
+///     info!("refreshed");
+/// }
+/// ```
+#[macro_export]
+macro_rules! root_span {
+    (kind: $kind:expr, links: $links:expr, $name:expr $(, $($fields:tt)*)?) => {
+        $crate::__fields!(@collect (span root $name, $kind, $links) [] $($($fields)*)?)
+    };
+    (links: $links:expr, $name:expr $(, $($fields:tt)*)?) => {
+        $crate::__fields!(@collect (span root $name, $crate::SpanKind::Internal, $links) [] $($($fields)*)?)
+    };
+    (kind: $kind:expr, $name:expr $(, $($fields:tt)*)?) => {
+        $crate::__fields!(@collect (span root $name, $kind, []) [] $($($fields)*)?)
+    };
+    ($name:expr $(, $($fields:tt)*)?) => {
+        $crate::__fields!(@collect (span root $name, $crate::SpanKind::Internal, []) [] $($($fields)*)?)
     };
 }

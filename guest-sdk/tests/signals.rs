@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use glasshouse_sdk::testing::{Host, Recorded};
 use glasshouse_sdk::{
-    ApiRequest, CacheAccess, DatabaseQuery, ErrorReport, Instrument, Kind, Level, PluginExecution, SecurityEvent,
-    SecurityKind, Severity, Span, SpanKind, alert, context, counter, critical, debug, enabled, error, gauge, histogram,
-    in_span, info, record_error, record_exception, span, trace, warning,
+    ApiRequest, CacheAccess, DatabaseQuery, ErrorReport, Field, Instrument, Kind, Level, Link, PluginExecution,
+    SecurityEvent, SecurityKind, Severity, Span, SpanKind, alert, context, counter, critical, debug, enabled, error,
+    gauge, histogram, in_span, info, record_error, record_exception, root_span, span, trace, warning,
 };
 use serde_json::{Value, json};
 
@@ -146,6 +146,63 @@ fn spans_nest_and_end_when_dropped() {
     assert_eq!((inner.parent.as_deref(), inner.failure.as_deref()), (Some("outer"), Some("not enough")));
     assert_eq!((inner.events[0].0.as_str(), &inner.fields["found"]), ("hit", &json!(true)));
     assert!(!open.ended);
+}
+
+#[test]
+fn spans_are_linked_to_what_a_traceparent_names() {
+    const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+    const SPAN: &str = "00f067aa0ba902b7";
+    let header = format!("00-{TRACE}-{SPAN}-01");
+    let recorded = recorded(|| {
+        let fields = [Field { name: "position", value: glasshouse_sdk::Value::Integer(1) }];
+        let link = Link::from_traceparent(&header).map(|link| link.tracestate("rojo=1").fields(&fields));
+        let batch = span!(kind: SpanKind::Consumer, links: link, "batch", messages = 1);
+        batch.add_link(Link::new(TRACE, SPAN).expect("ids"));
+        let before = in_span("before", |_| context::headers());
+        drop(span!(links: [before.link(), None].into_iter().flatten(), "after"));
+        drop(span!(links: [], "alone"));
+    });
+    let [batch, _, after, alone] = &recorded.spans[..] else { panic!("four spans: {recorded:?}") };
+    assert_eq!((batch.kind, batch.links.len(), &batch.fields["messages"]), (SpanKind::Consumer, 2, &json!(1)));
+    for link in &batch.links {
+        assert_eq!((link.trace_id.as_str(), link.span_id.as_str()), (TRACE, SPAN));
+    }
+    assert_eq!((batch.links[0].tracestate.as_str(), &batch.links[0].fields["position"]), ("rojo=1", &json!(1)));
+    assert_eq!((after.links[0].trace_id.len(), after.links[0].tracestate.as_str()), (32, "ot=th:0"));
+    assert!(alone.links.is_empty());
+
+    let is_one = |text: &str| Link::from_traceparent(text).is_some();
+    assert!(is_one(&header) && is_one(&format!("cc-{TRACE}-{SPAN}-00-what-will-be")));
+    for text in [
+        String::new(),
+        format!("00-{TRACE}-{SPAN}"),
+        format!("00-{TRACE}-{SPAN}-01-more"),
+        format!("ff-{TRACE}-{SPAN}-01"),
+        format!("00-{}-{SPAN}-01", TRACE.to_uppercase()),
+        format!("00-{}-{SPAN}-01", "0".repeat(32)),
+        format!("00-{TRACE}-{}-01", "0".repeat(16)),
+        format!("00-{TRACE}-{SPAN}-é"),
+        format!("0-{TRACE}-{SPAN}-01"),
+    ] {
+        assert!(!is_one(&text), "{text}");
+    }
+}
+
+#[test]
+fn a_root_span_lies_in_no_other_and_is_made_where_spans_are_off_too() {
+    let work = || {
+        let _outer = span!("outer");
+        let _root = root_span!(kind: SpanKind::Producer, "round", number = 1);
+        drop(span!("inner"));
+        drop(root_span!(links: Link::new("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"), "linked"));
+    };
+    let recorded = recorded(work);
+    let [outer, round, inner, linked] = &recorded.spans[..] else { panic!("four spans: {recorded:?}") };
+    assert_eq!((outer.is_root, round.is_root, inner.is_root, linked.is_root), (false, true, false, true));
+    assert_eq!((round.parent.as_deref(), round.kind, &round.fields["number"]), (None, SpanKind::Producer, &json!(1)));
+    assert_eq!((inner.parent.as_deref(), linked.links.len()), (Some("round"), 1));
+    let names: Vec<_> = Host::new().without(Kind::Spans).run(work).1.spans.into_iter().map(|span| span.name).collect();
+    assert_eq!(names, ["round", "linked"]);
 }
 
 #[test]

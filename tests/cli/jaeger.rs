@@ -4,7 +4,7 @@ use serde_json::Value;
 
 /// An object's name, and its fields with their types: `?` may be null, `-` left out. The second generation's are those of Jaeger's `model/json` and of
 /// its HTTP handler, the third one's those of `api_v3/query_service.proto` and of OpenTelemetry's `trace.proto`, in JSON.
-const OBJECTS: [(&str, &[(&str, &str)]); 31] = [
+const OBJECTS: [(&str, &[(&str, &str)]); 32] = [
     ("traces", &[("data", "?[trace]"), ("total", "int"), ("limit", "int"), ("offset", "int"), ("errors", "?[error]")]),
     ("services", &[("data", "[text]"), ("total", "int"), ("limit", "int"), ("offset", "int"), ("errors", "?[error]")]),
     (
@@ -103,6 +103,17 @@ const OBJECTS: [(&str, &[(&str, &str)]); 31] = [
             ("name", "-text"),
             ("attributes", "-[v3.attribute]"),
             ("droppedAttributesCount", "-int"),
+        ],
+    ),
+    (
+        "v3.link",
+        &[
+            ("traceId", "hex32"),
+            ("spanId", "hex16"),
+            ("traceState", "-text"),
+            ("attributes", "-[v3.attribute]"),
+            ("droppedAttributesCount", "-int"),
+            ("flags", "-int"),
         ],
     ),
     ("v3.status", &[("message", "-text"), ("code", "-int")]),

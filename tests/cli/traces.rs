@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Value, json};
 
 use crate::harness::Place;
+use crate::jaeger::check;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 const PARENT: &str = "00f067aa0ba902b7";
@@ -71,6 +72,148 @@ fn a_request_is_found_from_any_of_its_ends_and_told_from_cause_to_effect() {
     assert!(nothing.stdout.is_empty() && nothing.stderr.contains("`glasshouse traces list` shows"), "{nothing:?}");
     let refused = place.glasshouse(&["trace", "two words", "--data-dir", "data"]).expect_code(2);
     assert!(refused.stderr.contains("visible ASCII"), "{refused:?}");
+}
+
+#[test]
+fn what_a_span_is_linked_to_is_told_wherever_the_span_is() {
+    let place = Place::with_plugins(&["context"]);
+    let other = "0af7651916cd43dd8448eb211c80319c";
+    let payload = [format!("00-{other}-{PARENT}-01"), "nonsense".to_owned(), format!("00-{TRACE}-{PARENT}-00")];
+    let line = json!({"extension": "context", "event": "linked", "payload": payload, "correlation_id": "c-1"});
+    place.write("feed.jsonl", &line.to_string());
+    let run = ["run", "plugins", "--data-dir", "data", "--feed", "feed.jsonl", "--exit-when-done"];
+    place.glasshouse(&[&run[..], &["--set", "defaults.debugging.tracing_enabled=true"]].concat()).expect_code(0);
+
+    let spans = json_of(&place, &["traces", "show", "name in (before, batch)"]);
+    let [before, batch] = &spans[..] else { panic!("two spans: {spans:?}") };
+    let fields = json!({"reason": "batched together"});
+    let to = |trace: &str| json!({"trace_id": trace, "span_id": PARENT, "tracestate": "rojo=1", "fields": fields});
+    let own = json!({
+        "trace_id": before["trace_id"], "span_id": before["span_id"], "tracestate": "ot=th:0", "fields": {},
+    });
+    assert_eq!(batch["links"], json!([to(other), to(TRACE), own]));
+    assert_eq!((before.get("links"), &batch["cut"]), (None, &json!(false)));
+
+    let shown = place.on_data(&["trace", "c-1"]).expect_code(0).stdout;
+    let line_of = |text: &str| shown.lines().find(|line| line.contains(text)).unwrap_or_else(|| panic!("{shown}"));
+    let link = line_of(&format!("link to trace {TRACE} span {PARENT}"));
+    assert!(link.ends_with("reason=\"batched together\""), "{shown}");
+    let (trace, id) = (&before["trace_id"], &before["span_id"]);
+    let [trace, id] = [trace, id].map(|id| id.as_str().expect("an id"));
+    let named = line_of(&format!("link to trace {trace} span {id}"));
+    assert!(named.ends_with(", context before"), "one of the same trace is named: {shown}");
+    let listed = place.on_data(&["traces", "show", "name=batch"]).expect_code(0).stdout;
+    assert!(listed.contains(&format!("\n    link to trace {other} span {PARENT}")), "{listed}");
+
+    // Whoever looks for a trace finds what is linked to it.
+    let found = |query: String| json_of(&place, &["traces", "show", &query]).len();
+    assert_eq!([found(format!("link={TRACE}")), found(format!("link={PARENT}"))], [1, 0]);
+
+    let exported = |format: &str| place.on_data(&["export", "traces", "--format", format]).expect_code(0).stdout;
+    let otlp: Value = serde_json::from_str(&exported("otlp-json")).expect("JSON");
+    check(&otlp, "v3.traces-data");
+    let scopes = otlp["resourceSpans"][0]["scopeSpans"].as_array().expect("scopes");
+    let spans = scopes.iter().flat_map(|scope| scope["spans"].as_array().expect("spans"));
+    let links: Vec<_> = spans.filter(|span| span["name"] == "batch").map(|span| span["links"].clone()).collect();
+    let attributes = json!([{"key": "reason", "value": {"stringValue": "batched together"}}]);
+    let to =
+        |trace: &str| json!({"traceId": trace, "spanId": PARENT, "traceState": "rojo=1", "attributes": attributes});
+    let own = json!({"traceId": trace, "spanId": id, "traceState": "ot=th:0"});
+    assert_eq!(links, [json!([to(other), to(TRACE), own])]);
+
+    let jaeger: Value = serde_json::from_str(&exported("jaeger")).expect("JSON");
+    check(&jaeger, "traces");
+    let traces = jaeger["data"].as_array().expect("traces");
+    let mut spans = traces.iter().flat_map(|trace| trace["spans"].as_array().expect("spans"));
+    let batch = spans.find(|span| span["operationName"] == "batch").expect("it is there");
+    let references = batch["references"].as_array().expect("references");
+    let told: Vec<_> = references.iter().map(|one| (&one["refType"], &one["traceID"])).collect();
+    let (child, follows) = (json!("CHILD_OF"), json!("FOLLOWS_FROM"));
+    let (own, others) = (json!(trace), [json!(other), json!(TRACE)]);
+    assert_eq!(told, [(&child, &own), (&follows, &others[0]), (&follows, &others[1]), (&follows, &own)]);
+
+    let csv = exported("csv");
+    assert!(csv.contains(&format!("\"\"links\"\":[{{\"\"fields\"\":{{\"\"reason\"\":\"\"batched together\"\"}},\"\"span_id\"\":\"\"{PARENT}\"\"")), "{csv}");
+    let lines = place.on_data(&["export", "traces", "--format", "jsonl"]).expect_code(0).json_lines();
+    assert_eq!(lines.iter().filter(|line| line.get("links").is_some()).count(), 1);
+}
+
+#[test]
+fn a_trace_that_an_extension_begins_is_one_of_its_own_and_either_end_leads_to_the_other() {
+    let place = Place::with_plugins(&["neighbour"]);
+    place.extension("context", "context", "[permissions]\ncall = [\"*\"]\n");
+    place.write("glasshouse.toml", "[extensions.context.permissions]\ncall = [\"*\"]\n");
+    let traceparent = format!("00-{TRACE}-{PARENT}-01");
+    let line = json!({"extension": "context", "event": "round", "payload": "neighbour", "traceparent": traceparent});
+    place.write("feed.jsonl", &line.to_string());
+    let run = ["run", "plugins", "--config", "glasshouse.toml", "--data-dir", "data", "--feed", "feed.jsonl"];
+    let traced = ["--exit-when-done", "--set", "defaults.debugging.tracing_enabled=true"];
+    place.glasshouse(&[&run[..], &traced].concat()).expect_code(0);
+
+    // The call's id is the correlation id of both.
+    let found = json_of(&place, &["trace", TRACE]);
+    let [call, own] = &found[..] else { panic!("two traces: {found:?}") };
+    let steps = |trace: &Value| {
+        let steps = trace["steps"].as_array().expect("steps").clone();
+        steps.into_iter().map(|step| {
+            let work = if step["call"].is_object() { &step["call"] } else { &step["span"] };
+            (format!("{} {}", step["extension"], work["name"]).replace('"', ""), step["parent"].as_u64())
+        })
+    };
+    let of_call: Vec<_> = steps(call).collect();
+    assert_eq!(of_call, [("context handle:round".to_owned(), None), ("context outer".to_owned(), Some(0))]);
+    let of_own: Vec<_> = steps(own).collect();
+    let expected = [("round", None), ("inner", Some(0)), ("handle:echo", Some(0)), ("wasi:io/poll", Some(0))];
+    for (step, (name, parent)) in of_own.iter().zip(expected) {
+        assert!(step.0.ends_with(&format!(" {name}")) && step.1 == parent, "{of_own:?}");
+    }
+    assert_eq!(of_own.len(), expected.len());
+    assert_eq!([&call["partial"], &own["partial"], &own["sampled"]], [&json!(false), &json!(false), &json!(true)]);
+    assert_eq!(
+        (&call["trace_id"], &own["steps"][2]["call"]["cause"]),
+        (&json!(TRACE), &call["steps"][0]["call"]["span_id"])
+    );
+    let root = &own["steps"][0]["span"];
+    let outer = &call["steps"][1]["span"];
+    assert_eq!(root["links"], json!([{"trace_id": TRACE, "span_id": outer["span_id"], "fields": {}}]));
+    assert_eq!((&root["fields"]["called"], &root["correlation_id"]), (&json!(true), &json!(TRACE)));
+    let notes = |step: &Value| {
+        let notes = step["notes"].as_array().expect("notes").iter();
+        notes.map(|note| note["log"]["message"].as_str().expect("a log").to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(notes(&call["steps"][1]), ["before", "after"]);
+    assert_eq!(
+        (notes(&own["steps"][0]), notes(&own["steps"][1])),
+        (vec!["within".to_owned()], vec!["inside".to_owned()])
+    );
+
+    // By its own id it is found alone, and leads back.
+    let id = own["trace_id"].as_str().expect("an id");
+    assert_eq!(json_of(&place, &["trace", id]), [own.clone()]);
+    let shown = place.on_data(&["trace", id]).expect_code(0).stdout;
+    let outer = outer["span_id"].as_str().expect("an id");
+    assert!(shown.contains(&format!("link to trace {TRACE} span {outer}\n")), "{shown}");
+    assert_eq!(json_of(&place, &["traces", "show", &format!("link={TRACE}")]).len(), 1);
+
+    let listed = json_of(&place, &["traces", "list"]);
+    let began: BTreeSet<_> =
+        listed.iter().map(|one| (one["trace_id"].clone().to_string(), one["name"].to_string())).collect();
+    assert!(
+        began.contains(&(format!("\"{id}\""), "\"round\"".to_owned())) && began.len() == listed.len(),
+        "{listed:?}"
+    );
+
+    let otlp: Value = serde_json::from_str(
+        &place
+            .on_data(&["export", "traces", "--format", "otlp-json"])
+            .expect_code(0)
+            .stdout
+            .lines()
+            .next()
+            .expect("a line"),
+    )
+    .expect("JSON");
+    check(&otlp, "v3.traces-data");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Spans that cross as bytes and numbers: whatever a guest says, what it opened is stored as it was, and the rest is counted.
 
-use glasshouse_model::{FailureKind, Level, Signal, SpanKind, SpanStatus, limits};
+use glasshouse_model::{FailureKind, Level, Signal, SpanId, SpanKind, SpanStatus, TraceId, limits};
 use glasshouse_runtime::Extension;
 use glasshouse_telemetry::{Body, Drop};
 
@@ -50,6 +50,12 @@ async fn what_opens_no_span_is_counted_and_told_once_a_call() {
         b"\x01\x00\x01n\xff\xff\xff\xff\x0f",
         b"\x01\x00\xff\xff\xff\xff\x0f",
         b"\x01\x00\xff\xff\xff\xff\xff",
+        b"\x01\x40\x01n\x00",
+        b"\x01\x80\x01n\x00",
+        b"\x01\x80\x01sixteen bytes...\0\0\0\0\0\0\0\0\x00\x00\x01n\x00",
+        b"\x01\x80\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0andeight\x00\x00\x01n\x00",
+        b"\x01\x80\x01sixteen bytes...andeight\x02\xff\xff\x00\x01n\x00",
+        b"\x01\x80\xff\xff\xff\xff\x0fsixteen bytes...andeight\x00\x00\x01n\x00",
     ];
     beside(&neighbour, async {
         for start in starts {
@@ -79,7 +85,11 @@ async fn a_change_that_is_none_leaves_the_span_as_it_was() {
         b"",
         b"\x01",
         b"\x01\x00",
-        b"\x01\x04\x01n",
+        b"\x01\x05\x01n",
+        b"\x01\x04sixteen bytes...",
+        b"\x01\x04sixteen bytes...andeight\x00",
+        b"\x01\x04sixteen bytes...andeight\x00\x00\x00",
+        b"\x01\x04sixteen bytes...\0\0\0\0\0\0\0\0\x00\x00",
         b"\x02\x03\x01n",
         b"\x01\x01\x01n",
         b"\x01\x01\x01n\x07",
@@ -109,6 +119,62 @@ async fn a_change_that_is_none_leaves_the_span_as_it_was() {
     assert_eq!(spans(&extension).pop().map(|span| span.status), Some(SpanStatus::Failed));
     let (logged, ended) = (logs_with(&extension, "in it"), spans(&extension));
     assert!(logged.iter().zip(&ended).all(|(log, span)| log.context().span_id == span.context.span_id));
+}
+
+/// The links of all spans, each by ids, state and number of fields, and whether the span is marked as cut.
+fn linked(extension: &Extension) -> Vec<(Vec<String>, bool)> {
+    each(extension, Signal::Span, |envelope, body| match body {
+        Body::Span(span) => {
+            let links = span.links.iter().map(|(link, fields)| {
+                let (trace, id) = (TraceId(link.trace_id), SpanId(link.span_id));
+                format!("{trace} {id} {:?} {}", link.state, fields.len())
+            });
+            Some((links.collect(), envelope.cut))
+        }
+        _ => None,
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn links_come_by_both_doors_and_what_names_no_span_is_counted() {
+    const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+    const SPAN: &str = "00f067aa0ba902b7";
+    let house = House::new();
+    let extension = house.ready(GUEST).await;
+    let zeros = "0".repeat(32);
+    let links = [
+        (TRACE, SPAN, "rojo=1"),
+        (TRACE, SPAN, "none"),
+        (&zeros, SPAN, ""),
+        (TRACE, &zeros[..16], ""),
+        (&TRACE[1..], SPAN, ""),
+        (TRACE, "00F067AA0BA902B7", ""),
+        (TRACE, "", ""),
+        ("", "\u{0}", ""),
+    ];
+    ask(&extension, "link-typed", serde_json::to_string(&links).expect("JSON")).await;
+    assert_eq!(dropped(&extension, Drop::Malformed), 6);
+    assert_eq!(logs_with(&extension, "is malformed").len(), 1, "it is told once a call");
+    let kept = vec![format!("{TRACE} {SPAN} \"rojo=1\" 0"), format!("{TRACE} {SPAN} \"\" 0")];
+    assert_eq!(linked(&extension), [(kept, true)], "a state that is none is left out, and the span says so");
+
+    ask(&extension, "change", b"\x01\x04sixteen bytes...andeight\x05a=b:c\x01\x01f\x04").await;
+    let to = |state: &str, fields: u32| {
+        let ids = (TraceId(*b"sixteen bytes..."), SpanId(*b"andeight"));
+        format!("{} {} {state:?} {fields}", ids.0, ids.1)
+    };
+    assert_eq!(linked(&extension).pop(), Some((vec![to("a=b:c", 1)], false)));
+
+    for (links, cut) in [(limits::LINKS / 2, false), (limits::LINKS / 2 + 1, true)] {
+        ask(&extension, "links", links.to_string()).await;
+        let kept = linked(&extension).pop().expect("the span is stored");
+        assert_eq!(kept, (vec![to("", 0); limits::LINKS], cut), "{links} at its start, and as many later");
+    }
+    assert_eq!(dropped(&extension, Drop::Malformed), 6);
+
+    let neighbour = house.ready("neighbour").await;
+    beside(&neighbour, ask(&extension, "links", "100000")).await;
+    assert_eq!(linked(&extension).pop(), Some((vec![to("", 0); limits::LINKS], true)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -69,7 +69,7 @@ pub(crate) fn run() -> Result<()> {
 }
 
 fn violations(house: &House) -> Vec<Violation> {
-    let rules: [fn(&House) -> Vec<Violation>; 10] = [
+    let rules: [fn(&House) -> Vec<Violation>; 11] = [
         layers::downwards,
         layers::owners,
         manifests::lints,
@@ -80,6 +80,7 @@ fn violations(house: &House) -> Vec<Violation> {
         sources::tested_guests,
         sources::told_guests,
         sources::known_verbs,
+        sources::readers,
     ];
     let mut found: Vec<_> = rules.into_iter().flat_map(|rule| rule(house)).collect();
     found.sort();

@@ -1,6 +1,6 @@
 //! No host: what is recorded goes to the test that collects it on this thread, or nowhere.
 
-use glasshouse_wire::{Field, Instrument};
+use glasshouse_wire::{Field, Instrument, Link};
 
 use crate::context::{Headers, Info};
 use crate::events::{CallError, PublishError};
@@ -49,6 +49,28 @@ impl Span {
         Some(Self(collector::with(|collector| collector.start_span(name, kind, fields))))
     }
 
+    pub(crate) fn start_linked(
+        name: &str,
+        kind: SpanKind,
+        fields: &[Field<'_>],
+        links: &[(Link<'_>, &[Field<'_>])],
+    ) -> Option<Self> {
+        let span = Self::start(name, kind, fields)?;
+        links.iter().for_each(|(link, fields)| span.add_link(link, fields));
+        Some(span)
+    }
+
+    pub(crate) fn start_root(
+        name: &str,
+        kind: SpanKind,
+        fields: &[Field<'_>],
+        links: &[(Link<'_>, &[Field<'_>])],
+    ) -> Option<Self> {
+        let span = Self::start_linked(name, kind, fields, links)?;
+        span.change(|span| (span.is_root, span.parent) = (true, None));
+        Some(span)
+    }
+
     fn change(&self, change: impl FnOnce(&mut crate::testing::Span)) {
         if let Some(index) = self.0 {
             collector::with(|collector| collector.span(index).map(change));
@@ -61,6 +83,10 @@ impl Span {
 
     pub(crate) fn add_event(&self, name: &str, fields: &[Field<'_>]) {
         self.change(|span| span.events.push((name.to_owned(), collector::fields(fields.iter().copied()))));
+    }
+
+    pub(crate) fn add_link(&self, link: &Link<'_>, fields: &[Field<'_>]) {
+        self.change(|span| span.links.push(collector::link(link, fields)));
     }
 
     pub(crate) fn fail(&self, reason: &str) {

@@ -64,12 +64,40 @@ impl Span {
         NonZeroU32::new(number).map(Self)
     }
 
+    /// The same with links.
+    pub(crate) fn start_linked(
+        name: &str,
+        kind: SpanKind,
+        fields: &[Field<'_>],
+        links: &[(wire::Link<'_>, &[Field<'_>])],
+    ) -> Option<Self> {
+        let number =
+            encode(|buffer| wire::write_linked_span_start(buffer, kind, links, name, fields), debugging::open_span);
+        NonZeroU32::new(number).map(Self)
+    }
+
+    /// The same for one that begins a trace.
+    pub(crate) fn start_root(
+        name: &str,
+        kind: SpanKind,
+        fields: &[Field<'_>],
+        links: &[(wire::Link<'_>, &[Field<'_>])],
+    ) -> Option<Self> {
+        let number =
+            encode(|buffer| wire::write_root_span_start(buffer, kind, links, name, fields), debugging::open_span);
+        NonZeroU32::new(number).map(Self)
+    }
+
     pub(crate) fn set_field(&self, field: &Field<'_>) {
         self.change(|buffer| wire::write_span_field(buffer, field));
     }
 
     pub(crate) fn add_event(&self, name: &str, fields: &[Field<'_>]) {
         self.change(|buffer| wire::write_span_event(buffer, name, fields));
+    }
+
+    pub(crate) fn add_link(&self, link: &wire::Link<'_>, fields: &[Field<'_>]) {
+        self.change(|buffer| wire::write_span_link(buffer, link, fields));
     }
 
     pub(crate) fn fail(&self, reason: &str) {

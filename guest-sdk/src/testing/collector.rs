@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use glasshouse_wire::{self as wire, Field, Instrument, Record, Source, Value, decode, records};
 
-use super::{Alert, Answer, Fields, Log, Recorded, Report, Sample, Span};
+use super::{Alert, Answer, Fields, Link, Log, Recorded, Report, Sample, Span};
 use crate::context::Info;
 use crate::events::PublishError;
 use crate::gate::Stored;
@@ -62,6 +62,16 @@ pub(crate) fn labels<'a>(labels: impl Iterator<Item = Field<'a>>) -> BTreeMap<St
             _ => None,
         })
         .collect()
+}
+
+pub(crate) fn link(link: &wire::Link<'_>, link_fields: &[Field<'_>]) -> Link {
+    let digits = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    Link {
+        trace_id: digits(&link.trace_id),
+        span_id: digits(&link.span_id),
+        tracestate: link.state.to_owned(),
+        fields: fields(link_fields.iter().copied()),
+    }
 }
 
 fn source(source: Option<Source<'_>>) -> Option<(String, u32)> {
@@ -165,8 +175,10 @@ impl Collector {
             kind,
             fields: fields(span_fields.iter().copied()),
             events: Vec::new(),
+            links: Vec::new(),
             failure: None,
             parent: spans.iter().rev().find(|span| !span.ended).map(|span| span.name.clone()),
+            is_root: false,
             ended: false,
         });
         spans.len() - 1

@@ -99,12 +99,29 @@ pub struct Span {
     pub fields: Fields,
     /// Its events, by name.
     pub events: Vec<(String, Fields)>,
+    /// What it is linked to.
+    pub links: Vec<Link>,
     /// Why it failed, if it did.
     pub failure: Option<String>,
-    /// The name of the innermost span that was open when it started.
+    /// The name of the innermost span that was open when it started, unless it began a trace.
     pub parent: Option<String>,
+    /// Whether it began a trace of its own.
+    pub is_root: bool,
     /// Whether it was dropped.
     pub ended: bool,
+}
+
+/// A link of a span to another.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Link {
+    /// 32 lower-case hexadecimal digits.
+    pub trace_id: String,
+    /// 16 lower-case hexadecimal digits.
+    pub span_id: String,
+    /// The header `tracestate`, or empty.
+    pub tracestate: String,
+    /// Its fields.
+    pub fields: Fields,
 }
 
 /// An alert that was raised.

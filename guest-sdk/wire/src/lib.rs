@@ -34,15 +34,22 @@
 //! carries, and what changes one what `debugging.change-span` does.
 //!
 //! ```text
-//! start   = 1:u8 kind:u8 name:str fields   kind is internal = 0, server = 1, client = 2, producer = 3, consumer = 4
+//! start   = 1:u8 kind:u8 [links if kind&128] name:str fields
+//!                                          64 is added to the kind of a span that begins a trace of its own, 128 to that of one with links;
+//!                                          kind is internal = 0, server = 1, client = 2, producer = 3, consumer = 4
 //! change  = 1:u8 1 name:str value          a field
 //!         | 1:u8 2 name:str fields         an event
 //!         | 1:u8 3 reason:str              a failure
+//!         | 1:u8 4 link                    a link
+//! links   = count:varint link*
+//! link    = trace:u8[16] span:u8[8] state:str fields   to a span of a trace, neither id all zero; with its `tracestate`, or none
 //! ```
 
 mod check;
 mod decode;
 mod encode;
+pub mod fuzzing;
+mod link;
 mod samples;
 mod site;
 mod span;
@@ -53,11 +60,13 @@ pub use encode::{
     batched_head, begin_batch, put_field, put_fields, put_str, put_varint, record, write_alert, write_error, write_log,
     write_metric,
 };
+pub use link::{Link, LinkIter, Links, put_link};
 pub use samples::{SAMPLES, SAMPLES_COUNT_AT, SAMPLES_FIRST_AT, Samples, samples, write_samples};
 pub use site::{LogSite, prefix_level, write_formatted_log_at, write_log_at, write_log_record};
 pub use span::{
     SpanChange, SpanKind, SpanStart, SpanSummary, check_span_start, check_span_start_with, span_change, span_start,
-    write_span_event, write_span_failure, write_span_field, write_span_start,
+    write_linked_span_start, write_root_span_start, write_span_event, write_span_failure, write_span_field,
+    write_span_link, write_span_start,
 };
 
 /// The version byte that a batch of records starts with that were made just now.

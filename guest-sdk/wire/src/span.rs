@@ -1,8 +1,10 @@
 //! Spans: what opens one, and what changes one while it is open.
 
 use crate::check::{LogWatch, Unwatched, bytes, check_fields, text};
+use crate::encode::{put_fields, put_str, put_varint};
+use crate::link::put_link;
 use crate::site::{Room, write_whole};
-use crate::{Field, Fields, Malformed, Reader, VERSION, byte_enum};
+use crate::{Field, Fields, Link, Links, Malformed, Reader, VERSION, byte_enum};
 
 byte_enum! {
     /// What a span stands for, as in OpenTelemetry.
@@ -25,12 +27,22 @@ byte_enum! {
 const CHANGE_FIELD: u8 = 1;
 const CHANGE_EVENT: u8 = 2;
 const CHANGE_FAILURE: u8 = 3;
+const CHANGE_LINK: u8 = 4;
+
+/// Beside the kind of a span: it begins a trace.
+const FLAG_ROOT: u8 = 0x40;
+/// Beside the kind of a span: links stand before its name.
+const FLAG_LINKS: u8 = 0x80;
 
 /// What a span starts with.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SpanStart<'a> {
     /// What it stands for.
     pub kind: SpanKind,
+    /// Whether it begins a trace of its own.
+    pub is_root: bool,
+    /// Its links.
+    pub links: Links<'a>,
     /// The work's name.
     pub name: &'a str,
     /// Its fields.
@@ -42,6 +54,8 @@ pub struct SpanStart<'a> {
 pub struct SpanSummary {
     /// What it stands for.
     pub kind: SpanKind,
+    /// Whether it neither begins a trace nor has links, which are not watched.
+    pub is_plain: bool,
     /// How many fields it has.
     pub fields: u32,
     /// Where its name stands, with the length before it; then come its fields, their number first.
@@ -66,6 +80,8 @@ pub enum SpanChange<'a> {
     },
     /// That it failed, and why.
     Failure(&'a str),
+    /// A link, with its fields.
+    Link(Link<'a>, Fields<'a>),
 }
 
 /// Writes what opens a span; gives the part of the buffer that holds it.
@@ -76,6 +92,46 @@ pub fn write_span_start<'b>(buffer: &'b mut Vec<u8>, kind: SpanKind, name: &str,
         room.put_str(name)?;
         room.put_fields(fields)
     })
+}
+
+/// The same with links, each with its fields.
+pub fn write_linked_span_start<'b>(
+    buffer: &'b mut Vec<u8>,
+    kind: SpanKind,
+    links: &[(Link<'_>, &[Field<'_>])],
+    name: &str,
+    fields: &[Field<'_>],
+) -> &'b [u8] {
+    write_flagged_start(buffer, kind as u8 | FLAG_LINKS, links, name, fields)
+}
+
+/// The same for a span that begins a trace.
+pub fn write_root_span_start<'b>(
+    buffer: &'b mut Vec<u8>,
+    kind: SpanKind,
+    links: &[(Link<'_>, &[Field<'_>])],
+    name: &str,
+    fields: &[Field<'_>],
+) -> &'b [u8] {
+    write_flagged_start(buffer, kind as u8 | FLAG_LINKS | FLAG_ROOT, links, name, fields)
+}
+
+fn write_flagged_start<'b>(
+    buffer: &'b mut Vec<u8>,
+    kind: u8,
+    links: &[(Link<'_>, &[Field<'_>])],
+    name: &str,
+    fields: &[Field<'_>],
+) -> &'b [u8] {
+    buffer.clear();
+    buffer.extend_from_slice(&[VERSION, kind]);
+    put_varint(buffer, links.len() as u32);
+    for (link, fields) in links {
+        put_link(buffer, link, fields);
+    }
+    put_str(buffer, name);
+    put_fields(buffer, fields);
+    buffer
 }
 
 /// Writes a field to be set.
@@ -96,6 +152,14 @@ pub fn write_span_failure<'b>(buffer: &'b mut Vec<u8>, reason: &str) -> &'b [u8]
     write_change(buffer, CHANGE_FAILURE, |room| room.put_str(reason))
 }
 
+/// Writes a link to be added, with its fields.
+pub fn write_span_link<'b>(buffer: &'b mut Vec<u8>, link: &Link<'_>, fields: &[Field<'_>]) -> &'b [u8] {
+    buffer.clear();
+    buffer.extend_from_slice(&[VERSION, CHANGE_LINK]);
+    put_link(buffer, link, fields);
+    buffer
+}
+
 fn write_change(buffer: &mut Vec<u8>, what: u8, write: impl Fn(&mut Room<'_>) -> Option<()>) -> &[u8] {
     write_whole(buffer, |room| {
         room.put([VERSION, what])?;
@@ -112,9 +176,12 @@ fn head(reader: &mut Reader<'_>) -> Result<u8, Malformed> {
     }
 }
 
+/// The kind of a span, and what stands beside it.
 #[inline]
-fn kind_of(byte: u8) -> Result<SpanKind, Malformed> {
-    SpanKind::from_byte(byte).ok_or(Malformed("unknown kind of span"))
+fn kind_of(byte: u8) -> Result<(SpanKind, u8), Malformed> {
+    const FLAGS: u8 = FLAG_ROOT | FLAG_LINKS;
+    let kind = SpanKind::from_byte(byte & !FLAGS).ok_or(Malformed("unknown kind of span"))?;
+    Ok((kind, byte & FLAGS))
 }
 
 fn whole<T>(reader: &Reader<'_>, read: T) -> Result<T, Malformed> {
@@ -124,8 +191,10 @@ fn whole<T>(reader: &Reader<'_>, read: T) -> Result<T, Malformed> {
 /// Decodes and validates what opens a span.
 pub fn span_start(bytes: &[u8]) -> Result<SpanStart<'_>, Malformed> {
     let mut reader = Reader::new(bytes);
-    let kind = kind_of(head(&mut reader)?)?;
-    let start = SpanStart { kind, name: reader.str()?, fields: reader.fields()? };
+    let (kind, flags) = kind_of(head(&mut reader)?)?;
+    let links = if flags & FLAG_LINKS == 0 { Links::EMPTY } else { reader.links()? };
+    let is_root = flags & FLAG_ROOT != 0;
+    let start = SpanStart { kind, is_root, links, name: reader.str()?, fields: reader.fields()? };
     whole(&reader, start)
 }
 
@@ -136,6 +205,10 @@ pub fn span_change(bytes: &[u8]) -> Result<SpanChange<'_>, Malformed> {
         CHANGE_FIELD => SpanChange::Field(reader.field()?),
         CHANGE_EVENT => SpanChange::Event { name: reader.str()?, fields: reader.fields()? },
         CHANGE_FAILURE => SpanChange::Failure(reader.str()?),
+        CHANGE_LINK => {
+            let (link, fields) = reader.link()?;
+            SpanChange::Link(link, fields)
+        }
         _ => return Err(Malformed("unknown change of a span")),
     };
     whole(&reader, change)
@@ -161,7 +234,10 @@ fn first_fault(start: &[u8], malformed: Malformed) -> Malformed {
 #[inline]
 fn check(start: &[u8], watch: &mut impl LogWatch) -> Result<SpanSummary, Malformed> {
     let mut reader = Reader::new(start);
-    let kind = kind_of(head(&mut reader)?)?;
+    let (kind, flags) = kind_of(head(&mut reader)?)?;
+    if flags & FLAG_LINKS != 0 {
+        reader.links()?;
+    }
     let at = |reader: &Reader<'_>| start.len() - reader.rest().len();
     let name_at = at(&reader);
     if let Some(expected) = watch.expects_start(false, reader.rest()) {
@@ -176,5 +252,5 @@ fn check(start: &[u8], watch: &mut impl LogWatch) -> Result<SpanSummary, Malform
     let fields = reader.varint()?;
     let first_field_at = at(&reader);
     check_fields(&mut reader, fields, watch)?;
-    whole(&reader, SpanSummary { kind, fields, name_at, fields_at, first_field_at })
+    whole(&reader, SpanSummary { kind, is_plain: flags == 0, fields, name_at, fields_at, first_field_at })
 }

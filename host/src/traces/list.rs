@@ -17,7 +17,7 @@ pub struct TraceSummary {
     pub start: UnixNanos,
     /// From its first step's start to its last one's end.
     pub elapsed_ns: u64,
-    /// Wasm fuel of all its calls; absent where none of them counts any.
+    /// Wasm fuel of all its calls, and of spans that lie in none; absent where none of them counts any.
     pub fuel: Option<u64>,
     /// Its calls.
     pub calls: usize,

@@ -11,8 +11,8 @@ use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use glasshouse_model::{HOST, Signal, TraceId, UnixNanos};
-use glasshouse_telemetry::{Entry, Query, QueryError, Reader, Store};
+use glasshouse_model::{HOST, Signal, SpanId, TraceId, UnixNanos};
+use glasshouse_telemetry::{Body, Entry, Query, QueryError, Reader, Store};
 use serde::Serialize;
 
 use crate::records::{Head, Record, record};
@@ -139,6 +139,22 @@ impl Source {
     }
 }
 
+impl Source {
+    /// Notes the traces that the extension itself has begun, by the spans that did, among as many spans as are read at a time.
+    fn note_begun(&self, query: &Query, ended: &mut BTreeMap<TraceId, UnixNanos>) {
+        let mut left = RECORDS;
+        self.each(Signal::Span, query, &mut |entry| {
+            let begins = matches!(entry.body(), Ok(Body::Span(span)) if span.parent == SpanId::default());
+            if let (true, Some(context)) = (begins, entry.envelope().context) {
+                let last = ended.entry(context.trace_id).or_insert(entry.time());
+                *last = (*last).max(entry.time());
+            }
+            left -= 1;
+            if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+    }
+}
+
 impl Traces {
     /// In what is stored of these extensions.
     pub fn of(extensions: &[StoredExtension]) -> Self {
@@ -179,7 +195,7 @@ impl Traces {
         Ok(latest(ended, TRACES))
     }
 
-    /// The newest traces that have calls which a query asks for, at most `limit`, the earliest first.
+    /// The newest traces that have calls which a query asks for, or that an extension began with such a span, at most `limit`, the earliest first.
     ///
     /// # Errors
     ///
@@ -193,6 +209,7 @@ impl Traces {
         let mut ended = BTreeMap::new();
         for source in &self.0 {
             source.note_ends(Signal::Invocation, query, &mut ended);
+            source.note_begun(query, &mut ended);
         }
         latest(ended, limit)
     }

@@ -3,7 +3,7 @@
 use glasshouse_model::invocation::{Cost, HostUses};
 use glasshouse_model::record::{Envelope, KIND_INVOCATION, KIND_SPAN, SPANS_LEFT_OUT};
 use glasshouse_model::settings::Settings;
-use glasshouse_model::wire::Fields;
+use glasshouse_model::wire::{Fields, Links};
 use glasshouse_model::{
     Context, Invocation, Level, Origin, Outcome, Signal, Span, SpanCost, SpanId, SpanKind, SpanStatus, TraceId,
     UnixNanos,
@@ -56,6 +56,7 @@ fn made_span(parent: SpanId, start: i64, nanos: u64) -> Span<'static> {
         children: SpanCost::default(),
         fields: Fields::EMPTY,
         events: Vec::new(),
+        links: Links::EMPTY,
     }
 }
 

@@ -21,7 +21,7 @@ pub struct Trace {
     pub start: UnixNanos,
     /// From its first step's start to its last one's end.
     pub elapsed_ns: u64,
-    /// Wasm fuel of all its calls; absent where none of them counts any.
+    /// Wasm fuel of all its calls, and of spans that lie in none, such as one that began it; absent where none of them counts any.
     pub fuel: Option<u64>,
     /// Whether parts of it are missing: a step's cause, the span that another lies in, spans for which there was no room in their call or that may have had
     /// to go since a call began, or more records than are read.
@@ -283,7 +283,8 @@ pub(super) fn grow(trace_id: TraceId, mut works: Vec<(String, Work)>, notes: Vec
         steps,
         notes,
     };
-    trace.fuel = trace.calls().filter_map(|(_, call)| call.fuel).reduce(u64::saturating_add);
+    let counted = trace.steps.iter().filter(|step| step.parent.is_none() || matches!(step.work, Work::Call(_)));
+    trace.fuel = counted.filter_map(|step| step.work.fuel()).reduce(u64::saturating_add);
     trace
 }
 

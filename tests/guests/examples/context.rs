@@ -1,6 +1,9 @@
 //! Works for several users and tenants in one call.
 
-use glasshouse_sdk::{Payload, Severity, alert, context, counter, extension, info, record_error, span};
+use glasshouse_sdk::{
+    Field, Link, Payload, Severity, Value, alert, context, counter, events, extension, in_span, info, record_error,
+    root_span, span,
+};
 use serde::Serialize;
 
 /// Whose work it was told to be.
@@ -62,6 +65,64 @@ impl Context {
         counter("a.metric").record(1);
         record_error("an-error", "an error");
         alert("an-alert", Severity::Low, "an alert").raise();
+    }
+
+    /// Opens a span with links to what some headers `traceparent` name, and adds one to a span that came before it.
+    #[event]
+    fn linked(&mut self, traceparents: Vec<String>) {
+        let before = in_span("before", |_| context::headers());
+        let fields = [Field { name: "reason", value: Value::Text("batched together") }];
+        let links = traceparents.iter().filter_map(|header| Link::from_traceparent(header));
+        let batch = span!(links: links.map(|link| link.tracestate("rojo=1").fields(&fields)), "batch", messages = 2);
+        if let Some(link) = before.link() {
+            batch.add_link(link);
+        }
+    }
+
+    /// Works in a trace of its own for a while, in which it calls an extension, if it is told one; answers with the headers before, within and
+    /// after, and each time with the correlation id.
+    #[event]
+    #[allow(clippy::print_stdout, reason = "it is to be found among the logs")]
+    fn round(&mut self, callee: String) -> [[String; 4]; 3] {
+        let tell = || {
+            let headers = context::headers();
+            [headers.traceparent, headers.tracestate, headers.baggage, context::current().correlation_id]
+        };
+        let _outer = span!("outer");
+        info!("before");
+        let before = tell();
+        let within = {
+            let round = root_span!("round", number = 1);
+            info!("within");
+            {
+                let _ada = context::scope().user("ada").enter();
+                let _inner = span!("inner");
+                info!("inside");
+            }
+            if !callee.is_empty() {
+                let called = events::call::<Payload>(&callee, "echo", Payload::new("application/json", "7"));
+                round.set_field("called", called.is_ok());
+            }
+            std::thread::sleep(std::time::Duration::from_millis(1));
+            println!("printed");
+            tell()
+        };
+        info!("after");
+        [before, within, tell()]
+    }
+
+    /// Begins a trace in a trace, ends the outer one first, and then fails.
+    #[event("round-broken")]
+    fn round_broken(&mut self) {
+        let first = root_span!("first");
+        let second = root_span!("second");
+        drop(first);
+        info!("in the second");
+        let third = span!("third");
+        drop(second);
+        info!("in the third");
+        std::mem::forget(third);
+        panic!("enough");
     }
 
     /// Naps outside of a scope and in one.

@@ -101,6 +101,42 @@ impl ForgedSpans {
         trap();
     }
 
+    /// Begins a trace by the typed resource, and in a span in it another one by bytes.
+    #[event("root-typed")]
+    fn root_typed(&mut self) {
+        let root = typed_root("root");
+        let inner = open(START);
+        let bytes = open(b"\x01\x41\x05bytes\x00");
+        close(bytes);
+        close(inner);
+        drop(root);
+    }
+
+    /// Opens a typed span, and links it as its payload says: trace, span and state of each link.
+    #[event("link-typed")]
+    fn link_typed(&mut self, links: Vec<(String, String, String)>) {
+        let span = typed("typed");
+        for (trace, id, state) in &links {
+            link(&span, trace, id, state);
+        }
+    }
+
+    /// Opens a span with so many links, and adds as many.
+    #[event]
+    fn links(&mut self, links: u32) {
+        // Two ids, no state, and no fields.
+        const LINK: &[u8] = b"sixteen bytes...andeight\x00\x00";
+        let mut start = b"\x01\x80".to_vec();
+        // The number in five bytes.
+        start.extend((0..5).map(|at| (links >> (7 * at)) as u8 & 0x7f | if at < 4 { 0x80 } else { 0 }));
+        (0..links).for_each(|_| start.extend(LINK));
+        start.extend(b"\x04made\x00");
+        let number = open(&start);
+        let added = [b"\x01\x04", LINK].concat();
+        (0..links).for_each(|_| alter(number, &added));
+        close(number);
+    }
+
     /// Sets so many fields of so many names.
     #[event]
     fn fields(&mut self, fields: usize) {
@@ -142,7 +178,9 @@ impl ForgedSpans {
 }
 
 #[cfg(target_family = "wasm")]
-use glasshouse_sdk::bindings::glasshouse::extension::debugging::{Span, SpanKind, change_span, close_span, open_span};
+use glasshouse_sdk::bindings::glasshouse::extension::debugging::{
+    Link, Span, SpanKind, change_span, close_span, open_span,
+};
 
 #[cfg(target_family = "wasm")]
 fn open(start: &[u8]) -> u32 {
@@ -165,6 +203,16 @@ fn typed(name: &str) -> Span {
 }
 
 #[cfg(target_family = "wasm")]
+fn typed_root(name: &str) -> Span {
+    Span::start_root(name, SpanKind::Internal, &[])
+}
+
+#[cfg(target_family = "wasm")]
+fn link(span: &Span, trace_id: &str, span_id: &str, tracestate: &str) {
+    span.add_link(Link { trace_id, span_id, tracestate, fields: &[] });
+}
+
+#[cfg(target_family = "wasm")]
 fn trap() {
     core::arch::wasm32::unreachable()
 }
@@ -184,6 +232,14 @@ fn close(_number: u32) {}
 fn typed(name: &str) -> String {
     name.to_owned()
 }
+
+#[cfg(not(target_family = "wasm"))]
+fn typed_root(name: &str) -> String {
+    name.to_owned()
+}
+
+#[cfg(not(target_family = "wasm"))]
+fn link(_span: &str, _trace_id: &str, _span_id: &str, _tracestate: &str) {}
 
 #[cfg(not(target_family = "wasm"))]
 fn trap() {}

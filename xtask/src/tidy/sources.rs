@@ -1,6 +1,7 @@
 //! Rules about sources, tests and documents.
 
 use super::{House, SourceFile, Violation};
+use crate::readers::READERS;
 
 /// A file that is longer is two things.
 const LINES_MAX: usize = 600;
@@ -16,6 +17,8 @@ const UNFINISHED: [(&str, &str); 3] = [
 const GUESTS: &str = "tests/guests/examples/";
 /// What tells of each of them.
 const TABLE: &str = "tests/README.md";
+/// The folder of the command's tests.
+const COMMAND_TESTS: &str = "tests/cli/";
 /// The folder of lists of such guests.
 const LISTS: &str = "tests/guests/";
 
@@ -121,6 +124,26 @@ pub(super) fn known_verbs(house: &House) -> Vec<Violation> {
     found
 }
 
+/// Tests that have others read what the host writes are in modules that can be left out where those are missing.
+pub(super) fn readers(house: &House) -> Vec<Violation> {
+    let known = READERS.iter().flat_map(|reader| reader.modules).copied();
+    let known: std::collections::BTreeSet<_> = known.collect();
+    let is_known = |path: &str| {
+        let module = path.trim_end_matches(".rs").replace('/', "::");
+        known
+            .iter()
+            .any(|known| module.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest.starts_with("::")))
+    };
+    let uses = |file: &&SourceFile| file.text.contains("peers::") || file.text.contains("crate::peers");
+    let files = house.files.iter().filter_map(|file| Some((file, file.path.strip_prefix(COMMAND_TESTS)?)));
+    let unknown = files.filter(|(file, path)| uses(file) && !is_known(path));
+    let list = known.iter().copied().collect::<Vec<_>>().join(", ");
+    let advice = format!(
+        "it has others read what the host writes; that belongs into {list}, or name it in xtask/src/readers.rs"
+    );
+    unknown.map(|(file, _)| Violation::new(&file.path, "readers", &advice)).collect()
+}
+
 fn first_word(text: &str) -> &str {
     let end = text.find(|character: char| !character.is_ascii_lowercase()).unwrap_or(text.len());
     &text[..end]
@@ -181,6 +204,19 @@ mod tests {
             ("tests/README.md", "| guest | does |\n|---|---|\n| `memory-bomb`, `spin` | harm, unlike `mute` |\n"),
         ]);
         assert_eq!(places(told_guests, &house), ["tests/guests/examples/mute.wat"]);
+    }
+
+    #[test]
+    fn tests_that_need_readers_are_where_they_can_be_left_out() {
+        let house = House::of(&[
+            ("tests/cli/otlp.rs", "use crate::peers;"),
+            ("tests/cli/otlp/rotel.rs", "peers::rotel()"),
+            ("tests/cli/otlpish.rs", "peers::read()"),
+            ("tests/cli/export.rs", "use crate::{jaeger, peers};\npeers::read()"),
+            ("tests/cli/api/peers.rs", "use crate::peers;"),
+            ("tests/cli/main.rs", "mod peers;"),
+        ]);
+        assert_eq!(places(readers, &house), ["tests/cli/otlpish.rs", "tests/cli/export.rs"]);
     }
 
     #[test]

@@ -117,6 +117,20 @@ impl Shelf {
 
     /// A span, with what it says of why it failed, if it did.
     pub(crate) fn span_that_failed(&self, trace: u128, id: u64, parent: u64, failure: &str) {
+        self.span_with(trace, id, parent, failure, &[]);
+    }
+
+    /// A span with links to spans, by trace, id, state and fields.
+    pub(crate) fn span_linked(&self, trace: u128, id: u64, parent: u64, links: &[(u128, u64, &str, &[Field<'_>])]) {
+        let mut encoded = vec![links.len() as u8];
+        for (trace, id, state, fields) in links {
+            let link = wire::Link { trace_id: trace.to_be_bytes(), span_id: id.to_be_bytes(), state };
+            wire::put_link(&mut encoded, &link, fields);
+        }
+        self.span_with(trace, id, parent, "", &encoded);
+    }
+
+    fn span_with(&self, trace: u128, id: u64, parent: u64, failure: &str, links: &[u8]) {
         let mut body = Vec::new();
         let start = UnixNanos(self.time.get() - 500_000);
         let total = SpanCost { elapsed_nanos: 500_000, ..SpanCost::default() };
@@ -131,6 +145,8 @@ impl Shelf {
             children: SpanCost::default(),
             fields: wire::Fields::EMPTY,
             events: Vec::new(),
+            links: if links.is_empty() { Ok(wire::Links::EMPTY) } else { wire::Reader::new(links).links() }
+                .expect("they are whole"),
         };
         span.encode(&mut body, &[], 0, &[]);
         self.append(Signal::Span, Origin::Guest, Some((trace, id)), KIND_SPAN, &body);

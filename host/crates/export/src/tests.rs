@@ -145,6 +145,34 @@ fn whoever_watches_an_export_can_stop_it_also_while_nothing_fits() {
 }
 
 #[test]
+fn jaeger_has_links_as_references_behind_that_to_what_caused_a_span() {
+    let shelf = Shelf::new("markdown");
+    shelf.span_linked(7, 8, 9, &[(0xa, 0xb, "", &[]), (7, 9, "", &[])]);
+    shelf.span(7, 9, 0);
+    let document: Value = serde_json::from_str(&text(&[&shelf], What::Traces, Format::Jaeger, "")).expect("JSON");
+    let spans = document["data"][0]["spans"].as_array().expect("spans");
+    let of = |id: u64| spans.iter().find(|span| span["spanID"] == format!("{id:016x}")).expect("it is there");
+    let references: Vec<_> = of(8)["references"]
+        .as_array()
+        .expect("references")
+        .iter()
+        .map(|one| {
+            [&one["refType"], &one["traceID"], &one["spanID"]].map(|text| text.as_str().expect("text")).join(" ")
+        })
+        .collect();
+    let (trace, other) = (format!("{:032x}", 7), format!("{:032x}", 0xa));
+    assert_eq!(
+        references,
+        [
+            format!("CHILD_OF {trace} {:016x}", 9),
+            format!("FOLLOWS_FROM {other} {:016x}", 0xb),
+            format!("FOLLOWS_FROM {trace} {:016x}", 9),
+        ]
+    );
+    assert_eq!(of(9)["references"], Value::Array(Vec::new()));
+}
+
+#[test]
 fn jaeger_has_all_spans_of_a_trace_together_whichever_store_they_lie_in() {
     let shelves = [Shelf::new("p2"), Shelf::new("p1")];
     // The ids of the extensions are those of each other's processes.

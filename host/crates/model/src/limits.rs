@@ -8,6 +8,10 @@ pub const TEXT_BYTES: usize = 8 * 1024;
 pub const NAME_BYTES: usize = 256;
 /// Fields of a record, or labels of a sample; OpenTelemetry's default for attributes is 128, records there are larger.
 pub const FIELDS: usize = 64;
+/// Links of a span: OpenTelemetry's default.
+pub const LINKS: usize = 128;
+/// Bytes of a link's `tracestate`: what W3C Trace Context asks everyone to pass on.
+pub const LINK_STATE_BYTES: usize = 512;
 /// Bytes of one encoded record, whatever its parts add up to: the smallest segment holds two.
 pub const RECORD_BYTES: usize = 32 * 1024;
 /// Bytes of a record that surely needs no cutting, so that the common case is checked by its length alone.

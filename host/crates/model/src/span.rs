@@ -1,7 +1,7 @@
 //! A timed piece of work, as the host stores it when it ends.
 
 pub use glasshouse_wire::SpanKind;
-use glasshouse_wire::{Field, Fields, Malformed, Reader, put_fields, put_str, put_varint};
+use glasshouse_wire::{Field, Fields, Links, Malformed, Reader, put_fields, put_str, put_varint};
 
 use crate::invocation::{Transfer, decode_fuel, encode_fuel, without};
 use crate::numbers::{numbers, put_numbers};
@@ -42,6 +42,8 @@ pub struct Span<'a> {
     pub fields: Fields<'a>,
     /// What happened meanwhile.
     pub events: Vec<SpanEvent<'a>>,
+    /// Other spans that it has to do with.
+    pub links: Links<'a>,
 }
 
 /// A finished span whose texts are encoded already, to be stored.
@@ -67,6 +69,8 @@ pub struct EncodedSpan<'a> {
     pub fields: (u32, &'a [u8]),
     /// How many events it has, each as [`Span::encode_event`] wrote it.
     pub events: (u32, &'a [u8]),
+    /// How many links it has, each as [`put_link`](glasshouse_wire::put_link) wrote it.
+    pub links: (u32, &'a [u8]),
 }
 
 impl EncodedSpan<'_> {
@@ -83,6 +87,16 @@ impl EncodedSpan<'_> {
             put_varint(buffer, count);
             buffer.extend_from_slice(bytes);
         }
+        put_links(buffer, self.links);
+    }
+}
+
+/// Appends links at the end of a record. One without any says nothing of them, as records did before there were links.
+#[inline]
+fn put_links(buffer: &mut Vec<u8>, (count, bytes): (u32, &[u8])) {
+    if count > 0 {
+        put_varint(buffer, count);
+        buffer.extend_from_slice(bytes);
     }
 }
 
@@ -221,6 +235,7 @@ impl Span<'_> {
         put_fields(buffer, fields);
         put_varint(buffer, events);
         buffer.extend_from_slice(encoded_events);
+        put_links(buffer, (self.links.len() as u32, self.links.bytes()));
     }
 
     /// Appends one event in the form that [`Span::encode`] takes.
@@ -244,10 +259,14 @@ impl Span<'_> {
             children: SpanCost::decode(&mut reader)?,
             fields: reader.fields()?,
             events: Vec::new(),
+            links: Links::EMPTY,
         };
         for _ in 0..reader.varint()? {
             let time = UnixNanos(reader.integer()?);
             span.events.push(SpanEvent { time, name: reader.str()?, fields: reader.fields()? });
+        }
+        if !reader.rest().is_empty() {
+            span.links = reader.links()?;
         }
         Ok(span)
     }
@@ -255,6 +274,7 @@ impl Span<'_> {
 
 #[cfg(test)]
 mod tests {
+    use glasshouse_wire::{Link, Value, put_link};
     use proptest::prelude::*;
 
     use super::*;
@@ -262,16 +282,23 @@ mod tests {
     proptest! {
         #[test]
         fn what_a_span_cost_comes_back_and_its_own_part_and_its_childrens_are_the_whole(
-            own in any::<[u32; SpanCost::NUMBERS]>(), children in any::<[u32; SpanCost::NUMBERS]>()
+            own in any::<[u32; SpanCost::NUMBERS]>(), children in any::<[u32; SpanCost::NUMBERS]>(), links in 0..4_u32,
         ) {
             let cost = |numbers: [u32; SpanCost::NUMBERS]| SpanCost {
                 fuel: Some(numbers[0].into()),
                 ..SpanCost::from_numbers(numbers.map(u64::from))
             };
             let (own, children) = (cost(own), cost(children));
+            let mut encoded = Vec::new();
+            put_varint(&mut encoded, links);
+            for link in 1..=links {
+                let link = Link { trace_id: [link as u8; 16], span_id: [link as u8; 8], state: "a=1" };
+                put_link(&mut encoded, &link, &[Field { name: "n", value: Value::Boolean(true) }]);
+            }
             let span = Span {
                 parent: SpanId([1; 8]), kind: SpanKind::Client, status: SpanStatus::Ok, name: "work", failure: "",
                 start: UnixNanos(3), total: own.with(children), children, fields: Fields::EMPTY, events: Vec::new(),
+                links: Reader::new(&encoded).links().expect("it was just encoded"),
             };
             let mut body = Vec::new();
             span.encode(&mut body, &[], 0, &[]);
@@ -282,10 +309,26 @@ mod tests {
             let mut name = Vec::new();
             put_str(&mut name, span.name);
             let Span { parent, kind, status, failure, start, total, children, .. } = span;
-            let (fields, events) = ((0, &[][..]), (0, &[][..]));
-            EncodedSpan { parent, kind, status, name: &name, failure, start, total, children, fields, events }
+            let (fields, events, links) = ((0, &[][..]), (0, &[][..]), (links, span.links.bytes()));
+            EncodedSpan { parent, kind, status, name: &name, failure, start, total, children, fields, events, links }
                 .encode(&mut again);
             prop_assert_eq!(again, body);
+        }
+
+        #[test]
+        fn a_span_that_was_stored_before_there_were_links_has_none(start in any::<i64>()) {
+            let mut body = Vec::new();
+            let (total, children) = (SpanCost::default(), SpanCost::default());
+            let (parent, kind, status) = (SpanId([1; 8]), SpanKind::Server, SpanStatus::Ok);
+            let (name, fields, events, links) = (&b"\x04work"[..], (0, &[][..]), (0, &[][..]), (0, &[][..]));
+            let start = UnixNanos(start);
+            EncodedSpan { parent, kind, status, name, failure: "", start, total, children, fields, events, links }
+                .encode(&mut body);
+            // Where its events end, it ends.
+            prop_assert_eq!(body.last(), Some(&0));
+            prop_assert_eq!(Span::decode(&body).expect("it was just encoded").links, Links::EMPTY);
+            body.push(1);
+            prop_assert!(Span::decode(&body).is_err(), "of what comes after that nothing is guessed");
         }
 
         #[test]

@@ -6,6 +6,7 @@ wasmtime::component::bindgen!({
     world: "extension",
     imports: {
         "glasshouse:extension/debugging.[static]span.start": store | trappable,
+        "glasshouse:extension/debugging.[static]span.start-root": store | trappable,
         "glasshouse:extension/debugging.[drop]span": store | trappable,
         "glasshouse:extension/debugging.log": async | trappable,
         "glasshouse:extension/debugging.metric": async | trappable,

@@ -21,6 +21,8 @@ pub(crate) struct Cuts {
     pub(crate) text: usize,
     /// Bytes of a name.
     pub(crate) name: usize,
+    /// Bytes of a link's state.
+    pub(crate) link_state: usize,
     /// Bytes of a record that surely needs no cutting but for its number of fields.
     pub(crate) uncut: usize,
     /// Spans that are open at once.
@@ -43,6 +45,7 @@ impl Cuts {
             message: text.min(limits::MESSAGE_BYTES),
             text: text.min(limits::TEXT_BYTES),
             name: text.min(limits::NAME_BYTES),
+            link_state: text.min(limits::LINK_STATE_BYTES),
             uncut: text.min(limits::UNCUT_BYTES),
             open_spans: budget.open_spans.min(limits::NESTING),
             span_depth: budget.span_depth.min(limits::NESTING),

@@ -316,7 +316,7 @@ impl Sandbox {
         let (export, event) = name_of(job);
         self.name.set(export, event);
         let began_at = blueprint.clock.monotonic_nanos();
-        self.store.data_mut().begin_invocation(trigger, budget, began_at, deadline);
+        self.store.data_mut().begin_invocation(trigger, settings, began_at, deadline);
         let state = self.store.data();
         let (memory_before, transferred_before) = (state.limiter.bytes(), self.pulse.transferred());
         let counts_fuel = blueprint.machine.flavour.counts_fuel();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use glasshouse::records::{
     AlertRecord, ErrorRecord, Head, HostFunctionUse, InvocationRecord, LogRecord, MetricRecord, SpanCostRecord,
-    SpanRecord, TransferRecord,
+    SpanLinkRecord, SpanRecord, TransferRecord,
 };
 use glasshouse::text::{bytes, count, duration, fuel, visible};
 use glasshouse::{Severity, SpanStatus, UnixNanos};
@@ -127,12 +127,24 @@ impl Shown for SpanRecord {
         if let Some(context) = &self.head.context {
             let _ = write!(line, " {}", paint.dim(&format!("trace {}", context.trace_id)));
         }
+        for link in &self.links {
+            let _ = write!(line, "\n    {}", paint.dim(&link_line(link)));
+        }
         line
     }
 
     fn head(&self) -> &Head {
         &self.head
     }
+}
+
+/// Which span of which trace a link is to, by ids that can be looked for, and its fields.
+pub(super) fn link_line(link: &SpanLinkRecord) -> String {
+    let mut line = format!("link to trace {} span {}", link.trace_id, link.span_id);
+    for (name, value) in &link.fields.0 {
+        let _ = write!(line, " {}", field_text(name, value));
+    }
+    line
 }
 
 impl Shown for AlertRecord {

@@ -1,19 +1,21 @@
 //! `glasshouse trace` and `traces`: one request across extensions as a tree, many of them as a list, and what took the longest.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use glasshouse::records::SpanRecord;
+use glasshouse::records::{SpanLinkRecord, SpanRecord};
 use glasshouse::text::{count, duration, fuel, visible};
 use glasshouse::traces::{Note, NoteRecord, Operation, Step, Trace, TraceSummary, Work};
-use glasshouse::{Context, TraceId, UnixNanos};
+use glasshouse::{Context, SpanId, TraceId, UnixNanos};
 use glasshouse_client::api::{self, code};
 use glasshouse_client::{Client, ClientError};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::lines::link_line;
 use super::select::{Chosen, Conditions, Place, Selection};
 use super::store::{Found, Store};
 use super::{Follow, follow, show};
@@ -126,7 +128,7 @@ enum TracesVerb {
     Show(Asked),
     /// The newest spans, and then each new one
     Follow(Follow),
-    /// The newest traces that have calls which a query asks for, a line each
+    /// The newest traces that have calls which a query asks for, or began with such a span, a line each
     List(Asked),
     /// Calls and spans by name, those that took the longest in all first
     Slowest(Asked),
@@ -277,6 +279,7 @@ fn print(trace: &Trace, paint: Paint) -> std::io::Result<()> {
         ("what", Align::Left),
     ]);
     let whole = trace.steps.first().map_or(0, |first| first.elapsed_ns);
+    let by_id: HashMap<_, _> = trace.steps.iter().filter_map(|step| Some((id_of(step)?, step))).collect();
     for item in items(trace) {
         let since = |time: UnixNanos| nanos(time.0.saturating_sub(trace.start.0).unsigned_abs());
         let indent = "  ".repeat(item.depth().min(DEPTH));
@@ -296,6 +299,13 @@ fn print(trace: &Trace, paint: Paint) -> std::io::Result<()> {
                 let mut cells = vec![since(note.record.head().time)];
                 cells.extend(std::iter::repeat_n(String::new(), 4));
                 cells.push(format!("{indent}{}", note_text(note)));
+                table.row(cells);
+            }
+            Item::Link(link, _) => {
+                let mut cells = vec![String::new(); 5];
+                let to = by_id.get(&link.span_id).filter(|_| link.trace_id == trace.trace_id);
+                let named = to.map_or_else(String::new, |step| format!(", {} {}", step.extension, name(step)));
+                cells.push(format!("{indent}{}{named}", link_line(link)));
                 table.row(cells);
             }
         }
@@ -361,6 +371,8 @@ enum Item<'a> {
     Step(usize, &'a Step),
     /// With how many steps it lies in.
     Note(&'a Note, usize),
+    /// With the step that is linked.
+    Link(&'a SpanLinkRecord, &'a Step),
 }
 
 impl Item<'_> {
@@ -368,18 +380,19 @@ impl Item<'_> {
         match self {
             Self::Step(_, step) => step.depth,
             Self::Note(_, depth) => *depth,
+            Self::Link(_, step) => step.depth.saturating_add(1),
         }
     }
 
     fn time(&self) -> UnixNanos {
         match self {
-            Self::Step(_, step) => step.start,
+            Self::Step(_, step) | Self::Link(_, step) => step.start,
             Self::Note(note, _) => note.record.head().time,
         }
     }
 }
 
-/// The steps and notes of a trace, each step before what happened in it, by time.
+/// The steps, their links, and the notes of a trace, each step before what happened in it, by time.
 fn items(trace: &Trace) -> Vec<Item<'_>> {
     let mut children = vec![Vec::new(); trace.steps.len()];
     let mut first = Vec::new();
@@ -391,12 +404,21 @@ fn items(trace: &Trace) -> Vec<Item<'_>> {
     let mut open = inside(trace, &first, &trace.notes, 0);
     let mut items = Vec::new();
     while let Some(item) = open.pop() {
-        if let Item::Step(index, step) = item {
-            open.extend(inside(trace, &children[index], &step.notes, step.depth.saturating_add(1)));
-        }
+        let Item::Step(index, step) = item else {
+            items.push(item);
+            continue;
+        };
+        open.extend(inside(trace, &children[index], &step.notes, step.depth.saturating_add(1)));
         items.push(item);
+        if let Work::Span(span) = &step.work {
+            items.extend(span.links.iter().map(|link| Item::Link(link, step)));
+        }
     }
     items
+}
+
+fn id_of(step: &Step) -> Option<SpanId> {
+    step.work.head().context.as_ref().map(|context| context.span_id)
 }
 
 /// Steps and notes at one depth, the latest first, so that the next one is at the end.

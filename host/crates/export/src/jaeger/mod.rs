@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::export::{Broken, Export};
-use crate::records::{FieldList, FieldValue, InvocationRecord, SpanRecord};
+use crate::records::{FieldList, FieldValue, InvocationRecord, SpanLinkRecord, SpanRecord};
 use crate::walk::{Found, Walk};
 use crate::{Source, What};
 
@@ -81,6 +81,14 @@ struct Span {
     own: SpanId,
     #[serde(skip)]
     parents: Vec<SpanId>,
+}
+
+impl Reference {
+    /// To what a span is linked to.
+    fn to(link: &SpanLinkRecord) -> Self {
+        let (trace_id, span_id) = (link.trace_id.to_string(), link.span_id.to_string());
+        Self { ref_type: "FOLLOWS_FROM", trace_id, span_id }
+    }
 }
 
 #[derive(Serialize)]
@@ -322,7 +330,8 @@ impl Span {
         let stored = self.parents.iter().find(|parent| known.contains(parent) && **parent != self.own);
         if let Some(parent) = stored.or(self.parents.first()) {
             let (trace_id, span_id) = (self.trace_id.clone(), parent.to_string());
-            self.references.push(Reference { ref_type: "CHILD_OF", trace_id, span_id });
+            // The interface takes the first reference for what a span hangs on.
+            self.references.insert(0, Reference { ref_type: "CHILD_OF", trace_id, span_id });
         }
         if stored.is_none() && !self.parents.is_empty() {
             self.warnings = Some(vec!["what caused it is not stored".to_owned()]);
@@ -432,7 +441,7 @@ fn span(source: usize, record: SpanRecord) -> Option<Span> {
         id: context.span_id.to_string(),
         flags: 1,
         operation_name: record.name,
-        references: Vec::new(),
+        references: record.links.iter().map(Reference::to).collect(),
         start_time: micros(record.start),
         duration: record.total.elapsed_ns / 1000,
         tags,

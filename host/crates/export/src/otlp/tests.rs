@@ -149,6 +149,40 @@ fn a_distribution_of_all_sizes_is_written_in_few_buckets_and_loses_no_sample() {
 }
 
 #[test]
+fn links_are_the_protocols_in_both_encodings() {
+    use prost::Message as _;
+    let shelf = Shelf::new("markdown");
+    let fields = [Field { name: "position", value: Wire::Integer(3) }];
+    shelf.span_linked(7, 8, 0, &[(0xa, 0xb, "rojo=1", &fields), (7, 9, "", &[])]);
+    shelf.span(7, 9, 0);
+    let found = documents(&shelf, What::Traces);
+    let spans = &found[0]["resourceSpans"][0]["scopeSpans"][0]["spans"];
+    assert_eq!(
+        spans[0]["links"],
+        json!([
+            {
+                "traceId": format!("{:032x}", 0xa),
+                "spanId": format!("{:016x}", 0xb),
+                "traceState": "rojo=1",
+                "attributes": [{"key": "position", "value": {"intValue": "3"}}],
+            },
+            {"traceId": format!("{:032x}", 7), "spanId": format!("{:016x}", 9)},
+        ])
+    );
+    assert_eq!(spans[1].get("links"), None);
+    let (bytes, _) = export(&[&shelf], What::Traces, Format::Otlp, "");
+    let data = super::messages::TracesData::decode(&bytes[..]).expect("it decodes");
+    let [link, bare] = &data.resource_spans[0].scope_spans[0].spans[0].links[..] else { panic!("two links") };
+    assert_eq!((link.trace_id.len(), link.span_id.len(), link.trace_state.as_str()), (16, 8, "rojo=1"));
+    assert_eq!((link.attributes[0].key.as_str(), bare.attributes.len()), ("position", 0));
+    // The numbers are the protocol's: `links` = 13, and in a link 1 to 4.
+    let field = |number: u8, bytes: &[u8]| [&[number << 3 | 2, bytes.len() as u8], bytes].concat();
+    let whole = field(13, &[field(1, &bare.trace_id), field(2, &bare.span_id)].concat());
+    assert!(bytes.windows(whole.len()).any(|window| window == whole));
+    assert!(bytes.windows(8).any(|window| window == field(3, b"rojo=1")));
+}
+
+#[test]
 fn a_file_of_protobuf_is_one_message_with_all_batches() {
     use prost::Message as _;
     let shelf = Shelf::new("markdown");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use glasshouse_model::{Origin, Outcome, Signal, SpanId, SpanKind, SpanStatus, UnixNanos};
 
-use super::messages::{Event, Resource, ResourceSpans, Scope, ScopeSpans, Span, Status, TracesData, Value};
+use super::messages::{Event, Link, Resource, ResourceSpans, Scope, ScopeSpans, Span, Status, TracesData, Value};
 use super::{Attributes, Fill, ids, nanos, scope_of};
 use crate::export::Broken;
 use crate::records::{InvocationRecord, SpanCostRecord, SpanRecord, TransferRecord};
@@ -99,6 +99,16 @@ fn span(record: SpanRecord) -> Option<Span> {
         attributes.fields(event.fields);
         Event { time_unix_nano: nanos(event.time), name: event.name, attributes: attributes.0 }
     });
+    let links = record.links.into_iter().map(|link| {
+        let mut attributes = Attributes::default();
+        attributes.fields(link.fields);
+        Link {
+            trace_id: link.trace_id.0.to_vec(),
+            span_id: link.span_id.0.to_vec(),
+            trace_state: link.tracestate,
+            attributes: attributes.0,
+        }
+    });
     Some(Span {
         trace_id,
         span_id,
@@ -109,6 +119,7 @@ fn span(record: SpanRecord) -> Option<Span> {
         end_time_unix_nano: nanos(record.head.time).max(nanos(record.start)),
         attributes: attributes.0,
         events: events.collect(),
+        links: links.collect(),
         status: match record.status {
             // Only whoever made the span may call it ok (OpenTelemetry's API, "Set Status"): an end without failure is unset.
             SpanStatus::Ok => None,
@@ -160,6 +171,7 @@ fn call(record: InvocationRecord) -> Option<Span> {
         end_time_unix_nano: nanos(end),
         attributes: attributes.0,
         events: Vec::new(),
+        links: Vec::new(),
         status: Some(match record.outcome {
             Outcome::Ok => Status { code: STATUS_OK, message: String::new() },
             outcome => Status { code: STATUS_ERROR, message: outcome.as_str().to_owned() },

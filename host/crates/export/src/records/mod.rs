@@ -25,7 +25,7 @@ pub use error::{ErrorRecord, StackFrame};
 pub use invocation::{HostFunctionUse, InvocationRecord, TransferRecord};
 pub use log::LogRecord;
 pub use metric::MetricRecord;
-pub use span::{SpanCostRecord, SpanEventRecord, SpanRecord};
+pub use span::{SpanCostRecord, SpanEventRecord, SpanLinkRecord, SpanRecord};
 
 /// A kind of record; sealed.
 pub trait Record: Sized + sealed::FromStore {}

@@ -1,6 +1,6 @@
 //! Spans.
 
-use glasshouse_model::{Signal, SpanCost, SpanId, SpanKind, SpanStatus, TraceSampling, UnixNanos};
+use glasshouse_model::{Signal, SpanCost, SpanId, SpanKind, SpanStatus, TraceId, TraceSampling, UnixNanos};
 use glasshouse_telemetry::Body;
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +40,9 @@ pub struct SpanRecord {
     pub fields: FieldList,
     /// What happened meanwhile.
     pub events: Vec<SpanEventRecord>,
+    /// Other spans that it has to do with. Left out where there are none.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub links: Vec<SpanLinkRecord>,
     /// For how many spans it stands, itself included: 1 divided by the probability with which it was kept. One that failed is always kept and stands for
     /// itself; one that was kept for how its call ended, although its trace is not, stands for none, since those in traces that are kept stand
     /// for it as well. Left out where it is 1.
@@ -120,6 +123,22 @@ pub struct SpanEventRecord {
     pub fields: FieldList,
 }
 
+/// Another span that a span has to do with, and does not lie in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SpanLinkRecord {
+    /// The trace of that span.
+    #[serde(serialize_with = "shown", deserialize_with = "read")]
+    pub trace_id: TraceId,
+    /// Which one it is.
+    #[serde(serialize_with = "shown", deserialize_with = "read")]
+    pub span_id: SpanId,
+    /// What came with its ids as the header `tracestate`. Left out where nothing did.
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub tracestate: String,
+    /// The link's own fields.
+    pub fields: FieldList,
+}
+
 impl FromStore for SpanRecord {
     const SIGNAL: Signal = Signal::Span;
 
@@ -129,6 +148,12 @@ impl FromStore for SpanRecord {
             time: event.time,
             name: event.name.to_owned(),
             fields: event.fields.into(),
+        });
+        let links = span.links.iter().map(|(link, fields)| SpanLinkRecord {
+            trace_id: TraceId(link.trace_id),
+            span_id: SpanId(link.span_id),
+            tracestate: link.state.to_owned(),
+            fields: fields.into(),
         });
         let sampling = head.context.as_ref().map(|context| context.sampling);
         Some(Self {
@@ -143,6 +168,7 @@ impl FromStore for SpanRecord {
             failure: span.failure.to_owned(),
             start: span.start,
             events: events.collect(),
+            links: links.collect(),
             fields: span.fields.into(),
         })
     }

@@ -65,7 +65,7 @@ impl Scopes {
 impl State {
     pub(crate) fn enter_innermost_scope(&mut self) {
         let parts = self.scopes.innermost().clone();
-        let context = Context {
+        let mut context = Context {
             correlation_id: parts.correlation_id,
             user: parts.user,
             tenant: parts.tenant,
@@ -73,11 +73,11 @@ impl State {
         };
         // What the guest prints belongs to the invocation's own span.
         let mut printed = Vec::with_capacity(CONTEXT_CAPACITY);
-        let root = Context { span_id: self.spans.root(&context), ..context.clone() };
-        self.intake.encode_context(&root, &mut printed);
+        self.intake.encode_context(&self.spans.of_invocation(&context), &mut printed);
         self.stdio.set_context(&printed);
+        context.correlation_id = context.correlation_id.or_else(|| self.spans.correlation());
         self.intake.set_context(context);
-        let is_in_scope = !self.scopes.open.is_empty();
+        let is_in_scope = !self.scopes.open.is_empty() || self.spans.is_in_own_trace();
         self.imports.host_calls.set_scope(is_in_scope.then(|| self.intake.context_bytes()));
     }
 }

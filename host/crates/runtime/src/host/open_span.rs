@@ -1,13 +1,16 @@
 //! A span while it is open, and how it is stored once it has ended.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use glasshouse_model::text::cut;
-use glasshouse_model::wire::{self, Field, Fields, Malformed, Reader, SpanSummary, Value};
-use glasshouse_model::{EncodedSpan, Origin, Span, SpanCost, SpanId, SpanKind, SpanStatus, UnixNanos, limits};
+use glasshouse_model::wire::{self, Field, Fields, Link, Links, Malformed, Reader, SpanSummary, Value};
+use glasshouse_model::{
+    EncodedSpan, Origin, Span, SpanCost, SpanId, SpanKind, SpanStatus, TraceState, UnixNanos, limits,
+};
 use glasshouse_telemetry::{Head, Worth};
 
-use super::spans::Reading;
+use super::spans::{OwnTrace, Reading};
 use crate::cuts::Cuts;
 use crate::host_calls::HostCall;
 use crate::intake::Intake;
@@ -16,11 +19,15 @@ use crate::intake::Intake;
 pub(super) const EVENT_BYTES: usize = limits::RECORD_BYTES / 4;
 /// Bytes of fields that a span keeps.
 pub(super) const FIELD_BYTES: usize = limits::RECORD_BYTES / 4;
+/// Bytes of links that a span keeps: as many as there may be of links to ids alone.
+pub(super) const LINK_BYTES: usize = limits::RECORD_BYTES / 8;
 
 /// Bytes of a field beyond its texts, at most.
 const FIELD_OVERHEAD: usize = 16;
 /// Bytes of an event beyond its name and fields, at most.
 const EVENT_OVERHEAD: usize = 16;
+/// Bytes of a link beyond its state and fields, at most: two ids, the state's length, and the number of fields.
+const LINK_OVERHEAD: usize = 28;
 /// Bytes of a buffer that is kept for the next span: most spans need no more.
 pub(super) const KEPT_BYTES: usize = 1024;
 
@@ -29,7 +36,10 @@ pub(super) const KEPT_BYTES: usize = 1024;
 pub(super) struct OpenSpan {
     pub(super) serial: u32,
     pub(super) id: SpanId,
+    /// The span in which it was started; of one that begins a trace, in another trace.
     pub(super) parent: SpanId,
+    /// The trace that it is of, where that is not the invocation's.
+    pub(super) trace: Option<Arc<OwnTrace>>,
     /// Spans that it lies in, itself included.
     pub(super) depth: usize,
     pub(super) kind: SpanKind,
@@ -40,6 +50,8 @@ pub(super) struct OpenSpan {
     pub(super) texts: Texts,
     pub(super) events: Vec<u8>,
     pub(super) event_count: u32,
+    pub(super) links: Vec<u8>,
+    pub(super) link_count: u32,
     /// What it may hold, by the extension's budget.
     pub(super) cuts: Cuts,
     pub(super) cut: bool,
@@ -166,8 +178,12 @@ impl OpenSpan {
         if self.events.capacity() > KEPT_BYTES {
             self.events = Vec::new();
         }
-        self.failure = None;
-        self.event_count = 0;
+        self.links.clear();
+        if self.links.capacity() > KEPT_BYTES {
+            self.links = Vec::new();
+        }
+        (self.failure, self.trace) = (None, None);
+        (self.event_count, self.link_count) = (0, 0);
         self.children = SpanCost::default();
         (self.cut, self.is_clean, self.longest_text) = (false, false, 0);
     }
@@ -200,8 +216,36 @@ impl OpenSpan {
         self.is_clean = false;
         let kept_name = cut(name, self.cuts.name);
         self.cut |= kept_name.len() < name.len();
-        let mut bytes = kept_name.len() + EVENT_OVERHEAD;
-        let mut kept = Vec::new();
+        let (kept, bytes) = self.cut_fields(fields);
+        if self.events.len() + kept_name.len() + EVENT_OVERHEAD + bytes > EVENT_BYTES {
+            self.cut = true;
+            return;
+        }
+        Span::encode_event(&mut self.events, time, kept_name, &kept);
+        self.event_count += 1;
+    }
+
+    /// Adds a link, cut to the limits; one that has no room leaves the span as it was, and marked. A state that is none, or too long to be
+    /// kept whole, is left out, since a part of it would be another one.
+    pub(super) fn add_link<'f>(&mut self, link: &Link<'_>, fields: impl Iterator<Item = Field<'f>>) {
+        self.is_clean = false;
+        self.note_text(link.state);
+        let is_kept = link.state.len() <= self.cuts.link_state && link.state.parse::<TraceState>().is_ok();
+        let link = Link { state: if is_kept { link.state } else { "" }, ..*link };
+        self.cut |= !is_kept;
+        let (kept, bytes) = self.cut_fields(fields);
+        let is_room = self.links.len() + link.state.len() + LINK_OVERHEAD + bytes <= LINK_BYTES;
+        if !is_room || self.link_count as usize >= limits::LINKS {
+            self.cut = true;
+            return;
+        }
+        wire::put_link(&mut self.links, &link, &kept);
+        self.link_count += 1;
+    }
+
+    /// The first fields of an event or a link, cut to the limits, and the bytes that they take at most.
+    fn cut_fields<'f>(&mut self, fields: impl Iterator<Item = Field<'f>>) -> (Vec<Field<'f>>, usize) {
+        let (mut kept, mut bytes) = (Vec::new(), 0);
         for whole in fields {
             if kept.len() >= self.cuts.fields {
                 self.cut = true;
@@ -211,12 +255,7 @@ impl OpenSpan {
             bytes += field_bytes(&field);
             kept.push(field);
         }
-        if self.events.len() + bytes > EVENT_BYTES {
-            self.cut = true;
-            return;
-        }
-        Span::encode_event(&mut self.events, time, kept_name, &kept);
-        self.event_count += 1;
+        (kept, bytes)
     }
 
     /// Marks the span as failed.
@@ -263,8 +302,9 @@ impl OpenSpan {
             (None, true) => SpanStatus::Unfinished,
             (None, false) => SpanStatus::Ok,
         };
+        let begins_trace = self.trace.as_ref().is_some_and(|trace| trace.root == self.id);
         let span = EncodedSpan {
-            parent: self.parent,
+            parent: if begins_trace { SpanId::default() } else { self.parent },
             kind: self.kind,
             status,
             name: self.texts.name(),
@@ -274,6 +314,7 @@ impl OpenSpan {
             children,
             fields: self.texts.fields(),
             events: (self.event_count, &self.events),
+            links: (self.link_count, &self.links),
         };
         span.encode(body);
     }
@@ -292,6 +333,13 @@ pub(super) struct Ended<'b> {
 }
 
 impl Ended<'_> {
+    /// Keeps it for how its call will end, in an encoded context.
+    #[inline]
+    pub(super) fn wait(&self, intake: &Intake, context: &[u8]) {
+        let Self { body, at, origin, cut, is_clean, .. } = *self;
+        intake.wait_span(Head { time: intake.clock().at(at), origin, cut, batched: false, context }, body, is_clean);
+    }
+
     /// Stores it in an encoded context. What it takes of the rate it takes now: a rate goes by times that go on.
     pub(super) fn store(&self, intake: &Intake, context: &[u8], now: UnixNanos) {
         let Self { body, at, origin, worth, cut, is_clean } = *self;
@@ -303,9 +351,8 @@ impl Ended<'_> {
     }
 }
 
-/// Stores a call of a function of the host as a span, in a context of its own, at a time that its bytes are charged to. The guest's call was run
-/// until another one.
-pub(super) fn store_host_call(intake: &Intake, call: &HostCall, context: &[u8], run_until: u64, now: UnixNanos) {
+/// Encodes a call of a function of the host as a span, which is given to `put`. The guest's call was run until a time.
+pub(super) fn end_host_call(intake: &Intake, call: &HostCall, run_until: u64, put: impl FnOnce(Ended<'_>)) {
     let span = Span {
         parent: call.parent.unwrap_or(intake.context().span_id),
         kind: call.kind(),
@@ -317,11 +364,12 @@ pub(super) fn store_host_call(intake: &Intake, call: &HostCall, context: &[u8], 
         children: SpanCost::default(),
         fields: Fields::EMPTY,
         events: Vec::new(),
+        links: Links::EMPTY,
     };
     let mut body = Vec::with_capacity(128);
     span.encode(&mut body, &[], 0, &[]);
     let (origin, worth) = (Origin::Host, Worth::Usual);
-    Ended { body: &body, at: call.end, origin, worth, cut: false, is_clean: false }.store(intake, context, now);
+    put(Ended { body: &body, at: call.end, origin, worth, cut: false, is_clean: false });
 }
 
 /// Bytes that a field takes in a record, at most.

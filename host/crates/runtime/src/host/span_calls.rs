@@ -1,8 +1,8 @@
 //! `debugging.span`, the typed resource, and the SDK's `open-span`, `change-span` and `close-span`, by which spans cross as bytes and
 //! numbers.
 
-use glasshouse_model::wire::{self, Malformed, SpanChange, SpanStart};
-use glasshouse_model::{HostFunction, SpanKind};
+use glasshouse_model::wire::{self, Link, Malformed, SpanChange};
+use glasshouse_model::{HostFunction, SpanId, SpanKind, TraceId};
 use glasshouse_telemetry::Load;
 use wasmtime::component::{Access, HasData, Linker, Resource, WasmList};
 use wasmtime::{AsContext, StoreContextMut};
@@ -86,7 +86,7 @@ impl State {
     #[inline]
     fn open_span(&mut self, encoded: &mut Vec<u8>, start: Reading) -> wasmtime::Result<u32> {
         let opened = if encoded.len() <= self.intake.cuts().uncut {
-            self.spans.start_encoded(&mut self.intake, encoded, start)
+            self.spans.start_encoded(&mut self.intake, &mut self.imports.host_calls, encoded, start)
         } else {
             self.open_long_span(encoded, start)?
         };
@@ -99,12 +99,47 @@ impl State {
     /// The same, of what has to be cut or may have to be.
     #[cold]
     fn open_long_span(&mut self, encoded: &[u8], start: Reading) -> wasmtime::Result<Result<u32, Malformed>> {
-        let SpanStart { kind, name, fields } = match wire::span_start(encoded) {
-            Ok(decoded) => decoded,
+        let whole = match wire::span_start(encoded) {
+            Ok(whole) => whole,
             Err(malformed) => return Ok(Err(malformed)),
         };
-        self.charge(crowd_cost(fields.len()))?;
-        Ok(Ok(self.spans.start(&mut self.intake, name, kind, fields.iter(), start)))
+        // A link is a work of its own, as a field is.
+        let linked: usize = whole.links.iter().map(|(_, fields)| 1 + fields.len()).sum();
+        self.charge(crowd_cost(whole.fields.len() + linked))?;
+        Ok(Ok(self.spans.start_whole(&mut self.intake, &mut self.imports.host_calls, &whole, start)))
+    }
+
+    /// Opens a span of the typed resource, which may begin a trace of its own.
+    #[inline]
+    fn start_typed(
+        &mut self,
+        name: &str,
+        kind: wit::SpanKind,
+        start_fields: &[wit::Field],
+        fuel_left: Option<u64>,
+        is_root: bool,
+    ) -> wasmtime::Result<Resource<SpanHandle>> {
+        let kind = match kind {
+            wit::SpanKind::Internal => SpanKind::Internal,
+            wit::SpanKind::Server => SpanKind::Server,
+            wit::SpanKind::Client => SpanKind::Client,
+            wit::SpanKind::Producer => SpanKind::Producer,
+            wit::SpanKind::Consumer => SpanKind::Consumer,
+        };
+        let entered = self.imports.enter_light(HostFunction::SpanStart)?;
+        self.charge(name.len() + passed_bytes(start_fields))?;
+        let start = self.reading(fuel_left);
+        let timed = self.intake.cross();
+        let start_fields = fields(start_fields).into_iter();
+        let serial = if is_root {
+            let calls = &mut self.imports.host_calls;
+            self.spans.start_root(&mut self.intake, calls, name, kind, start_fields, start)
+        } else {
+            self.spans.start(&mut self.intake, name, kind, start_fields, start)
+        };
+        self.intake.crossed(timed, || Load::Span);
+        self.imports.leave(entered);
+        Ok(Resource::new_own(serial))
     }
 
     /// Changes an open span as a guest encoded it.
@@ -116,7 +151,7 @@ impl State {
                 return Ok(());
             }
         };
-        if let SpanChange::Event { fields, .. } = &change {
+        if let SpanChange::Event { fields, .. } | SpanChange::Link(_, fields) = &change {
             self.charge(crowd_cost(fields.len()))?;
         }
         let time = self.intake.clock().now();
@@ -128,6 +163,7 @@ impl State {
             SpanChange::Field(field) => span.set_field(&field),
             SpanChange::Event { name, fields } => span.add_event(time, name, fields.iter()),
             SpanChange::Failure(reason) => span.fail(reason),
+            SpanChange::Link(link, fields) => span.add_link(&link, fields.iter()),
         }
         Ok(())
     }
@@ -186,6 +222,25 @@ impl wit::HostSpan for State {
         Ok(())
     }
 
+    fn add_link(&mut self, span: Resource<SpanHandle>, link: wit::Link) -> wasmtime::Result<()> {
+        let entered = self.imports.enter_light(HostFunction::Span)?;
+        let texts = link.trace_id.len() + link.span_id.len() + link.tracestate.len();
+        self.charge(texts + passed_bytes(&link.fields))?;
+        let timed = self.intake.cross();
+        match ids_of(&link) {
+            Some((trace_id, span_id)) => {
+                let to = Link { trace_id: trace_id.0, span_id: span_id.0, state: &link.tracestate };
+                if let Some(span) = self.spans.find(span.rep()) {
+                    span.add_link(&to, link.fields.iter().map(borrow_field));
+                }
+            }
+            None => self.intake.refuse_span(Malformed("a link names no trace or no span")),
+        }
+        self.intake.crossed(timed, || Load::Span);
+        self.imports.leave(entered);
+        Ok(())
+    }
+
     fn fail(&mut self, span: Resource<SpanHandle>, message: String) -> wasmtime::Result<()> {
         let entered = self.imports.enter_light(HostFunction::Span)?;
         self.charge(message.len())?;
@@ -195,6 +250,12 @@ impl wit::HostSpan for State {
         self.imports.leave(entered);
         Ok(())
     }
+}
+
+/// The trace and the span that a link names, unless one of them is none.
+fn ids_of(link: &wit::Link) -> Option<(TraceId, SpanId)> {
+    let trace = link.trace_id.parse().ok().filter(|id| *id != TraceId::default());
+    trace.zip(link.span_id.parse().ok().filter(|id| *id != SpanId::default()))
 }
 
 /// Gives the bindings the whole state, so that they can read fuel from the store beside it.
@@ -210,23 +271,17 @@ impl wit::HostSpanWithStore<State> for State {
         start_fields: Vec<wit::Field>,
     ) -> wasmtime::Result<Resource<SpanHandle>> {
         let fuel_left = fuel_left(&host);
-        let kind = match kind {
-            wit::SpanKind::Internal => SpanKind::Internal,
-            wit::SpanKind::Server => SpanKind::Server,
-            wit::SpanKind::Client => SpanKind::Client,
-            wit::SpanKind::Producer => SpanKind::Producer,
-            wit::SpanKind::Consumer => SpanKind::Consumer,
-        };
-        let state = host.get();
-        let entered = state.imports.enter_light(HostFunction::SpanStart)?;
-        state.charge(name.len() + passed_bytes(&start_fields))?;
-        let start = state.reading(fuel_left);
-        let timed = state.intake.cross();
-        let start_fields = fields(&start_fields).into_iter();
-        let serial = state.spans.start(&mut state.intake, &name, kind, start_fields, start);
-        state.intake.crossed(timed, || Load::Span);
-        state.imports.leave(entered);
-        Ok(Resource::new_own(serial))
+        host.get().start_typed(&name, kind, &start_fields, fuel_left, false)
+    }
+
+    fn start_root(
+        mut host: Access<'_, State, Self>,
+        name: String,
+        kind: wit::SpanKind,
+        start_fields: Vec<wit::Field>,
+    ) -> wasmtime::Result<Resource<SpanHandle>> {
+        let fuel_left = fuel_left(&host);
+        host.get().start_typed(&name, kind, &start_fields, fuel_left, true)
     }
 
     fn drop(mut host: Access<'_, State, Self>, span: Resource<SpanHandle>) -> wasmtime::Result<()> {

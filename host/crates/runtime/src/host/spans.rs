@@ -1,13 +1,16 @@
 //! The open spans of a call: timed pieces of work, stored when they end. Guests open and end them by the ways of `span_calls.rs`.
 
+mod own_trace;
+
 use glasshouse_model::invocation::Transfer;
-use glasshouse_model::record::SPANS_LEFT_OUT;
-use glasshouse_model::wire::{self, Field, Level, Malformed, Value};
+use glasshouse_model::wire::{self, Field, Malformed, SpanStart};
 use glasshouse_model::{Context, Origin, SpanCost, SpanId, SpanKind};
 use glasshouse_telemetry::{CleanStarts, Drop, Load, Verdict, Worth, kept_for_its_end};
 
-use super::open_span::{Ended, KEPT_BYTES, OpenSpan, store_host_call};
-use super::undecided::Undecided;
+use self::own_trace::Home;
+pub(super) use self::own_trace::OwnTrace;
+pub(crate) use self::own_trace::new_trace_id;
+use super::open_span::{Ended, KEPT_BYTES, OpenSpan, end_host_call};
 use crate::determinism::Ids;
 use crate::host_calls::HostCalls;
 use crate::imports::Imports;
@@ -27,6 +30,8 @@ pub(crate) struct Spans {
     open: Vec<Box<OpenSpan>>,
     #[expect(clippy::vec_box, reason = "as above")]
     spare: Vec<Box<OpenSpan>>,
+    /// The invocation's own trace, while one of those that are open is of another.
+    home: Option<Home>,
     /// The number of the last span of the instance.
     last_serial: u32,
     /// The same at the start of the present invocation.
@@ -35,7 +40,6 @@ pub(crate) struct Spans {
     clean_starts: CleanStarts,
     /// The span that was encoded last.
     body: Vec<u8>,
-    undecided: Undecided,
     pub(crate) ids: Ids,
 }
 
@@ -141,6 +145,9 @@ impl Spans {
         span.kind = kind;
         span.start = start;
         span.cuts = cuts;
+        if self.home.is_some() {
+            span.trace = self.open.last().and_then(|outer| outer.trace.clone());
+        }
         Some(span)
     }
 
@@ -168,18 +175,66 @@ impl Spans {
         self.open(intake, span)
     }
 
+    /// The same with a span that begins a trace of its own.
+    #[cold]
+    pub(super) fn start_root<'f>(
+        &mut self,
+        intake: &mut Intake,
+        calls: &mut HostCalls,
+        name: &str,
+        kind: SpanKind,
+        fields: impl Iterator<Item = Field<'f>>,
+        start: Reading,
+    ) -> u32 {
+        let Some(mut span) = self.take_span(intake, kind, start) else { return 0 };
+        span.begin_with(name, fields);
+        self.begin_trace(intake, &mut span);
+        self.root = self.root(intake.context());
+        self.stand_in(intake, calls, span.id, span.trace.as_deref());
+        let serial = span.serial;
+        self.open.push(span);
+        serial
+    }
+
+    /// The same with all that opens it. What it says was validated.
+    #[cold]
+    pub(super) fn start_whole(
+        &mut self,
+        intake: &mut Intake,
+        calls: &mut HostCalls,
+        whole: &SpanStart<'_>,
+        start: Reading,
+    ) -> u32 {
+        let SpanStart { kind, is_root, links, name, fields } = *whole;
+        let serial = if is_root {
+            self.start_root(intake, calls, name, kind, fields.iter(), start)
+        } else {
+            self.start(intake, name, kind, fields.iter(), start)
+        };
+        if let Some(span) = self.find(serial) {
+            for (link, fields) in links {
+                span.add_link(&link, fields.iter());
+            }
+        }
+        serial
+    }
+
     /// The same with what opens it as the guest encoded it, within [`Cuts::uncut`](crate::cuts::Cuts::uncut): what is longer is not to be
     /// remembered. Its buffer is taken in exchange for another one.
     #[inline]
     pub(super) fn start_encoded(
         &mut self,
         intake: &mut Intake,
+        calls: &mut HostCalls,
         encoded: &mut Vec<u8>,
         start: Reading,
     ) -> Result<u32, Malformed> {
         let redactor = intake.recorder().redactor();
         let mut search = redactor.watch(&self.clean_starts);
         let summary = wire::check_span_start_with(encoded, &mut search)?;
+        if !summary.is_plain {
+            return wire::span_start(encoded).map(|whole| self.start_whole(intake, calls, &whole, start));
+        }
         let seen = search.seen();
         let is_clean = redactor.is_clean_span(encoded, &summary, seen, &mut self.clean_starts);
         let Some(mut span) = self.take_span(intake, summary.kind, start) else { return Ok(0) };
@@ -225,12 +280,27 @@ impl Spans {
         }
         intake.recorder().note_text(span.longest_text);
         let cost = self.settle(&span, at, reading);
-        intake.set_span(span.id);
+        self.stand_in(intake, calls, span.id, span.trace.as_deref());
         self.store_or_wait(intake, &span, reading.at, cost, left_open);
-        intake.set_span(self.open.last().map_or(self.root, |span| span.id));
+        let innermost = self.open.last().map(|span| (span.id, span.trace.as_deref()));
+        let (id, trace) = innermost.unwrap_or((self.root, None));
+        self.stand_in(intake, calls, id, trace);
+        if self.home.is_some() {
+            self.come_home();
+        }
         if self.spare.len() < SPARE {
             span.clear();
             self.spare.push(span);
+        }
+    }
+
+    /// Goes on in an open span, or in the invocation's own.
+    #[inline]
+    fn stand_in(&self, intake: &mut Intake, calls: &mut HostCalls, span: SpanId, trace: Option<&OwnTrace>) {
+        if self.home.is_none() {
+            intake.set_span(span);
+        } else {
+            self.stand_in_trace(intake, calls, span, trace);
         }
     }
 
@@ -263,7 +333,7 @@ impl Spans {
         let ended = Ended { body: &self.body, at, origin: Origin::Guest, worth, cut, is_clean };
         let now = intake.clock().at(at);
         match verdict {
-            Verdict::Undecided => self.undecided.add(context, ended),
+            Verdict::Undecided => ended.wait(intake, context),
             // A failed span stands for itself alone.
             _ if has_failed => ended.store(intake, context, now),
             _ => ended.store(intake, &recorder.weighed(context), now),
@@ -294,47 +364,48 @@ impl Spans {
         true
     }
 
-    /// Whether anything of the invocation waits for what comes of it.
-    #[inline]
-    pub(crate) fn is_any_undecided(&self, calls: &HostCalls) -> bool {
-        !calls.is_empty() || !self.undecided.is_empty()
-    }
-
     /// Stores the calls of the host's functions that an invocation made, each as a span in the guest's span or the invocation in which it was made, and
-    /// what was not stored for its trace: if the invocation failed or was slow, whatever its trace is. The intake's context is the
-    /// invocation's own; it was run until that time.
+    /// was run until a time, or keeps them for what is decided on its trace, or leaves them out. Its context is the intake's. Tells how many there
+    /// was no room for, and how many were left out.
     #[cold]
-    pub(crate) fn decide(&mut self, intake: &Intake, calls: &HostCalls, matters: bool, run_until: u64) {
+    pub(crate) fn tell_host_calls(
+        &mut self,
+        intake: &Intake,
+        calls: &HostCalls,
+        verdict: Verdict,
+        run_until: u64,
+    ) -> [u64; 2] {
         let now = intake.clock().now();
-        let gone = self.undecided.decide(intake, matters, now);
-        let [all, left_out] = calls.counts();
+        let [all, without_room] = calls.counts();
         let own = intake.context_bytes();
         let is_kept = intake.recorder().judge_span(own) == Verdict::Keep;
-        if !matters && !is_kept {
-            return intake.recorder().leave_out_spans(own, all);
+        let are_all_own = calls.each().all(|(_, scope)| scope.is_none());
+        if verdict == Verdict::LeaveOut && !is_kept && are_all_own {
+            intake.recorder().leave_out_spans(own, all);
+            return [0, all];
         }
+        let mut left_out = 0;
         for (call, scope) in calls.each() {
+            // What was made in a trace of the extension's own goes by that.
+            let is_kept = scope.map_or(is_kept, |scope| intake.recorder().judge_span(scope) == Verdict::Keep);
+            if verdict == Verdict::LeaveOut && !is_kept {
+                left_out += 1;
+                continue;
+            }
             let timed = intake.cross();
             let id = SpanId(self.ids.draw().to_be_bytes());
-            let context = scope.unwrap_or(own);
-            let context = if is_kept { intake.recorder().weighed(context) } else { kept_for_its_end(context) };
-            store_host_call(intake, call, &Intake::with_span(&context, id), run_until, now);
+            let context = Intake::with_span(scope.unwrap_or(own), id);
+            end_host_call(intake, call, run_until, |ended| match verdict {
+                _ if is_kept => ended.store(intake, &intake.recorder().weighed(&context), now),
+                Verdict::Undecided => ended.wait(intake, &context),
+                _ => ended.store(intake, &kept_for_its_end(&context), now),
+            });
             intake.crossed(timed, || Load::Span);
         }
-        tell_crowded(intake, gone + left_out);
-    }
-}
-
-/// Counts spans for which there was no room in their call, and says so in the trace, which would look whole without them.
-#[cold]
-pub(super) fn tell_crowded(intake: &Intake, spans: u64) {
-    if spans > 0 {
-        intake.recorder().dropped_all(Drop::Crowded, spans);
-        let fields = [
-            Field { name: "event", value: Value::Text(SPANS_LEFT_OUT) },
-            Field { name: "spans", value: Value::Integer(spans as i64) },
-        ];
-        intake.host_log(Level::Info, "too many spans in a call: the first ones are not stored", &fields);
+        if left_out > 0 {
+            intake.recorder().leave_out_spans(own, left_out);
+        }
+        [without_room, left_out]
     }
 }
 

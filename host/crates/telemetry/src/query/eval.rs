@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use regex::Regex;
 
 use super::ast::{Condition, Literal, Operator};
-use super::fields::{Field, Kind};
+use super::fields::{Field, Kind, Known};
 use super::needle::Needle;
 use super::record::{Operand, View};
 use super::{tokens, values};
@@ -88,6 +88,11 @@ impl Matcher {
             Self::Not(inner) => !inner.matches(view),
             Self::Has(field) => view.value(field).is_some(),
             Self::Words(words) => words.iter().all(|word| view.any_text(|text| word.is_word_of(text))),
+            // A span has several: what is said of one holds of any of them, and its contrary of all.
+            Self::Field { field: Field::Known(Known::Link), negated, test } => {
+                let mut links = view.links().peekable();
+                links.peek().is_some() && links.any(|link| test.accepts(&Operand::Hex(link))) != *negated
+            }
             Self::Field { field, negated, test } => {
                 view.value(field).is_some_and(|value| test.accepts(&value) != *negated)
             }

@@ -135,6 +135,7 @@ names! {
     Status "status": Kind::Word(STATUS_WORDS), SPAN;
     Failure "failure": Kind::Text, SPAN;
     Parent "parent": Kind::Text, TIMED;
+    Link "link" or "links": Kind::Text, SPAN;
     Start "start": Kind::Time, SPAN;
     Duration "duration" or "elapsed" | "elapsed_ns": Kind::Duration, TIMED;
     Fuel "fuel": Kind::Number, TIMED;

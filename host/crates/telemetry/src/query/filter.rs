@@ -95,7 +95,9 @@ impl TokenFilterBuilder {
             self.last_trace = Some(context.trace_id);
             self.add_text(Hex::new(&context.trace_id.0).as_str());
         }
-        View { signal, extension: "", envelope, body }.for_each_text(|text| self.add_text(text));
+        let view = View { signal, extension: "", envelope, body };
+        view.for_each_text(|text| self.add_text(text));
+        view.links().for_each(|link| self.add_text(link.as_str()));
     }
 
     fn add_text(&mut self, text: &str) {

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use glasshouse_model::invocation::{Cost, Transfer};
-use glasshouse_model::wire::{Alert, Error, Fields, Log, Metric, Record, Value};
+use glasshouse_model::wire::{Alert, Error, Fields, Links, Log, Metric, Record, Value};
 use glasshouse_model::{AnsweredError, Context, Envelope, Failure, Signal, SpanCost};
 
 use super::fields::{Field, Known};
@@ -114,6 +114,7 @@ impl<'a> View<'a> {
                 Known::Status => Operand::Text(span.status.as_str()),
                 Known::Failure if !span.failure.is_empty() => Operand::Text(span.failure),
                 Known::Parent if span.parent.0 != [0; 8] => Operand::Hex(Hex::new(&span.parent.0)),
+                Known::Link => Operand::Hex(self.links().next()?),
                 Known::Start => Operand::Integer(span.start.0.into()),
                 Known::Duration => integer(span.total.elapsed_nanos),
                 Known::Fuel => integer(span.total.fuel?),
@@ -145,6 +146,12 @@ impl<'a> View<'a> {
             Body::Span(span) => span.fields,
             _ => Fields::EMPTY,
         }
+    }
+
+    /// The traces that a span is linked to; none of other records.
+    pub(super) fn links(&self) -> impl Iterator<Item = Hex> {
+        let links = if let Body::Span(span) = self.body { span.links } else { Links::EMPTY };
+        links.into_iter().map(|(link, _)| Hex::new(&link.trace_id))
     }
 
     /// Of several fields with one name, the last one counts, as it does where records are printed.

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use glasshouse_model::record::{KIND_ANSWERED, KIND_FAILURE, KIND_INVOCATION, KIND_SPAN};
-use glasshouse_model::wire::{self, Field, Fields, Malformed, Record, Source, Value};
+use glasshouse_model::wire::{self, Field, Fields, Link, Malformed, Reader, Record, Source, Value};
 use glasshouse_model::{AnsweredError, Failure, Invocation, Span, limits};
 
 use super::{MARKER, Redactor};
@@ -137,7 +137,14 @@ impl Pass<'_> {
             Span::encode_event(&mut events, event.time, &name, &borrowed(&fields));
         }
         let count = span.events.len() as u32;
-        let clean_span = Span { name: &name, failure: &failure, events: Vec::new(), ..span };
+        let mut links = Vec::new();
+        wire::put_varint(&mut links, span.links.len() as u32);
+        for (link, fields) in span.links {
+            let (state, fields) = (self.text(link.state, limits::LINK_STATE_BYTES), self.fields(fields));
+            wire::put_link(&mut links, &Link { state: &state, ..link }, &borrowed(&fields));
+        }
+        let links = Reader::new(&links).links()?;
+        let clean_span = Span { name: &name, failure: &failure, events: Vec::new(), links, ..span };
         clean_span.encode(clean, &borrowed(&fields), count, &events);
         Ok(())
     }

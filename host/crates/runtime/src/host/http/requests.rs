@@ -5,8 +5,8 @@ use std::sync::{Arc, OnceLock};
 
 use glasshouse_model::settings::HttpAccess;
 use glasshouse_model::text::cut;
-use glasshouse_model::wire::{Field, Fields, Value};
-use glasshouse_model::{Origin, Span, SpanCost, SpanId, SpanKind, SpanStatus, UnixNanos};
+use glasshouse_model::wire::{Field, Fields, Links, Value};
+use glasshouse_model::{Origin, Span, SpanCost, SpanId, SpanKind, SpanStatus};
 use glasshouse_telemetry::{Load, Verdict, Worth, kept_for_its_end};
 use tokio::sync::watch;
 
@@ -14,7 +14,6 @@ use super::exchange::{Ending, Outcome, Strays};
 use super::wire::Carried;
 use crate::denials::{Denials, Denied, DeniedBy};
 use crate::host::open_span::Ended;
-use crate::host::spans::tell_crowded;
 use crate::intake::Intake;
 
 /// Requests that get spans in one call of the guest, some 300 KiB of them; the rest is counted.
@@ -101,38 +100,41 @@ impl Requests {
         }
     }
 
-    /// Stores the requests of a call that was run until a time, each as a span, or leaves them out: those that failed are stored if failed
-    /// spans are, and all of them if the call matters or its trace is kept. The intake's context is the call's own.
+    /// Stores the requests of a call that was run until a time, each as a span, keeps them for what is decided on its trace, or leaves them out:
+    /// those that failed are stored if failed spans are, and all of them if the trace is kept. The intake's context is the call's own. Tells
+    /// how many there was no room for, and how many were left out.
     #[cold]
-    pub(crate) fn decide(&mut self, intake: &Intake, matters: bool, run_until: u64) {
+    pub(crate) fn decide(&mut self, intake: &Intake, verdict: Verdict, run_until: u64) -> [u64; 2] {
         let (now, recorder) = (intake.clock().now(), intake.recorder());
-        let is_kept = recorder.judge_span(intake.context_bytes()) == Verdict::Keep;
         let mut left_out = 0;
         for sent in self.sent.drain(..).filter(|sent| sent.is_traced) {
             let timed = intake.cross();
+            // Its trace may be one that the extension has begun.
+            let is_kept = recorder.judge_span(&sent.context) == Verdict::Keep;
             if sent.status(run_until) == SpanStatus::Failed {
                 if recorder.admit_failed_span() {
                     // It stands for itself alone.
-                    sent.store(intake, &sent.context, Worth::Urgent, run_until, now);
+                    sent.end(intake, Worth::Urgent, run_until, |ended| ended.store(intake, &sent.context, now));
                 }
-            } else if is_kept {
-                sent.store(intake, &recorder.weighed(&sent.context), Worth::Usual, run_until, now);
-            } else if matters {
-                sent.store(intake, &kept_for_its_end(&sent.context), Worth::Usual, run_until, now);
-            } else {
+            } else if verdict == Verdict::LeaveOut && !is_kept {
                 left_out += 1;
+            } else {
+                sent.end(intake, Worth::Usual, run_until, |ended| match verdict {
+                    _ if is_kept => ended.store(intake, &recorder.weighed(&sent.context), now),
+                    Verdict::Undecided => ended.wait(intake, &sent.context),
+                    _ => ended.store(intake, &kept_for_its_end(&sent.context), now),
+                });
             }
             intake.crossed(timed, || Load::Span);
         }
-        let crowded = std::mem::take(&mut self.left_out);
-        if is_kept || matters {
-            tell_crowded(intake, crowded);
-        } else {
-            left_out += crowded;
+        let mut without_room = std::mem::take(&mut self.left_out);
+        if verdict == Verdict::LeaveOut && recorder.judge_span(intake.context_bytes()) != Verdict::Keep {
+            left_out += std::mem::take(&mut without_room);
         }
         if left_out > 0 {
             recorder.leave_out_spans(intake.context_bytes(), left_out);
         }
+        [without_room, left_out]
     }
 }
 
@@ -148,7 +150,8 @@ impl Sent {
         }
     }
 
-    fn store(&self, intake: &Intake, context: &[u8], worth: Worth, run_until: u64, now: UnixNanos) {
+    /// Encodes it as a span of a call that was run until a time, which is given to `put`.
+    fn end(&self, intake: &Intake, worth: Worth, run_until: u64, put: impl FnOnce(Ended<'_>)) {
         let status = self.status(run_until);
         let outcome = self.outcome.get().filter(|outcome| outcome.at <= run_until);
         let end = outcome.map_or(run_until, |outcome| outcome.at).max(self.start);
@@ -208,11 +211,12 @@ impl Sent {
             children: SpanCost::default(),
             fields: Fields::EMPTY,
             events: Vec::new(),
+            links: Links::EMPTY,
         };
         let mut body = Vec::with_capacity(512);
         span.encode(&mut body, &fields, 0, &[]);
         let cut = self.is_cut || url.len() < self.url.len();
-        Ended { body: &body, at: end, origin: Origin::Host, worth, cut, is_clean: false }.store(intake, context, now);
+        put(Ended { body: &body, at: end, origin: Origin::Host, worth, cut, is_clean: false });
     }
 }
 
@@ -227,7 +231,7 @@ mod tests {
     use glasshouse_model::settings::{Debugging, Settings};
     use glasshouse_model::wire::Record;
     use glasshouse_model::{Context, Level, Signal};
-    use glasshouse_telemetry::{Body, Drop, Store, StoreSettings};
+    use glasshouse_telemetry::{Body, Store, StoreSettings};
 
     use super::*;
     use crate::clock::SystemClock;
@@ -288,7 +292,8 @@ mod tests {
             for status in [200, 500] {
                 requests.note(sent(Ok(status)));
             }
-            requests.decide(&intake, matters, u64::MAX);
+            let verdict = if matters { Verdict::Keep } else { Verdict::LeaveOut };
+            requests.decide(&intake, verdict, u64::MAX);
             let spans = store.reader(Signal::Span).all();
             let sampled = spans.iter().map(|span| span.envelope().context.is_some_and(|own| own.sampling.is_sampled));
             assert_eq!(sampled.collect::<Vec<_>>(), expect, "tracing: {tracing_enabled}, matters: {matters}");
@@ -303,13 +308,10 @@ mod tests {
         (0..MOST + 7).for_each(|_| requests.note(sent(Ok(200))));
         assert_eq!(requests.sent.len(), MOST);
         assert!(requests.sent.iter().all(|sent| sent.url.len() <= URL_BYTES));
-        requests.decide(&intake, true, u64::MAX);
+        assert_eq!(requests.decide(&intake, Verdict::Keep, u64::MAX), [7, 0]);
         assert!(requests.is_empty());
         let spans = store.reader(Signal::Span).all();
         assert_eq!(spans.len(), MOST);
         assert!(spans.iter().all(|span| span.envelope().cut), "their URLs are longer");
-        assert_eq!(store.reader(Signal::Log).all().len(), 1, "the trace says that there were more");
-        let crowded = store.drops().into_iter().find(|(cause, _)| *cause == Drop::Crowded).map(|(_, count)| count);
-        assert_eq!(crowded, Some(7));
     }
 }

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use glasshouse_model::record::SPANS_LEFT_OUT;
 use glasshouse_model::settings::{Debugging, Settings};
-use glasshouse_model::wire::Value;
-use glasshouse_model::{Envelope, Signal, Span, SpanStatus, UnixNanos, limits};
+use glasshouse_model::wire::{Fields, Link, Value};
+use glasshouse_model::{Envelope, Signal, Span, SpanStatus, TraceId, UnixNanos, limits};
 use glasshouse_telemetry::{Body, Store, StoreSettings};
 use proptest::collection::vec;
 use proptest::option::of;
@@ -12,7 +13,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::clock::SystemClock;
-use crate::host::open_span::{EVENT_BYTES, FIELD_BYTES};
+use crate::host::open_span::{EVENT_BYTES, FIELD_BYTES, LINK_BYTES};
 
 const ROOT: SpanId = SpanId([7; 8]);
 
@@ -39,6 +40,21 @@ impl Bench {
     fn start_at(&mut self, name: &str, at: u64) -> u32 {
         let start = Reading { at, ..Reading::default() };
         self.spans.start(&mut self.intake, name, SpanKind::Internal, std::iter::empty(), start)
+    }
+
+    /// Decides on what waited.
+    fn decide(&self, is_kept: bool) {
+        let decided = self.intake.decide(is_kept);
+        self.intake.recorder().tell_missing(UnixNanos(0), self.intake.context_bytes(), decided.gone);
+    }
+
+    fn start_encoded(&mut self, encoded: &mut Vec<u8>) -> Result<u32, Malformed> {
+        self.spans.start_encoded(&mut self.intake, &mut self.calls, encoded, Reading::default())
+    }
+
+    fn start_root(&mut self, name: &str) -> u32 {
+        let (kind, fields) = (SpanKind::Internal, std::iter::empty());
+        self.spans.start_root(&mut self.intake, &mut self.calls, name, kind, fields, Reading::default())
     }
 
     fn end(&mut self, serial: u32) {
@@ -121,9 +137,9 @@ fn spans_that_wait_take_no_more_than_their_room_and_are_stored_in_order_if_they_
             let serial = bench.start_at("work", number);
             bench.end_at(serial, number + 1);
         }
-        assert!(bench.spans.is_any_undecided(&bench.calls));
-        bench.spans.decide(&bench.intake, &bench.calls, matters, SPANS);
-        assert!(!bench.spans.is_any_undecided(&bench.calls));
+        assert!(bench.intake.has_undecided());
+        bench.decide(matters);
+        assert!(!bench.intake.has_undecided());
         let entries = bench.store.reader(Signal::Span).all();
         assert!(if matters { (100..SPANS as usize).contains(&entries.len()) } else { entries.is_empty() });
         let crowded =
@@ -150,7 +166,7 @@ fn spans_that_were_open_when_a_call_failed_are_there_however_many_it_had_made() 
     }
     let trapped = Reading { at: 4_000, ..Reading::default() };
     while bench.spans.end_innermost(&mut bench.intake, &mut bench.calls, &trapped) {}
-    bench.spans.decide(&bench.intake, &bench.calls, true, 4_000);
+    bench.decide(true);
     let entries = bench.store.reader(Signal::Span).all();
     let open: Vec<_> = entries
         .iter()
@@ -191,7 +207,7 @@ fn spans_that_waited_take_from_the_rate_of_when_they_are_stored() {
             let end = Reading { at: at + 1, ..Reading::default() };
             spans.end(&mut intake, &mut calls, serial, &end).expect("it is open");
         }
-        spans.decide(&intake, &calls, true, 0);
+        intake.decide(true);
         let stored = store.reader(Signal::Span).all().len() as u64;
         assert!(stored <= 2 * RATE, "{stored} in one moment, after {round} rounds");
     }
@@ -254,8 +270,155 @@ fn a_span_within_the_limits_is_not_marked() {
     Bench::stored(work, |envelope, span| assert!(!envelope.cut && span.events.len() == 1));
 }
 
-/// What a span was opened with and set to, and what happened in it.
-type Told = (String, Vec<(String, Option<String>)>, Vec<(String, String)>, Option<String>);
+/// Trace and own id, and what the intake says is in force.
+fn in_force(bench: &Bench) -> (TraceId, SpanId) {
+    let decoded = Context::decode(bench.intake.context_bytes()).expect("it was just encoded");
+    assert_eq!(&decoded, bench.intake.context());
+    (decoded.trace_id, decoded.span_id)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn each_span_is_stored_in_the_trace_of_the_innermost_one_that_began_one_whichever_ends_first(
+        steps in vec((any::<bool>(), any::<bool>(), 0..8_usize), 1..40),
+    ) {
+        let mut bench = Bench::new(true);
+        let trace_id = TraceId([9; 16]);
+        bench.intake.change_context(|context| context.trace_id = trace_id);
+        // Number, trace, own id, parent, and what it is linked to.
+        let mut open: Vec<(u32, TraceId, SpanId, SpanId, Vec<([u8; 16], [u8; 8])>)> = Vec::new();
+        let mut traces = vec![trace_id];
+        for (starts, is_root, which) in steps {
+            if starts || open.is_empty() {
+                let (trace, around) = in_force(&bench);
+                let serial = if is_root { bench.start_root("root") } else { bench.start("work") };
+                let (now, own) = in_force(&bench);
+                prop_assert_eq!(now != trace, is_root);
+                if is_root {
+                    prop_assert!(!traces.contains(&now));
+                    traces.push(now);
+                    open.push((serial, now, own, SpanId::default(), vec![(trace.0, around.0)]));
+                } else {
+                    open.push((serial, now, own, around, Vec::new()));
+                }
+                let correlation = bench.intake.context().correlation();
+                prop_assert_eq!(correlation, trace_id.to_string(), "it stays what it was");
+            } else {
+                let (serial, trace, own, parent, links) = open.remove(which % open.len());
+                bench.end(serial);
+                let entry = bench.store.reader(Signal::Span).all().pop().expect("the span is stored");
+                let Ok(Body::Span(span)) = entry.body() else { panic!("no span") };
+                let context = entry.envelope().context.expect("a span has one");
+                prop_assert_eq!((context.trace_id, context.span_id, span.parent), (trace, own, parent));
+                let said: Vec<_> = span.links.iter().map(|(link, _)| (link.trace_id, link.span_id)).collect();
+                prop_assert_eq!(said, links);
+            }
+            let innermost = open.last().map_or((trace_id, ROOT), |(_, trace, own, ..)| (*trace, *own));
+            prop_assert_eq!(in_force(&bench), innermost);
+            prop_assert_eq!(bench.spans.is_in_own_trace(), innermost.0 != trace_id);
+        }
+        for (serial, ..) in open.into_iter().rev() {
+            bench.end(serial);
+        }
+        prop_assert_eq!(in_force(&bench), (trace_id, ROOT));
+        prop_assert_eq!(&bench.intake.context().correlation_id, &None);
+        prop_assert!(bench.spans.home.is_none());
+    }
+}
+
+#[test]
+fn what_a_root_costs_is_none_of_what_the_span_around_it_costs_by_itself() {
+    let mut bench = Bench::new(true);
+    let outer = bench.start_at("outer", 0);
+    let root = bench.start_root("root");
+    bench.end_at(root, 70);
+    bench.end_at(outer, 100);
+    let entries = bench.store.reader(Signal::Span).all();
+    let own: Vec<_> = entries
+        .iter()
+        .map(|entry| match entry.body() {
+            Ok(Body::Span(span)) => span.own().elapsed_nanos,
+            _ => panic!("no span"),
+        })
+        .collect();
+    assert_eq!(own, [70, 30]);
+}
+
+fn to(id: u8, state: &str) -> Link<'_> {
+    Link { trace_id: [id; 16], span_id: [id; 8], state }
+}
+
+#[test]
+fn of_links_the_first_ones_are_kept_and_what_has_no_room_is_marked() {
+    let bare = |span: &mut OpenSpan, id| span.add_link(&to(id, ""), std::iter::empty());
+    Bench::stored(
+        |span| (1..=limits::LINKS).for_each(|id| bare(span, id as u8)),
+        |envelope, span| {
+            let ids: Vec<_> = span.links.iter().map(|(link, _)| usize::from(link.trace_id[0])).collect();
+            assert_eq!(ids, (1..=limits::LINKS).collect::<Vec<_>>());
+            assert!(!envelope.cut, "so many have room");
+        },
+    );
+    let one_more = |span: &mut OpenSpan| (0..=limits::LINKS).for_each(|_| bare(span, 1));
+    Bench::stored(one_more, |envelope, span| assert!(envelope.cut && span.links.len() == limits::LINKS));
+
+    let work = |span: &mut OpenSpan| {
+        let long = x(limits::TEXT_BYTES);
+        for id in 1..=100 {
+            span.add_link(&to(id, ""), (0..limits::FIELDS).map(|_| text("a", &long)));
+        }
+        assert!(span.links.capacity() <= 2 * LINK_BYTES && span.link_count == 0);
+        for id in 1..=100 {
+            span.add_link(&to(id, ""), [text("a", &x(100))].into_iter());
+        }
+        assert!(span.links.len() <= LINK_BYTES);
+    };
+    Bench::stored(work, |envelope, span| assert!(envelope.cut && (20..50).contains(&span.links.len())));
+}
+
+#[test]
+fn a_state_that_is_none_or_too_long_is_left_out_of_its_link() {
+    let members = |bytes: usize| format!("a={},b={},c={}", x(200), x(200), x(bytes - 408));
+    let states = [
+        String::new(),
+        "rojo=1,ot=th:e".to_owned(),
+        members(limits::LINK_STATE_BYTES),
+        members(513),
+        "none".to_owned(),
+    ];
+    let kept = [&states[0], &states[1], &states[2], &states[0], &states[0]];
+    for (state, kept) in states.iter().zip(kept) {
+        Bench::stored(
+            |span| span.add_link(&to(1, state), std::iter::empty()),
+            |envelope, span| {
+                let (link, _) = span.links.iter().next().expect("the link is kept");
+                assert_eq!((link.state, envelope.cut), (kept.as_str(), kept != state));
+            },
+        );
+    }
+}
+
+#[test]
+fn a_span_that_is_full_of_everything_is_a_record_within_its_bounds() {
+    let long = x(limits::TEXT_BYTES);
+    let mut bench = Bench::new(true);
+    let serial = bench.start(&x(limits::NAME_BYTES));
+    let span = bench.spans.find(serial).expect("it is open");
+    for number in 0..1000 {
+        span.set_field(&text(&format!("{number}"), &x(300)));
+        span.add_event(UnixNanos(1), "happened", [text("a", &x(30))].into_iter());
+        span.add_link(&to(1, ""), std::iter::empty());
+    }
+    span.fail(&long);
+    bench.end(serial);
+    let entry = bench.store.reader(Signal::Span).all().pop().expect("the span is stored");
+    assert!(entry.bytes() <= limits::RECORD_BYTES, "{}", entry.bytes());
+}
+
+/// What a span was opened with, linked to and set to, and what happened in it.
+type Told = (String, Vec<(String, Option<String>)>, Vec<(u8, String, String)>, Vec<(String, String)>, Option<String>);
 
 /// Texts about as long as one may be.
 fn long(range: std::ops::Range<usize>) -> impl Strategy<Value = String> {
@@ -270,7 +433,12 @@ fn told() -> impl Strategy<Value = Told> {
         9 => vec(("[a-d]{0,2}", of(short())), 0..6),
         1 => vec(("[a-e]?", of(Just(String::new()))), 60..80),
     ];
-    ("[a-d]{0,2}", fields, vec((name(), text()), 0..4), of(text()))
+    let links = prop_oneof![
+        8 => Just(Vec::new()),
+        4 => vec((1..4_u8, prop_oneof![Just(String::new()), "[a-z]{1,4}=[a-z]{1,4}", "[a-z]{0,3}"], short()), 1..4),
+        1 => vec((1..4_u8, Just(String::new()), Just(String::new())), 120..140),
+    ];
+    ("[a-d]{0,2}", fields, links, vec((name(), text()), 0..4), of(text()))
 }
 
 fn field_of<'f>(name: &'f str, text: Option<&'f String>) -> Field<'f> {
@@ -278,21 +446,36 @@ fn field_of<'f>(name: &'f str, text: Option<&'f String>) -> Field<'f> {
 }
 
 /// What is stored of such a span, by one door or the other, the first time that it comes and the second; `None` if it is too long for that door.
-fn stored_of((name, fields, set, failure): &Told, is_encoded: bool) -> Option<String> {
+fn stored_of((name, fields, links, set, failure): &Told, is_encoded: bool) -> Option<String> {
     let mut bench = Bench::new(true);
     let fields: Vec<_> = fields.iter().map(|(name, text)| field_of(name, text.as_ref())).collect();
+    let link_fields: Vec<_> = links.iter().map(|(.., text)| [field_of("a", Some(text))]).collect();
+    let links: Vec<_> =
+        links.iter().zip(&link_fields).map(|((id, state, _), fields)| (to(*id, state), &fields[..])).collect();
     for _ in 0..2 {
         let (kind, start) = (SpanKind::Client, Reading::default());
         let serial = if is_encoded {
-            let mut encoded = wire::write_span_start(&mut Vec::new(), kind, name, &fields).to_vec();
-            if encoded.len() > bench.intake.cuts().uncut {
+            let mut encoded = if links.is_empty() {
+                wire::write_span_start(&mut Vec::new(), kind, name, &fields).to_vec()
+            } else {
+                wire::write_linked_span_start(&mut Vec::new(), kind, &links, name, &fields).to_vec()
+            };
+            if encoded.len() <= bench.intake.cuts().uncut {
+                bench.start_encoded(&mut encoded).expect("it is well-formed")
+            } else if links.is_empty() {
                 return None;
+            } else {
+                let whole = wire::span_start(&encoded).expect("it is well-formed");
+                bench.spans.start_whole(&mut bench.intake, &mut bench.calls, &whole, start)
             }
-            bench.spans.start_encoded(&mut bench.intake, &mut encoded, start).expect("it is well-formed")
         } else {
             bench.spans.start(&mut bench.intake, name, kind, fields.iter().copied(), start)
         };
         let span = bench.spans.find(serial).expect("it is open");
+        if !is_encoded {
+            links.iter().for_each(|(link, fields)| span.add_link(link, fields.iter().copied()));
+        }
+        links.iter().take(1).for_each(|(link, fields)| span.add_link(link, fields.iter().copied()));
         for (name, text) in set {
             span.set_field(&field_of(name, Some(text)));
             span.add_event(UnixNanos(1), name, [field_of(text, Some(name))].into_iter());
@@ -309,15 +492,17 @@ fn stored_of((name, fields, set, failure): &Told, is_encoded: bool) -> Option<St
         .map(|entry| {
             let Ok(Body::Span(span)) = entry.body() else { panic!("no span") };
             let events: Vec<_> = span.events.iter().map(|event| (event.name, fields_of(event.fields))).collect();
+            let links: Vec<_> = span.links.iter().map(|(link, fields)| (link, fields_of(fields))).collect();
             let Span { name, kind, status, failure, fields, .. } = span;
-            format!("{name} {kind} {status} {failure} {:?} {events:?} {}", fields_of(fields), entry.envelope().cut)
+            let cut = entry.envelope().cut;
+            format!("{name} {kind} {status} {failure} {:?} {events:?} {links:?} {cut}", fields_of(fields))
         })
         .collect();
     assert_eq!(said[0], said[1], "what is known does not change what is stored");
     Some(said[0].clone())
 }
 
-fn fields_of(fields: wire::Fields<'_>) -> Vec<Field<'_>> {
+fn fields_of(fields: Fields<'_>) -> Vec<Field<'_>> {
     fields.iter().collect()
 }
 
@@ -338,8 +523,7 @@ fn a_secret_is_found_also_where_all_else_is_known() {
     let mut check = |name: &str, value: Value<'_>, expect: &str| {
         let fields = [Field { name, value }];
         let mut encoded = wire::write_span_start(&mut Vec::new(), SpanKind::Internal, "work", &fields).to_vec();
-        let serial =
-            bench.spans.start_encoded(&mut bench.intake, &mut encoded, Reading::default()).expect("it is well-formed");
+        let serial = bench.start_encoded(&mut encoded).expect("it is well-formed");
         bench.end(serial);
         let entry = bench.store.reader(Signal::Span).all().pop().expect("the span is stored");
         let Ok(Body::Span(span)) = entry.body() else { panic!("no span") };
@@ -350,6 +534,31 @@ fn a_secret_is_found_also_where_all_else_is_known() {
         check("path", Value::Text("/?password=hunter2"), "Text(\"/?password=[redacted]\")");
         check("pin", Value::Integer(1234), "Text(\"[redacted]\")");
         check("path", Value::Text("two words"), "Text(\"two words\")");
+    }
+}
+
+#[test]
+fn a_secret_in_a_link_is_found_though_the_span_is_known() {
+    let mut bench = Bench::new(true);
+    let mut check = |value: &str, expect: &str| {
+        let fields = [text("path", value)];
+        let links = [(to(1, "a=password:hunter2"), &fields[..])];
+        let mut plain = wire::write_span_start(&mut Vec::new(), SpanKind::Internal, "work", &[]).to_vec();
+        let mut linked =
+            wire::write_linked_span_start(&mut Vec::new(), SpanKind::Internal, &links, "work", &[]).to_vec();
+        for encoded in [&mut plain, &mut linked] {
+            let serial = bench.start_encoded(encoded).expect("it is well-formed");
+            bench.end(serial);
+        }
+        let entry = bench.store.reader(Signal::Span).all().pop().expect("the span is stored");
+        let Ok(Body::Span(span)) = entry.body() else { panic!("no span") };
+        let (link, fields) = span.links.iter().next().expect("it is linked");
+        assert_eq!(format!("{:?}", fields_of(fields)[0].value), expect);
+        assert!(!link.state.contains("hunter2"), "{}", link.state);
+    };
+    for _ in 0..2 {
+        check("/index.html", "Text(\"/index.html\")");
+        check("/?password=hunter2", "Text(\"/?password=[redacted]\")");
     }
 }
 

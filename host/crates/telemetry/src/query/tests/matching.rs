@@ -108,6 +108,11 @@ fn other_signals_match_by_their_own_fields() {
     );
     check(&failure, "has file", false);
 
+    let mut links = vec![2];
+    for id in [0x1f, 0x2f] {
+        let link = wire::Link { trace_id: [id; 16], span_id: [id; 8], state: "" };
+        wire::put_link(&mut links, &link, &[]);
+    }
     let span = Span {
         parent: SpanId([0; 8]),
         kind: SpanKind::Client,
@@ -119,12 +124,25 @@ fn other_signals_match_by_their_own_fields() {
         children: SpanCost::default(),
         fields: wire::Fields::EMPTY,
         events: Vec::new(),
+        links: wire::Reader::new(&links).links().expect("two links"),
     };
+    let bare = Span { links: wire::Links::EMPTY, ..span.clone() };
+    let bare = stored(Signal::Span, KIND_SPAN, |buffer| bare.encode(buffer, &[], 0, &[]));
     let span = stored(Signal::Span, KIND_SPAN, |buffer| {
         span.encode(buffer, &[field("peer", Value::Text("10.0.0.1"))], 0, &[]);
     });
     check(&span, "duration>=250ms fuel<1000 status=failed kind=client prices failure:refuse field.peer=10.0.0.1", true);
     check(&span, "has parent", false);
+    let [first, second, other] = ["1f", "2f", "3f"].map(|byte| byte.repeat(16));
+    check(&span, &format!("has link link={first} links={second} link:2f2f link in ({other}, {second})"), true);
+    check(&span, &format!("link!={other} link!~3f"), true);
+    // What is said not to be is in none of them.
+    for not in [format!("link={other}"), format!("link!={second}"), "link~^3f".to_owned()] {
+        check(&span, &not, false);
+    }
+    for query in ["has link".to_owned(), format!("link={first}"), format!("link!={first}")] {
+        check(&bare, &query, false);
+    }
 
     let cost = Cost {
         fuel: Some(5000),

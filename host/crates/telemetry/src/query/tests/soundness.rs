@@ -65,6 +65,7 @@ fn term() -> impl Strategy<Value = String> {
         1 => Just("field.status=500".to_owned()),
         1 => Just("kind in (breach.fuel, client)".to_owned()),
         1 => Just("trace=abababababababababababababababab".to_owned()),
+        1 => (select(&["=", "!=", "~", ":"][..]), select(&[1, 2, 9][..])).prop_map(|(op, id)| format!("link{op}{}", format!("{id:02x}").repeat(16))),
         1 => select(NAMES).prop_map(|name| format!("has field.{name}")),
     ]
 }
@@ -132,6 +133,11 @@ prop_compose! {
                 stored(Signal::Error, KIND_FAILURE, |buffer| failure.encode(buffer))
             }
             _ => {
+                let mut links = vec![(texts[2].len() % 3) as u8];
+                for id in 1..=links[0] {
+                    let link = wire::Link { trace_id: [id; 16], span_id: [id; 8], state: "" };
+                    wire::put_link(&mut links, &link, &[]);
+                }
                 let span = Span {
                     parent: SpanId([1; 8]),
                     kind: SpanKind::Client,
@@ -143,6 +149,7 @@ prop_compose! {
                     children: SpanCost::default(),
                     fields: wire::Fields::EMPTY,
                     events: Vec::new(),
+                    links: wire::Reader::new(&links).links().expect("they are whole"),
                 };
                 stored(Signal::Span, KIND_SPAN, |buffer| span.encode(buffer, &fields, 0, &[]))
             }

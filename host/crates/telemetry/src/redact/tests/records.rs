@@ -94,6 +94,11 @@ fn all_texts_of_guests_records_lose_their_secrets() {
 fn all_texts_of_the_hosts_records_lose_their_secrets() {
     let (text, mut body, mut events) = (planted("x"), Vec::new(), Vec::new());
     Span::encode_event(&mut events, UnixNanos(3), &text, &fields(&text));
+    let (mut links, ids) = (vec![2], ([4; 16], [5; 8]));
+    for state in [&*text, "rojo=1"] {
+        let link = wire::Link { trace_id: ids.0, span_id: ids.1, state };
+        wire::put_link(&mut links, &link, &fields(&text));
+    }
     let span = Span {
         parent: SpanId([7; 8]),
         kind: SpanKind::Client,
@@ -105,12 +110,18 @@ fn all_texts_of_the_hosts_records_lose_their_secrets() {
         children: SpanCost::default(),
         fields: wire::Fields::EMPTY,
         events: Vec::new(),
+        links: wire::Reader::new(&links).links().expect("two links"),
     };
     span.encode(&mut body, &fields(&text), 1, &events);
     let clean = check(KIND_SPAN, &body);
     let span = Span::decode(&clean).expect("a span");
     assert_eq!((first_values(span.fields), first_values(span.events[0].fields)), (CLEAN.to_vec(), CLEAN.to_vec()));
     assert_eq!((span.parent, span.start, span.total.fuel), (SpanId([7; 8]), UnixNanos(9), Some(2)));
+    for (link, fields) in span.links {
+        assert_eq!(((link.trace_id, link.span_id), first_values(fields)), (ids, CLEAN.to_vec()));
+    }
+    let states: Vec<_> = span.links.iter().map(|(link, _)| link.state).collect();
+    assert_eq!((states.len(), states[1]), (2, "rojo=1"));
 
     body.clear();
     let cost = glasshouse_model::invocation::Cost::default();
