@@ -20,14 +20,15 @@ impl Suggestion {
         if let Ok(kind) = kind.parse::<FailureKind>() {
             return Some(Self { text: kind.advice(), setting: limit(kind, title) });
         }
-        let says = |word: &str| contains(kind, word) || contains(title, word);
-        if says("denied") || says("not permitted") || says("not-permitted") {
+        let says = |word: &&str| contains(kind, word) || contains(title, word);
+        if DENIED.iter().any(|word| says(word)) {
             let text = "grant it under [extensions.ID.permissions] if the extension may have it: files, env, network, http, call or \
                         publish; what was denied, and by which of them: \
                         glasshouse logs search 'field.event=\"permission.denied\"'";
-            return Some(Self { text, setting: None });
+            let setting = GRANTS.iter().find(|(word, _)| says(word)).map(|(_, setting)| *setting);
+            return Some(Self { text, setting });
         }
-        if says("invalid payload") || says("invalid-payload") {
+        if says(&"invalid payload") || says(&"invalid-payload") {
             let text = "look at who sends it: the payload is not what the event takes; \
                         glasshouse errors explain shows the latest ones with their correlation ids";
             return Some(Self { text, setting: None });
@@ -35,6 +36,26 @@ impl Suggestion {
         None
     }
 }
+
+/// What errors say that come of a use which was not granted: the system's words, WASI's and the SDK's. A guest may deny things of its own, such
+/// as a card.
+const DENIED: [&str; 8] = [
+    "permission denied",
+    "access denied",
+    "access-denied",
+    "accessdenied",
+    "not permitted",
+    "not-permitted",
+    "not granted",
+    "httprequestdenied",
+];
+/// What those of them say that a single permission is about, and the setting which grants it. Files and addresses have the same words.
+const GRANTS: [(&str, &str); 4] = [
+    ("`publish`", "permissions.publish"),
+    ("`call`", "permissions.call"),
+    ("`http`", "permissions.http"),
+    ("httprequestdenied", "permissions.http"),
+];
 
 /// Whether a text has a word in it, in letters of either case.
 fn contains(text: &str, word: &str) -> bool {
@@ -194,6 +215,7 @@ mod tests {
             ("io::Error", "Permission denied (os error 2)", Some("grant it")),
             ("invalid-payload", "no markdown", Some("look at who sends it")),
             ("parse", "line 3 is none", None),
+            ("shop::Error", "the card was denied", None),
         ] {
             let found = Suggestion::of(kind, title).map(|suggestion| suggestion.text);
             assert!(

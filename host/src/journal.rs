@@ -49,11 +49,6 @@ impl Journal {
     /// Stores that an order was given, and what became of it.
     pub(crate) fn audit(&self, audit: &Audit<'_>) {
         let Audit { by, scope, method, path, status, request, untold } = *audit;
-        let became = match status {
-            ..400 => "done",
-            499 => "given up by its sender before it was answered",
-            _ => "refused",
-        };
         let texts = [
             ("event", "audit"),
             ("by", by),
@@ -63,17 +58,17 @@ impl Journal {
             ("request_id", request),
         ];
         let status = Field { name: "http.response.status_code", value: Value::Integer(status.into()) };
-        let mut message = format!("{method} {path} by {by}: {became}");
+        let mut message = format!("{method} {path} by {by}: {}", audit.became());
         let mut fields = with_texts(&texts, Some(status));
         fields.extend(others(untold, &mut message));
         self.note(Level::Info, &message, &fields);
     }
 
-    /// Stores that orders were done that have no record of their own.
+    /// Stores orders that have no record of their own.
     pub(crate) fn audit_others(&self, others: &OtherOrders<'_>) {
         let OtherOrders { by, count, what } = *others;
         let orders = Field { name: "untold", value: Value::Integer(i64::try_from(count).unwrap_or(i64::MAX)) };
-        let message = format!("{count} more orders by {by}: done: {what}");
+        let message = format!("{count} more orders by {by}: {what}");
         let texts = [("event", "audit"), ("by", by), ("orders", what)];
         self.note(Level::Info, &message, &with_texts(&texts, Some(orders)));
     }

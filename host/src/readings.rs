@@ -37,6 +37,10 @@ const DASHBOARD_LOGS: usize = 20;
 const MINUTE: Duration = Duration::from_mins(1);
 
 impl Readings for Controlled {
+    fn overviews(&self) -> Vec<Overview> {
+        self.extensions.values().map(|extension| Subject::Extension(extension).overview()).collect()
+    }
+
     fn overview(&self, extension: &str) -> Result<Overview, Problem> {
         Ok(self.subject(extension)?.overview())
     }

@@ -3,6 +3,7 @@
 use glasshouse_model::{HOST, Signal};
 use glasshouse_server::Readings as _;
 use glasshouse_server::api::{self, Overview};
+use glasshouse_telemetry::{AlertState, GroupState};
 
 use crate::alerts::alert_answer;
 use crate::answers::summary_answer;
@@ -21,20 +22,23 @@ pub(crate) enum Subject<'a> {
 impl Subject<'_> {
     /// It at a glance.
     pub(crate) fn overview(self) -> Overview {
-        let (time, manager, summary, health) = match self {
+        let (time, manager, summary, health, groups, alerts) = match self {
             Self::Extension(extension) => {
                 let manager = crate::control::manager(extension);
-                (extension.now(), manager, summary_answer(extension), health(extension))
+                let (groups, alerts) = (extension.error_groups(), extension.alert_states());
+                (extension.now(), manager, summary_answer(extension), health(extension), groups, alerts)
             }
-            Self::Host(host) => (host.journal.clock().now(), manager(), summary(host), host.host_health()),
+            Self::Host(host) => {
+                let (now, store) = (host.journal.clock().now(), host.journal.store());
+                (now, manager(), summary(host), host.host_health(), store.error_groups(now), store.alerts(now))
+            }
         };
-        let groups = self.error_groups();
         Overview {
             time: time.to_string(),
             manager,
             summary,
-            open_error_groups: groups.iter().filter(|group| group.state != "resolved").count() as u64,
-            firing_alerts: self.alerts().iter().filter(|alert| alert.state == "firing").count() as u64,
+            open_error_groups: groups.iter().filter(|group| group.state != GroupState::Resolved).count() as u64,
+            firing_alerts: alerts.iter().filter(|alert| alert.state() == AlertState::Firing).count() as u64,
             health,
         }
     }

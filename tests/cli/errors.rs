@@ -111,6 +111,25 @@ fn a_group_shows_whether_its_errors_came_by_the_same_input_and_each_of_the_lates
 }
 
 #[test]
+fn an_error_that_comes_of_what_was_not_granted_names_the_setting_that_grants_it() {
+    let place = Place::with_plugins(&["answers"]);
+    let (mut running, replies) = place.host(&[]);
+    for permission in ["publish", "call", "http", "a card"] {
+        running.tell(&json!({"extension": "answers", "event": "insist", "payload": permission}));
+    }
+    replies.wait_for("a card was denied");
+    let mut settings: Vec<_> = groups(&place).iter().map(|group| group["suggestion"]["setting"].clone()).collect();
+    settings.sort_by_key(Value::to_string);
+    let named = ["permissions.call", "permissions.http", "permissions.publish"].map(Value::from);
+    assert_eq!(settings[..3], named);
+    assert_eq!(settings[3..], [Value::Null], "what a guest denies is its own matter");
+    let found = groups(&place);
+    let http = found.iter().find(|group| group["suggestion"]["setting"] == "permissions.http").expect("it is there");
+    let told = place.on_data(&["errors", "explain", http["group"].as_str().expect("an id")]).expect_code(0).stdout;
+    assert!(told.contains("[extensions.ID.permissions]") && told.contains("permissions.http"), "{told}");
+}
+
+#[test]
 fn a_failure_that_is_a_limit_names_its_setting_and_its_present_value() {
     let place = Place::with_plugins(&["spin"]);
     let (mut running, replies) = place.host(&["--set", "defaults.budget.fuel_per_call=20000000"]);

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use glasshouse_model::{FailureKind, Origin, Severity, Signal};
+use glasshouse_runtime::CallError;
 use glasshouse_runtime::Extension;
 use glasshouse_telemetry::{ALERTS, Alert, AlertCause, AlertState, Entry, HostAlert};
 use serde_json::json;
 
-use crate::harness::{House, LONG, ask, call, fail, logs_with};
+use crate::harness::{House, LONG, ask, call, event, fail, logs_with, on_behalf};
 
 const MIB: u64 = 1 << 20;
 
@@ -74,6 +75,50 @@ async fn a_trap_loop_fires_an_alert_that_is_over_when_the_extension_is_released(
         fail(&extension, "fail", "null", FailureKind::Panic).await;
     }
     assert_eq!(comes(&extension, HostAlert::TrapLoop, AlertState::Firing).await.fired, 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_step_and_its_alert_belong_to_the_call_that_led_to_them() {
+    let house = House::new();
+    let extension = house.ready_with("alarmist", |spec| spec.settings.budget.failures_in_a_row = 2).await;
+    for request in ["first", "second"] {
+        let failed = extension.call(event("fail", "null"), on_behalf(request, "u1", "t1")).await;
+        assert!(matches!(failed, Err(CallError::Failed(_))), "{failed:?}");
+    }
+    comes(&extension, HostAlert::TrapLoop, AlertState::Firing).await;
+    let of_call = |entry: &Entry| {
+        let context = entry.envelope().context.expect("a call led to it");
+        (context.correlation_id.expect("the trigger's"), context.user)
+    };
+    let alerts = extension.reader(Signal::Alert).all();
+    assert_eq!(alerts.iter().map(of_call).collect::<Vec<_>>(), [("second".to_owned(), Some("u1".to_owned()))]);
+    let [told] = &logs_with(&extension, "quarantined for")[..] else { panic!("it is told once") };
+    let context = told.envelope.context.as_ref().expect("a call led to it");
+    assert_eq!(context.correlation_id.as_deref(), Some("second"));
+    extension.release("a test").await.expect("it is there");
+    let released = logs_with(&extension, "no longer quarantined");
+    assert!(released[0].envelope.context.is_none(), "no call led to it: {released:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_extension_that_uses_most_of_a_budget_has_a_low_alert_until_it_uses_less() {
+    let house = House::new();
+    let extension = house.ready("spin").await;
+    ask(&extension, "work", "1000000").await;
+    let used = extension.usage().fuel;
+    // Twice as much as that, and a little more for its start, is nine tenths of what it may use in a minute.
+    let mut settings = (*extension.settings()).clone();
+    settings.budget.fuel_per_second = used * 2 * 10 / 9 / 60;
+    extension.apply(settings, "test").expect("it can change at any time");
+    assert_eq!(alert(&extension, Origin::Host, "budget.warned"), None);
+    ask(&extension, "work", "1000000").await;
+    let firing = comes(&extension, HostAlert::Warned, AlertState::Firing).await;
+    assert_eq!((firing.severity, firing.fired), (Severity::Low, 1));
+    assert_eq!(firing.labels, [("budget".to_owned(), "budget.fuel_per_second".to_owned())]);
+    assert!(firing.value >= firing.threshold, "{firing:?}");
+    house.clock.advance(Duration::from_hours(1));
+    let over = comes(&extension, HostAlert::Warned, AlertState::Resolved).await;
+    assert_eq!(causes(&over), [AlertCause::Raised, AlertCause::Recovered]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

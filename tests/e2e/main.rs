@@ -15,6 +15,7 @@ mod failures;
 mod gates;
 mod governor;
 mod http;
+mod keeping;
 mod ledger;
 mod life_cycle;
 mod live;

@@ -174,6 +174,33 @@ async fn a_datagram_goes_to_granted_addresses_only() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_granted_name_leads_to_its_addresses_and_port_and_no_other_name_is_looked_up() {
+    let peer = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = peer.local_addr().expect("it has an address").port();
+    let house = House::new();
+    let extension = house
+        .ready_with("trespasser", |spec| {
+            spec.settings.permissions.network = vec![format!("localhost:{port}").parse().expect("a name")];
+        })
+        .await;
+    let connect = async |to: &str| ask(&extension, "connect", json!(to).to_string()).await;
+    assert_eq!(connect(&format!("localhost:{port}")).await, "\"connected\"");
+    // A new instance has the same addresses.
+    fail(&extension, "give-up", "", FailureKind::Panic).await;
+    for granted in [format!("LocalHost:{port}"), format!("127.0.0.1:{port}")] {
+        assert_eq!(connect(&granted).await, "\"connected\"", "{granted}");
+    }
+    assert_eq!(denied(&extension), []);
+    for other in [format!("127.0.0.2:{port}"), format!("glasshouse.localhost:{port}")] {
+        assert!(refused(&connect(&other).await), "{other}");
+    }
+    let [address, name] =
+        [("tcp-connect", format!("127.0.0.2:{port}")), ("resolve-addresses", "glasshouse.localhost".into())]
+            .map(|(operation, target)| denial("network", operation, &target));
+    assert_eq!(denied(&extension), [address, name]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_folder_that_is_not_there_is_named_in_the_cause() {
     let house = House::new();
     let extension = house.start("trespasser", &guest("trespasser"), |spec| {

@@ -6,6 +6,7 @@ mod bench;
 mod demo;
 mod feed;
 mod guests;
+mod readers;
 mod steps;
 mod test;
 mod tidy;

@@ -69,7 +69,7 @@ pub(crate) fn run() -> Result<()> {
 }
 
 fn violations(house: &House) -> Vec<Violation> {
-    let rules: [fn(&House) -> Vec<Violation>; 9] = [
+    let rules: [fn(&House) -> Vec<Violation>; 11] = [
         layers::downwards,
         layers::owners,
         manifests::lints,
@@ -78,7 +78,9 @@ fn violations(house: &House) -> Vec<Violation> {
         sources::length,
         sources::unfinished,
         sources::tested_guests,
+        sources::told_guests,
         sources::known_verbs,
+        sources::readers,
     ];
     let mut found: Vec<_> = rules.into_iter().flat_map(|rule| rule(house)).collect();
     found.sort();

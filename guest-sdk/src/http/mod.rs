@@ -175,11 +175,14 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Denied => f.write_str("the server is not granted: ask the operator for `http`"),
+            Self::Denied => f.write_str(
+                "the server, or an address that its name leads to, is not granted: ask for it under `http` in [permissions] of \
+                 extension.toml, and have the operator grant it",
+            ),
             Self::InvalidUrl => f.write_str("the URL is not http://host/path or https://host/path without credentials"),
             Self::InvalidHeader(name) => write!(f, "{name} cannot be sent as it is"),
             Self::TooLong => f.write_str("the response is longer than the request's limit"),
-            Self::Failed(what) => f.write_str(what),
+            Self::Failed(what) => write!(f, "the request failed: {what}"),
         }
     }
 }

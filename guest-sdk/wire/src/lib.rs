@@ -48,6 +48,7 @@
 mod check;
 mod decode;
 mod encode;
+pub mod fuzzing;
 mod link;
 mod samples;
 mod site;

@@ -17,6 +17,7 @@ mod progress;
 mod records;
 mod run;
 mod signals;
+mod top;
 
 use std::io::IsTerminal as _;
 use std::path::PathBuf;
@@ -175,6 +176,7 @@ enum Verb {
     Invocations(records::Invocations),
     Export(records::Export),
     Status(control::Status),
+    Top(top::Top),
     Budgets(control::Budgets),
     Debugging(control::Debugging),
     #[command(visible_alias = "sessions")]
@@ -282,6 +284,7 @@ pub(crate) async fn run(cli: Cli, host_log: HostLog) -> anyhow::Result<Exit> {
         Verb::Alerts(verb) => verb.run(records?).await,
         Verb::Invocations(verb) => verb.run(records?).await,
         Verb::Status(verb) => verb.run(format?).await,
+        Verb::Top(verb) => verb.run(format?).await,
         Verb::Budgets(verb) => verb.run(format?).await,
         Verb::Debugging(verb) => verb.run(format?).await,
         Verb::Debug(verb) => verb.run(records?).await,

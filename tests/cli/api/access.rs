@@ -13,22 +13,26 @@ fn without_a_token_nothing_is_told_but_that_the_host_runs() {
     let place = Place::with_plugins(&["neighbour"]);
     let served = Served::start(&place);
     served.ask("GET /livez", None, "", "").expect(200);
-    for (request, token) in [
-        ("GET /api/extensions/debugging/managers", None),
-        ("GET /api/extensions/debugging/managers", Some("glasshouse_00000000_x")),
-        ("GET /nothing", None),
-        ("POST /api/extensions/debugging/managers/neighbour/stop", None),
+    // Whether it is the id or the secret that is wrong is told to nobody.
+    let (id, _) = served.token.rsplit_once('_').expect("a secret");
+    for (request, token, why) in [
+        ("GET /api/extensions/debugging/managers", None, "no token was given: "),
+        ("GET /api/extensions/debugging/managers", Some("glasshouse_00000000_x"), "the token is not known: "),
+        ("GET /api/extensions/debugging/managers", Some(&*format!("{id}_x")), "the token is not known: "),
+        ("GET /nothing", None, "no token was given: "),
+        ("POST /api/extensions/debugging/managers/neighbour/stop", None, "no token was given: "),
     ] {
         let answer = served.ask(request, token, "", "");
         assert_eq!(answer.header("www-authenticate"), Some("Bearer realm=\"glasshouse\""), "{answer:?}");
-        answer.expect_problem(401, "unauthorized");
+        let problem = answer.expect_problem(401, "unauthorized");
+        assert!(problem["detail"].as_str().is_some_and(|detail| detail.starts_with(why)), "{problem}");
     }
     let basic = served.ask("GET /api/extensions/debugging/managers", None, "Authorization: Basic YTpi\r\n", "");
     basic.expect_problem(401, "unauthorized");
     served.get("managers").expect(200);
     let logs = place.on_data(&["logs", "show", "--extension-id", "host", "--format", "json"]).json_lines();
     let refused: Vec<_> = logs.iter().filter(|log| log["fields"]["event"] == "login.failed").collect();
-    assert_eq!(refused.len(), 5, "{logs:?}");
+    assert_eq!(refused.len(), 6, "{logs:?}");
     assert!(refused.iter().all(|log| log["fields"]["network.peer.address"] == "127.0.0.1"), "{refused:?}");
 }
 
@@ -277,6 +281,20 @@ fn one_address_cannot_take_the_places_of_all_others() {
     assert_eq!(status, 200, "another address has places");
     drop(greedy);
     wait_for("places to be free again", || (follow_from([127, 0, 0, 1], &served).1 == 200).then_some(()));
+}
+
+#[test]
+fn an_order_that_fails_is_not_told_as_done() {
+    let place = Place::with_plugins(&["neighbour"]);
+    let _served = Served::start(&place);
+    let digests = place.path("data/tokens.json");
+    std::fs::rename(&digests, place.path("aside")).expect("it is there");
+    let failed = place.on_data(&["tokens", "create", "a reader"]).expect_code(3);
+    assert!(failed.stderr.contains("cannot use"), "{failed:?}");
+    let logs = place.on_data(&["logs", "show", "--extension-id", "host", "--format", "json", "field.event=audit"]);
+    let logs = logs.json_lines();
+    let told: Vec<_> = logs.iter().filter_map(|log| log["message"].as_str()).collect();
+    assert!(told.len() == 1 && told[0].ends_with(": failed with 503"), "{told:?}");
 }
 
 #[test]

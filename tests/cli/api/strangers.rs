@@ -183,6 +183,16 @@ fn a_host_with_tls_is_asked_by_who_trusts_it_and_by_nobody_else() {
     let by_address = format!("https://127.0.0.1:{port}");
     let status = ["status", "--host", &by_address, "--data-dir", "data", "--ca", "cert.pem"];
     refused(&place, &status, 3, "is not trusted");
+    // Of several tokens that were found it is shown the one that it has shown to know, and none without that.
+    let found = place.read("data/admin.token");
+    std::fs::create_dir_all(place.path("old")).expect("a folder");
+    std::fs::create_dir_all(place.path("state/glasshouse")).expect("a folder");
+    place.write("old/admin.token", "glasshouse_00000000_made-by-another-host\n");
+    let several = ["status", "--host", &url, "--data-dir", "old", "--ca", "cert.pem"];
+    let why = "was not sent the one in old/admin.token, since it has not shown that it knows it";
+    refused(&place, &several, 3, why);
+    place.write("state/glasshouse/admin.token", &found);
+    place.glasshouse(&several).expect_code(0);
     place.glasshouse(&["status", "--host", &format!("http://127.0.0.1:{port}"), "--token", "t"]).expect_code(3);
     let other = Place::with_plugins(&[]);
     let plain = Served::start(&other);

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::io;
 
-use glasshouse_sdk::{Error, ErrorReport, extension, info, record_exception, span};
+use glasshouse_sdk::events;
+use glasshouse_sdk::http::Request;
+use glasshouse_sdk::{Error, ErrorReport, Payload, extension, info, record_exception, span};
 
 /// The extension.
 #[derive(Default)]
@@ -52,6 +54,18 @@ impl Answers {
     #[event]
     fn answer(&mut self, text: String) -> Result<(), Error> {
         Err(Error::failed("page", text))
+    }
+
+    /// Uses a permission that it may not have, and answers with what came of it.
+    #[event]
+    fn insist(&mut self, permission: String) -> Result<(), Error> {
+        match permission.as_str() {
+            "publish" => drop(events::publish("news", "all is well")?),
+            "call" => drop(events::call::<Payload>("other", "ask", Payload::new("text/plain", Vec::new()))?),
+            "http" => drop(Request::get("http://192.0.2.1/").send()?),
+            other => return Err(Error::failed("card", format!("{other} was denied"))),
+        }
+        Ok(())
     }
 
     /// Reports what it then replies all the same to.

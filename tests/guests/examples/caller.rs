@@ -1,7 +1,9 @@
 //! Calls other extensions, itself among them, and publishes.
 
+use std::time::Duration;
+
 use glasshouse_sdk::events::{self, CallError, PublishError};
-use glasshouse_sdk::{Payload, extension, info};
+use glasshouse_sdk::{Error, Payload, extension, info, span};
 use serde::{Deserialize, Serialize};
 
 /// A call to make.
@@ -17,6 +19,22 @@ struct Target {
     /// Calls to make in turn from there.
     #[serde(default)]
     then: Vec<Target>,
+}
+
+/// What to do in one call, in this order, in a span of its own.
+#[derive(Default, Deserialize, Serialize)]
+#[serde(default)]
+struct Work {
+    /// Spans to make.
+    spans: u64,
+    /// Calls to make in turn.
+    calls: Vec<Target>,
+    /// What to publish for others to do.
+    publish: Option<Box<Work>>,
+    /// Milliseconds to wait.
+    nap: u64,
+    /// Whether to answer with an error.
+    fail: bool,
 }
 
 /// The extension.
@@ -44,6 +62,22 @@ impl Caller {
             Err(CallError::Busy(_)) => "busy".to_owned(),
             Err(error) => error.to_string(),
         }
+    }
+
+    /// Does what it is told to.
+    #[event]
+    fn work(&mut self, work: Work) -> Result<(), Error> {
+        let _work = span!("work");
+        (0..work.spans).for_each(|number| drop(span!("part", number = number)));
+        for Target { extension, event, payload, .. } in work.calls {
+            // What comes of it is not looked at.
+            drop(events::call::<Payload>(&extension, &event, Payload::new("application/json", payload)));
+        }
+        if let Some(work) = work.publish {
+            events::publish("work", &*work).map_err(|error| Error::failed("unpublished", error.to_string()))?;
+        }
+        std::thread::sleep(Duration::from_millis(work.nap));
+        if work.fail { Err(Error::failed("told-to", "as it was told to")) } else { Ok(()) }
     }
 
     /// Publishes its payload to a topic and tells what came of it.

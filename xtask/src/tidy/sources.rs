@@ -1,6 +1,7 @@
 //! Rules about sources, tests and documents.
 
 use super::{House, SourceFile, Violation};
+use crate::readers::READERS;
 
 /// A file that is longer is two things.
 const LINES_MAX: usize = 600;
@@ -14,6 +15,10 @@ const UNFINISHED: [(&str, &str); 3] = [
 
 /// The folder of the failing guests' sources.
 const GUESTS: &str = "tests/guests/examples/";
+/// What tells of each of them.
+const TABLE: &str = "tests/README.md";
+/// The folder of the command's tests.
+const COMMAND_TESTS: &str = "tests/cli/";
 /// The folder of lists of such guests.
 const LISTS: &str = "tests/guests/";
 
@@ -65,17 +70,34 @@ pub(super) fn tested_guests(house: &House) -> Vec<Violation> {
     };
     let lists = house.files_ending(".txt").filter(included).map(|file| file.text.replace('_', "-"));
     let named = std::iter::once(tests.clone()).chain(lists).collect::<Vec<_>>().join("\n");
-    let guests = house.paths.iter().filter_map(|path| {
-        let name = path.strip_prefix(GUESTS)?;
-        let name = name.strip_suffix(".rs").or_else(|| name.strip_suffix(".wat"))?;
-        (!name.contains('/')).then_some((path, name.replace('_', "-")))
-    });
-    guests
+    guests(house)
         .filter(|(_, name)| !names(&named, name))
         .map(|(path, name)| {
             Violation::new(path, "tested guests", format!("no test names {name}; write one that runs it"))
         })
         .collect()
+}
+
+/// The table of the tests' README says of each failing guest what it does and what the host answers.
+pub(super) fn told_guests(house: &House) -> Vec<Violation> {
+    let Some(readme) = house.files_ending(TABLE).next() else { return Vec::new() };
+    let firsts = readme.text.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
+    let told = firsts.collect::<Vec<_>>().join("\n");
+    guests(house)
+        .filter(|(_, name)| !told.contains(&format!("`{name}`")))
+        .map(|(path, name)| {
+            Violation::new(path, "told guests", format!("the table in {TABLE} has no row for {name}; add one"))
+        })
+        .collect()
+}
+
+/// The failing guests: each one's path, and its name as cargo takes it.
+fn guests(house: &House) -> impl Iterator<Item = (&String, String)> {
+    house.paths.iter().filter_map(|path| {
+        let name = path.strip_prefix(GUESTS)?;
+        let name = name.strip_suffix(".rs").or_else(|| name.strip_suffix(".wat"))?;
+        (!name.contains('/')).then_some((path, name.replace('_', "-")))
+    })
 }
 
 /// Whether a text has a word that is no part of a longer one.
@@ -100,6 +122,26 @@ pub(super) fn known_verbs(house: &House) -> Vec<Violation> {
         }
     }
     found
+}
+
+/// Tests that have others read what the host writes are in modules that can be left out where those are missing.
+pub(super) fn readers(house: &House) -> Vec<Violation> {
+    let known = READERS.iter().flat_map(|reader| reader.modules).copied();
+    let known: std::collections::BTreeSet<_> = known.collect();
+    let is_known = |path: &str| {
+        let module = path.trim_end_matches(".rs").replace('/', "::");
+        known
+            .iter()
+            .any(|known| module.strip_prefix(known).is_some_and(|rest| rest.is_empty() || rest.starts_with("::")))
+    };
+    let uses = |file: &&SourceFile| file.text.contains("peers::") || file.text.contains("crate::peers");
+    let files = house.files.iter().filter_map(|file| Some((file, file.path.strip_prefix(COMMAND_TESTS)?)));
+    let unknown = files.filter(|(file, path)| uses(file) && !is_known(path));
+    let list = known.iter().copied().collect::<Vec<_>>().join(", ");
+    let advice = format!(
+        "it has others read what the host writes; that belongs into {list}, or name it in xtask/src/readers.rs"
+    );
+    unknown.map(|(file, _)| Violation::new(&file.path, "readers", &advice)).collect()
 }
 
 fn first_word(text: &str) -> &str {
@@ -151,6 +193,30 @@ mod tests {
             ("tests/e2e/hostile.rs", "const RUN: &str = include_str!(\"../guests/run.txt\");"),
         ]);
         assert_eq!(places(tested_guests, &house), ["tests/guests/examples/spin.wat"]);
+    }
+
+    #[test]
+    fn a_guest_that_the_table_does_not_tell_of_is_found() {
+        let house = House::of(&[
+            ("tests/guests/examples/spin.wat", ""),
+            ("tests/guests/examples/memory_bomb.rs", ""),
+            ("tests/guests/examples/mute.wat", ""),
+            ("tests/README.md", "| guest | does |\n|---|---|\n| `memory-bomb`, `spin` | harm, unlike `mute` |\n"),
+        ]);
+        assert_eq!(places(told_guests, &house), ["tests/guests/examples/mute.wat"]);
+    }
+
+    #[test]
+    fn tests_that_need_readers_are_where_they_can_be_left_out() {
+        let house = House::of(&[
+            ("tests/cli/otlp.rs", "use crate::peers;"),
+            ("tests/cli/otlp/rotel.rs", "peers::rotel()"),
+            ("tests/cli/otlpish.rs", "peers::read()"),
+            ("tests/cli/export.rs", "use crate::{jaeger, peers};\npeers::read()"),
+            ("tests/cli/api/peers.rs", "use crate::peers;"),
+            ("tests/cli/main.rs", "mod peers;"),
+        ]);
+        assert_eq!(places(readers, &house), ["tests/cli/otlpish.rs", "tests/cli/export.rs"]);
     }
 
     #[test]

@@ -153,11 +153,7 @@ impl Target {
         if token.is_some() || found.is_empty() || !peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback()) {
             return Ok(connection);
         }
-        // Whom a certificate vouches for has shown already who it is.
-        if address.tls.is_some() {
-            connection.proven = found.first().map(|found| Proven(found.token.clone()));
-            return Ok(connection);
-        }
+        // A certificate says who answers, and not which of the tokens is its own.
         for found in found {
             if knows(&mut connection, address, peer, &found.token).await && connection.sender.ready().await.is_ok() {
                 connection.proven = Some(Proven(found.token.clone()));
@@ -195,6 +191,7 @@ impl Target {
     /// Why a request was refused, by whoever has answered it.
     async fn refusal(&self, answering: Answering) -> ClientError {
         let status = answering.response.status();
+        let has_proven = answering.connection.proven.is_some();
         let told = answering.response.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let is_problem = told.is_some_and(|told| told.starts_with(Problem::MEDIA_TYPE));
         let body = self.whole(answering, REFUSAL_BYTES).await;
@@ -204,10 +201,12 @@ impl Target {
             (Self::Address(address, _), StatusCode::UNAUTHORIZED) => {
                 let url = address.url.clone();
                 let Access { token, found, .. } = &address.access;
-                let detail = match (token, &**found) {
-                    (Some(_), _) => "the token is none of its own, or was revoked, or is over".to_owned(),
-                    (None, []) => "it takes a token, and there is none".to_owned(),
-                    (None, [first, ..]) => format!(
+                let detail = match &**found {
+                    _ if token.is_some() || has_proven => {
+                        "the token is none of its own, or was revoked, or is over".to_owned()
+                    }
+                    [] => "it takes a token, and there is none".to_owned(),
+                    [first, ..] => format!(
                         "it takes a token, and was not sent the one in {}, since it has not shown that it knows it",
                         first.path.display()
                     ),

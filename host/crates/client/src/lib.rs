@@ -26,7 +26,7 @@ pub use events::{Events, StreamEvent};
 use address::Address;
 use api::{
     Alert, Assignments, Budgets, Call, Called, Changes, ErrorGroup, Health, MadeToken, MakeToken, Manager,
-    MetricSummary, Operations, ROOT, Records, Released, Resolve, ResolveAlert, Session, Settings, StartSession, Token,
+    MetricSummary, Operations, Overview, ROOT, Records, Released, Resolve, ResolveAlert, Session, Settings, StartSession, Token,
     TraceList, Traces, Wanted,
 };
 use connection::{Answering, Asked, Target};
@@ -94,6 +94,16 @@ impl Client {
     /// How all extensions are doing.
     pub async fn managers(&self) -> Result<Vec<Manager>, ClientError> {
         self.ask(Method::GET, "managers", None).await
+    }
+
+    /// Each extension at a glance, by their ids.
+    pub async fn overviews(&self) -> Result<Vec<Overview>, ClientError> {
+        self.ask(Method::GET, "dashboard", None).await
+    }
+
+    /// An extension at a glance.
+    pub async fn overview(&self, extension: &str) -> Result<Overview, ClientError> {
+        self.ask(Method::GET, &format!("dashboard/{}/overview", escape(extension)), None).await
     }
 
     /// How one extension is doing.

@@ -59,16 +59,19 @@ pub(crate) struct Reachable {
 impl Reachable {
     /// Looks up names; blocks while it does.
     pub(crate) fn resolve(network: &[NetworkAccess]) -> Result<Self, GrantError> {
+        Self::resolve_by(network, |name| Ok((name, 0).to_socket_addrs()?.map(|address| address.ip()).collect()))
+    }
+
+    fn resolve_by(
+        network: &[NetworkAccess],
+        mut look_up: impl FnMut(&str) -> io::Result<BTreeSet<IpAddr>>,
+    ) -> Result<Self, GrantError> {
         let mut reachable = Self::default();
         for access in network {
             match &access.host {
                 NetworkHost::Block(block) => reachable.rules.push((*block, access.port)),
                 NetworkHost::Name(name) => {
-                    let found: BTreeSet<_> = (name.as_str(), 0)
-                        .to_socket_addrs()
-                        .map_err(|cause| GrantError::Lookup { name: name.clone(), cause })?
-                        .map(|address| address.ip())
-                        .collect();
+                    let found = look_up(name).map_err(|cause| GrantError::Lookup { name: name.clone(), cause })?;
                     reachable.rules.extend(found.iter().map(|address| (IpNet::from(*address), access.port)));
                     reachable.names.insert(name.to_ascii_lowercase(), found.into_iter().collect());
                 }
@@ -221,6 +224,31 @@ mod tests {
         check(&[("0.0.0.0/0", None)], "10.1.2.3:443", SocketAddrUse::UdpBind, false);
         check(&rules, "0.0.0.0:0", SocketAddrUse::UdpBind, true);
         check(&[], "127.0.0.1:80", SocketAddrUse::TcpConnect, false);
+    }
+
+    #[test]
+    fn a_names_addresses_are_those_of_its_one_lookup() {
+        let answers = [["192.0.2.1", "2001:db8::1"], ["192.0.2.2", "192.0.2.3"]];
+        let mut answers = answers.iter().map(|found| found.map(|ip| ip.parse::<IpAddr>().expect("an address")));
+        let mut asked = Vec::new();
+        let network: Vec<NetworkAccess> =
+            ["Db.Example:5432", "10.0.0.0/8"].map(|access| access.parse().expect("an address")).into();
+        let reachable = Reachable::resolve_by(&network, |name| {
+            asked.push(name.to_owned());
+            Ok(answers.next().expect("it is asked once").into())
+        });
+        let reachable = reachable.expect("it has addresses");
+        assert_eq!(asked.len(), 1, "{asked:?}");
+        let to = |address: &str| reachable.allows(address.parse().expect("an address"), SocketAddrUse::TcpConnect);
+        for _ in 0..2 {
+            let pinned = reachable.addresses("DB.example").expect("it was granted");
+            assert_eq!(pinned, ["192.0.2.1", "2001:db8::1"].map(|ip| ip.parse::<IpAddr>().expect("an address")));
+            assert!(to("192.0.2.1:5432") && to("[2001:db8::1]:5432") && to("10.0.0.1:80"));
+            assert!(!to("192.0.2.2:5432") && !to("192.0.2.1:80"), "another answer, and another port");
+        }
+        assert_eq!(reachable.addresses("other.example"), None);
+        let failed = Reachable::resolve_by(&network, |_| Err(io::Error::other("no such name"))).err();
+        assert!(failed.is_some_and(|error| error.to_string().to_lowercase().contains("look up \"db.example\"")));
     }
 
     #[test]

@@ -13,14 +13,13 @@ use glasshouse_model::wire::{self, Error, Field, Fields, Log, Metric, Record, Va
 use glasshouse_model::{
     AnsweredError, Clock, Context, InputDigest, Level, Origin, Reported, Signal, UnixNanos, limits,
 };
-use glasshouse_telemetry::{CleanStarts, Drop, Head, Load, Place, Recorder, Verdict, Worth};
+use glasshouse_telemetry::{CleanStarts, Decided, Drop, Fate, Head, Load, Place, Recorder, Verdict, Worth};
 
 use crate::cuts::{Cuts, overflow};
 use crate::extension::HandlerError;
 use crate::probe::{Probe, Timed};
 use crate::reports::Reports;
 use crate::told::tell;
-use crate::waiting::{Waiting, WaitingLogs};
 pub(crate) use samples::BoundSample;
 
 /// What a guest said of its panic, kept until the trap that follows it.
@@ -56,7 +55,8 @@ pub(crate) struct Intake {
     cuts: Cell<Cuts>,
     probe: Probe,
     reports: Reports,
-    waiting: RefCell<WaitingLogs>,
+    /// Whether anything of the present invocation waits for how it ends.
+    has_undecided: Cell<bool>,
 }
 
 /// How a record came.
@@ -110,7 +110,7 @@ impl Intake {
             cuts: Cell::default(),
             probe: Probe::default(),
             reports: Reports::default(),
-            waiting: RefCell::default(),
+            has_undecided: Cell::new(false),
         }
     }
 
@@ -273,7 +273,10 @@ impl Intake {
                                 }
                             }
                             Verdict::Undecided => {
-                                self.wait(arrival, log.level, &with_time(body, arrival.corrected(log.time)), false);
+                                let body = with_time(body, arrival.corrected(log.time));
+                                let head = self.head(arrival, false);
+                                self.recorder.wait_checked_log(head, &body, &log, seen, &mut known);
+                                self.has_undecided.set(true);
                             }
                             Verdict::LeaveOut => {}
                         }
@@ -351,12 +354,12 @@ impl Intake {
         }
         let (signal, waits) = match record {
             Record::Log(log, _) => match self.recorder.judge_log(log.level, || log.target, &self.context_bytes) {
-                Verdict::Keep => (Signal::Log, None),
-                Verdict::Undecided => (Signal::Log, Some(log.level)),
+                Verdict::Keep => (Signal::Log, false),
+                Verdict::Undecided => (Signal::Log, true),
                 Verdict::LeaveOut => return,
             },
             _ => match self.recorder.admit(record, &self.context_bytes) {
-                Some(signal) => (signal, None),
+                Some(signal) => (signal, false),
                 None => return,
             },
         };
@@ -380,12 +383,13 @@ impl Intake {
             _ => Some(Cow::Borrowed(&*body)),
         };
         let Some(body) = placed else { return self.recorder.dropped(Drop::Metrics) };
-        match waits {
-            Some(level) => self.wait(arrival, level, &body, cut),
-            None => match record {
-                Record::Error(error, _) => self.store_report(arrival, error, &body, cut),
-                _ => self.store(arrival, signal, kind, &body, cut, Worth::of(record)),
-            },
+        match record {
+            Record::Log(..) if waits => {
+                self.recorder.wait_log(self.head(arrival, cut), &body);
+                self.has_undecided.set(true);
+            }
+            Record::Error(error, _) => self.store_report(arrival, error, &body, cut),
+            _ => self.store(arrival, signal, kind, &body, cut, Worth::of(record)),
         }
     }
 
@@ -397,19 +401,35 @@ impl Intake {
         }
     }
 
-    /// Keeps a log for how its call will end.
-    #[cold]
-    fn wait(&self, arrival: Arrival, level: Level, body: &[u8], cut: bool) {
-        let Head { time, batched, .. } = self.head(arrival, cut);
-        self.waiting.borrow_mut().add(Waiting { time, level, cut, batched }, &self.context_bytes, body);
+    /// Keeps a span for how its call will end.
+    #[inline]
+    pub(crate) fn wait_span(&self, head: Head<'_>, body: &[u8], is_clean: bool) {
+        self.recorder.wait_span(head, body, is_clean);
+        self.has_undecided.set(true);
     }
 
-    /// Stores the logs that waited for how their call would end, or leaves them out.
+    /// Whether anything waits for how the invocation ends.
     #[inline]
-    pub(crate) fn decide_on_logs(&self, stored: bool) {
-        if !self.waiting.borrow().is_empty() {
-            self.waiting.borrow_mut().decide(self, stored);
-        }
+    pub(crate) fn has_undecided(&self) -> bool {
+        self.has_undecided.get()
+    }
+
+    /// Stores what waited for how the invocation would end, or leaves it out.
+    #[cold]
+    pub(crate) fn decide(&self, is_kept: bool) -> Decided {
+        self.has_undecided.set(false);
+        let timed = self.cross();
+        let decided = self.recorder.decide_call(is_kept, &self.context_bytes, self.clock.now());
+        self.crossed(timed, || Load::Span);
+        self.note_work(decided.bytes);
+        decided
+    }
+
+    /// Leaves what waits to the fate of the trace, with so many spans for which there was no room.
+    #[cold]
+    pub(crate) fn leave(&self, fate: &Arc<Fate>, gone: u64) {
+        self.has_undecided.set(false);
+        self.recorder.leave_call(fate, &self.context_bytes, gone, &*self.clock);
     }
 
     /// Stores an error that the guest reports, and notes what it says: the call may be answered with the same.

@@ -36,7 +36,6 @@ mod loader;
 mod mailbox;
 mod meter;
 mod neighbours;
-mod newest;
 mod present;
 mod probe;
 mod refused;
@@ -53,7 +52,6 @@ mod trial;
 mod trigger;
 mod turn;
 mod usage;
-mod waiting;
 mod weight;
 
 use std::any::Any;

@@ -268,6 +268,11 @@ impl Sandbox {
         read().since(&start)
     }
 
+    /// The encoded context of the last invocation.
+    pub(crate) fn context(&self) -> &[u8] {
+        self.store.data().intake.context_bytes()
+    }
+
     /// What the last invocation used.
     pub(crate) fn spent(&self) -> &Spent {
         &self.spent
@@ -311,7 +316,7 @@ impl Sandbox {
         let (export, event) = name_of(job);
         self.name.set(export, event);
         let began_at = blueprint.clock.monotonic_nanos();
-        self.store.data_mut().begin_invocation(trigger, budget, began_at, deadline);
+        self.store.data_mut().begin_invocation(trigger, settings, began_at, deadline);
         let state = self.store.data();
         let (memory_before, transferred_before) = (state.limiter.bytes(), self.pulse.transferred());
         let counts_fuel = blueprint.machine.flavour.counts_fuel();

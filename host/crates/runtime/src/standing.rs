@@ -4,11 +4,14 @@ use std::time::Duration;
 
 use glasshouse_model::standing::{Cause, Evidence, State, Transition};
 use glasshouse_model::wire::{Field, Value};
-use glasshouse_model::{Level, UnixNanos, text};
+use glasshouse_model::{Level, text};
 use glasshouse_telemetry::{Alarm, HostAlert, Recorder};
 
 use crate::extension::{Extension, Status};
 use crate::told::host_log;
+
+/// The budget of memory.
+const MEMORY: &str = "budget.memory";
 
 /// The status that callers see.
 pub(crate) fn status(state: &State) -> Status {
@@ -22,9 +25,16 @@ pub(crate) fn status(state: &State) -> Status {
     }
 }
 
+/// A step, by whom it was taken if by a person, and the encoded context of the call that led to it, empty where none did.
+pub(crate) struct Step<'a> {
+    pub(crate) transition: &'a Transition,
+    pub(crate) by: Option<&'a str>,
+    pub(crate) context: &'a [u8],
+}
+
 /// Stores a step as a log of the extension, with its evidence as fields; whether logs are stored has no say in it.
-pub(crate) fn record(extension: &Extension, recorder: &Recorder, transition: &Transition, by: Option<&str>) {
-    let Transition { from, to, evidence } = transition;
+pub(crate) fn record(extension: &Extension, recorder: &Recorder, step: &Step<'_>) {
+    let Step { transition: Transition { from, to, evidence }, by, context } = *step;
     let length = match to {
         State::Quarantined { since, until, .. } => Some(until - since),
         _ => None,
@@ -66,13 +76,15 @@ pub(crate) fn record(extension: &Extension, recorder: &Recorder, transition: &Tr
     if let Some(by) = by {
         fields.push(Field { name: "by", value: Value::Text(by) });
     }
-    host_log(recorder, &*extension.shared().clock, &[], level, &message, &fields);
+    host_log(recorder, &*extension.shared().clock, context, level, &message, &fields);
 }
 
 /// The alert that a state is.
 fn alert_of(state: &State) -> Option<HostAlert> {
     match state {
-        State::Healthy | State::Warned { .. } => None,
+        State::Healthy => None,
+        // Much memory has an alert of its own.
+        State::Warned { evidence, .. } => (evidence.budget != MEMORY).then_some(HostAlert::Warned),
         State::Throttled { .. } => Some(HostAlert::Throttled),
         State::Quarantined { evidence, .. } | State::Probing { evidence, .. } => match evidence.cause {
             Cause::Failures | Cause::ProbeFailed => Some(HostAlert::TrapLoop),
@@ -82,8 +94,8 @@ fn alert_of(state: &State) -> Option<HostAlert> {
 }
 
 /// Raises the alert that a step leads to, and ends those that it leads away from.
-pub(crate) fn alarm(extension: &Extension, recorder: &Recorder, transition: &Transition, by: Option<&str>) {
-    let Transition { from, to, evidence } = transition;
+pub(crate) fn alarm(extension: &Extension, recorder: &Recorder, step: &Step<'_>) {
+    let Step { transition: Transition { from, to, evidence }, by, context } = *step;
     let now = extension.shared().clock.now();
     let alert = alert_of(to);
     // How much memory there is is no state, and has steps of its own.
@@ -96,32 +108,41 @@ pub(crate) fn alarm(extension: &Extension, recorder: &Recorder, transition: &Tra
     recorder.recover(now, &over, &note);
     let Some(what) = alert.filter(|_| !matches!(to, State::Probing { .. })) else { return };
     let advice = match what {
-        HostAlert::Throttled => format!("make it do less, or raise {}", evidence.budget),
+        HostAlert::Warned | HostAlert::Throttled => format!("make it do less, or raise {}", evidence.budget),
         _ => format!("`glasshouse budgets release {}` ends it", extension.id()),
     };
-    raise(recorder, now, what, evidence, evidence.limit, &advice);
+    raise(extension, recorder, what, evidence, &advice, context);
 }
 
 /// Raises the alert that memory has grown to most of what there may be, or ends it.
-pub(crate) fn alarm_of_memory(extension: &Extension, recorder: &Recorder, evidence: Option<&Evidence>) {
-    let now = extension.shared().clock.now();
+pub(crate) fn alarm_of_memory(extension: &Extension, recorder: &Recorder, evidence: Option<&Evidence>, context: &[u8]) {
     let Some(evidence) = evidence else {
+        let now = extension.shared().clock.now();
         return recorder.recover(now, &[HostAlert::MemoryGrowth], "it has less memory, or was made anew");
     };
-    let threshold = evidence.limit / 100 * u64::from(extension.settings().budget.warn_at);
     let advice = "make it hold less, or raise budget.memory; a call that needs more fails";
-    raise(recorder, now, HostAlert::MemoryGrowth, evidence, threshold, advice);
+    raise(extension, recorder, HostAlert::MemoryGrowth, evidence, advice, context);
 }
 
-fn raise(recorder: &Recorder, at: UnixNanos, what: HostAlert, evidence: &Evidence, threshold: u64, advice: &str) {
+fn raise(
+    extension: &Extension,
+    recorder: &Recorder,
+    what: HostAlert,
+    evidence: &Evidence,
+    advice: &str,
+    context: &[u8],
+) {
+    let warns = matches!(what, HostAlert::Warned | HostAlert::MemoryGrowth);
+    let part = if warns { f64::from(extension.settings().budget.warn_at) / 100.0 } else { 1.0 };
     let alarm = Alarm {
         what,
         labels: &[("budget", evidence.budget)],
         message: &format!("{evidence}; {advice}"),
         value: Some(evidence.used as f64),
-        threshold: Some(threshold as f64),
+        threshold: Some(evidence.limit as f64 * part),
+        context,
     };
-    recorder.alarm(at, &alarm, None);
+    recorder.alarm(extension.shared().clock.now(), &alarm, None);
 }
 
 fn integer(number: u64) -> i64 {

@@ -4,9 +4,9 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
-use glasshouse_model::settings::Budget;
+use glasshouse_model::settings::{Budget, Settings, SlowCall};
 use glasshouse_model::{Clock, Context, ExtensionId, HostFunction, Level, SpanId};
-use glasshouse_telemetry::{Drop, Recorder};
+use glasshouse_telemetry::{CallFate, DECIDED_AFTER, Decided, Drop, Fate, Recorder, Verdict};
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::filesystem::WasiFilesystemCtxView;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -59,8 +59,11 @@ pub struct State {
     carried: Carried,
     /// Whether it was told that what came with a trace is unusable.
     has_told_unusable: bool,
-    /// When the present invocation has to be done, in `Clock::monotonic_nanos`.
+    /// When the present invocation began, and when it has to be done, in `Clock::monotonic_nanos`.
+    began_at: u64,
     pub(crate) deadline_at: u64,
+    /// What is slow for it.
+    slow_call: SlowCall,
     /// What the present invocation may still pass through calls that cannot yield to the neighbours, in bytes.
     data_left: u64,
     pub(crate) counts_fuel: bool,
@@ -114,7 +117,9 @@ impl State {
             parent: None,
             carried: Carried::default(),
             has_told_unusable: false,
+            began_at: 0,
             deadline_at: 0,
+            slow_call: SlowCall::default(),
             data_left: 0,
             counts_fuel: parts.counts_fuel,
             span_bytes: Vec::new(),
@@ -217,10 +222,11 @@ impl State {
     pub(crate) fn begin_invocation(
         &mut self,
         trigger: &mut Trigger,
-        budget: &Budget,
+        settings: &Settings,
         began_at: u64,
         deadline: Duration,
     ) {
+        let budget = &settings.budget;
         let ids = &mut self.spans.ids;
         let decided = trigger.decided();
         let trace_id = trigger.trace_id.unwrap_or_else(|| new_trace_id(ids));
@@ -237,6 +243,8 @@ impl State {
         self.parent = trigger.parent;
         std::mem::swap(&mut self.chain, &mut trigger.chain);
         self.carried = std::mem::take(&mut trigger.carried);
+        self.began_at = began_at;
+        self.slow_call = settings.debugging.slow_call;
         self.deadline_at = began_at.saturating_add(deadline.as_nanos() as u64);
         self.intake.begin_invocation(began_at);
         self.spans.begin_invocation();
@@ -259,6 +267,19 @@ impl State {
                 self.intake.host_log(Level::Warning, &message, &[]);
             }
         }
+    }
+
+    /// Lets those whom the present invocation is about to cause share the fate of its trace: from now on it is decided for all of them.
+    pub(crate) fn share_fate(&mut self) {
+        let (began_at, slow_call) = (self.began_at, self.slow_call);
+        self.chain.share_fate(|| {
+            let is_slow_by_then = match slow_call {
+                SlowCall::After(limit) => DECIDED_AFTER >= limit,
+                // What goes on for so long is, whatever its like take.
+                SlowCall::P95 => true,
+            };
+            Fate::new(began_at, is_slow_by_then)
+        });
     }
 
     /// What the present invocation passes on to whom it causes.
@@ -287,15 +308,43 @@ impl State {
     }
 
     /// Decides on the logs and spans that waited for how the invocation would end, which was run until a time, and whose scopes were left;
-    /// `matters` tells whether it failed or was slow.
+    /// `matters` tells whether it failed or was slow. Where its trace has other calls here, it is decided with those.
     #[inline]
     pub(crate) fn decide(&mut self, matters: bool, run_until: u64) {
-        self.intake.decide_on_logs(matters);
-        if !self.http.requests.is_empty() {
-            self.http.requests.decide(&self.intake, matters, run_until);
+        let ended = match self.chain.fate() {
+            None => CallFate::alone(matters),
+            Some(fate) => fate.ended(self.chain.is_first(), matters, self.intake.clock()),
+        };
+        let has_calls = !self.imports.host_calls.is_empty() || !self.http.requests.is_empty();
+        if has_calls || self.intake.has_undecided() || ended.missing > 0 {
+            self.settle_undecided(ended, run_until);
         }
-        if self.spans.is_any_undecided(&self.imports.host_calls) {
-            self.spans.decide(&self.intake, &self.imports.host_calls, matters, run_until);
+    }
+
+    #[cold]
+    fn settle_undecided(&mut self, CallFate { verdict, missing }: CallFate, run_until: u64) {
+        let intake = &self.intake;
+        let is_decided = verdict != Verdict::Undecided;
+        let decided = if is_decided && intake.has_undecided() {
+            intake.decide(verdict == Verdict::Keep)
+        } else {
+            Decided::default()
+        };
+        let [requests_without_room, requests] = self.http.requests.decide(intake, verdict, run_until);
+        let [calls_without_room, host_calls] =
+            self.spans.tell_host_calls(intake, &self.imports.host_calls, verdict, run_until);
+        let without_room = requests_without_room + calls_without_room;
+        let (recorder, now) = (intake.recorder(), intake.clock().now());
+        recorder.tell_late(now, intake.context_bytes(), missing);
+        match self.chain.fate() {
+            Some(fate) if !is_decided => intake.leave(fate, without_room),
+            fate => {
+                recorder.tell_missing(now, intake.context_bytes(), decided.gone + without_room);
+                let left_out = decided.left_out + requests + host_calls;
+                if let Some(fate) = fate.filter(|_| left_out > 0) {
+                    fate.note_left_out(left_out);
+                }
+            }
         }
     }
 

@@ -19,7 +19,7 @@ use crate::mailbox::{Message, Work};
 use crate::meter::Phase;
 use crate::refused::{NotStarted, record};
 use crate::sandbox::{Answer, Blueprint, BuildError, Job, Sandbox};
-use crate::standing;
+use crate::standing::{self, Step};
 use crate::told::host_log;
 use crate::trigger::Trigger;
 use crate::usage::UsageMetrics;
@@ -227,7 +227,7 @@ impl Supervisor {
                 let transition = self.inbox.standing.release();
                 let ended = transition.as_ref().map(|transition| transition.from);
                 if let Some(transition) = transition {
-                    self.tell(serving, transition, Some(&by));
+                    self.tell(serving, transition, Some(&by), &[]);
                 }
                 // Last, so that a call made after the answer finds the new state. Whoever asked may be gone.
                 let _ = done.send(ended);
@@ -245,7 +245,7 @@ impl Supervisor {
     /// Looks whether time has changed how the extension stands.
     fn look(&mut self, serving: &mut Serving) {
         if let Some(transition) = self.inbox.standing.passed(self.extension.monotonic_nanos()) {
-            self.tell(serving, transition, None);
+            self.tell(serving, transition, None, &[]);
         }
         self.hold();
     }
@@ -339,7 +339,7 @@ impl Supervisor {
             let evidence = evidence.to_string();
             match self.inbox.standing.begin(self.extension.monotonic_nanos()) {
                 Err(left) => return self.answer_error(message, CallError::Quarantined { left, evidence }),
-                Ok(probe) => probe.into_iter().for_each(|transition| self.tell(serving, transition, None)),
+                Ok(probe) => probe.into_iter().for_each(|transition| self.tell(serving, transition, None, &[])),
             }
         }
         if let Err(error) = self.revive(serving).await {
@@ -405,16 +405,19 @@ impl Supervisor {
     fn note(&mut self, serving: &mut Serving, ending: &Ending) {
         let Some(sandbox) = &serving.sandbox else { return };
         let (spent, is_alive) = (*sandbox.spent(), sandbox.is_alive());
-        if !is_alive {
-            // What a failed instance holds is given back now, and not when the next call has another one made.
-            serving.sandbox = None;
-        }
-        self.judge(serving, &spent, ending);
+        // What a failed instance holds is given back now, and not when the next call has another one made.
+        let failed = if is_alive { None } else { serving.sandbox.take().map(|failed| failed.context().to_vec()) };
+        self.judge(serving, &spent, ending, failed);
     }
 
-    fn judge(&mut self, serving: &mut Serving, spent: &Spent, ending: &Ending) {
+    /// Judges what an invocation used and how it ended. An instance that has failed left only the encoded context of its last invocation.
+    fn judge(&mut self, serving: &mut Serving, spent: &Spent, ending: &Ending, failed: Option<Vec<u8>>) {
+        let context = |serving: &Serving| {
+            let alive = || serving.sandbox.as_ref().map(|sandbox| sandbox.context().to_vec());
+            failed.clone().or_else(alive).unwrap_or_default()
+        };
         if self.inbox.standing.is_much_memory(spent.memory_bytes) != serving.has_much_memory {
-            self.tell_memory(serving, spent.memory_bytes);
+            self.tell_memory(serving, spent.memory_bytes, &context(serving));
         }
         let standing = &mut self.inbox.standing;
         let transition = match ending {
@@ -425,17 +428,18 @@ impl Supervisor {
             Ending::Failed(_) | Ending::Void => standing.ended(spent, End::Void),
         };
         if let Some(transition) = transition {
-            self.tell(serving, transition, None);
+            let context = context(serving);
+            self.tell(serving, transition, None, &context);
         }
         self.hold();
     }
 
-    /// Makes known that its memory has come to be most of what it may have, or is so no longer.
+    /// Makes known that its memory has come to be most of what it may have, or is so no longer, in the context of a call.
     #[cold]
-    fn tell_memory(&self, serving: &mut Serving, bytes: u64) {
+    fn tell_memory(&self, serving: &mut Serving, bytes: u64, context: &[u8]) {
         serving.has_much_memory = !serving.has_much_memory;
         let evidence = serving.has_much_memory.then(|| self.inbox.standing.evidence_of_memory(bytes));
-        standing::alarm_of_memory(&self.extension, &self.recorder, evidence.as_ref());
+        standing::alarm_of_memory(&self.extension, &self.recorder, evidence.as_ref(), context);
     }
 
     /// An instance that cannot be made is a failure of the extension only if its own code failed.
@@ -443,7 +447,7 @@ impl Supervisor {
         match error {
             BuildError::Failed(failure) => {
                 let spent = Spent { began_at: self.extension.monotonic_nanos(), ..Spent::default() };
-                self.judge(serving, &spent, &Ending::Failed(Arc::new((**failure).clone())));
+                self.judge(serving, &spent, &Ending::Failed(Arc::new((**failure).clone())), None);
             }
             BuildError::Cancelled => {}
             BuildError::Grant(_) | BuildError::Engine(_) => {
@@ -452,13 +456,15 @@ impl Supervisor {
         }
     }
 
-    /// Makes a step known: as a record, as the status that others see, and to callers.
-    fn tell(&mut self, serving: &mut Serving, transition: Transition, by: Option<&str>) {
-        standing::record(&self.extension, &self.recorder, &transition, by);
-        standing::alarm(&self.extension, &self.recorder, &transition, by);
+    /// Makes a step known: as a record and an alert in the context of the call that led to it, if one did, as the status that others see, and
+    /// to callers.
+    fn tell(&mut self, serving: &mut Serving, transition: Transition, by: Option<&str>, context: &[u8]) {
+        let step = Step { transition: &transition, by, context };
+        standing::record(&self.extension, &self.recorder, &step);
+        standing::alarm(&self.extension, &self.recorder, &step);
         if let State::Quarantined { .. } = transition.to {
             if serving.has_much_memory {
-                self.tell_memory(serving, 0);
+                self.tell_memory(serving, 0, context);
             }
             serving.sandbox = None;
             self.recorder.ledger().set_memory(0);

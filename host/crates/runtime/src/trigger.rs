@@ -6,6 +6,7 @@ use glasshouse_model::{
     Baggage, Context, ExtensionId, InvalidBaggage, InvalidTraceParent, InvalidTraceState, Randomness, SpanId, TraceId,
     TraceParent, TraceSampling, TraceState, limits,
 };
+use glasshouse_telemetry::Fate;
 
 use crate::extension::CallError;
 
@@ -39,6 +40,8 @@ pub struct Chain {
     hops: u8,
     /// The own span of the call that made it.
     cause: Option<SpanId>,
+    /// What becomes of what its trace leaves undecided in this host, if others have a part in it.
+    fate: Option<Arc<Fate>>,
 }
 
 /// What programs pass on with a trace beside its ids. Cheap to clone, and nothing where they pass on nothing.
@@ -118,6 +121,23 @@ impl Chain {
     pub(crate) fn cause(&self) -> Option<SpanId> {
         self.cause
     }
+
+    /// Whether no other call of this host led to it.
+    #[inline]
+    pub(crate) fn is_first(&self) -> bool {
+        self.hops == 0
+    }
+
+    /// What becomes of what its trace leaves undecided, if others have a part in it.
+    #[inline]
+    pub(crate) fn fate(&self) -> Option<&Arc<Fate>> {
+        self.fate.as_ref()
+    }
+
+    /// Lets those that it leads to share its fate, which is made if they are the first ones.
+    pub(crate) fn share_fate(&mut self, make: impl FnOnce() -> Arc<Fate>) {
+        self.fate.get_or_insert_with(make);
+    }
 }
 
 /// What a call passes on to whom it calls and to whom it publishes.
@@ -149,7 +169,12 @@ impl Passing<'_> {
             parent: Some(context.span_id),
             sampling: Some(context.sampling),
             carried: carried.clone(),
-            chain: Chain { waiting: Vec::new(), hops: chain.hops.saturating_add(1), cause: Some(cause) },
+            chain: Chain {
+                waiting: Vec::new(),
+                hops: chain.hops.saturating_add(1),
+                cause: Some(cause),
+                fate: chain.fate.clone(),
+            },
         }
     }
 }
@@ -233,7 +258,7 @@ impl Trigger {
     /// Whether it comes from outside of the host.
     #[inline]
     pub(crate) fn is_from_outside(&self) -> bool {
-        self.chain.hops == 0
+        self.chain.is_first()
     }
 
     pub(crate) fn check(&self) -> Result<(), CallError> {

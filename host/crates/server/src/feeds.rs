@@ -5,11 +5,11 @@ use std::collections::{HashMap, VecDeque};
 use std::io::Write as _;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use crate::{Follower, News};
+use crate::{Follower, News, lanes};
 
 /// How long a record waits to be looked for, at most, where followers are few.
 const LOOK: Duration = Duration::from_millis(20);
@@ -19,6 +19,9 @@ const FEW: u32 = 32;
 const LOOK_MOST: Duration = Duration::from_secs(1);
 /// Bytes a second that all followers together are told: a few hundredths of a processor, most of it in the system. One alone is told some fifty thousand logs a second.
 const RATE: u32 = 16 << 20;
+/// How long a follower rests at most so that all together are told no more than that: a third of what most programs wait for a sign of life. Where each of 320 and more has as much to be told
+/// as is told at a time, they are told more than the rate.
+const REST_MOST: Duration = Duration::from_secs(5);
 /// Bytes of events that are kept for those who are yet to be told them, of what is followed by several in the same way.
 const KEPT_BYTES: usize = 256 << 10;
 /// Records that wait for who is behind: as many as are read at a time, about.
@@ -31,6 +34,21 @@ const SWEEP: usize = 128;
 pub(crate) struct Feeds {
     known: Mutex<HashMap<String, Weak<Feed>>>,
     followers: AtomicU32,
+    owed: Mutex<Owed>,
+}
+
+/// When what all followers were told by now is worth its time at the rate.
+#[derive(Default)]
+struct Owed(Option<Instant>);
+
+impl Owed {
+    /// Notes that so many bytes were told. Returns how long it is to be waited before more are.
+    fn add(&mut self, bytes: usize, now: Instant) -> Duration {
+        let worth = Duration::from_secs_f64(bytes as f64 / f64::from(RATE));
+        let until = (self.0.unwrap_or(now).max(now) + worth).min(now + REST_MOST);
+        self.0 = Some(until);
+        until.duration_since(now)
+    }
 }
 
 /// What several followers are told.
@@ -39,7 +57,8 @@ pub(crate) struct Feed {
     /// The latest events, each with the sequence numbers of its records.
     told: Mutex<VecDeque<Told>>,
     /// Held by who reads what is newest, so that the others have it from there.
-    reading: Mutex<()>,
+    reading: Arc<tokio::sync::Mutex<()>>,
+    followers: AtomicU32,
 }
 
 struct Told {
@@ -57,6 +76,7 @@ pub(crate) struct Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.feeds.followers.fetch_sub(1, Ordering::Relaxed);
+        self.feed.followers.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -71,6 +91,7 @@ impl Place {
         }
         known.insert(name, Arc::downgrade(&feed));
         feeds.followers.fetch_add(1, Ordering::Relaxed);
+        feed.followers.fetch_add(1, Ordering::Relaxed);
         Self { feeds: Arc::clone(feeds), feed }
     }
 
@@ -81,9 +102,8 @@ impl Place {
 
     /// How long to wait after so many bytes were told, where so many records wait: who is behind by few waits until there are more of them.
     pub(crate) fn rest(&self, bytes: usize, waiting: u64) -> Duration {
-        let followers = self.feeds.followers.load(Ordering::Relaxed);
-        let rest = rest(followers, bytes);
-        if waiting < BEHIND { rest.max(look(followers)) } else { rest }
+        let rest = lock(&self.feeds.owed).add(bytes, Instant::now());
+        if waiting < BEHIND { rest.max(self.look()) } else { rest }
     }
 }
 
@@ -91,14 +111,9 @@ fn look(followers: u32) -> Duration {
     (LOOK * followers.div_ceil(FEW).max(1)).min(LOOK_MOST)
 }
 
-fn rest(followers: u32, bytes: usize) -> Duration {
-    let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-    Duration::from_secs_f64(f64::from(bytes) * f64::from(followers.max(1)) / f64::from(RATE))
-}
-
 impl Feed {
     /// What others were told from where a follower is, which goes on behind it.
-    pub(crate) fn shared(&self, follower: &mut dyn Follower) -> Option<Bytes> {
+    fn shared(&self, follower: &mut dyn Follower) -> Option<Bytes> {
         let from = follower.next()?;
         let (next, events) = {
             let told = lock(&self.told);
@@ -109,17 +124,47 @@ impl Feed {
         Some(events)
     }
 
-    /// What is new for a follower, as events. May read files.
-    pub(crate) fn read(self: &Arc<Self>, follower: &mut dyn Follower) -> Bytes {
-        let from = follower.next();
-        let is_first = from.is_some_and(|from| lock(&self.told).back().is_none_or(|last| from >= last.next));
-        // Who is behind holds up nobody.
-        let reading = is_first.then(|| lock(&self.reading));
+    /// Whether nobody was told yet what a follower is to be told next. Who is behind holds up nobody, and is held up by nobody.
+    fn is_newest(&self, follower: &dyn Follower) -> bool {
+        follower.next().is_some_and(|from| lock(&self.told).back().is_none_or(|last| from >= last.next))
+    }
+
+    /// What is new for a follower, as events: as others were told it, or else read on a thread where that holds nobody up. While another reads it, and until there is
+    /// a lane, this waits without a thread, and without a lane. `None` if the runtime ends. May be cancelled: then what is being read is told to the others only.
+    pub(crate) async fn news(self: Arc<Self>, mut follower: Box<dyn Follower>) -> Option<(Bytes, Box<dyn Follower>)> {
+        loop {
+            if self.is_newest(&*follower) {
+                drop(self.reading.lock().await);
+            }
+            if let Some(events) = self.shared(&mut *follower) {
+                return Some((events, follower));
+            }
+            let lane = lanes::to_read().await;
+            let turn = match self.is_newest(&*follower) {
+                // Nobody waits in a lane: another has begun meanwhile, from whom it may have it.
+                true => match Arc::clone(&self.reading).try_lock_owned() {
+                    Ok(turn) => Some(turn),
+                    Err(_) => continue,
+                },
+                false => None,
+            };
+            let reading = tokio::task::spawn_blocking(move || {
+                let events = self.read(&mut *follower, turn.is_some());
+                drop((turn, lane));
+                (events, follower)
+            });
+            return reading.await.ok();
+        }
+    }
+
+    /// What is new for a follower, as events, which are kept for the others if it is the first that is told them. May read files.
+    fn read(&self, follower: &mut dyn Follower, is_first: bool) -> Bytes {
         if let Some(events) = self.shared(follower) {
             return events;
         }
+        let from = follower.next();
         let events = written(&follower.read());
-        let is_for_others = is_first && Arc::strong_count(self) > 1;
+        let is_for_others = is_first && self.followers.load(Ordering::Relaxed) > 1;
         if let (Some(from), Some(next), true) = (from, follower.next(), is_for_others)
             && next > from
         {
@@ -129,7 +174,6 @@ impl Feed {
                 told.pop_front();
             }
         }
-        drop(reading);
         events
     }
 }
@@ -204,19 +248,21 @@ mod tests {
         let mut told = Vec::new();
         for _ in 0..3 {
             for (follower, place) in followers.iter_mut().zip(&places) {
-                let shared = place.feed.shared(follower);
-                told.push(shared.unwrap_or_else(|| place.feed.read(follower)));
+                let is_first = place.feed.is_newest(follower);
+                told.push(place.feed.read(follower, is_first));
             }
         }
         assert_eq!(reads.load(Ordering::Relaxed), 3);
         assert!(told[..5].iter().all(|events| *events == told[0]) && told[0] != told[5]);
         // Who is elsewhere reads for itself, and moves the others' place by nothing.
         let mut late = follower(3);
-        let events = Place::take(&feeds, &late).feed.read(&mut late);
+        let feed = Arc::clone(&Place::take(&feeds, &late).feed);
+        assert!(!feed.is_newest(&late));
+        let events = feed.read(&mut late, false);
         assert!(events.starts_with(b"id: 3\n") && late.next == 13);
         assert_eq!(followers[0].next, 31);
         for _ in 0..100 {
-            places[0].feed.read(&mut followers[0]);
+            places[0].feed.read(&mut followers[0], true);
         }
         let kept: usize = lock(&places[0].feed.told).iter().map(|told| told.events.len()).sum();
         assert!(kept <= KEPT_BYTES, "{kept}");
@@ -229,8 +275,80 @@ mod tests {
         for (followers, millis) in [(0, 20), (1, 20), (32, 20), (33, 40), (500, 320), (1024, 640), (10_000, 1000)] {
             assert_eq!(look(followers), Duration::from_millis(millis), "{followers}");
         }
-        assert_eq!(rest(1, RATE as usize), Duration::from_secs(1));
-        assert_eq!(rest(512, RATE as usize / 512), Duration::from_secs(1));
-        assert_eq!(rest(0, 0), Duration::ZERO);
+        let (mut owed, start) = (Owed::default(), Instant::now());
+        assert_eq!(owed.add(RATE as usize, start), Duration::from_secs(1));
+        assert_eq!(owed.add(RATE as usize / 2, start), Duration::from_millis(1500), "all have one rate together");
+        assert_eq!(owed.add(0, start + Duration::from_secs(1)), Duration::from_millis(500));
+        assert_eq!(owed.add(0, start + Duration::from_mins(1)), Duration::ZERO);
+    }
+
+    #[test]
+    fn among_a_thousand_followers_of_a_flood_none_rests_for_longer_than_five_seconds() {
+        let (mut owed, start) = (Owed::default(), Instant::now());
+        let rests: Vec<_> = (0..1000).map(|_| owed.add(KEPT_BYTES, start)).collect();
+        assert_eq!(rests.iter().max(), Some(&REST_MOST));
+        assert_eq!(owed.add(0, start + REST_MOST), Duration::ZERO, "and what was told then is not owed for ever");
+    }
+
+    /// Reads when it is told to.
+    struct Slow {
+        numbers: Numbers,
+        begun: std::sync::mpsc::Sender<()>,
+        go_on: Arc<Mutex<std::sync::mpsc::Receiver<()>>>,
+    }
+
+    impl Follower for Slow {
+        fn waiting(&self) -> u64 {
+            self.numbers.waiting()
+        }
+
+        fn read(&mut self) -> Vec<News> {
+            let _ = self.begun.send(());
+            let _ = lock(&self.go_on).recv();
+            self.numbers.read()
+        }
+
+        fn place(&self) -> String {
+            self.numbers.place()
+        }
+
+        fn feed(&self) -> String {
+            "slow".to_owned()
+        }
+
+        fn next(&self) -> Option<u64> {
+            self.numbers.next()
+        }
+
+        fn skip_to(&mut self, next: u64) {
+            self.numbers.skip_to(next);
+        }
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_what_another_reads_takes_no_lane_and_no_thread() {
+        let (feeds, reads) = (Arc::<Feeds>::default(), Arc::<AtomicU32>::default());
+        let ((begun, began), (tell, go_on)) = (std::sync::mpsc::channel(), std::sync::mpsc::channel());
+        let go_on = Arc::new(Mutex::new(go_on));
+        let (mut places, mut told) = (Vec::new(), tokio::task::JoinSet::new());
+        for _ in 0..100 {
+            let numbers = Numbers { next: 1, reads: Arc::clone(&reads) };
+            let follower = Box::new(Slow { numbers, begun: begun.clone(), go_on: Arc::clone(&go_on) });
+            let place = Place::take(&feeds, &*follower);
+            told.spawn(Arc::clone(&place.feed).news(follower));
+            places.push(place);
+        }
+        let began = tokio::task::spawn_blocking(move || began.recv().map(|()| began)).await.expect("it ends");
+        let began = began.expect("one of them reads");
+        // All lanes but one are free again as soon as the others have looked, or this never ends.
+        let lanes: Vec<_> = futures_util::future::join_all((0..15).map(|_| lanes::to_read())).await;
+        assert!(lanes.iter().all(Option::is_some) && began.try_recv().is_err(), "one alone reads");
+        drop(lanes);
+        tell.send(()).expect("it waits");
+        let mut all = std::collections::BTreeSet::new();
+        while let Some(one) = told.join_next().await {
+            all.insert(one.expect("it ends").expect("it is told").0);
+        }
+        assert_eq!((all.len(), reads.load(Ordering::Relaxed)), (1, 1), "all are told what one has read");
     }
 }

@@ -16,6 +16,7 @@ mod stream;
 mod tcp;
 mod tls;
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -57,6 +58,9 @@ impl Keys {
     }
 }
 
+/// The status by which an order is recorded whose sender did not wait for the answer.
+pub(crate) const GIVEN_UP: u16 = 499;
+
 /// An order that was given, and what became of it.
 #[derive(Clone, Copy, Debug)]
 pub struct Audit<'a> {
@@ -68,7 +72,7 @@ pub struct Audit<'a> {
     pub method: &'a str,
     /// The request's path, cut where it is long.
     pub path: &'a str,
-    /// The answer's status.
+    /// The answer's status; 499 where the sender did not wait for one.
     pub status: u16,
     /// The request's id.
     pub request: &'a str,
@@ -76,14 +80,31 @@ pub struct Audit<'a> {
     pub untold: u64,
 }
 
-/// Orders that were done and have no record of their own, since there were so many.
+impl Audit<'_> {
+    /// What became of it, in words.
+    pub fn became(&self) -> Cow<'static, str> {
+        became(self.status)
+    }
+}
+
+/// What became of an order that was answered by such a status.
+pub(crate) fn became(status: u16) -> Cow<'static, str> {
+    match status {
+        ..400 => "done".into(),
+        GIVEN_UP => "given up by its sender before it was answered".into(),
+        400..500 => "refused".into(),
+        _ => format!("failed with {status}").into(),
+    }
+}
+
+/// Orders that were done, or may have been, and have no record of their own, since there were so many.
 #[derive(Clone, Copy, Debug)]
 pub struct OtherOrders<'a> {
     /// Who gave them.
     pub by: &'a str,
     /// How many.
     pub count: u64,
-    /// What they were, and how many of each.
+    /// What they were, how many of each, and what became of those that are not just done.
     pub what: &'a str,
 }
 
@@ -162,7 +183,7 @@ pub trait Control: Send + Sync + 'static {
     fn is_ready(&self) -> bool;
     /// Leaves a record of an order.
     fn audit(&self, audit: &Audit<'_>);
-    /// Leaves a record of orders that were done and have none of their own.
+    /// Leaves a record of orders that were done, or may have been, and have none of their own.
     fn audit_others(&self, others: &OtherOrders<'_>);
     /// Leaves a record of a token that was made or ended, and by whom.
     fn token_changed(&self, change: TokenChange, token: &Token, by: &str);

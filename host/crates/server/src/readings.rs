@@ -78,6 +78,8 @@ impl TraceHeaders {
 
 /// What can be read of a running host. The host's own records are those of the extension `host`. Those that may take a while are called where that holds nobody up.
 pub trait Readings: Send + Sync + 'static {
+    /// Each extension at a glance, by their ids.
+    fn overviews(&self) -> Vec<Overview>;
     /// An extension at a glance.
     fn overview(&self, extension: &str) -> Result<Overview, Problem>;
     /// All that a first page about an extension shows.
@@ -164,6 +166,7 @@ pub enum News {
 pub(crate) fn router() -> OpenApiRouter<Arc<dyn Served>> {
     OpenApiRouter::new()
         .routes(routes!(dashboard))
+        .routes(routes!(overviews))
         .routes(routes!(overview))
         .routes(routes!(metrics))
         .routes(routes!(realtime))
@@ -214,6 +217,17 @@ pub(crate) async fn read<T: serde::Serialize + 'static>(
 )]
 async fn dashboard(State(control): Host, Id(id): Id) -> Response {
     read(control, move |host| host.dashboard(&id)).await
+}
+
+/// Each extension at a glance, by their ids
+#[utoipa::path(
+    get,
+    path = "/dashboard",
+    tag = "dashboard",
+    responses((status = 200, body = Vec<Overview>), Refused),
+)]
+async fn overviews(State(control): Host) -> Response {
+    read(control, |host| Ok(host.overviews())).await
 }
 
 /// An extension at a glance

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -26,7 +27,7 @@ use crate::connections::Closing;
 use crate::feeds::{Feeds, Place, written};
 use crate::openapi::{Refused, SignalWord};
 use crate::routes::{Host, Member, refused};
-use crate::{Follower, News, Served, lanes};
+use crate::{Follower, News, Served};
 
 /// How often it is looked how extensions are doing.
 const LOOK_AT_MANAGERS: Duration = Duration::from_millis(250);
@@ -34,6 +35,8 @@ const LOOK_AT_MANAGERS: Duration = Duration::from_millis(250);
 const LOOK_AT_TOKEN: Duration = Duration::from_secs(5);
 /// How often something is said where nothing is new, so that nobody on the way takes the connection for dead.
 const HEARTBEAT: Duration = Duration::from_secs(10);
+/// What is said then: a comment.
+const SIGN_OF_LIFE: Bytes = Bytes::from_static(b": heartbeat\n\n");
 
 /// What is followed.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -79,16 +82,15 @@ pub(crate) async fn stream(
         Ok(follower) => {
             // A client that is cut off before anything was told comes back here.
             let begun = written(&[News::Place { cursor: follower.place() }]);
-            let (place, pass) = (Place::take(&feeds, &*follower), Pass::new(peer));
+            let place = Place::take(&feeds, &*follower);
             let following = Following {
-                follower,
                 place,
+                step: Step::Looks(follower, Duration::ZERO),
                 begun: Some(begun),
-                control,
-                pass,
+                pass: Pass::new(peer, control),
                 closing,
                 said: Instant::now(),
-                wait: Duration::ZERO,
+                heartbeat: HEARTBEAT,
             };
             let events = unfold(following, Following::next).map(Ok::<_, Infallible>);
             let head = [(CONTENT_TYPE, "text/event-stream"), (CACHE_CONTROL, "no-cache")];
@@ -104,18 +106,28 @@ fn respond(events: impl futures_util::Stream<Item = Result<Event, Infallible>> +
 
 /// Somebody who listens.
 struct Following {
-    follower: Box<dyn Follower>,
     place: Place,
+    step: Step,
     /// What is told first.
     begun: Option<Bytes>,
-    control: Arc<dyn Served>,
     pass: Pass,
     closing: Closing,
     /// When something was said last.
     said: Instant,
-    /// How long to wait before it is looked for more.
-    wait: Duration,
+    /// How often something is said in any case.
+    heartbeat: Duration,
 }
+
+/// What somebody who listens does.
+enum Step {
+    /// Looks for more, after so long.
+    Looks(Box<dyn Follower>, Duration),
+    /// Reads what there is, or waits for who does.
+    Reads(Reading),
+}
+
+/// What was read, as events, and by whom; `None` where the runtime ended.
+type Reading = Pin<Box<dyn Future<Output = Option<(Bytes, Box<dyn Follower>)>> + Send>>;
 
 /// What somebody listens by.
 struct Pass {
@@ -123,67 +135,73 @@ struct Pass {
     token: Option<Arc<str>>,
     /// When it was last seen that the token is known.
     looked: Instant,
+    /// How often it is looked.
+    every: Duration,
+    allows: Box<dyn Fn(&str) -> bool + Send + Sync>,
 }
 
 impl Pass {
-    fn new(peer: Peer) -> Self {
-        Self { token: peer.token, looked: Instant::now() }
+    fn new(peer: Peer, control: Arc<dyn Served>) -> Self {
+        let allows = move |token: &str| control.tokens().is_ok_and(|tokens| tokens.allows(token));
+        Self { token: peer.token, looked: Instant::now(), every: LOOK_AT_TOKEN, allows: Box::new(allows) }
     }
 
     /// Whether the token, if there is one, was known a few seconds ago at the latest.
-    fn is_good(&mut self, control: &dyn Served) -> bool {
+    fn is_good(&mut self) -> bool {
         let Some(token) = &self.token else { return true };
-        if self.looked.elapsed() < LOOK_AT_TOKEN {
+        if self.looked.elapsed() < self.every {
             return true;
         }
         self.looked = Instant::now();
-        control.tokens().is_ok_and(|tokens| tokens.allows(token))
+        (self.allows)(token)
     }
 }
 
 impl Following {
-    /// Waits for what is new. Whose token is revoked, or over, is told no more. Where the host ends, what was stored is told before.
+    /// Waits for what is new. Whose token is revoked, or over, is told no more, whatever was waited for meanwhile. Where the host ends, what was stored is told before.
     async fn next(mut self) -> Option<(Bytes, Self)> {
         loop {
-            if !self.pass.is_good(&*self.control) {
+            let told = match self.begun.take() {
+                Some(begun) => Some(begun),
+                None => {
+                    let told;
+                    (told, self.step) = match self.step {
+                        Step::Looks(follower, wait) => {
+                            pause(wait, &mut self.closing).await;
+                            // In this order: what was stored before the host closed is there then.
+                            let is_over = self.closing.is_told();
+                            if follower.waiting() > 0 {
+                                (None, Step::Reads(Box::pin(Arc::clone(&self.place.feed).news(follower))))
+                            } else if is_over {
+                                return None;
+                            } else {
+                                let is_due = self.said.elapsed() >= self.heartbeat;
+                                (is_due.then_some(SIGN_OF_LIFE), Step::Looks(follower, self.place.look()))
+                            }
+                        }
+                        Step::Reads(mut reading) => tokio::select! {
+                            biased;
+                            read = &mut reading => {
+                                let (events, follower) = read?;
+                                let wait = self.place.rest(events.len(), follower.waiting());
+                                (Some(events), Step::Looks(follower, wait))
+                            }
+                            () = tokio::time::sleep_until((self.said + self.heartbeat).into()) => {
+                                (Some(SIGN_OF_LIFE), Step::Reads(reading))
+                            }
+                        },
+                    };
+                    told
+                }
+            };
+            if !self.pass.is_good() {
                 return None;
             }
-            if let Some(begun) = self.begun.take() {
-                return Some((begun, self));
-            }
-            pause(std::mem::take(&mut self.wait), &mut self.closing).await;
-            // In this order: what was stored before the host closed is there then.
-            let is_over = self.closing.is_told();
-            if self.follower.waiting() > 0 {
-                let events;
-                (events, self) = self.read().await?;
+            if let Some(told) = told {
                 self.said = Instant::now();
-                self.wait = self.place.rest(events.len(), self.follower.waiting());
-                return Some((events, self));
+                return Some((told, self));
             }
-            if is_over {
-                return None;
-            }
-            if self.said.elapsed() >= HEARTBEAT {
-                self.said = Instant::now();
-                return Some((Bytes::from_static(b": heartbeat\n\n"), self));
-            }
-            self.wait = self.place.look();
         }
-    }
-
-    /// What is new: as others were told it, or else read on a thread where that holds nobody up.
-    async fn read(mut self) -> Option<(Bytes, Self)> {
-        if let Some(events) = self.place.feed.shared(&mut *self.follower) {
-            return Some((events, self));
-        }
-        let lane = lanes::to_read().await;
-        let reading = tokio::task::spawn_blocking(move || {
-            let events = self.place.feed.read(&mut *self.follower);
-            drop(lane);
-            (events, self)
-        });
-        reading.await.ok()
     }
 }
 
@@ -216,7 +234,7 @@ pub(crate) struct Lifecycle {
 
 impl Lifecycle {
     pub(crate) fn new(control: Arc<dyn Served>, peer: Peer, closing: Closing) -> Self {
-        let (told, news, pass) = (BTreeMap::new(), VecDeque::new(), Pass::new(peer));
+        let (told, news, pass) = (BTreeMap::new(), VecDeque::new(), Pass::new(peer, Arc::clone(&control)));
         Self { control, told, news, is_first: true, is_last: false, pass, closing }
     }
 
@@ -226,7 +244,7 @@ impl Lifecycle {
 
     async fn next(mut self) -> Option<(Result<Event, Infallible>, Self)> {
         loop {
-            if !self.pass.is_good(&*self.control) {
+            if !self.pass.is_good() {
                 return None;
             }
             if let Some(manager) = self.news.pop_front() {
@@ -248,5 +266,82 @@ impl Lifecycle {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::mpsc::{Receiver, channel};
+
+    use super::*;
+
+    /// Has one record, which it reads as soon as it is let.
+    struct Held(Mutex<Receiver<()>>);
+
+    impl Follower for Held {
+        fn waiting(&self) -> u64 {
+            1
+        }
+
+        fn read(&mut self) -> Vec<News> {
+            let _ = self.0.get_mut().expect("nobody panics").recv();
+            vec![News::Place { cursor: "there".to_owned() }]
+        }
+
+        fn place(&self) -> String {
+            "here".to_owned()
+        }
+
+        fn feed(&self) -> String {
+            String::new()
+        }
+
+        fn next(&self) -> Option<u64> {
+            Some(1)
+        }
+
+        fn skip_to(&mut self, _: u64) {}
+    }
+
+    #[tokio::test]
+    async fn while_it_reads_a_stream_says_that_it_lives_and_it_ends_with_its_token() {
+        let (let_go, held) = channel();
+        let follower = Box::new(Held(Mutex::new(held)));
+        let is_known = Arc::new(AtomicBool::new(true));
+        let known = Arc::clone(&is_known);
+        let pass = Pass {
+            token: Some("a".into()),
+            looked: Instant::now(),
+            every: Duration::ZERO,
+            allows: Box::new(move |_| known.load(Ordering::Relaxed)),
+        };
+        let (_tell, closing) = Closing::new();
+        let mut following = Following {
+            place: Place::take(&Arc::default(), &*follower),
+            step: Step::Looks(follower, Duration::ZERO),
+            begun: None,
+            pass,
+            closing,
+            said: Instant::now(),
+            heartbeat: Duration::from_millis(1),
+        };
+        let mut told;
+        for _ in 0..3 {
+            (told, following) = following.next().await.expect("it goes on");
+            assert_eq!(told, SIGN_OF_LIFE);
+        }
+        let_go.send(()).expect("it waits");
+        loop {
+            (told, following) = following.next().await.expect("it goes on");
+            if told != SIGN_OF_LIFE {
+                break;
+            }
+        }
+        assert_eq!(&*told, b"id: there\n\n");
+        is_known.store(false, Ordering::Relaxed);
+        let_go.send(()).expect("it waits");
+        assert!(following.next().await.is_none(), "nothing is told that was read after the token was revoked");
     }
 }

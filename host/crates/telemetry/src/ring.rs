@@ -168,13 +168,13 @@ impl DiskRing {
         }
     }
 
-    /// Asks for room for so many bytes where others have taken it. Tells whether there may be some now; if not, the ring's own oldest
-    /// records have to go.
-    fn has_others_give(&self, refusal: Refusal, bytes: u64) -> io::Result<bool> {
+    /// Asks for room for so many bytes where others have taken it, so many times while they are busy. Tells whether there may be some now; if
+    /// not, the ring's own oldest records have to go.
+    fn has_others_give(&self, refusal: Refusal, bytes: u64, tries: usize) -> io::Result<bool> {
         if refusal == Refusal::Own {
             return Ok(false);
         }
-        match self.disk.shares().ask_others(&self.allowance, bytes) {
+        match self.disk.shares().ask_others(&self.allowance, bytes, tries) {
             Asked::Given => Ok(true),
             Asked::Refused => Ok(false),
             Asked::Busy => Err(no_room()),
@@ -354,7 +354,7 @@ impl Ring {
     ) -> io::Result<SegmentFile> {
         let bytes = writer.next_bytes.max((record + HEADER_BYTES).next_multiple_of(PAGE));
         while let Err(refusal) = disk.allowance.take(bytes as u64) {
-            if disk.has_others_give(refusal, bytes as u64)? {
+            if disk.has_others_give(refusal, bytes as u64, 1)? {
                 continue;
             }
             let has_retired = self.retire_oldest(shelf, None);
@@ -422,9 +422,11 @@ impl Ring {
         let Some(oldest) = shelf.segments.iter().position(|segment| segment.is_in_memory_only()) else { return false };
         let first = shelf.segments.remove(oldest).first_sequence();
         let after = shelf.segments.get(oldest).map_or(next, |segment| segment.first_sequence());
+        let oldest = self.oldest_sequence();
         let mut dropped = self.dropped_from_memory.lock().unwrap_or_else(PoisonError::into_inner);
+        // As many ranges as the disk failed times since the oldest record that is there.
+        dropped.retain(|range| range.end > oldest);
         match dropped.last_mut() {
-            // As many ranges as the disk failed times.
             Some(last) if last.end == first => last.end = after,
             _ => dropped.push(first..after),
         }

@@ -8,8 +8,9 @@ use std::thread;
 use crate::allowance::{Allowance, RingAllowance};
 use crate::ring::Ring;
 
-/// How often a ring that is being written to is asked again: an append takes less than a microsecond.
-const TRIES: usize = 100;
+/// How often the keeper asks a ring that is being written to: an append takes less than a microsecond. A guest's thread asks once, and
+/// goes on in memory.
+pub(crate) const TRIES: usize = 100;
 
 /// The extensions of a host, and what they have on its disk.
 #[derive(Default)]
@@ -62,18 +63,19 @@ impl Shares {
         asking.any(|share| share.bytes() + bytes > part)
     }
 
-    /// Has the extension with the most bytes give up the oldest file of its largest ring, for one that needs so many bytes.
-    pub(crate) fn ask_others(&self, allowance: &RingAllowance, bytes: u64) -> Asked {
+    /// Has the extension with the most bytes give up the oldest file of its largest ring, for one that needs so many bytes; while that is
+    /// busy, it is asked so many times.
+    pub(crate) fn ask_others(&self, allowance: &RingAllowance, bytes: u64, tries: usize) -> Asked {
         if self.is_over(allowance, bytes) {
             return Asked::Refused;
         }
-        for _ in 0..TRIES {
+        for _ in 1..tries {
             match self.ask_once(allowance) {
                 Asked::Busy => thread::yield_now(),
                 answer => return answer,
             }
         }
-        Asked::Busy
+        self.ask_once(allowance)
     }
 
     fn ask_once(&self, allowance: &RingAllowance) -> Asked {

@@ -17,6 +17,7 @@ use crate::groups::{BURST_ERRORS, BURST_WINDOW, Component, ErrorGroup, Groups, N
 use crate::input::{InputDigester, InputKey};
 use crate::metrics::Tier;
 use crate::overhead::Overhead;
+use crate::provisional::Provisional;
 use crate::reader::Reader;
 use crate::redact::{CleanStarts, InvocationName, Redactor, SeenLog};
 use crate::ring::{Bounds, Ring, SEGMENT_BYTES};
@@ -179,6 +180,7 @@ pub struct Store {
     groups: Groups,
     alerts: Alerts,
     thresholds: Mutex<Thresholds>,
+    provisional: Provisional,
 }
 
 /// What else is kept of an extension: where its groups and its alerts are, if they are, and by what its inputs are digested.
@@ -222,6 +224,7 @@ impl Store {
             ledger: Ledger::default(),
             redactor,
             input_key: kept.input_key,
+            provisional: Provisional::new(),
         })
     }
 
@@ -234,6 +237,11 @@ impl Store {
 
     pub(crate) fn gates(&self) -> &Gates {
         &self.gates
+    }
+
+    /// What waits for what becomes of its trace.
+    pub(crate) fn provisional(&self) -> &Provisional {
+        &self.provisional
     }
 
     /// What debugging costs the extension, and how much detail that leaves.
@@ -358,7 +366,7 @@ pub struct Head<'a> {
 }
 
 #[inline]
-fn frame_parts<'a>(head: Head<'a>, kind: u8, body: &'a [u8]) -> FrameParts<'a> {
+pub(crate) fn frame_parts<'a>(head: Head<'a>, kind: u8, body: &'a [u8]) -> FrameParts<'a> {
     debug_assert!(head.context.len() <= MAX_CONTEXT_BYTES, "contexts are bounded where they are made");
     let flags = head.origin as u8 | if head.cut { FLAG_CUT } else { 0 } | if head.batched { FLAG_BATCHED } else { 0 };
     FrameParts { sequence: 0, time: head.time.0, kind, flags, context: head.context, body }
@@ -425,17 +433,23 @@ impl Recorder {
     #[inline]
     fn append_searched(&self, signal: Signal, head: Head<'_>, kind: u8, body: &[u8], is_suspect: bool) -> u64 {
         let parts = frame_parts(head, kind, body);
-        let sequence = if is_suspect { self.append_redacted(signal, parts) } else { self.append_as_is(signal, parts) };
-        if sequence == 0 {
-            self.dropped(Drop::NoMemory);
-        }
-        sequence
+        if is_suspect { self.append_redacted(signal, parts) } else { self.append_clean(signal, parts) }
     }
 
     #[cold]
     fn append_redacted(&self, signal: Signal, parts: FrameParts<'_>) -> u64 {
         let redacted = self.0.redactor.redact_record(parts.kind, parts.body);
-        self.append_as_is(signal, FrameParts { body: redacted.as_deref().unwrap_or(parts.body), ..parts })
+        self.append_clean(signal, FrameParts { body: redacted.as_deref().unwrap_or(parts.body), ..parts })
+    }
+
+    /// Appends what holds nothing secret.
+    #[inline]
+    pub(crate) fn append_clean(&self, signal: Signal, parts: FrameParts<'_>) -> u64 {
+        let sequence = self.append_as_is(signal, parts);
+        if sequence == 0 {
+            self.dropped(Drop::NoMemory);
+        }
+        sequence
     }
 
     /// Appends what may be stored; an error is counted by its group, too, and an alert by what is known of it.
@@ -450,11 +464,12 @@ impl Recorder {
 
     #[cold]
     fn append_error(&self, parts: FrameParts<'_>) -> (u64, Option<GroupId>) {
-        self.0.groups.append(parts, |news| self.alarm_of_errors(UnixNanos(parts.time), news))
+        self.0.groups.append(parts, |news| self.alarm_of_errors(&parts, news))
     }
 
     /// Raises what an error has shown.
-    fn alarm_of_errors(&self, at: UnixNanos, news: &News) {
+    fn alarm_of_errors(&self, error: &FrameParts<'_>, news: &News) {
+        let (at, context) = (UnixNanos(error.time), error.context);
         let id = news.group.to_string();
         let about_group = [(GROUP, id.as_str())];
         let message =
@@ -465,6 +480,7 @@ impl Recorder {
             message: &message,
             value: None,
             threshold: None,
+            context,
         };
         if news.regressed {
             self.alarm(at, &of_group, None);
@@ -478,7 +494,8 @@ impl Recorder {
                 "{count} errors in {window}, where {BURST_ERRORS} are many; `glasshouse errors groups` lists them"
             );
             let (value, threshold) = (Some(f64::from(count)), Some(f64::from(BURST_ERRORS)));
-            let alarm = Alarm { what: HostAlert::ErrorBurst, labels: &[], message: &message, value, threshold };
+            let alarm =
+                Alarm { what: HostAlert::ErrorBurst, labels: &[], message: &message, value, threshold, context };
             self.alarm(at, &alarm, Some(BURST_IS_OVER_AFTER));
         }
     }
@@ -513,6 +530,14 @@ impl Recorder {
     #[inline]
     pub(crate) fn gates(&self) -> &Gates {
         &self.0.gates
+    }
+
+    pub(crate) fn provisional(&self) -> &Provisional {
+        &self.0.provisional
+    }
+
+    pub(crate) fn store(&self) -> &Arc<Store> {
+        &self.0
     }
 
     /// What finds secrets before they are stored.

@@ -113,8 +113,14 @@ impl Watch {
                 );
                 let labels = [(METRIC, threshold.metric.as_str()), (THRESHOLD, name.as_str())];
                 let (value, threshold) = (Some(*value), Some(threshold.limit));
-                let alarm =
-                    Alarm { what: HostAlert::MetricThreshold, labels: &labels, message: &message, value, threshold };
+                let alarm = Alarm {
+                    what: HostAlert::MetricThreshold,
+                    labels: &labels,
+                    message: &message,
+                    value,
+                    threshold,
+                    context: &[],
+                };
                 recorder.alarm(now, &alarm, None);
                 continue;
             }

@@ -8,7 +8,8 @@
 //!    library, from which cargo builds `std` for the target. This suffices for extensions that use neither sockets
 //!    nor threads.
 //!
-//! [`Toolchain::find`] takes what is there and changes nothing; [`Toolchain::prepare`] may install.
+//! [`Toolchain::find`] takes what is there and changes nothing; [`Toolchain::prepare`] may install. [`Machine`] is what is asked and
+//! changed, which tests make up.
 //!
 //! ```no_run
 //! use glasshouse_toolchain::{BuildRequest, Profile, Toolchain};
@@ -29,6 +30,7 @@ mod ways;
 
 pub use build::{BuildRequest, Profile, Targets};
 pub use error::{Attempt, Error};
+pub use machine::{Machine, ThisMachine};
 pub use messages::Artifact;
 pub use ways::Toolchain;
 

@@ -1,11 +1,15 @@
-//! The questions that the search asks of the machine, behind a trait so that tests can give other answers.
+//! The questions that are asked of a machine, behind a trait so that tests can give other answers.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// What the search needs to know of, and to do on, the machine.
-pub(crate) trait Machine {
-    /// Runs a program to its end and returns its stdout, or what a person needs to know about why it failed.
+/// What a search for programs and files needs to know of, and to do on, a machine.
+pub trait Machine {
+    /// Runs a program to its end and returns its stdout.
+    ///
+    /// # Errors
+    ///
+    /// What a person needs to know about why it failed.
     fn run(&self, program: &str, arguments: &[&str]) -> Result<String, String>;
     /// Whether a file or folder exists.
     fn exists(&self, path: &Path) -> bool;
@@ -14,7 +18,7 @@ pub(crate) trait Machine {
 }
 
 /// The machine that this process runs on.
-pub(crate) struct ThisMachine;
+pub struct ThisMachine;
 
 /// How many lines of a failed program's stderr are kept: the last ones say what went wrong.
 const KEPT_LINES: usize = 6;

@@ -56,6 +56,7 @@ impl State {
             self.denied("publish", "publish", &topic);
             return Ok(Err(wit::PublishError::Denied));
         }
+        self.share_fate();
         let trigger = self.passing().published();
         if trigger.is_too_deep() {
             self.intake.recorder().dropped(Drop::Undelivered);
@@ -79,6 +80,7 @@ impl State {
         let Some(target) = self.neighbours.find(extension) else {
             return Err(wit::CallError::UnknownExtension);
         };
+        self.share_fate();
         let trigger = self.passing().called_by(&self.id);
         if trigger.would_cycle(target.id()) {
             return Err(wit::CallError::Cycle);

@@ -16,4 +16,3 @@ pub(crate) mod sockets;
 pub(crate) mod span_calls;
 pub(crate) mod spans;
 pub(crate) mod streams;
-mod undecided;

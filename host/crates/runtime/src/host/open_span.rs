@@ -333,6 +333,13 @@ pub(super) struct Ended<'b> {
 }
 
 impl Ended<'_> {
+    /// Keeps it for how its call will end, in an encoded context.
+    #[inline]
+    pub(super) fn wait(&self, intake: &Intake, context: &[u8]) {
+        let Self { body, at, origin, cut, is_clean, .. } = *self;
+        intake.wait_span(Head { time: intake.clock().at(at), origin, cut, batched: false, context }, body, is_clean);
+    }
+
     /// Stores it in an encoded context. What it takes of the rate it takes now: a rate goes by times that go on.
     pub(super) fn store(&self, intake: &Intake, context: &[u8], now: UnixNanos) {
         let Self { body, at, origin, worth, cut, is_clean } = *self;
@@ -344,9 +351,8 @@ impl Ended<'_> {
     }
 }
 
-/// Stores a call of a function of the host as a span, in a context of its own, at a time that its bytes are charged to. The guest's call was run
-/// until another one.
-pub(super) fn store_host_call(intake: &Intake, call: &HostCall, context: &[u8], run_until: u64, now: UnixNanos) {
+/// Encodes a call of a function of the host as a span, which is given to `put`. The guest's call was run until a time.
+pub(super) fn end_host_call(intake: &Intake, call: &HostCall, run_until: u64, put: impl FnOnce(Ended<'_>)) {
     let span = Span {
         parent: call.parent.unwrap_or(intake.context().span_id),
         kind: call.kind(),
@@ -363,7 +369,7 @@ pub(super) fn store_host_call(intake: &Intake, call: &HostCall, context: &[u8], 
     let mut body = Vec::with_capacity(128);
     span.encode(&mut body, &[], 0, &[]);
     let (origin, worth) = (Origin::Host, Worth::Usual);
-    Ended { body: &body, at: call.end, origin, worth, cut: false, is_clean: false }.store(intake, context, now);
+    put(Ended { body: &body, at: call.end, origin, worth, cut: false, is_clean: false });
 }
 
 /// Bytes that a field takes in a record, at most.

@@ -3,16 +3,14 @@
 mod own_trace;
 
 use glasshouse_model::invocation::Transfer;
-use glasshouse_model::record::SPANS_LEFT_OUT;
-use glasshouse_model::wire::{self, Field, Level, Malformed, SpanStart, Value};
+use glasshouse_model::wire::{self, Field, Malformed, SpanStart};
 use glasshouse_model::{Context, Origin, SpanCost, SpanId, SpanKind};
 use glasshouse_telemetry::{CleanStarts, Drop, Load, Verdict, Worth, kept_for_its_end};
 
 use self::own_trace::Home;
 pub(super) use self::own_trace::OwnTrace;
 pub(crate) use self::own_trace::new_trace_id;
-use super::open_span::{Ended, KEPT_BYTES, OpenSpan, store_host_call};
-use super::undecided::Undecided;
+use super::open_span::{Ended, KEPT_BYTES, OpenSpan, end_host_call};
 use crate::determinism::Ids;
 use crate::host_calls::HostCalls;
 use crate::imports::Imports;
@@ -42,7 +40,6 @@ pub(crate) struct Spans {
     clean_starts: CleanStarts,
     /// The span that was encoded last.
     body: Vec<u8>,
-    undecided: Undecided,
     pub(crate) ids: Ids,
 }
 
@@ -336,7 +333,7 @@ impl Spans {
         let ended = Ended { body: &self.body, at, origin: Origin::Guest, worth, cut, is_clean };
         let now = intake.clock().at(at);
         match verdict {
-            Verdict::Undecided => self.undecided.add(context, ended),
+            Verdict::Undecided => ended.wait(intake, context),
             // A failed span stands for itself alone.
             _ if has_failed => ended.store(intake, context, now),
             _ => ended.store(intake, &recorder.weighed(context), now),
@@ -367,58 +364,48 @@ impl Spans {
         true
     }
 
-    /// Whether anything of the invocation waits for what comes of it.
-    #[inline]
-    pub(crate) fn is_any_undecided(&self, calls: &HostCalls) -> bool {
-        !calls.is_empty() || !self.undecided.is_empty()
-    }
-
     /// Stores the calls of the host's functions that an invocation made, each as a span in the guest's span or the invocation in which it was made, and
-    /// what was not stored for its trace: if the invocation failed or was slow, whatever its trace is. The intake's context is the
-    /// invocation's own; it was run until that time.
+    /// was run until a time, or keeps them for what is decided on its trace, or leaves them out. Its context is the intake's. Tells how many there
+    /// was no room for, and how many were left out.
     #[cold]
-    pub(crate) fn decide(&mut self, intake: &Intake, calls: &HostCalls, matters: bool, run_until: u64) {
+    pub(crate) fn tell_host_calls(
+        &mut self,
+        intake: &Intake,
+        calls: &HostCalls,
+        verdict: Verdict,
+        run_until: u64,
+    ) -> [u64; 2] {
         let now = intake.clock().now();
-        let gone = self.undecided.decide(intake, matters, now);
-        let [all, left_out] = calls.counts();
+        let [all, without_room] = calls.counts();
         let own = intake.context_bytes();
         let is_kept = intake.recorder().judge_span(own) == Verdict::Keep;
         let are_all_own = calls.each().all(|(_, scope)| scope.is_none());
-        if !matters && !is_kept && are_all_own {
-            return intake.recorder().leave_out_spans(own, all);
+        if verdict == Verdict::LeaveOut && !is_kept && are_all_own {
+            intake.recorder().leave_out_spans(own, all);
+            return [0, all];
         }
-        let mut of_others = 0;
+        let mut left_out = 0;
         for (call, scope) in calls.each() {
             // What was made in a trace of the extension's own goes by that.
             let is_kept = scope.map_or(is_kept, |scope| intake.recorder().judge_span(scope) == Verdict::Keep);
-            if !matters && !is_kept {
-                of_others += 1;
+            if verdict == Verdict::LeaveOut && !is_kept {
+                left_out += 1;
                 continue;
             }
             let timed = intake.cross();
             let id = SpanId(self.ids.draw().to_be_bytes());
-            let context = scope.unwrap_or(own);
-            let context = if is_kept { intake.recorder().weighed(context) } else { kept_for_its_end(context) };
-            store_host_call(intake, call, &Intake::with_span(&context, id), run_until, now);
+            let context = Intake::with_span(scope.unwrap_or(own), id);
+            end_host_call(intake, call, run_until, |ended| match verdict {
+                _ if is_kept => ended.store(intake, &intake.recorder().weighed(&context), now),
+                Verdict::Undecided => ended.wait(intake, &context),
+                _ => ended.store(intake, &kept_for_its_end(&context), now),
+            });
             intake.crossed(timed, || Load::Span);
         }
-        if of_others > 0 {
-            intake.recorder().leave_out_spans(own, of_others);
+        if left_out > 0 {
+            intake.recorder().leave_out_spans(own, left_out);
         }
-        tell_crowded(intake, gone + left_out);
-    }
-}
-
-/// Counts spans for which there was no room in their call, and says so in the trace, which would look whole without them.
-#[cold]
-fn tell_crowded(intake: &Intake, spans: u64) {
-    if spans > 0 {
-        intake.recorder().dropped_all(Drop::Crowded, spans);
-        let fields = [
-            Field { name: "event", value: Value::Text(SPANS_LEFT_OUT) },
-            Field { name: "spans", value: Value::Integer(spans as i64) },
-        ];
-        intake.host_log(Level::Info, "too many spans in a call: the first ones are not stored", &fields);
+        [without_room, left_out]
     }
 }
 

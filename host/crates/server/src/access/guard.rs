@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use axum::extract::{Extension, Request, State};
 use axum::http::header::{AUTHORIZATION, HOST, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::Response;
 use glasshouse_client::api::{Problem, ROOT, Scope, code};
@@ -18,7 +18,7 @@ use super::pace::{Pace, network};
 use super::tally::Tally;
 use crate::openapi::PAGE;
 use crate::routes::refused;
-use crate::{Audit, Refusal, Served};
+use crate::{Audit, GIVEN_UP, Refusal, Served};
 
 /// Requests of a client at once, and how long one of them counts: a dashboard with many charts, or several hundred readers that
 /// come together.
@@ -32,8 +32,6 @@ const OPEN_PATHS: [&str; 4] = ["/livez", "/readyz", PAGE, proof::PATH];
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// The header by which a browser says for whose page it asks.
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
-/// The status by which an order is recorded whose sender did not wait for the answer.
-const GIVEN_UP: u16 = 499;
 /// Characters of a request's id.
 const ID_CHARACTERS: usize = 64;
 /// Characters of a path in a record.
@@ -108,17 +106,17 @@ impl Guard {
     fn who(&self, headers: &HeaderMap, address: IpAddr) -> Result<Peer, &'static str> {
         let Some(given) = headers.get(AUTHORIZATION) else {
             if !self.open_on_loopback || !address.to_canonical().is_loopback() {
-                return Err("the request has no token");
+                return Err("no token was given");
             }
             if is_of_another_page(headers) {
-                return Err("the request is one of another site's page, and has no token");
+                return Err("the request is one of another site's page, and no token was given");
             }
             return Ok(Peer { name: format!("{address}, without a token").into(), scope: Scope::Admin, token: None });
         };
         let token = given.to_str().ok().and_then(|given| given.split_once(' '));
         let token = token.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer")).map(|(_, token)| token.trim());
         let tokens = self.control.tokens().map_err(|_| "the host has no tokens")?;
-        let found = token.and_then(|token| tokens.find(token)).ok_or("the request's token is none of this host's")?;
+        let found = token.and_then(|token| tokens.find(token)).ok_or("the token is not known")?;
         let name = format!("token {} ({})", found.id, found.name).into();
         Ok(Peer { name, scope: found.scope, token: Some(found.id.into()) })
     }
@@ -204,7 +202,7 @@ pub(crate) struct Needs {
 /// Orders that were refused, by the id of the token that they came with: all of a socket, or without a token, are one user's.
 pub(crate) type Refused = Tally<Option<Arc<str>>>;
 
-/// Lets an order pass whose sender may give it, and leaves a record of it: one by one while they are few, and then counted, but for those that take scope admin and are done.
+/// Lets an order pass whose sender may give it, and leaves a record of it: one by one while they are few, and then counted, but for those that take scope admin and are not refused.
 pub(crate) async fn order(
     State(Needs { control, scope, refused: tally, done }): State<Needs>,
     Extension(peer): Extension<Peer>,
@@ -244,6 +242,9 @@ struct Order {
 impl Drop for Order {
     fn drop(&mut self) {
         let Self { control, peer, scope, tally, done, method, path, id, status } = self;
+        if std::thread::panicking() {
+            *status = StatusCode::INTERNAL_SERVER_ERROR.as_u16();
+        }
         let (by, method) = (&*peer.name, method.as_str());
         let is_refused = (400..500).contains(status) && *status != GIVEN_UP;
         let now = Instant::now();
@@ -253,7 +254,7 @@ impl Drop for Order {
         } else if *scope >= Scope::Admin {
             Some(0)
         } else {
-            done.note(peer, &kind(method, path), now).then_some(0)
+            done.note(peer, &kind(method, path, *status), now).then_some(0)
         };
         let Some(untold) = untold else { return };
         control.audit(&Audit { by, scope: *scope, method, path, status: *status, request: id, untold });

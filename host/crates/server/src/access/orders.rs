@@ -1,4 +1,4 @@
-//! Records of orders that were done: each by itself while they are few, and then counted, by what was ordered and by whom. Whoever may give orders, and gives them
+//! Records of orders that were done, or may have been, since they failed or were given up: each by itself while they are few, and then counted, by what was ordered and by whom. Whoever may give orders, and gives them
 //! without end, drives no older record out of the host's log, and none of what they did is left out of it.
 
 use std::collections::{BTreeMap, HashMap};
@@ -10,7 +10,7 @@ use glasshouse_client::api::ROOT;
 
 use super::guard::Peer;
 use super::pace::{CLIENTS, Pace};
-use crate::{OtherOrders, Served};
+use crate::{OtherOrders, Served, became};
 
 /// Records of orders of a token at once, and how long one of them counts: a busy hour of somebody at a dashboard, and 1,440 a day.
 const RECORDS: (u32, Duration) = (100, Duration::from_mins(1));
@@ -19,7 +19,7 @@ const WAIT: Duration = Duration::from_mins(1);
 /// Different orders of a token that are told apart between two records: what is ordered of which extension.
 const KINDS: usize = 32;
 
-/// Orders that were done, by the token that they came with: all of a socket, or without a token, are one user's.
+/// Orders that were not refused, by the token that they came with: all of a socket, or without a token, are one user's.
 pub(crate) struct Orders {
     control: Arc<dyn Served>,
     pace: Pace<Option<Arc<str>>>,
@@ -49,7 +49,7 @@ impl Orders {
         Arc::new(Self { control, pace, untold: Mutex::default() })
     }
 
-    /// Notes that an order was done. Returns whether it gets a record of its own; if not, one that counts it and others comes within a minute, or when the host ends.
+    /// Notes an order. Returns whether it gets a record of its own; if not, one that counts it and others comes within a minute, or when the host ends.
     pub(crate) fn note(self: &Arc<Self>, peer: &Peer, what: &str, now: Instant) -> bool {
         if self.pace.take(peer.token.clone(), now).is_ok() {
             return true;
@@ -122,13 +122,18 @@ impl Several {
     }
 }
 
-/// What was ordered, by a path such as `/api/.../sessions/{extension}/{session}/stop`: without the id of a part of an extension, since there is no end of these.
-pub(crate) fn kind(method: &str, path: &str) -> String {
+/// What was ordered, by a path such as `/api/.../sessions/{extension}/{session}/stop`: without the id of a part of an extension, since there is no end of these; and
+/// what became of it, if it was not just done.
+pub(crate) fn kind(method: &str, path: &str, status: u16) -> String {
     let below = path.strip_prefix(ROOT).unwrap_or(path);
-    match below.splitn(6, '/').collect::<Vec<_>>()[..] {
+    let mut kind = match below.splitn(6, '/').collect::<Vec<_>>()[..] {
         ["", area, extension, _, verb] => format!("{method} {ROOT}/{area}/{extension}/*/{verb}"),
         _ => format!("{method} {path}"),
+    };
+    if status >= 400 {
+        let _ = write!(kind, " {}", became(status));
     }
+    kind
 }
 
 #[cfg(test)]
@@ -138,12 +143,24 @@ mod tests {
     #[test]
     fn what_was_ordered_is_told_apart_by_extension_and_not_by_what_there_is_no_end_of() {
         let check = |path: &str, expect: &str| {
-            assert_eq!(kind("POST", &format!("{ROOT}{path}")), format!("POST {ROOT}{expect}"));
+            assert_eq!(kind("POST", &format!("{ROOT}{path}"), 200), format!("POST {ROOT}{expect}"));
         };
         check("/managers/a/stop", "/managers/a/stop");
         check("/call/a", "/call/a");
         check("/sessions/a/0123/stop", "/sessions/a/*/stop");
         check("/a/b/c/d/e", "/a/b/c/d/e");
+    }
+
+    #[test]
+    fn what_failed_or_was_given_up_is_not_told_as_done() {
+        let check = |status: u16, expect: &str| {
+            assert_eq!(kind("POST", "/a", status), format!("POST /a{expect}"), "{status}");
+        };
+        check(202, "");
+        check(499, " given up by its sender before it was answered");
+        check(500, " failed with 500");
+        check(503, " failed with 503");
+        assert_eq!((&*became(204), &*became(409)), ("done", "refused"));
     }
 
     #[test]

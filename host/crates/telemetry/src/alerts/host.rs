@@ -25,12 +25,15 @@ glasshouse_model::wire::byte_enum! {
         ErrorsRegressed = 6 "errors.regressed",
         /// What a metric comes to is beyond a limit that is declared for it.
         MetricThreshold = 7 "metric.threshold",
+        /// It uses most of what its budget allows.
+        Warned = 8 "budget.warned",
     }
 }
 
 impl HostAlert {
     /// Those about how an extension stands with its budget. None of them outlives the instance.
-    pub const OF_STANDING: &[Self] = &[Self::Throttled, Self::Quarantined, Self::TrapLoop, Self::MemoryGrowth];
+    pub const OF_STANDING: &[Self] =
+        &[Self::Warned, Self::Throttled, Self::Quarantined, Self::TrapLoop, Self::MemoryGrowth];
 
     /// Whether there may be one for each group of errors; of the others there are few.
     pub fn is_about_group(self) -> bool {
@@ -43,12 +46,14 @@ impl HostAlert {
             Self::Quarantined | Self::TrapLoop => Severity::Critical,
             Self::ErrorBurst | Self::ErrorsEscalating | Self::ErrorsRegressed => Severity::High,
             Self::Throttled | Self::MemoryGrowth | Self::MetricThreshold => Severity::Medium,
+            Self::Warned => Severity::Low,
         }
     }
 
     /// One line for a person.
     pub fn title(self) -> &'static str {
         match self {
+            Self::Warned => "it uses most of what its budget allows",
             Self::Throttled => "over a rate of its budget: its calls are spaced",
             Self::Quarantined => "over a rate of its budget for long: it takes no calls",
             Self::TrapLoop => "it fails call after call: it takes no calls",
@@ -77,6 +82,8 @@ pub struct Alarm<'a> {
     pub value: Option<f64>,
     /// The threshold that it passed.
     pub threshold: Option<f64>,
+    /// The encoded context of the call that led to it; empty where none did.
+    pub context: &'a [u8],
 }
 
 impl Alarm<'_> {

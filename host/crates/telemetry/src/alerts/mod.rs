@@ -132,7 +132,14 @@ impl Alerts {
             wire::write_alert(&mut body, &alarm.record());
             let flags = Origin::Host as u8;
             let kind = wire::KIND_ALERT;
-            self.records.append(FrameParts { sequence: 0, time: at.0, kind, flags, context: &[], body: &body })
+            self.records.append(FrameParts {
+                sequence: 0,
+                time: at.0,
+                kind,
+                flags,
+                context: alarm.context,
+                body: &body,
+            })
         })
     }
 

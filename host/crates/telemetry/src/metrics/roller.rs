@@ -1,4 +1,4 @@
-//! The thread that makes rollups, beside the keeper: whoever records pays nothing for them.
+//! The thread that makes rollups, beside the keeper: whoever records pays nothing for them. It also sees to it that no trace stays undecided.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use crate::uses::RateMeter;
 /// meanwhile.
 const EVERY: Duration = Duration::from_millis(200);
 
-/// What it does for one store: rolls up its samples, and measures how fast it records.
+/// What it does for one store: rolls up its samples, measures how fast it records, and decides on traces that wait there for too long.
 struct Rolling {
     follower: Follower,
     meter: RateMeter,
@@ -24,6 +24,7 @@ impl Round for Rolling {
     fn go(&mut self, store: &Arc<Store>, clock: &dyn Clock) {
         self.follower.follow(clock.now());
         self.meter.measure(store, clock.monotonic_nanos());
+        store.decide_overdue(clock);
     }
 }
 

@@ -73,16 +73,6 @@ impl Counts {
         Self { width, max_buckets: max_buckets.max(1), buckets: BTreeMap::new() }
     }
 
-    /// Counts in the narrowest buckets of a width that a clock shows of which `max_buckets` cover the span of time.
-    pub fn for_span(since: UnixNanos, until: UnixNanos, max_buckets: usize) -> Self {
-        let mut counts = Self::new(Duration::from_nanos(WIDTHS[0] as u64), max_buckets);
-        let last = until.0.saturating_sub(1).max(since.0);
-        while !counts.fits(since.0.into(), last.into()) {
-            counts.width = wider(counts.width);
-        }
-        counts
-    }
-
     /// The width of a bucket.
     pub fn bucket(&self) -> Duration {
         Duration::from_nanos(u64::try_from(self.width).unwrap_or(u64::MAX))
@@ -166,9 +156,12 @@ mod tests {
     const SECOND: i64 = 1_000_000_000;
 
     #[test]
-    fn buckets_are_wide_enough_for_the_span() {
+    fn buckets_become_wide_enough_for_the_time_between_the_first_and_the_last() {
         let check = |seconds: i64, max: usize, expect: u64| {
-            let counts = Counts::for_span(UnixNanos(0), UnixNanos(seconds * SECOND), max);
+            let mut counts = Counts::new(Duration::from_millis(1), max);
+            for time in [0, seconds * SECOND - 1] {
+                counts.add(UnixNanos(time), None);
+            }
             assert_eq!(counts.bucket(), Duration::from_secs(expect), "{seconds} s in {max}");
         };
         check(60, 60, 1);
@@ -177,7 +170,6 @@ mod tests {
         check(86_400, 60, 3600);
         check(7 * 86_400, 60, 21_600);
         check(4000 * 86_400, 60, 80 * 86_400);
-        assert_eq!(Counts::for_span(UnixNanos(5), UnixNanos(5), 60).bucket(), Duration::from_millis(1));
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::home::Part;
 use crate::pack::pack;
 use crate::sealed::{Packer, SealedFile};
 use crate::segment::{Segment, SegmentFile};
+use crate::shares::TRIES;
 
 /// A sealed file of fewer bytes is continued by the next segment, so that many starts do not leave many small files.
 const CONTINUED_BELOW_BYTES: u64 = 64 * 1024;
@@ -62,7 +63,7 @@ impl Ring {
     /// Takes so many bytes of what is allowed, after the oldest files have gone as far as that asks for it.
     fn make_room(&self, disk: &DiskRing, bytes: u64) -> io::Result<()> {
         while let Err(refusal) = disk.allowance.take(bytes) {
-            if disk.has_others_give(refusal, bytes)? {
+            if disk.has_others_give(refusal, bytes, TRIES)? {
                 continue;
             }
             let has_retired = {

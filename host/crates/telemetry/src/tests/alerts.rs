@@ -51,7 +51,7 @@ fn raise(store: &Arc<Store>, time: i64, kind: &str) {
 /// Raises an alert as the host does, which is over when it says so.
 fn alarm(store: &Arc<Store>, time: i64, what: HostAlert) {
     let labels = [("budget", "budget.memory")];
-    let alarm = Alarm { what, labels: &labels, message: "much", value: Some(2.0), threshold: Some(1.0) };
+    let alarm = Alarm { what, labels: &labels, message: "much", value: Some(2.0), threshold: Some(1.0), context: &[] };
     store.recorder().alarm(at(time), &alarm, None);
 }
 
@@ -151,7 +151,7 @@ fn groups_of_errors_without_end_hide_no_quarantine() {
         let (what, message) = (HostAlert::ErrorsRegressed, "again");
         store.recorder().alarm(
             at(START),
-            &Alarm { what, labels: &labels, message, value: None, threshold: None },
+            &Alarm { what, labels: &labels, message, value: None, threshold: None, context: &[] },
             None,
         );
     }
@@ -172,7 +172,8 @@ fn what_counts_the_surplus_ends_by_itself_says_no_figures_and_makes_no_room() {
     for number in 0..=ALERTS {
         let labels = [("group", &*number.to_string())];
         let what = HostAlert::ErrorsRegressed;
-        let alarm = Alarm { what, labels: &labels, message: "again", value: Some(3.0), threshold: Some(2.0) };
+        let alarm =
+            Alarm { what, labels: &labels, message: "again", value: Some(3.0), threshold: Some(2.0), context: &[] };
         store.recorder().alarm(at(START), &alarm, None);
         raise(&store, START, &format!("flood-{number}"));
     }
@@ -221,7 +222,8 @@ fn what_is_secret_is_in_no_alert() {
     let store = in_memory();
     let secret = "password=hunter2hunter2";
     raise_as(&store, START, secret, Some(secret), Severity::Low);
-    let alarm = Alarm { what: HostAlert::TrapLoop, labels: &[], message: secret, value: None, threshold: None };
+    let alarm =
+        Alarm { what: HostAlert::TrapLoop, labels: &[], message: secret, value: None, threshold: None, context: &[] };
     store.recorder().alarm(at(START), &alarm, None);
     let id = store.alerts(at(START))[0].id;
     store.resolve_alert(id, at(START), "uid 7", secret).expect("it fires");

@@ -19,7 +19,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
-use tokio::time::{Sleep, timeout};
+use tokio::time::{Instant, Sleep, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
@@ -147,7 +147,8 @@ impl Exchange {
         let connections = Arc::clone(&self.door.connections);
         // It is never closed.
         let permit = connections.acquire_owned().await.map_err(|_| Error::ConnectionLimitReached)?;
-        let connecting = timeout(limit(options.connect_timeout, CONNECT).min(CONNECT), self.connect(permit, watch));
+        let connect_by = Instant::now() + limit(options.connect_timeout, CONNECT).min(CONNECT);
+        let connecting = timeout_at(connect_by, self.connect(permit, connect_by, watch));
         let (permit, stream) = connecting.await.map_err(|_| Error::ConnectionTimeout)??;
         let handshake = http1::Builder::new().max_buf_size(HEAD_BYTES).handshake(TokioIo::new(stream));
         let (mut sender, mut connection): (Sender, _) = handshake.await.map_err(|error| of_hyper(&error))?;
@@ -185,10 +186,12 @@ impl Exchange {
         Ok((response, Box::new(rest)))
     }
 
-    /// Connects to the first of the server's addresses that answers.
+    /// Connects to the first of the server's addresses that answers, by a time at which it is given up. One that does not answer at all leaves
+    /// each of those after it as much time as it had itself.
     async fn connect(
         &self,
         permit: OwnedSemaphorePermit,
+        by: Instant,
         watch: &Watch,
     ) -> Result<(OwnedSemaphorePermit, Stream), Error> {
         let (permit, addresses) = self.addresses(permit).await?;
@@ -202,10 +205,13 @@ impl Exchange {
             Some(_) => Error::DestinationUnavailable,
             None => Error::DnsError { rcode: None, info_code: None },
         };
-        for address in addresses.iter().filter(may).take(ADDRESSES) {
-            match TcpStream::connect(SocketAddr::new(*address, self.server.port)).await {
-                Ok(stream) => return Ok((permit, self.secured(stream).await?)),
-                Err(error) => last = of_connecting(&error),
+        let addresses: Vec<_> = addresses.iter().filter(may).take(ADDRESSES).collect();
+        for (tried, address) in addresses.iter().enumerate() {
+            let part = by.saturating_duration_since(Instant::now()) / (addresses.len() - tried) as u32;
+            match timeout(part, TcpStream::connect(SocketAddr::new(**address, self.server.port))).await {
+                Ok(Ok(stream)) => return Ok((permit, self.secured(stream).await?)),
+                Ok(Err(error)) => last = of_connecting(&error),
+                Err(_) => last = Error::ConnectionTimeout,
             }
         }
         Err(last)

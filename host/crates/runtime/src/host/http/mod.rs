@@ -361,6 +361,7 @@ impl State {
             start: self.intake.clock().monotonic_nanos(),
             method,
             url,
+            is_cut: false,
             server: server.clone(),
             carried: Arc::clone(&carried),
             outcome: Arc::clone(&outcome),

@@ -6,8 +6,8 @@ use std::sync::{Arc, OnceLock};
 use glasshouse_model::settings::HttpAccess;
 use glasshouse_model::text::cut;
 use glasshouse_model::wire::{Field, Fields, Links, Value};
-use glasshouse_model::{Origin, Span, SpanCost, SpanId, SpanKind, SpanStatus, UnixNanos};
-use glasshouse_telemetry::{Drop, Load, Verdict, Worth};
+use glasshouse_model::{Origin, Span, SpanCost, SpanId, SpanKind, SpanStatus};
+use glasshouse_telemetry::{Load, Verdict, Worth, kept_for_its_end};
 use tokio::sync::watch;
 
 use super::exchange::{Ending, Outcome, Strays};
@@ -36,6 +36,8 @@ pub(super) struct Sent {
     pub(super) start: u64,
     pub(super) method: String,
     pub(super) url: String,
+    /// Whether the URL was longer.
+    pub(super) is_cut: bool,
     pub(super) server: HttpAccess,
     pub(super) carried: Arc<Carried>,
     pub(super) outcome: Arc<OnceLock<Outcome>>,
@@ -69,7 +71,9 @@ impl Requests {
             self.left_out += u64::from(sent.is_traced);
             return;
         }
-        sent.url.truncate(cut(&sent.url, URL_BYTES).len());
+        let kept = cut(&sent.url, URL_BYTES).len();
+        sent.is_cut = kept < sent.url.len();
+        sent.url.truncate(kept);
         sent.url.shrink_to_fit();
         self.sent.push(sent);
     }
@@ -96,32 +100,41 @@ impl Requests {
         }
     }
 
-    /// Stores the requests of a call that was run until a time, each as a span, or leaves them out: those that failed are stored if failed
-    /// spans are, and all of them if the call matters or its trace is kept. The intake's context is the call's own.
+    /// Stores the requests of a call that was run until a time, each as a span, keeps them for what is decided on its trace, or leaves them out:
+    /// those that failed are stored if failed spans are, and all of them if the trace is kept. The intake's context is the call's own. Tells
+    /// how many there was no room for, and how many were left out.
     #[cold]
-    pub(crate) fn decide(&mut self, intake: &Intake, matters: bool, run_until: u64) {
+    pub(crate) fn decide(&mut self, intake: &Intake, verdict: Verdict, run_until: u64) -> [u64; 2] {
         let (now, recorder) = (intake.clock().now(), intake.recorder());
         let mut left_out = 0;
         for sent in self.sent.drain(..).filter(|sent| sent.is_traced) {
             let timed = intake.cross();
             // Its trace may be one that the extension has begun.
-            if matters || recorder.judge_span(&sent.context) == Verdict::Keep {
-                sent.store(intake, &recorder.weighed(&sent.context), Worth::Usual, run_until, now);
-            } else if sent.status(run_until) == SpanStatus::Failed && recorder.admit_failed_span() {
-                // It stands for itself alone.
-                sent.store(intake, &sent.context, Worth::Urgent, run_until, now);
-            } else {
+            let is_kept = recorder.judge_span(&sent.context) == Verdict::Keep;
+            if sent.status(run_until) == SpanStatus::Failed {
+                if recorder.admit_failed_span() {
+                    // It stands for itself alone.
+                    sent.end(intake, Worth::Urgent, run_until, |ended| ended.store(intake, &sent.context, now));
+                }
+            } else if verdict == Verdict::LeaveOut && !is_kept {
                 left_out += 1;
+            } else {
+                sent.end(intake, Worth::Usual, run_until, |ended| match verdict {
+                    _ if is_kept => ended.store(intake, &recorder.weighed(&sent.context), now),
+                    Verdict::Undecided => ended.wait(intake, &sent.context),
+                    _ => ended.store(intake, &kept_for_its_end(&sent.context), now),
+                });
             }
             intake.crossed(timed, || Load::Span);
         }
-        let crowded = std::mem::take(&mut self.left_out);
+        let mut without_room = std::mem::take(&mut self.left_out);
+        if verdict == Verdict::LeaveOut && recorder.judge_span(intake.context_bytes()) != Verdict::Keep {
+            left_out += std::mem::take(&mut without_room);
+        }
         if left_out > 0 {
             recorder.leave_out_spans(intake.context_bytes(), left_out);
         }
-        if crowded > 0 {
-            recorder.dropped_all(Drop::Crowded, crowded);
-        }
+        [without_room, left_out]
     }
 }
 
@@ -137,20 +150,22 @@ impl Sent {
         }
     }
 
-    fn store(&self, intake: &Intake, context: &[u8], worth: Worth, run_until: u64, now: UnixNanos) {
+    /// Encodes it as a span of a call that was run until a time, which is given to `put`.
+    fn end(&self, intake: &Intake, worth: Worth, run_until: u64, put: impl FnOnce(Ended<'_>)) {
         let status = self.status(run_until);
         let outcome = self.outcome.get().filter(|outcome| outcome.at <= run_until);
         let end = outcome.map_or(run_until, |outcome| outcome.at).max(self.start);
         let known = METHODS.contains(&&*self.method);
         let (method, name) = if known { (&*self.method, &*self.method) } else { ("_OTHER", "HTTP") };
         let host = self.server.host.to_string();
+        let url = cut(&self.url, intake.recorder().string_bytes());
         let text = |name, text| Field { name, value: Value::Text(text) };
         let number = |name, number| Field { name, value: Value::Integer(number) };
         let mut fields = vec![
             text("http.request.method", method),
             text("server.address", host.trim_matches(['[', ']'])),
             number("server.port", self.server.port.into()),
-            text("url.full", &self.url),
+            text("url.full", url),
             text("network.protocol.version", "1.1"),
         ];
         if !known {
@@ -200,8 +215,8 @@ impl Sent {
         };
         let mut body = Vec::with_capacity(512);
         span.encode(&mut body, &fields, 0, &[]);
-        Ended { body: &body, at: end, origin: Origin::Host, worth, cut: false, is_clean: false }
-            .store(intake, context, now);
+        let cut = self.is_cut || url.len() < self.url.len();
+        put(Ended { body: &body, at: end, origin: Origin::Host, worth, cut, is_clean: false });
     }
 }
 
@@ -213,23 +228,26 @@ impl Outcome {
 
 #[cfg(test)]
 mod tests {
-    use glasshouse_model::settings::Settings;
+    use glasshouse_model::settings::{Debugging, Settings};
     use glasshouse_model::wire::Record;
-    use glasshouse_model::{Level, Signal};
+    use glasshouse_model::{Context, Level, Signal};
     use glasshouse_telemetry::{Body, Store, StoreSettings};
 
     use super::*;
     use crate::clock::SystemClock;
 
     fn sent(result: Result<u16, Ending>) -> Sent {
+        let mut context = Vec::new();
+        Context::default().encode(&mut context);
         Sent {
-            context: Vec::new(),
+            context,
             id: SpanId::default(),
             is_traced: true,
             parent: SpanId::default(),
             start: 0,
             method: "GET".to_owned(),
             url: format!("https://api.example/{}", "x".repeat(2 * URL_BYTES)),
+            is_cut: false,
             server: "https://api.example".parse().expect("an origin"),
             carried: Arc::default(),
             outcome: Arc::new(OnceLock::from(Outcome { at: 1, result })),
@@ -261,6 +279,28 @@ mod tests {
     }
 
     #[test]
+    fn requests_that_are_kept_for_how_their_call_ended_stand_for_no_others_and_failed_ones_for_themselves() {
+        for (tracing_enabled, matters, expect) in
+            [(false, false, vec![true]), (false, true, vec![false, true]), (true, false, vec![true, true])]
+        {
+            let debugging = Debugging { tracing_enabled, ..Debugging::default() };
+            let settings = Settings { debugging, ..Settings::default() };
+            let store = Store::new(&StoreSettings::new(&settings), Arc::default());
+            let mut intake = Intake::new(store.recorder(), Arc::new(SystemClock::new()));
+            intake.set_context(Context::default());
+            let mut requests = Requests::default();
+            for status in [200, 500] {
+                requests.note(sent(Ok(status)));
+            }
+            let verdict = if matters { Verdict::Keep } else { Verdict::LeaveOut };
+            requests.decide(&intake, verdict, u64::MAX);
+            let spans = store.reader(Signal::Span).all();
+            let sampled = spans.iter().map(|span| span.envelope().context.is_some_and(|own| own.sampling.is_sampled));
+            assert_eq!(sampled.collect::<Vec<_>>(), expect, "tracing: {tracing_enabled}, matters: {matters}");
+        }
+    }
+
+    #[test]
     fn requests_beyond_those_that_get_spans_take_no_memory_and_are_counted() {
         let store = Store::new(&StoreSettings::new(&Settings::default()), Arc::default());
         let intake = Intake::new(store.recorder(), Arc::new(SystemClock::new()));
@@ -268,10 +308,10 @@ mod tests {
         (0..MOST + 7).for_each(|_| requests.note(sent(Ok(200))));
         assert_eq!(requests.sent.len(), MOST);
         assert!(requests.sent.iter().all(|sent| sent.url.len() <= URL_BYTES));
-        requests.decide(&intake, true, u64::MAX);
+        assert_eq!(requests.decide(&intake, Verdict::Keep, u64::MAX), [7, 0]);
         assert!(requests.is_empty());
-        assert_eq!(store.reader(Signal::Span).all().len(), MOST);
-        let crowded = store.drops().into_iter().find(|(cause, _)| *cause == Drop::Crowded).map(|(_, count)| count);
-        assert_eq!(crowded, Some(7));
+        let spans = store.reader(Signal::Span).all();
+        assert_eq!(spans.len(), MOST);
+        assert!(spans.iter().all(|span| span.envelope().cut), "their URLs are longer");
     }
 }

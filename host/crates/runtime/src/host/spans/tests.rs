@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use glasshouse_model::record::SPANS_LEFT_OUT;
 use glasshouse_model::settings::{Debugging, Settings};
 use glasshouse_model::wire::{Fields, Link, Value};
 use glasshouse_model::{Envelope, Signal, Span, SpanStatus, TraceId, UnixNanos, limits};
@@ -39,6 +40,12 @@ impl Bench {
     fn start_at(&mut self, name: &str, at: u64) -> u32 {
         let start = Reading { at, ..Reading::default() };
         self.spans.start(&mut self.intake, name, SpanKind::Internal, std::iter::empty(), start)
+    }
+
+    /// Decides on what waited.
+    fn decide(&self, is_kept: bool) {
+        let decided = self.intake.decide(is_kept);
+        self.intake.recorder().tell_missing(UnixNanos(0), self.intake.context_bytes(), decided.gone);
     }
 
     fn start_encoded(&mut self, encoded: &mut Vec<u8>) -> Result<u32, Malformed> {
@@ -130,9 +137,9 @@ fn spans_that_wait_take_no_more_than_their_room_and_are_stored_in_order_if_they_
             let serial = bench.start_at("work", number);
             bench.end_at(serial, number + 1);
         }
-        assert!(bench.spans.is_any_undecided(&bench.calls));
-        bench.spans.decide(&bench.intake, &bench.calls, matters, SPANS);
-        assert!(!bench.spans.is_any_undecided(&bench.calls));
+        assert!(bench.intake.has_undecided());
+        bench.decide(matters);
+        assert!(!bench.intake.has_undecided());
         let entries = bench.store.reader(Signal::Span).all();
         assert!(if matters { (100..SPANS as usize).contains(&entries.len()) } else { entries.is_empty() });
         let crowded =
@@ -159,7 +166,7 @@ fn spans_that_were_open_when_a_call_failed_are_there_however_many_it_had_made() 
     }
     let trapped = Reading { at: 4_000, ..Reading::default() };
     while bench.spans.end_innermost(&mut bench.intake, &mut bench.calls, &trapped) {}
-    bench.spans.decide(&bench.intake, &bench.calls, true, 4_000);
+    bench.decide(true);
     let entries = bench.store.reader(Signal::Span).all();
     let open: Vec<_> = entries
         .iter()
@@ -200,7 +207,7 @@ fn spans_that_waited_take_from_the_rate_of_when_they_are_stored() {
             let end = Reading { at: at + 1, ..Reading::default() };
             spans.end(&mut intake, &mut calls, serial, &end).expect("it is open");
         }
-        spans.decide(&intake, &calls, true, 0);
+        intake.decide(true);
         let stored = store.reader(Signal::Span).all().len() as u64;
         assert!(stored <= 2 * RATE, "{stored} in one moment, after {round} rounds");
     }
