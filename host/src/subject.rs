@@ -19,8 +19,8 @@ pub(crate) enum Subject<'a> {
 }
 
 impl Subject<'_> {
-    /// It at a glance.
-    pub(crate) fn overview(self) -> Overview {
+    /// It at a glance, with these open groups of errors and firing alerts.
+    pub(crate) fn overview(self, open: &[api::ErrorGroup], firing: &[api::Alert]) -> Overview {
         let (time, manager, summary, health) = match self {
             Self::Extension(extension) => {
                 let manager = crate::control::manager(extension);
@@ -28,13 +28,12 @@ impl Subject<'_> {
             }
             Self::Host(host) => (host.journal.clock().now(), manager(), summary(host), host.host_health()),
         };
-        let groups = self.error_groups();
         Overview {
             time: time.to_string(),
             manager,
             summary,
-            open_error_groups: groups.iter().filter(|group| group.state != "resolved").count() as u64,
-            firing_alerts: self.alerts().iter().filter(|alert| alert.state == "firing").count() as u64,
+            open_error_groups: open.len() as u64,
+            firing_alerts: firing.len() as u64,
             health,
         }
     }
@@ -51,6 +50,20 @@ impl Subject<'_> {
                 host.journal.store().error_groups(now).iter().map(|group| group_answer(HOST, group, None)).collect()
             }
         }
+    }
+
+    /// Those of them that are not resolved.
+    pub(crate) fn open_error_groups(self) -> Vec<api::ErrorGroup> {
+        let mut groups = self.error_groups();
+        groups.retain(|group| group.state != "resolved");
+        groups
+    }
+
+    /// Its alerts that fire.
+    pub(crate) fn firing_alerts(self) -> Vec<api::Alert> {
+        let mut alerts = self.alerts();
+        alerts.retain(|alert| alert.state == "firing");
+        alerts
     }
 
     /// Its alerts, those that fire first.
