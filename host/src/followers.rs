@@ -55,11 +55,8 @@ impl Follower for Following {
                 next = entry.sequence();
                 break;
             }
-            let body = entry.body();
-            let signal = self.reader.signal();
-            let is_wanted =
-                body.is_ok_and(|body| self.query.matches(signal, &self.extension, &entry.envelope(), &body));
-            if is_wanted && let Some(record) = json(&self.extension, &self.reader, entry) {
+            let asks_for = self.query.asks_for(self.reader.signal(), &self.extension, entry);
+            if asks_for && let Some(record) = json(&self.extension, &self.reader, entry) {
                 let cursor = self.reader.cursor(&self.extension, entry.sequence()).to_string();
                 bytes += record.get().len();
                 news.push(News::Record { cursor, json: record.get().to_owned() });

@@ -100,11 +100,7 @@ pub(crate) fn page(extension: &str, reader: &Reader, wanted: &Wanted, now: UnixN
     }
     let mut found = Found::default();
     reader.candidates(from..to, query.order(), &query, &mut |entry| {
-        let asks_for = |entry: &Entry| {
-            let body = entry.body();
-            body.is_ok_and(|body| query.matches(reader.signal(), extension, &entry.envelope(), &body))
-        };
-        if asks_for(&entry) {
+        if query.asks_for(reader.signal(), extension, &entry) {
             found.add(entry.sequence(), json(extension, reader, &entry), limit)
         } else {
             ControlFlow::Continue(())

@@ -10,7 +10,7 @@ use glasshouse_export::Source;
 use glasshouse_model::config::{HostSettings, OtlpService, OtlpSettings};
 use glasshouse_model::wire::{self, Field, Metric};
 use glasshouse_model::{HOST, Instrument, Level, Origin, Signal};
-use glasshouse_otlp::{Counts, Effect, Failing, Pusher, Pushing, Refused, Report, Witness, trusted};
+use glasshouse_otlp::{Counts, Effect, Failing, Pusher, Pushing, Refused, Report, Witness, check_tls};
 use glasshouse_server::api::Check;
 use glasshouse_telemetry::Head;
 
@@ -155,7 +155,7 @@ pub fn probe_collectors(settings: &OtlpSettings) -> Option<Result<String, String
         let is_used = Signal::ALL.iter().any(|signal| settings.service(*signal) == Some(*service));
         let Some(endpoint) = settings.endpoint(*service).filter(|_| is_used) else { continue };
         if endpoint.is_tls
-            && let Err(why) = trusted(settings.certificate.as_deref())
+            && let Err(why) = check_tls(settings)
         {
             return Some(Err(why));
         }

@@ -17,7 +17,7 @@ use glasshouse_server::api::{
 use glasshouse_server::{ExportWanted, Exporting, Follower, Pending, Readings, SummaryWanted, TraceHeaders};
 use glasshouse_telemetry::{Query, Reader, Summary};
 
-use crate::answers::{metrics_answer, metrics_page};
+use crate::answers::metrics_page;
 use crate::control::Controlled;
 use crate::extension::Extension;
 use crate::followers::Following;
@@ -48,12 +48,9 @@ impl Readings for Controlled {
     fn dashboard(&self, id: &str) -> Result<Dashboard, Problem> {
         let subject = self.subject(id)?;
         let newest = Wanted { limit: Some(DASHBOARD_LOGS), ..Wanted::default() };
-        let mut error_groups = subject.error_groups();
-        error_groups.retain(|group| group.state != "resolved");
-        let mut alerts = subject.alerts();
-        alerts.retain(|alert| alert.state == "firing");
+        let (error_groups, alerts) = (subject.open_error_groups(), subject.firing_alerts());
         let logs = self.records(id, Signal::Log.as_str(), &newest)?;
-        Ok(Dashboard { overview: subject.overview(), logs, error_groups, alerts })
+        Ok(Dashboard { overview: subject.overview_with(error_groups.len(), alerts.len()), logs, error_groups, alerts })
     }
 
     fn records(&self, extension: &str, signal: &str, wanted: &Wanted) -> Result<Records, Problem> {
@@ -89,7 +86,7 @@ impl Readings for Controlled {
         }
         let mut summary = extension.metrics().summary(&query);
         summary.until = Some(now);
-        Ok(metrics_answer(extension.id().as_str(), &summary, SERIES))
+        Ok(metrics_page(extension.id().as_str(), &summary, 0, SERIES))
     }
 
     fn alert_statistics(&self, extension: &str) -> Result<AlertStatistics, Problem> {

@@ -22,23 +22,33 @@ pub(crate) enum Subject<'a> {
 impl Subject<'_> {
     /// It at a glance.
     pub(crate) fn overview(self) -> Overview {
-        let (time, manager, summary, health, groups, alerts) = match self {
-            Self::Extension(extension) => {
-                let manager = crate::control::manager(extension);
-                let (groups, alerts) = (extension.error_groups(), extension.alert_states());
-                (extension.now(), manager, summary_answer(extension), health(extension), groups, alerts)
-            }
+        let (groups, alerts) = match self {
+            Self::Extension(extension) => (extension.error_groups(), extension.alert_states()),
             Self::Host(host) => {
                 let (now, store) = (host.journal.clock().now(), host.journal.store());
-                (now, manager(), summary(host), host.host_health(), store.error_groups(now), store.alerts(now))
+                (store.error_groups(now), store.alerts(now))
             }
+        };
+        let open = groups.iter().filter(|group| group.state != GroupState::Resolved).count();
+        let firing = alerts.iter().filter(|alert| alert.state() == AlertState::Firing).count();
+        self.overview_with(open, firing)
+    }
+
+    /// The same, with so many open groups of errors and firing alerts.
+    pub(crate) fn overview_with(self, open: usize, firing: usize) -> Overview {
+        let (time, manager, summary, health) = match self {
+            Self::Extension(extension) => {
+                let manager = crate::control::manager(extension);
+                (extension.now(), manager, summary_answer(extension), health(extension))
+            }
+            Self::Host(host) => (host.journal.clock().now(), manager(), summary(host), host.host_health()),
         };
         Overview {
             time: time.to_string(),
             manager,
             summary,
-            open_error_groups: groups.iter().filter(|group| group.state != GroupState::Resolved).count() as u64,
-            firing_alerts: alerts.iter().filter(|alert| alert.state() == AlertState::Firing).count() as u64,
+            open_error_groups: open as u64,
+            firing_alerts: firing as u64,
             health,
         }
     }
@@ -55,6 +65,20 @@ impl Subject<'_> {
                 host.journal.store().error_groups(now).iter().map(|group| group_answer(HOST, group, None)).collect()
             }
         }
+    }
+
+    /// Those of them that are not resolved.
+    pub(crate) fn open_error_groups(self) -> Vec<api::ErrorGroup> {
+        let mut groups = self.error_groups();
+        groups.retain(|group| group.state != "resolved");
+        groups
+    }
+
+    /// Its alerts that fire.
+    pub(crate) fn firing_alerts(self) -> Vec<api::Alert> {
+        let mut alerts = self.alerts();
+        alerts.retain(|alert| alert.state == "firing");
+        alerts
     }
 
     /// Its alerts, those that fire first.

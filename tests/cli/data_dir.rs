@@ -141,3 +141,27 @@ fn a_format_that_is_not_known_is_refused_by_hosts_and_readers() {
     check("glasshouse telemetry 7\n", "is of format 7; this glasshouse reads formats 1 to 2");
     check("a thesis", "no data directory of glasshouse");
 }
+
+#[test]
+fn what_is_over_its_age_goes_by_itself_at_the_interval_that_is_set() {
+    let start = |place: &Place, interval: &str| {
+        let interval = format!("host.cleanup_interval={interval}");
+        let young = ["--set", "defaults.retention.logs_age=1s", "--set", &interval];
+        let mut host = place.start(&[&["run", "plugins", "--data-dir", "data", "--feed", "-"][..], &young].concat());
+        let replies = host.stdout();
+        (1..=20).for_each(|number| drop(host.call(&replies, &echo(number))));
+        host
+    };
+    let (often, seldom) =
+        (Place::with_plugins(&["neighbour"]).lenient(), Place::with_plugins(&["neighbour"]).lenient());
+    let stays = start(&seldom, "1d");
+    let goes = start(&often, "1s");
+    let left = |place: &Place| {
+        let stored = Stored::open(&place.path("data")).expect("it is a data directory");
+        stored.extension("neighbour").reader(Signal::Log).page(1, usize::MAX).entries.len()
+    };
+    // Nobody calls it meanwhile.
+    wait_for("what is over its age to be gone", || (left(&often) == 0).then_some(()));
+    assert!(left(&seldom) >= 20, "it is looked once a day");
+    drop((stays, goes));
+}

@@ -541,5 +541,5 @@ fn a_doctor_says_whether_the_collector_is_there() {
     place.write("empty.pem", "");
     let tls = ["--set", "otlp.endpoint=https://127.0.0.1:1", "--set", "otlp.certificate=empty.pem"].map(str::to_owned);
     let (verdict, found) = doctor(&tls).expect("it is looked for");
-    assert!(verdict == "warning" && found.contains("it has none in PEM"), "{found}");
+    assert!(verdict == "warning" && found.contains("it has none in PEM that"), "{found}");
 }

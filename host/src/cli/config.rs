@@ -1,5 +1,6 @@
 //! `glasshouse config`: the values in effect and where they come from, and the reference of all keys.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 
 use anyhow::Result;
@@ -86,7 +87,7 @@ struct ShownKey {
     least: Option<String>,
     most: Option<String>,
     places: Vec<&'static str>,
-    meaning: &'static str,
+    meaning: Cow<'static, str>,
 }
 
 impl<'a> From<&'a Setting> for ShownSetting<'a> {

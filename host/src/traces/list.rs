@@ -29,7 +29,7 @@ pub struct TraceSummary {
     pub extension: String,
     /// What that was: the export and event, or the span's name.
     pub name: String,
-    /// Whether parts of it are known to be missing.
+    /// Whether calls or spans of it are known to be missing.
     pub partial: bool,
     /// Whether it was to be kept.
     pub sampled: bool,

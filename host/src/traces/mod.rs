@@ -11,6 +11,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use glasshouse_model::record::SPANS_LEFT_OUT;
 use glasshouse_model::{HOST, Signal, SpanId, TraceId, UnixNanos};
 use glasshouse_telemetry::{Body, Entry, Query, QueryError, Reader, Store};
 use serde::Serialize;
@@ -44,6 +45,22 @@ pub struct Traces(Vec<Source>);
 struct Source {
     extension: String,
     readers: [Reader; SIGNALS.len()],
+}
+
+/// How much of traces is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Depth {
+    /// All of them.
+    Whole,
+    /// Calls and spans, and of what was said only that there were more of these.
+    Steps,
+}
+
+/// How traces are read, all those that are asked for together.
+struct Look {
+    depth: Depth,
+    /// As of each source: see [`Source::spans_from`].
+    spans_from: Vec<Option<UnixNanos>>,
 }
 
 /// What may still be read of the traces that are being read.
@@ -90,9 +107,7 @@ impl Source {
     fn each(&self, signal: Signal, query: &Query, visit: &mut dyn FnMut(&Entry) -> ControlFlow<()>) {
         for reader in self.readers.iter().filter(|reader| reader.signal() == signal) {
             reader.candidates(1..u64::MAX, query.order(), query, &mut |entry| {
-                let body = entry.body();
-                let asks_for = body.is_ok_and(|body| query.matches(signal, &self.extension, &entry.envelope(), &body));
-                if asks_for { visit(&entry) } else { ControlFlow::Continue(()) }
+                if query.asks_for(signal, &self.extension, &entry) { visit(&entry) } else { ControlFlow::Continue(()) }
             });
         }
     }
@@ -221,7 +236,7 @@ impl Traces {
     /// As [`newest`](Self::newest).
     pub fn list(&self, query: &Query, limit: usize) -> Result<Vec<TraceSummary>, QueryError> {
         let mut list = Vec::new();
-        self.visit(&self.newest_ids(query, limit), &mut |trace| {
+        self.each(&self.newest_ids(query, limit), &self.look(Depth::Steps), &mut |trace| {
             list.extend(TraceSummary::of(trace));
             ControlFlow::Continue(())
         })?;
@@ -235,8 +250,9 @@ impl Traces {
             traces.extend(some);
             ControlFlow::Continue(())
         };
+        let look = self.look(Depth::Whole);
         for ids in ids.chunks(AT_ONCE) {
-            self.read(ids, &mut take).map(drop)?;
+            self.read(ids, &look, &mut take).map(drop)?;
         }
         traces.sort_by_key(|trace: &Trace| trace.start);
         Ok(traces)
@@ -248,9 +264,22 @@ impl Traces {
         ids: &[TraceId],
         visit: &mut dyn FnMut(&Trace) -> ControlFlow<()>,
     ) -> Result<usize, QueryError> {
+        self.each(ids, &self.look(Depth::Whole), visit)
+    }
+
+    fn look(&self, depth: Depth) -> Look {
+        Look { depth, spans_from: self.0.iter().map(Source::spans_from).collect() }
+    }
+
+    fn each(
+        &self,
+        ids: &[TraceId],
+        look: &Look,
+        visit: &mut dyn FnMut(&Trace) -> ControlFlow<()>,
+    ) -> Result<usize, QueryError> {
         let mut seen = 0;
         for ids in ids.chunks(AT_ONCE) {
-            let ended = self.read(ids, &mut |some| {
+            let ended = self.read(ids, look, &mut |some| {
                 for trace in &some {
                     seen += 1;
                     visit(trace)?;
@@ -269,26 +298,30 @@ impl Traces {
     fn read(
         &self,
         ids: &[TraceId],
+        look: &Look,
         take: &mut dyn FnMut(Vec<Trace>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, QueryError> {
-        if let Some(traces) = self.read_at_once(ids)? {
+        if let Some(traces) = self.read_at_once(ids, look)? {
             return Ok(take(traces));
         }
         let (some, others) = ids.split_at(ids.len() / 2);
-        if self.read(some, take)?.is_break() { Ok(ControlFlow::Break(())) } else { self.read(others, take) }
+        if self.read(some, look, take)?.is_break() { Ok(ControlFlow::Break(())) } else { self.read(others, look, take) }
     }
 
     /// The same; `None` where they are too many to be read at once.
-    fn read_at_once(&self, ids: &[TraceId]) -> Result<Option<Vec<Trace>>, QueryError> {
+    fn read_at_once(&self, ids: &[TraceId], look: &Look) -> Result<Option<Vec<Trace>>, QueryError> {
         let list = ids.iter().map(|id| format!("\"{id}\"")).collect::<Vec<_>>().join(", ");
         let query = Query::parse(&format!("trace in ({list}) oldest first"), UnixNanos(0))?;
+        let of_logs = match look.depth {
+            Depth::Whole => query.clone(),
+            Depth::Steps => query.and(&Query::equal("field.event", SPANS_LEFT_OUT)?),
+        };
         let mut room = Room { bytes: TRACE_BYTES, is_cut: false };
         let (mut works, mut notes) = (BTreeMap::<_, Vec<_>>::new(), BTreeMap::<_, Vec<_>>::new());
-        let spans_from: Vec<_> = self.0.iter().map(Source::spans_from).collect();
         let mut robbed = BTreeSet::new();
         // What there was to do comes before what was said of it, where not all has room.
         for signal in SIGNALS {
-            for (source, spans_from) in self.0.iter().zip(&spans_from) {
+            for (source, spans_from) in self.0.iter().zip(&look.spans_from) {
                 let mut work = |work: Work| {
                     if spans_from.is_some_and(|from| work.began_before(from)) {
                         robbed.extend(trace_of(work.head()));
@@ -303,7 +336,8 @@ impl Traces {
                 match signal {
                     Signal::Invocation => source.read(&query, room).into_iter().map(Work::Call).for_each(&mut work),
                     Signal::Span => source.read(&query, room).into_iter().map(Work::Span).for_each(&mut work),
-                    Signal::Log => source.read(&query, room).into_iter().map(NoteRecord::Log).for_each(&mut note),
+                    Signal::Log => source.read(&of_logs, room).into_iter().map(NoteRecord::Log).for_each(&mut note),
+                    Signal::Error | Signal::Alert if look.depth == Depth::Steps => {}
                     Signal::Error => source.read(&query, room).into_iter().map(NoteRecord::Error).for_each(&mut note),
                     Signal::Alert => source.read(&query, room).into_iter().map(NoteRecord::Alert).for_each(&mut note),
                     Signal::Metric => {}

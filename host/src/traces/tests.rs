@@ -3,7 +3,7 @@
 use glasshouse_model::invocation::{Cost, HostUses};
 use glasshouse_model::record::{Envelope, KIND_INVOCATION, KIND_SPAN, SPANS_LEFT_OUT};
 use glasshouse_model::settings::Settings;
-use glasshouse_model::wire::{Fields, Links};
+use glasshouse_model::wire::{Field, Fields, Links, Value};
 use glasshouse_model::{
     Context, Invocation, Level, Origin, Outcome, Signal, Span, SpanCost, SpanId, SpanKind, SpanStatus, TraceId,
     UnixNanos,
@@ -12,7 +12,7 @@ use glasshouse_telemetry::{Body, Query, Store, StoreSettings};
 use proptest::prelude::*;
 
 use super::tree::grow;
-use super::{Note, NoteRecord, Source, Trace, Traces, Work};
+use super::{Depth, Note, NoteRecord, Source, Trace, Traces, Work};
 use crate::records::sealed::FromStore as _;
 use crate::records::{FieldList, FieldValue, Head, InvocationRecord, LogRecord, SpanRecord};
 
@@ -197,6 +197,33 @@ fn a_trace_of_which_the_host_tells_that_spans_had_no_room_is_partial_whatever_a_
         let trace = grow(TraceId([1; 16]), vec![("a".to_owned(), call(1, None, 0, 100))], vec![note], false);
         assert_eq!((trace.partial, trace.steps[0].notes.len()), (partial, 1), "{origin} {event}");
     }
+}
+
+#[test]
+fn a_list_reads_of_what_was_said_only_that_spans_are_missing() {
+    let store = Store::new(&StoreSettings::new(&Settings::default()), std::sync::Arc::default());
+    let id = TraceId([1; 16]);
+    let mut context = Vec::new();
+    Context { trace_id: id, span_id: SpanId([1; 8]), ..Context::default() }.encode(&mut context);
+    let head = |time| {
+        let (origin, cut, batched, time) = (Origin::Host, false, false, UnixNanos(time));
+        glasshouse_telemetry::Head { time, origin, cut, batched, context: &context }
+    };
+    let mut body = Vec::new();
+    invocation(None, 50).encode(&mut body);
+    store.recorder().append(Signal::Invocation, head(100), KIND_INVOCATION, &body);
+    for (time, event) in [(101, "other"), (102, SPANS_LEFT_OUT), (103, "other")] {
+        let event = Field { name: "event", value: Value::Text(event) };
+        store.recorder().host_log(UnixNanos(time), &context, Level::Info, "said", &[event]);
+    }
+    let traces = Traces(vec![Source::new("a", |signal| store.reader(signal))]);
+    let notes = |depth| {
+        let found = traces.read_at_once(&[id], &traces.look(depth)).expect("a query").expect("it has room");
+        found[0].steps[0].notes.len()
+    };
+    assert_eq!((notes(Depth::Whole), notes(Depth::Steps)), (3, 1));
+    let list = traces.list(&Query::all(), 10).expect("a query");
+    assert!(list.len() == 1 && list[0].partial, "{list:?}");
 }
 
 #[test]

@@ -144,6 +144,31 @@ fn the_third_generation_answers_in_opentelemetrys_json() {
         )),
         whole
     );
+    // The same by a structured filter, which a span has to meet as a whole.
+    let filter = |parts: &[(&str, Value, &str)]| {
+        let call = |(op, of, value): &(&str, Value, &str)| json!({"call": {"op": op, "args": [of, {"scalar": {"value": value}}]}});
+        let filter = json!({"op": "and", "args": parts.iter().map(call).collect::<Vec<_>>()}).to_string();
+        let escaped: String = filter.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        format!("/api/v3/traces?{window}&query.filter={escaped}")
+    };
+    let field = |level: &str, name: &str| json!({"field": {"level": level, "name": name}});
+    let outcome = json!({"attr": {"key": "glasshouse.call.outcome"}});
+    let echo = [
+        ("eq", field("resource", "service"), "neighbour"),
+        ("eq", field("span", "name"), "handle:echo"),
+        ("ne", field("span", "status"), "error"),
+        ("lt", field("span", "duration"), "1h"),
+        ("gt", field("span", "startTime"), "2020-01-01T00:00:00Z"),
+        ("eq", field("span", "traceID"), &TRACE[1..]),
+        ("eq", outcome.clone(), "ok"),
+    ];
+    assert_eq!(spans(&filter(&echo)), whole);
+    let failed = [echo[0].clone(), ("eq", field("span", "status"), "error"), ("ne", outcome, "ok")];
+    let failed = spans(&filter(&failed));
+    let other = TRACE.replace('b', "c");
+    assert!(!failed.is_empty() && failed.iter().all(|(_, trace, _)| *trace == json!(other)), "{failed:?}");
+    let hostile = format!("/api/v3/traces?{window}&query.filter={}", "%5B".repeat(2000));
+    check(&get(&served, &hostile).expect(400).json(), "v3.error");
     let none = get(&served, &format!("/api/v3/traces?{window}&query.service_name=nobody")).expect(404).json();
     check(&none, "v3.error");
 }

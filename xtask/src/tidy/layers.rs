@@ -3,15 +3,16 @@
 use super::{House, Violation};
 
 /// The crates with a fixed place: each may use these of ours and no others.
-const LAYERS: [(&str, &[&str]); 12] = [
+const LAYERS: [(&str, &[&str]); 13] = [
     ("glasshouse-wire", &[]),
     ("glasshouse-model", &["glasshouse-wire"]),
     ("glasshouse-telemetry", &["glasshouse-model"]),
     ("glasshouse-export", &["glasshouse-model", "glasshouse-telemetry"]),
-    ("glasshouse-otlp", &["glasshouse-export", "glasshouse-model", "glasshouse-telemetry"]),
+    ("glasshouse-otlp", &["glasshouse-export", "glasshouse-model", "glasshouse-telemetry", "glasshouse-trust"]),
     ("glasshouse-files", &["glasshouse-export", "glasshouse-model", "glasshouse-telemetry"]),
-    ("glasshouse-runtime", &["glasshouse-model", "glasshouse-telemetry"]),
-    ("glasshouse-client", &[]),
+    ("glasshouse-trust", &[]),
+    ("glasshouse-runtime", &["glasshouse-model", "glasshouse-telemetry", "glasshouse-trust"]),
+    ("glasshouse-client", &["glasshouse-trust"]),
     ("glasshouse-server", &["glasshouse-client", "glasshouse-model"]),
     ("glasshouse-toolchain", &[]),
     ("glasshouse-sdk", &["glasshouse-sdk-macros", "glasshouse-wire"]),

@@ -5,11 +5,10 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use glasshouse_trust::TrustError;
 use hyper::Uri;
-use tokio_rustls::rustls::crypto::ring::default_provider;
-use tokio_rustls::rustls::pki_types::pem::PemObject as _;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::rustls::ClientConfig;
+use tokio_rustls::rustls::pki_types::ServerName;
 
 use crate::ClientError;
 
@@ -113,7 +112,7 @@ impl Address {
         let tls = if is_tls {
             let name = ServerName::try_from(host.clone())
                 .map_err(|_| wrong("its host is neither a name nor an IP address"))?;
-            Some((Arc::new(trust(&access)?), name))
+            Some((Arc::new(trust(url, &access)?), name))
         } else {
             None
         };
@@ -132,28 +131,11 @@ pub fn is_loopback(url: &str) -> bool {
 }
 
 /// Who is believed to be the host.
-fn trust(access: &Access) -> Result<ClientConfig, ClientError> {
-    let mut roots = RootCertStore::empty();
-    if let Some(path) = &access.ca {
-        let failed = |why: String| ClientError::Certificates { path: path.clone(), why };
-        let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-        let certificates = read.map_err(|error| failed(error.to_string()))?;
-        if certificates.is_empty() {
-            return Err(failed("it has no certificate in PEM".to_owned()));
-        }
-        for certificate in certificates {
-            roots.add(certificate).map_err(|error| failed(error.to_string()))?;
-        }
-    } else {
-        // Those that cannot be read vouch for nobody; what is missing then is told when the host is not trusted.
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    }
-    let config = ClientConfig::builder_with_provider(Arc::new(default_provider()))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| ClientError::Answer(error.to_string()))?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(config)
+fn trust(url: &str, access: &Access) -> Result<ClientConfig, ClientError> {
+    glasshouse_trust::client(access.ca.as_deref(), None).map_err(|error| match error {
+        TrustError::File { path, why } => ClientError::Certificates { path, why },
+        error => ClientError::Untrusted { url: url.to_owned(), why: error.to_string() },
+    })
 }
 
 #[cfg(test)]

@@ -38,6 +38,19 @@ pub fn visible(text: &str, characters: usize) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// Text whose escapes, a percent sign and two hexadecimal digits each, are undone; those that are none stay, and what is no UTF-8 then becomes the replacement
+/// character.
+pub fn percent_decoded(text: &[u8]) -> String {
+    let (mut decoded, mut rest) = (Vec::with_capacity(text.len()), text);
+    while let [first, after @ ..] = rest {
+        let digit = |at: usize| after.get(at).and_then(|byte| char::from(*byte).to_digit(16));
+        let escaped = digit(0).zip(digit(1)).filter(|_| *first == b'%');
+        decoded.push(escaped.map_or(*first, |(high, low)| (high << 4 | low) as u8));
+        rest = if escaped.is_some() { &after[2..] } else { after };
+    }
+    String::from_utf8_lossy(&decoded).into_owned()
+}
+
 /// A count with thousands set apart: `1 234 567`.
 pub fn count(number: u64) -> String {
     let digits = number.to_string();
@@ -143,6 +156,22 @@ fn scaled(number: f64, base: f64, units: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn escapes_are_undone_and_what_is_none_stays() {
+        for (text, expect) in [
+            ("a%20b", "a b"),
+            ("%C3%a4", "ä"),
+            ("a%", "a%"),
+            ("%+1", "%+1"),
+            ("%zz%2", "%zz%2"),
+            ("%25%32", "%2"),
+            ("%ff", "\u{fffd}"),
+            ("", ""),
+        ] {
+            assert_eq!(percent_decoded(text.as_bytes()), expect, "{text}");
+        }
+    }
 
     #[test]
     fn control_characters_are_escaped_and_long_text_is_cut() {

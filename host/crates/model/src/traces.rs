@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use crate::{TraceId, UnixNanos};
+use crate::{SpanFilter, TraceId, UnixNanos};
 
 /// What one span of a trace has to be.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct SpanSearch {
     /// The extension whose it is; any, if there is none.
     pub service: Option<String>,
@@ -21,6 +21,8 @@ pub struct SpanSearch {
     pub shortest: Option<Duration>,
     /// It took this long or less.
     pub longest: Option<Duration>,
+    /// What else it is.
+    pub filter: Option<SpanFilter>,
     /// So many traces at most, those with the latest of such spans.
     pub limit: usize,
 }
@@ -40,7 +42,7 @@ pub struct TraceFigures {
     pub spans: u64,
     /// How many of them failed.
     pub failed: u64,
-    /// How many of them were caused by something that is not stored.
+    /// How many of them were caused by something that is not stored; none, where it has too many spans for that to be known.
     pub orphans: u64,
     /// Its services, by name: how many spans each has, and how many of these failed.
     pub services: Vec<(String, u64, u64)>,

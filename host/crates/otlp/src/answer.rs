@@ -30,7 +30,7 @@ pub(crate) enum Verdict {
         /// Why.
         why: String,
     },
-    /// It is larger than is taken; parts of it may not be.
+    /// The collector says that it is larger than it takes, as far as such words are known; parts of it may not be.
     TooLarge {
         /// Why.
         why: String,
@@ -101,13 +101,30 @@ impl Status {
     }
 }
 
-/// Whether what is said of a request that was not taken is that it is too large. There is no status of gRPC for that, and collectors over HTTP answer
-/// 400 as well as 413: so it is told by the words of those that there are (gRPC in Go, Java, C++, .NET and Rust, and Go's HTTP).
-pub(crate) fn is_too_large(said: &str) -> bool {
+/// What gRPC says of a message that is too large, for which it has no status: in Go and C++ (also of one that is so once it is decompressed), Java, .NET and Rust.
+const TOO_LARGE_GRPC: [&str; 5] = [
+    "received message larger than max",
+    "received message after decompression larger than max",
+    "grpc message exceeds maximum size",
+    "received message exceeds the maximum configured message size",
+    "decoded message length too large",
+];
+/// What collectors over HTTP say that answer 400 where 413 is meant: Go's.
+const TOO_LARGE_HTTP: [&str; 1] = ["http: request body too large"];
+
+/// Whether what is said of a call that was not taken is that its message is too large. Nothing else is: what has no room for other reasons would not have it in parts either.
+pub(crate) fn is_too_large_for_grpc(said: &str) -> bool {
+    says(said, &TOO_LARGE_GRPC)
+}
+
+/// The same of a request over HTTP.
+pub(crate) fn is_too_large_for_http(said: &str) -> bool {
+    says(said, &TOO_LARGE_HTTP)
+}
+
+fn says(said: &str, words: &[&str]) -> bool {
     let said = said.to_ascii_lowercase();
-    ["larger than max", "exceeds maximum size", "exceeds the maximum", "length too large", "body too large"]
-        .iter()
-        .any(|words| said.contains(words))
+    words.iter().any(|words| said.contains(words))
 }
 
 /// What the answer to a request that was taken says; `None` is one that could not be read.
@@ -193,12 +210,21 @@ mod tests {
             "Received message exceeds the maximum configured message size.",
             "Error, decoded message length too large: found 5000000 bytes, the limit is: 4194304 bytes",
             "grpc: received message after decompression larger than max 4194304",
-            "http: request body too large",
         ] {
-            assert!(is_too_large(said), "{said}");
+            assert!(is_too_large_for_grpc(said) && !is_too_large_for_http(said), "{said}");
         }
-        for said in ["", "quota exceeded", "too many requests", "timestamp out of range"] {
-            assert!(!is_too_large(said), "{said}");
+        let said = "http: request body too large";
+        assert!(is_too_large_for_http(said) && !is_too_large_for_grpc(said), "{said}");
+        for said in [
+            "",
+            "quota exceeded",
+            "too many requests",
+            "timestamp out of range",
+            "the rate of this tenant exceeds the maximum",
+            "attribute value length too large",
+            "the series' label is larger than max",
+        ] {
+            assert!(!is_too_large_for_grpc(said) && !is_too_large_for_http(said), "{said}");
         }
     }
 

@@ -184,10 +184,10 @@ impl Client {
         if !is_tls {
             return self.shake_hands(stream).await;
         }
-        let (file, protocol) = (self.settings.certificate.clone(), self.settings.protocol());
-        let within: &[u8] = if protocol == OtlpProtocol::Grpc { b"h2" } else { b"http/1.1" };
+        let settings = Arc::clone(&self.settings);
+        let within: &[u8] = if settings.protocol() == OtlpProtocol::Grpc { b"h2" } else { b"http/1.1" };
         // Read anew for each connection, so that a file that was changed is as good as a restart.
-        let config = tokio::task::spawn_blocking(move || tls::config(file.as_deref(), within));
+        let config = tokio::task::spawn_blocking(move || tls::config(&settings, within));
         let config = config.await.map_err(|error| error.to_string())??;
         let name = ServerName::try_from(host.clone()).map_err(|error| format!("{host} is no name for TLS: {error}"))?;
         let stream = TlsConnector::from(Arc::new(config)).connect(name, stream).await;

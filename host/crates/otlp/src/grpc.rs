@@ -7,7 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use glasshouse_export::Encoding;
 use glasshouse_model::config::{OtlpService, Secrets};
-use glasshouse_model::text::visible;
+use glasshouse_model::text::{percent_decoded, visible};
 use hyper::header::HeaderMap;
 use hyper::http::StatusCode;
 use prost::Message as _;
@@ -83,7 +83,7 @@ pub(crate) fn verdict(
     let after = details.and_then(|status| status.retry_delay());
     match code {
         // Resource exhausted, or out of range: the one or the other where a message is too large, which it still is later.
-        8 | 11 if after.is_none() && answer::is_too_large(&said) => Verdict::TooLarge { why },
+        8 | 11 if after.is_none() && answer::is_too_large_for_grpc(&said) => Verdict::TooLarge { why },
         // Cancelled, deadline exceeded, aborted, out of range, unavailable, data loss.
         1 | 4 | 10 | 11 | 14 | 15 => Verdict::Later { after, why },
         // Of what it has no room for now, it says when to come again.
@@ -97,22 +97,6 @@ fn message(body: &[u8]) -> Option<&[u8]> {
     let (prefix, message) = body.split_first_chunk::<PREFIX>()?;
     let length = u32::from_be_bytes([prefix[1], prefix[2], prefix[3], prefix[4]]) as usize;
     (prefix[0] == 0 && message.len() == length).then_some(message)
-}
-
-/// A text with its escapes undone.
-fn percent_decoded(text: &[u8]) -> String {
-    let digit = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
-    let (mut decoded, mut at) = (Vec::with_capacity(text.len()), 0);
-    while let Some(byte) = text.get(at) {
-        if let (b'%', Some(high), Some(low)) = (byte, digit(text.get(at + 1)), digit(text.get(at + 2))) {
-            decoded.push((high * 16 + low) as u8);
-            at += 3;
-        } else {
-            decoded.push(*byte);
-            at += 1;
-        }
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
 }
 
 fn name(code: u32) -> &'static str {

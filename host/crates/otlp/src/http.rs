@@ -26,7 +26,7 @@ pub(crate) fn verdict(
     match status.as_u16() {
         429 | 502 | 503 | 504 => Verdict::Later { after: retry_after(headers), why },
         413 => Verdict::TooLarge { why },
-        400 if answer::is_too_large(&why) => Verdict::TooLarge { why },
+        400 if answer::is_too_large_for_http(&said) => Verdict::TooLarge { why },
         300..=399 => Verdict::Refused {
             why: format!("{why}; it points elsewhere, where nobody follows: name the place itself as the endpoint"),
         },

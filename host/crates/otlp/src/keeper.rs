@@ -1,6 +1,6 @@
 //! Keeps how far lines came: one writer at a time for all services, since an extension's lines are in one file.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -20,8 +20,6 @@ pub(crate) struct Keeper {
 
 struct Files {
     cursors: Cursors,
-    /// Extensions of which it could not be read yet how far they were pushed. They are not pushed until it can.
-    unread: BTreeSet<String>,
     /// How far signals of extensions were pushed that are not pushed at present, for when they are again.
     aside: BTreeMap<String, Vec<Place>>,
 }
@@ -38,12 +36,10 @@ impl Keeper {
         });
         match opened.await {
             Ok(Ok(cursors)) => {
-                let lines = &keeper.shared.lines;
-                for line in lines {
+                for line in &keeper.shared.lines {
                     line.set(Spot { is_known: false, ..line.spot() });
                 }
-                let unread = lines.iter().map(|line| line.source.extension().to_owned()).collect();
-                keeper.files = Some(Arc::new(Mutex::new(Files { cursors, unread, aside: BTreeMap::new() })));
+                keeper.files = Some(Arc::new(Mutex::new(Files { cursors, aside: BTreeMap::new() })));
             }
             Ok(Err(why)) => keeper.trouble(why),
             // The runtime ends, and this task with it.
@@ -57,14 +53,13 @@ impl Keeper {
     pub(crate) async fn read(&self) {
         let Some(files) = self.files.clone() else { return };
         let mut files = files.lock_owned().await;
-        if files.unread.is_empty() {
+        if self.shared.is_all_known() {
             return;
         }
         let shared = Arc::clone(&self.shared);
         // Who is to end while it reads leaves it to end, and nobody else begins before.
         let read = tokio::task::spawn_blocking(move || {
-            let Resumed { places, aside, unread, trouble } = resumed(&files.cursors, &shared, &files.unread);
-            files.unread = unread;
+            let Resumed { places, aside, trouble } = resumed(&files.cursors, &shared);
             files.aside.extend(aside);
             for (index, (next, until)) in places {
                 shared.lines[index].set(Spot { next, until, is_known: true });
@@ -85,7 +80,7 @@ impl Keeper {
     pub(crate) async fn keep(&self, index: usize) {
         let Some(files) = self.files.clone() else { return };
         let files = files.lock_owned().await;
-        let (shared, is_all_read) = (Arc::clone(&self.shared), files.unread.is_empty());
+        let (shared, is_all_known) = (Arc::clone(&self.shared), self.shared.is_all_known());
         let kept = tokio::task::spawn_blocking(move || {
             let extension = shared.lines[index].source.extension();
             // What others of it have come to meanwhile is right as well.
@@ -99,7 +94,7 @@ impl Keeper {
             kept.map_err(|error| format!("how far the telemetry of {extension} was pushed cannot be kept: {error}"))
         });
         match kept.await {
-            Ok(Ok(())) if is_all_read => self.shared.change(|report| report.cursors = None),
+            Ok(Ok(())) if is_all_known => self.shared.change(|report| report.cursors = None),
             Ok(Err(why)) => self.trouble(why),
             // What is told is still so, or the runtime ends, and this task with it.
             Ok(Ok(())) | Err(_) => {}

@@ -1,6 +1,5 @@
 //! The loop of a service: a request at a time, in turns among all that goes there.
 
-use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,16 +14,15 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::answer::Verdict;
-use crate::backoff;
 use crate::client::{Client, encoding};
 use crate::grpc;
 use crate::keeper::Keeper;
 use crate::report::{Effect, Failing};
-use crate::room::Room;
 use crate::shared::{Shared, Spot};
 use crate::teller::Teller;
+use crate::turns::Turns;
 
-/// A service, and when it is to be tried again.
+/// A service, and what is pushed to it.
 pub(crate) struct Lane {
     /// Which it is among those that are used.
     index: usize,
@@ -33,24 +31,9 @@ pub(crate) struct Lane {
     shared: Arc<Shared>,
     keeper: Arc<Keeper>,
     teller: Arc<Teller>,
-    turns: Vec<Turn>,
-    /// The line that is first in the next turn, so that one that fails again and again does not keep the others from their tries.
+    turns: Turns,
+    /// The place of the line that is first in the next turn, so that one that fails again and again does not keep the others from their tries.
     first: usize,
-    /// Requests that were not taken for now, in a row.
-    failures: u32,
-    ready_at: Instant,
-    room: Room,
-    /// Lines that were not taken for now when they were tried last. While there is one, something is wrong.
-    held: BTreeSet<usize>,
-}
-
-/// A line's turn.
-struct Turn {
-    /// Which line.
-    line: usize,
-    /// Requests that were refused, in a row.
-    refusals: u32,
-    ready_at: Instant,
 }
 
 /// A request, ready to be sent.
@@ -92,12 +75,10 @@ impl Lane {
         keeper: Arc<Keeper>,
         teller: Arc<Teller>,
     ) -> Self {
-        let now = Instant::now();
         let lines = shared.lines.iter().enumerate().filter(|(_, line)| line.lane == index);
-        let turns = lines.map(|(line, _)| Turn { line, refusals: 0, ready_at: now }).collect();
-        let room = Room::new(usize::try_from(shared.settings.batch_bytes).unwrap_or(usize::MAX));
-        let (first, failures, ready_at, held) = (0, 0, now, BTreeSet::new());
-        Self { index, service, client, shared, keeper, teller, turns, first, failures, ready_at, room, held }
+        let most = usize::try_from(shared.settings.batch_bytes).unwrap_or(usize::MAX);
+        let turns = Turns::new(lines.map(|(line, _)| line), most, Instant::now());
+        Self { index, service, client, shared, keeper, teller, turns, first: 0 }
     }
 
     /// Pushes until it is told to stop, and then what is left, to whoever takes it at once.
@@ -105,36 +86,35 @@ impl Lane {
         loop {
             self.round(&stopped, false).await;
             let now = Instant::now();
-            let tries = self.turns.iter().map(|turn| turn.ready_at).chain([self.ready_at]);
-            let next = tries.filter(|at| *at > now).chain([now + self.shared.settings.interval]).min();
+            let most = now + self.shared.settings.interval;
+            let next = self.turns.next(now).map_or(most, |next| next.min(most));
             tokio::select! {
                 biased;
                 // It also ends with its host.
                 _ = stopped.wait_for(|stop| *stop) => break,
-                () = tokio::time::sleep_until(next.unwrap_or(now)) => {}
+                () = tokio::time::sleep_until(next) => {}
             }
             self.keeper.read().await;
         }
-        // Once more, though it failed before; if it fails now, it is left alone.
-        self.ready_at = Instant::now();
+        // Once more, though it failed before; what fails now is left alone.
+        self.turns.end(Instant::now());
         self.round(&stopped, true).await;
     }
 
     /// Sends what there is by now, or as much of it as is taken, and tells how that goes while it does.
     async fn round(&mut self, stopped: &watch::Receiver<bool>, is_last: bool) {
-        let end = |turn: &Turn| {
-            let line = &self.shared.lines[turn.line];
+        let end = |at| {
+            let line = &self.shared.lines[self.turns.line(at)];
             line.source.reader(line.signal).next_sequence()
         };
-        let ends: Vec<_> = self.turns.iter().map(end).collect();
+        let ends: Vec<_> = (0..self.turns.len()).map(end).collect();
         let mut has_moved = true;
         while has_moved {
             has_moved = false;
             for step in 0..self.turns.len() {
                 let at = (self.first + step) % self.turns.len();
-                let Turn { line, ready_at, .. } = self.turns[at];
-                let Spot { next, is_known, .. } = self.shared.lines[line].spot();
-                if !is_known || next >= ends[at] || ready_at.max(self.ready_at) > Instant::now() {
+                let Spot { next, is_known, .. } = self.shared.lines[self.turns.line(at)].spot();
+                if !is_known || next >= ends[at] || !self.turns.is_ready(at, Instant::now()) {
                     continue;
                 }
                 if !is_last && *stopped.borrow() {
@@ -149,9 +129,9 @@ impl Lane {
 
     /// Sends a line's next request. Returns whether another can be tried at once.
     async fn push(&mut self, at: usize) -> bool {
-        let index = self.turns[at].line;
+        let index = self.turns.line(at);
         let Spot { next, until, .. } = self.shared.lines[index].spot();
-        let (shared, bytes) = (Arc::clone(&self.shared), self.room.bytes());
+        let (shared, bytes) = (Arc::clone(&self.shared), self.turns.room(at).bytes());
         let prepared = tokio::task::spawn_blocking(move || {
             let (line, settings) = (&shared.lines[index], &shared.settings);
             let portion = Portion {
@@ -171,7 +151,7 @@ impl Lane {
         let verdict = if body.is_empty() { None } else { Some(self.client.send(body).await) };
         match verdict {
             None => {
-                if self.held.remove(&index) && self.held.is_empty() {
+                if self.turns.passed(at) {
                     self.recovered();
                 }
             }
@@ -184,19 +164,17 @@ impl Lane {
                 if rejected > 0 {
                     self.teller.lost(&format!("records were rejected: {message}"));
                 }
-                self.turns[at].refusals = 0;
-                self.room.grow();
                 self.shared.taken(index);
-                self.accepted(index, is_odd);
+                self.accepted(at, is_odd);
             }
             Some(Verdict::Later { after, why }) => {
-                self.later(index, after, &why);
+                self.turns.later(at, after, Instant::now());
+                self.failing(&why, Effect::Waiting);
                 return false;
             }
             Some(Verdict::TooLarge { why }) => {
-                self.failures = 0;
                 if request.records > 1 {
-                    self.room.shrink(size);
+                    self.turns.room(at).shrink(size);
                     return true;
                 }
                 // It is as small as it can be: nobody ever takes it.
@@ -230,22 +208,24 @@ impl Lane {
         self.shared.lines[index].set(Spot { next: request.next, until: request.until, is_known: true });
     }
 
-    fn accepted(&mut self, index: usize, is_odd: bool) {
-        self.failures = 0;
-        self.held.remove(&index);
+    fn accepted(&mut self, at: usize, is_odd: bool) {
+        self.turns.accepted(at, Instant::now());
         let now = self.shared.clock.now();
         self.shared.change(|report| report.services[self.index].last_accepted = Some(now));
         if is_odd {
             let why =
                 "it took a request and answered what is none of the protocol's answers: is the endpoint a collector's?";
             self.failing(why, Effect::Doubtful);
-        } else if self.held.is_empty() {
+        } else {
             self.recovered();
         }
     }
 
-    /// Nothing is wrong with it any more.
+    /// Nothing is wrong with it any more, unless a line is held up still.
     fn recovered(&self) {
+        if self.turns.is_any_held() {
+            return;
+        }
         let before = self.shared.change(|report| report.services[self.index].failing.take());
         if let Some(before) = before {
             let took = self.shared.clock.now().0.saturating_sub(before.since.0);
@@ -253,20 +233,9 @@ impl Lane {
         }
     }
 
-    fn later(&mut self, index: usize, after: Option<Duration>, why: &str) {
-        self.failures = self.failures.saturating_add(1);
-        self.ready_at = Instant::now() + backoff::delay(self.failures, after);
-        self.held.insert(index);
-        self.failing(why, Effect::Waiting);
-    }
-
-    /// A request was not taken and never will be. What is refused is lost, and more of the same likely is as well: the fewer tries, the fewer records.
+    /// A request was not taken and never will be.
     fn refused(&mut self, at: usize, records: u64, why: &str, is_too_large: bool) {
-        let turn = &mut self.turns[at];
-        turn.refusals = turn.refusals.saturating_add(1);
-        turn.ready_at = Instant::now() + backoff::delay(turn.refusals, None);
-        let index = turn.line;
-        self.failures = 0;
+        let (index, was_held) = (self.turns.line(at), self.turns.refused(at, Instant::now()));
         self.shared.change(|report| {
             let counts = &mut report.counts;
             *(if is_too_large { &mut counts.oversized } else { &mut counts.refused }) += records;
@@ -276,7 +245,7 @@ impl Lane {
         let what = if is_too_large { "one is larger than is taken" } else { "they were refused" };
         self.teller.lost(&format!("of the {} of {}, {what}: {why}", line.signal, line.source.extension()));
         // It answers.
-        if self.held.remove(&index) && self.held.is_empty() {
+        if was_held {
             self.recovered();
         }
     }

@@ -20,7 +20,8 @@ mod room;
 mod shared;
 mod teller;
 mod tls;
+mod turns;
 
 pub use pusher::{Pusher, Pushing};
 pub use report::{Counts, Effect, Failing, Refused, Report, ServiceReport, Witness};
-pub use tls::trusted;
+pub use tls::check_tls;

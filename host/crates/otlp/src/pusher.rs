@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use glasshouse_export::Source;
 use glasshouse_model::config::{OtlpProtocol, OtlpService, OtlpSettings};
 use glasshouse_model::{Clock, Signal};
@@ -37,6 +38,7 @@ pub struct Pushing {
 /// Pushes until it is told to stop.
 pub struct Pusher {
     shared: Arc<Shared>,
+    teller: Arc<Teller>,
     stop: watch::Sender<bool>,
     task: Mutex<Option<JoinHandle<()>>>,
 }
@@ -76,26 +78,17 @@ impl Pusher {
         let shared = Arc::new(Shared::new(settings, lines, services, clock));
         let teller = Arc::new(Teller::new(metrics_interval, witness));
         let (stop, stopped) = watch::channel(false);
-        let of_all = Arc::clone(&shared);
+        let (of_all, tells) = (Arc::clone(&shared), Arc::clone(&teller));
         let task = tokio::spawn(async move {
-            let keeper = Arc::new(Keeper::open(Arc::clone(&of_all), Arc::clone(&teller), data_dir).await);
-            let lane = |(index, (service, client))| {
-                Lane::new(index, service, client, Arc::clone(&of_all), Arc::clone(&keeper), Arc::clone(&teller))
+            let keeper = Arc::new(Keeper::open(Arc::clone(&of_all), Arc::clone(&tells), data_dir).await);
+            let run = |(index, (service, client))| {
+                let (shared, keeper, teller) = (Arc::clone(&of_all), Arc::clone(&keeper), Arc::clone(&tells));
+                Lane::new(index, service, client, shared, keeper, teller).run(stopped.clone())
             };
-            let mut lanes = clients.into_iter().enumerate().map(lane);
-            let run = |lane: Option<Lane>| {
-                let stopped = stopped.clone();
-                async move {
-                    if let Some(lane) = lane {
-                        lane.run(stopped).await;
-                    }
-                }
-            };
-            // As many as there are services. They end with this task.
-            tokio::join!(run(lanes.next()), run(lanes.next()), run(lanes.next()));
-            teller.tell(&of_all, true);
+            // They end with this task.
+            join_all(clients.into_iter().enumerate().map(run)).await;
         });
-        Some(Self { shared, stop, task: Mutex::new(Some(task)) })
+        Some(Self { shared, teller, stop, task: Mutex::new(Some(task)) })
     }
 
     /// How it goes.
@@ -103,18 +96,17 @@ impl Pusher {
         self.shared.report()
     }
 
-    /// Sends what is still to be sent, to those who take it at once, and ends. What is not sent within the limit is sent by the next host on
+    /// Sends what is still to be sent, to those who take it at once, tells how that went, and ends. What is not sent within the limit is sent by the next host on
     /// the data directory.
     pub async fn finish(&self, limit: Duration) {
         self.stop.send_replace(true);
-        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(mut task) = task
-            && tokio::time::timeout(limit, &mut task).await.is_err()
-        {
+        let Some(mut task) = self.task.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
+        if tokio::time::timeout(limit, &mut task).await.is_err() {
             task.abort();
             // Its end is waited for, so that nothing is sent any more once this returns.
             let _ = task.await;
         }
+        self.teller.tell(&self.shared, true);
     }
 }
 

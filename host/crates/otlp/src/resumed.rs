@@ -1,12 +1,12 @@
 //! Where a host goes on with what earlier ones pushed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 
 use glasshouse_model::UnixNanos;
 
 use crate::cursors::{Cursors, Place};
-use crate::shared::Shared;
+use crate::shared::{Line, Shared};
 
 /// How far earlier hosts came.
 pub(crate) struct Resumed {
@@ -14,21 +14,19 @@ pub(crate) struct Resumed {
     pub(crate) places: BTreeMap<usize, (u64, Option<UnixNanos>)>,
     /// What there is of signals that are not pushed.
     pub(crate) aside: BTreeMap<String, Vec<Place>>,
-    /// Extensions of which it cannot be read for now.
-    pub(crate) unread: BTreeSet<String>,
     /// What is not known, or cannot be kept.
     pub(crate) trouble: Vec<String>,
 }
 
-/// How far earlier hosts came with each line of these extensions, and what is not known of that. What is new is noted as it is, so that what retention removes of it
+/// How far earlier hosts came with each line of which that is not known yet, and what is not known of that. What is new is noted as it is, so that what retention removes of it
 /// from now on is known to be missing. Blocks.
-pub(crate) fn resumed(cursors: &Cursors, shared: &Shared, extensions: &BTreeSet<String>) -> Resumed {
+pub(crate) fn resumed(cursors: &Cursors, shared: &Shared) -> Resumed {
     let (mut places, mut aside, mut trouble) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
-    let (mut unread, mut end) = (BTreeSet::new(), 0);
+    let mut end = 0;
     for lines in shared.lines.chunk_by(|one, other| one.source.extension() == other.source.extension()) {
         let (extension, first) = (lines[0].source.extension(), end);
         end += lines.len();
-        if !extensions.contains(extension) {
+        if lines.iter().all(Line::is_known) {
             continue;
         }
         let mut known = match cursors.read(extension) {
@@ -44,7 +42,6 @@ pub(crate) fn resumed(cursors: &Cursors, shared: &Shared, extensions: &BTreeSet<
                 trouble.push(format!(
                     "how far the telemetry of {extension} was pushed cannot be read, so it waits until that can be: {error}"
                 ));
-                unread.insert(extension.to_owned());
                 continue;
             }
         };
@@ -74,5 +71,5 @@ pub(crate) fn resumed(cursors: &Cursors, shared: &Shared, extensions: &BTreeSet<
             trouble.push(format!("how far the telemetry of {extension} was pushed cannot be kept: {error}"));
         }
     }
-    Resumed { places, aside, unread, trouble }
+    Resumed { places, aside, trouble }
 }

@@ -64,6 +64,11 @@ impl Line {
         *self.place.lock().unwrap_or_else(PoisonError::into_inner) = spot;
     }
 
+    /// Whether it is known how far an earlier host came with it.
+    pub(crate) fn is_known(&self) -> bool {
+        self.spot().is_known
+    }
+
     /// Whether it is this extension's.
     pub(crate) fn is_of(&self, extension: &str) -> bool {
         self.source.extension() == extension
@@ -88,6 +93,11 @@ impl Shared {
     /// Changes what is shown.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Report) -> T) -> T {
         change(&mut self.state().report)
+    }
+
+    /// Whether it is known of all lines how far an earlier host came with them.
+    pub(crate) fn is_all_known(&self) -> bool {
+        self.lines.iter().all(Line::is_known)
     }
 
     pub(crate) fn counts(&self) -> Counts {

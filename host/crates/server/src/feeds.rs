@@ -140,13 +140,12 @@ impl Feed {
                 return Some((events, follower));
             }
             let lane = lanes::to_read().await;
-            let turn = match self.is_newest(&*follower) {
+            let turn = if self.is_newest(&*follower) {
                 // Nobody waits in a lane: another has begun meanwhile, from whom it may have it.
-                true => match Arc::clone(&self.reading).try_lock_owned() {
-                    Ok(turn) => Some(turn),
-                    Err(_) => continue,
-                },
-                false => None,
+                let Ok(turn) = Arc::clone(&self.reading).try_lock_owned() else { continue };
+                Some(turn)
+            } else {
+                None
             };
             let reading = tokio::task::spawn_blocking(move || {
                 let events = self.read(&mut *follower, turn.is_some());

@@ -15,14 +15,13 @@ use glasshouse_client::api::{
     Alert, Assignments, Budgets, Changes, ErrorGroup, MadeToken, MakeToken, Manager, Problem, ROOT, Released, Resolve,
     ResolveAlert, Scope, Session, Settings, StartSession, Token, code,
 };
-use glasshouse_client::proof;
 use utoipa::openapi::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::access::guard::{Needs, Peer, order};
 use crate::access::orders::Orders;
-use crate::access::prove::prove;
+use crate::access::prove::{__path_prove, prove};
 use crate::access::tally::Tally;
 use crate::asked::Sent;
 use crate::feeds::Feeds;
@@ -106,7 +105,7 @@ pub(crate) fn described(control: &Arc<dyn Served>) -> (Router<Arc<dyn Served>>, 
     let paths = reads
         .merge(orders.route_layer(middleware::from_fn_with_state(needs(Scope::Operate), order)))
         .merge(administration.route_layer(middleware::from_fn_with_state(needs(Scope::Admin), order)));
-    OpenApiRouter::with_openapi(openapi::head()).nest(ROOT, paths).split_for_parts()
+    OpenApiRouter::with_openapi(openapi::head()).routes(routes!(prove)).nest(ROOT, paths).split_for_parts()
 }
 
 /// All paths.
@@ -116,7 +115,6 @@ pub(crate) fn router(control: Arc<dyn Served>) -> Router {
         .merge(openapi::router(&description))
         .route("/livez", get(async || "the host runs\n"))
         .route("/readyz", get(ready))
-        .route(proof::PATH, get(prove))
         .route("/metrics", get(export::metrics))
         .merge(jaeger::router())
         .fallback(not_found)

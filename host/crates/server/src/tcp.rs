@@ -69,6 +69,21 @@ pub enum ServeError {
     Tokens(#[from] TokensError),
 }
 
+impl ServeError {
+    /// That others could read and send what only some may, if the API listened there so.
+    pub fn exposed(address: SocketAddr, is_tls: bool, open_on_loopback: bool) -> Option<Self> {
+        if address.ip().is_loopback() {
+            return None;
+        }
+        let how = match (is_tls, open_on_loopback) {
+            (true, false) => return None,
+            (false, _) => "without TLS",
+            (true, true) => "without a token for everybody",
+        };
+        Some(Self::Exposed(address, how))
+    }
+}
+
 /// Serves a host's control on an address, until it is dropped.
 #[derive(Debug)]
 pub struct ApiServer {
@@ -86,13 +101,8 @@ impl ApiServer {
     /// Outside of a tokio runtime.
     pub async fn open(settings: &ApiSettings, control: Arc<dyn Served>) -> Result<Self, ServeError> {
         let ApiSettings { address, names, tls, open_on_loopback } = settings;
-        if !address.ip().is_loopback() {
-            if tls.is_none() {
-                return Err(ServeError::Exposed(*address, "without TLS"));
-            }
-            if *open_on_loopback {
-                return Err(ServeError::Exposed(*address, "without a token for everybody"));
-            }
+        if let Some(error) = ServeError::exposed(*address, tls.is_some(), *open_on_loopback) {
+            return Err(error);
         }
         let tls = tls.as_ref().map(acceptor).transpose()?;
         let is_tls = tls.is_some();

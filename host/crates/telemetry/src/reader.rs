@@ -193,9 +193,8 @@ impl Reader {
     /// The same, but only of those with these sequence numbers.
     pub fn search_among(&self, sequences: Range<u64>, extension: &str, query: &Query, limit: usize) -> Vec<Entry> {
         let limit = query.limit().unwrap_or(limit);
-        self.matching(sequences, query.order(), query.needs(), limit, |entry| {
-            entry.body().is_ok_and(|body| query.matches(self.signal, extension, &entry.envelope(), &body))
-        })
+        let asks_for = |entry: &Entry| query.asks_for(self.signal, extension, entry);
+        self.matching(sequences, query.order(), query.needs(), limit, asks_for)
     }
 
     /// Visits, one by one in an order, the records with these sequence numbers that could be what a query asks for; which of them are, is

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use glasshouse::config::{HostSettings, LISTEN_OFF, Origin};
-use glasshouse::{Clock as _, Plan, SystemClock, TlsFiles, Tokens, UnixNanos, first_token_files, text};
+use glasshouse::{Clock as _, Plan, ServeError, SystemClock, TlsFiles, Tokens, UnixNanos, first_token_files, text};
 use glasshouse_client::api::SOCKET;
 
 use super::Check;
@@ -45,17 +45,8 @@ fn address(settings: &HostSettings, is_default: bool, has_host: bool) -> Check {
     let Ok(address) = settings.listen.parse::<SocketAddr>() else {
         return Check::failure(NAME, settings.listen.clone(), "it is no address with a port, such as 127.0.0.1:7077");
     };
-    if !address.ip().is_loopback() {
-        let reached = format!("other machines can reach {address}");
-        if settings.tls_certificate.is_none() {
-            let advice = "the host does not listen there without TLS: set host.tls_certificate and host.tls_key, or listen on 127.0.0.1";
-            return Check::failure(NAME, reached, advice);
-        }
-        if settings.open_on_loopback {
-            let advice =
-                "the host does not listen there while host.open_on_loopback lets some in without a token: leave it out";
-            return Check::failure(NAME, reached, advice);
-        }
+    if let Some(error) = ServeError::exposed(address, settings.tls_certificate.is_some(), settings.open_on_loopback) {
+        return Check::failure(NAME, format!("other machines can reach {address}"), error.to_string());
     }
     match TcpListener::bind(address) {
         Ok(_) if settings.open_on_loopback => {

@@ -123,10 +123,8 @@ impl<T: Kind> Followed<T> {
             printer.print_gap(self.extension.id(), gap.last - gap.first + 1, gap.cause.as_str())?;
         }
         for entry in &page.entries {
-            let matches = entry.body().is_ok_and(|body| {
-                chosen.question.query.matches(reader.signal(), self.extension.id(), &entry.envelope(), &body)
-            });
-            if matches && let Some(record) = record::<T>(entry) {
+            let asks_for = chosen.question.query.asks_for(reader.signal(), self.extension.id(), entry);
+            if asks_for && let Some(record) = record::<T>(entry) {
                 printer.print(self.extension.id(), Some(&self.records), &Found::stored(record))?;
             }
         }

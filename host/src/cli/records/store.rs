@@ -144,9 +144,7 @@ impl StoreOf {
         match &self.from {
             Keeper::Folder(stored) => {
                 stored.reader(T::SIGNAL).candidates(1..u64::MAX, query.order(), query, &mut |entry| {
-                    let body = entry.body();
-                    let asks_for = body.is_ok_and(|body| query.matches(T::SIGNAL, &self.id, &entry.envelope(), &body));
-                    if asks_for && left > 0 {
+                    if query.asks_for(T::SIGNAL, &self.id, &entry) && left > 0 {
                         left -= 1;
                         record::<T>(&entry).into_iter().for_each(&mut *visit);
                     }

@@ -75,8 +75,8 @@ pub struct MadeToken {
     pub secret: String,
 }
 
-/// That a host knows a token: see [`proof`](crate::proof).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// That a host knows a token: its answer to a challenge.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Proof {
     /// The answer to the challenge, in hexadecimal digits.
     pub proof: String,

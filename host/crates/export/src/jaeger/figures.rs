@@ -12,8 +12,8 @@ use crate::What;
 use crate::export::ExportError;
 use crate::walk::Walk;
 
-/// Spans of which it is remembered what caused them, of as many traces as are read at a time: some fifty megabytes. Where there are more, these are taken for
-/// spans whose cause is stored.
+/// Spans of which it is remembered what caused them, of as many traces as are read at a time: some fifty megabytes. A trace that has further ones is told without
+/// orphans, since their causes may be among those.
 const REMEMBERED: usize = 500_000;
 
 /// What is known of a trace while its spans are counted.
@@ -26,6 +26,8 @@ struct Counted {
     root: Option<(bool, UnixNanos)>,
     known: HashSet<SpanId>,
     caused: Vec<(SpanId, Vec<SpanId>)>,
+    /// Whether there are spans that are not among these.
+    is_partial: bool,
 }
 
 impl Counted {
@@ -44,11 +46,14 @@ impl Counted {
             self.root = Some(place);
             figures.root = (service.to_owned(), span.operation_name);
         }
-        if remembers {
-            self.known.insert(span.own);
-            if !span.parents.is_empty() {
-                self.caused.push((span.own, span.parents));
-            }
+        self.is_partial |= !remembers;
+        if self.is_partial {
+            (self.known, self.caused) = Default::default();
+            return;
+        }
+        self.known.insert(span.own);
+        if !span.parents.is_empty() {
+            self.caused.push((span.own, span.parents));
         }
     }
 
@@ -88,5 +93,50 @@ impl JaegerQueries {
             all.extend(some.iter().filter_map(|id| Some(traces.remove(id)?.finish(*id, name))));
         }
         Ok(all)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn span(own: u8, parent: Option<u8>) -> Span {
+        let id = |number: u8| format!("{number:016x}").parse::<SpanId>().expect("an id");
+        Span {
+            trace_id: String::new(),
+            id: String::new(),
+            flags: 1,
+            operation_name: "work".to_owned(),
+            references: Vec::new(),
+            start_time: 0,
+            duration: 0,
+            tags: Vec::new(),
+            logs: Vec::new(),
+            process_id: String::new(),
+            warnings: None,
+            source: 0,
+            start: UnixNanos(i64::from(own)),
+            elapsed_ns: 1,
+            own: id(own),
+            parents: parent.map(id).into_iter().collect(),
+        }
+    }
+
+    /// How many orphans there are of spans, by their ids, what caused them, and whether they are remembered.
+    fn check(spans: &[(u8, Option<u8>, bool)], expect: u64) {
+        let mut counted = Counted::default();
+        for (own, parent, remembers) in spans {
+            counted.add("a", span(*own, *parent), *remembers);
+        }
+        let figures = counted.finish(TraceId::default(), |_| "a".to_owned());
+        assert_eq!((figures.spans, figures.orphans), (spans.len() as u64, expect), "{spans:?}");
+    }
+
+    #[test]
+    fn a_span_is_an_orphan_if_what_caused_it_is_known_not_to_be_stored() {
+        check(&[(1, None, true), (2, Some(1), true), (3, Some(9), true)], 1);
+        check(&[(2, Some(1), true), (3, Some(9), true), (1, None, false)], 0);
+        check(&[(3, Some(9), false), (2, Some(9), true)], 0);
+        check(&[(1, Some(1), true)], 1);
     }
 }

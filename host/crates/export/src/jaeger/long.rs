@@ -53,7 +53,8 @@ pub(super) fn write(
     walk.buffer().extend_from_slice(b"],\"processes\":");
     serde_json::to_writer(walk.buffer(), &processes)?;
     walk.buffer().extend_from_slice(b",\"warnings\":");
-    serde_json::to_writer(walk.buffer(), &warnings(left_out))?;
+    let why = format!("a trace has {SPANS} at most here");
+    serde_json::to_writer(walk.buffer(), &warnings(left_out, &why))?;
     walk.buffer().push(b'}');
     walk.spill()?;
     Ok(true)

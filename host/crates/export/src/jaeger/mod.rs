@@ -6,6 +6,7 @@
 
 mod figures;
 mod long;
+mod parts;
 mod queries;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
@@ -320,7 +321,8 @@ fn trace(walk: &mut Walk<'_>, id: TraceId, gathered: Gathered, sources: &[Source
     }
     walk.exported.written += spans.len() as u64;
     walk.exported.left_out += left_out;
-    Some(Trace { id: id.to_string(), spans, processes, warnings: warnings(left_out) })
+    let warnings = warnings(left_out, "the trace has grown while it was read");
+    Some(Trace { id: id.to_string(), spans, processes, warnings })
 }
 
 impl Span {
@@ -339,9 +341,9 @@ impl Span {
     }
 }
 
-/// What is said of a trace of which so many spans are left out.
-fn warnings(left_out: u64) -> Option<Vec<String>> {
-    (left_out > 0).then(|| vec![format!("{left_out} more spans are left out: a trace has {SPANS} at most here")])
+/// What is said of a trace of which so many spans are left out, and why.
+fn warnings(left_out: u64, why: &str) -> Option<Vec<String>> {
+    (left_out > 0).then(|| vec![format!("{left_out} more spans are left out: {why}")])
 }
 
 fn process(source: &Source) -> Process {

@@ -9,6 +9,7 @@ use glasshouse_model::{Signal, SpanId, SpanSearch, TraceId, UnixNanos};
 use glasshouse_telemetry::{Body, Order, Query};
 use serde_json::{Value, json};
 
+use super::parts;
 use super::{
     CALL_KIND, IN_A_QUERY, Span, Tag, kind_word, latest, process_tags, query_for, sizes, span_of, write_these,
 };
@@ -157,7 +158,7 @@ impl JaegerQueries {
                 let mut look = |_: &mut Walk<'_>, one: crate::walk::Found<'_>| {
                     let time = one.envelope.time;
                     let Some(id) = one.envelope.context.as_ref().map(|context| context.trace_id) else { return Ok(()) };
-                    if !span_of(index, one).is_some_and(|span| asks_for(search, &span)) {
+                    if !span_of(index, one).is_some_and(|span| asks_for(search, source.extension(), &span)) {
                         return Ok(());
                     }
                     if left == 0 && !found.contains_key(&id) {
@@ -271,8 +272,8 @@ fn window(since: UnixNanos, until: UnixNanos) -> Query {
     Query::parse(&text, UnixNanos(0)).unwrap_or_else(|_| Query::all())
 }
 
-/// Whether a search is for this span.
-fn asks_for(search: &SpanSearch, span: &Span) -> bool {
+/// Whether a search is for this span of a service.
+fn asks_for(search: &SpanSearch, service: &str, span: &Span) -> bool {
     let elapsed = Duration::from_nanos(span.elapsed_ns);
     (search.since..search.until).contains(&span.start)
         && search.operation.as_ref().is_none_or(|name| *name == span.operation_name)
@@ -283,6 +284,7 @@ fn asks_for(search: &SpanSearch, span: &Span) -> bool {
             let all = span.tags.iter().chain(&process).chain(span.logs.iter().flat_map(|log| &log.fields));
             all.filter(|tag| tag.key == *key).any(|tag| tag.says(value))
         })
+        && search.filter.as_ref().is_none_or(|filter| filter.holds(&|part| parts::read(service, span, part)))
 }
 
 impl Tag {

@@ -7,6 +7,7 @@ use super::OperatorConfig;
 use super::error::{Place, Problems};
 use super::overrides::host_path;
 use crate::Blame;
+use crate::text::percent_decoded;
 
 /// The variables that say where to push to, and the keys that they stand for.
 const ENDPOINTS: [(&str, &str); 4] = [
@@ -16,10 +17,12 @@ const ENDPOINTS: [(&str, &str); 4] = [
     ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "otlp.traces_endpoint"),
 ];
 /// Those that say how.
-const HOW: [(&str, &str); 5] = [
+const HOW: [(&str, &str); 7] = [
     ("OTEL_EXPORTER_OTLP_PROTOCOL", "otlp.protocol"),
     ("OTEL_EXPORTER_OTLP_COMPRESSION", "otlp.compression"),
     ("OTEL_EXPORTER_OTLP_CERTIFICATE", "otlp.certificate"),
+    ("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "otlp.client_certificate"),
+    ("OTEL_EXPORTER_OTLP_CLIENT_KEY", "otlp.client_key"),
     ("OTEL_EXPORTER_OTLP_TIMEOUT", "otlp.timeout"),
     ("OTEL_EXPORTER_OTLP_HEADERS", "otlp.headers"),
 ];
@@ -75,7 +78,7 @@ impl OperatorConfig {
 /// Headers, as `name=value,name=value` with values that are percent-encoded, as a list of TOML.
 fn headers(text: &str) -> String {
     let decoded = |header: &str| match header.split_once('=') {
-        Some((name, value)) => format!("{}={}", name.trim(), percent_decoded(value.trim())),
+        Some((name, value)) => format!("{}={}", name.trim(), percent_decoded(value.trim().as_bytes())),
         None => header.trim().to_owned(),
     };
     list(text.split(',').filter(|header| !header.trim().is_empty()).map(decoded))
@@ -85,18 +88,4 @@ fn headers(text: &str) -> String {
 fn list(texts: impl Iterator<Item = String>) -> String {
     let texts: Vec<_> = texts.map(|text| serde_json::Value::from(text).to_string()).collect();
     format!("[{}]", texts.join(", "))
-}
-
-/// A text with its escapes undone; those that are none stay.
-fn percent_decoded(text: &str) -> String {
-    let mut decoded = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let digits = after.get(..2).filter(|_| *first == b'%').and_then(|digits| std::str::from_utf8(digits).ok());
-        let escaped =
-            digits.filter(|digits| !digits.starts_with('+')).and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        decoded.push(escaped.unwrap_or(*first));
-        rest = if escaped.is_some() { &after[2..] } else { after };
-    }
-    String::from_utf8_lossy(&decoded).into_owned()
 }

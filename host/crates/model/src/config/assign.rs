@@ -65,7 +65,7 @@ pub fn assign<'a>(
         let default = slot(&mut Settings::default()).get();
         let (entry, note) = effective(key, id, Some(&asked), manifest.layer.values.get(key.path), default);
         slot(&mut assigned.settings).set(&entry.value);
-        let note = note.or_else(|| key.not_yet());
+        let note = note.or_else(|| key.note());
         assigned.set.push(Setting { note, ..Setting::new(key, &entry.value, entry.origin) });
     }
     Ok(assigned)

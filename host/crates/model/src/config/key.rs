@@ -1,5 +1,6 @@
 //! What a configuration key is: what it takes, where it may stand, and which field of the settings it sets.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -34,16 +35,8 @@ pub struct Key {
     pub(super) slot: Slot,
     /// Whether it is read once, when the extension starts.
     pub(super) at_start: bool,
-}
-
-/// How the meaning of a key ends that is taken and has no effect so far.
-const NOT_YET: &str = "Not yet in effect.";
-
-impl Key {
-    /// What to tell who sets it, where it has no effect so far.
-    pub(super) fn not_yet(&self) -> Option<String> {
-        self.meaning.ends_with(NOT_YET).then(|| "not yet in effect: it is taken, and changes nothing so far".to_owned())
-    }
+    /// Whether it is taken and has no effect so far.
+    pub(super) is_not_yet: bool,
 }
 
 /// How far a manifest may move a value from the operator's.
@@ -138,6 +131,7 @@ pub(super) const fn key(path: &'static str, kind: Kind, default: &'static str, m
         cap: Cap::Free,
         slot: Slot::Elsewhere,
         at_start: false,
+        is_not_yet: false,
     }
 }
 
@@ -171,6 +165,12 @@ impl Key {
         self
     }
 
+    /// Marks a key that is taken and has no effect so far.
+    pub(super) const fn not_yet(mut self) -> Self {
+        self.is_not_yet = true;
+        self
+    }
+
     pub(super) const fn granted(mut self) -> Self {
         self.scopes = &[Scope::Manifest, Scope::Extension];
         self
@@ -197,8 +197,13 @@ impl Key {
     }
 
     /// What it means, unit included.
-    pub fn meaning(&self) -> &'static str {
-        self.meaning
+    pub fn meaning(&self) -> Cow<'static, str> {
+        if self.is_not_yet { format!("{} Not yet in effect.", self.meaning).into() } else { self.meaning.into() }
+    }
+
+    /// What to tell who sets it, where that changes nothing.
+    pub(super) fn note(&self) -> Option<String> {
+        self.is_not_yet.then(|| "not yet in effect: it is taken, and changes nothing so far".to_owned())
     }
 
     /// Where it may stand.

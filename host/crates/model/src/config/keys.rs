@@ -287,7 +287,8 @@ pub(super) static KEYS: &[Key] = &[
         .setting(Cap::Free, |all| Target::Switch(&mut all.debugging.error_tracking_enabled)),
     key("debugging.alerting_enabled", SWITCH, "true", "Whether alerts are stored.")
         .setting(Cap::Free, |all| Target::Switch(&mut all.debugging.alerting_enabled)),
-    key("debugging.profiling_enabled", SWITCH, "false", "Whether the extension is profiled. Not yet in effect.")
+    key("debugging.profiling_enabled", SWITCH, "false", "Whether the extension is profiled.")
+        .not_yet()
         .setting(Cap::Free, |all| Target::Switch(&mut all.debugging.profiling_enabled)),
     key("debugging.tracing_enabled", SWITCH, "false", "Whether all spans are stored; otherwise only failed ones are.")
         .setting(Cap::Free, |all| Target::Switch(&mut all.debugging.tracing_enabled)),
@@ -391,7 +392,7 @@ pub(super) static KEYS: &[Key] = &[
         "The part of its CPU time that debugging may cost an extension, in percent, before detail is left out; 100 is no limit.",
     )
     .setting(Cap::AtMost, |all| Target::Number(&mut all.debugging.profiling_overhead_limit)),
-    key("retention.bytes", KEPT_BYTES, "512MiB", "Bytes in the data directory, of all its signals together; 8 MiB of them are for what is known of its errors and alerts, which takes no more than a quarter from telemetry.")
+    key("retention.bytes", KEPT_BYTES, "512MiB", "Bytes in the data directory, of all its signals together. 8 MiB of them are set aside for what is known of its errors and alerts, of less than 32 MiB a quarter; that may take up to 8 MiB all the same.")
         .setting(Cap::AtMost, |all| Target::Size(&mut all.retention.bytes)),
     key("retention.logs_bytes", KEPT_BYTES, "128MiB", "Bytes of its logs in the data directory.")
         .setting(Cap::AtMost, |all| Target::Size(&mut all.retention.signals[0].bytes)),
@@ -564,6 +565,10 @@ pub(super) static KEYS: &[Key] = &[
         .host(|host| Target::Secrets(&mut host.otlp.headers)),
     key("otlp.certificate", Kind::Path, "", "The certificates that collectors are trusted by, a file in PEM; the system's if empty.")
         .host(|host| Target::Path(&mut host.otlp.certificate)),
+    key("otlp.client_certificate", Kind::Path, "", "The host's own certificate, for collectors that ask who it is, a file in PEM.")
+        .host(|host| Target::Path(&mut host.otlp.client_certificate)),
+    key("otlp.client_key", Kind::Path, "", "The private key of otlp.client_certificate, a file in PEM.")
+        .host(|host| Target::Path(&mut host.otlp.client_key)),
     key("otlp.signals", Kind::Texts(otlp::signal), "[logs, errors, alerts, metrics, traces]", "What is pushed.")
         .host(|host| Target::Texts(&mut host.otlp.signals)),
     key("otlp.interval", duration(100, 3600), "5s", "How often it is looked for what is new to be pushed.")

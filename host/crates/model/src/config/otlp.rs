@@ -94,6 +94,10 @@ pub struct OtlpSettings {
     pub headers: Secrets,
     /// The certificates, in PEM, that collectors are trusted by; `None` stands for those of the system.
     pub certificate: Option<PathBuf>,
+    /// The host's own certificate, in PEM, for collectors that ask who it is.
+    pub client_certificate: Option<PathBuf>,
+    /// The private key of that, in PEM.
+    pub client_key: Option<PathBuf>,
     /// How often it is looked for what is new.
     pub interval: Duration,
     /// How long a request may take, its answer included.
@@ -116,6 +120,8 @@ impl Default for OtlpSettings {
             signals: OtlpSignal::ALL.iter().map(ToString::to_string).collect(),
             headers: Secrets::default(),
             certificate: None,
+            client_certificate: None,
+            client_key: None,
             interval: Duration::from_secs(5),
             timeout: Duration::from_secs(10),
             batch_records: 512,

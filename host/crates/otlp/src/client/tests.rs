@@ -11,9 +11,10 @@ use hyper::service::service_fn;
 use hyper::{Response, StatusCode};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::ring::default_provider;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 
 use super::*;
 
@@ -141,13 +142,25 @@ async fn a_secret_is_not_told_where_a_message_is_cut_within_it() {
 
 /// A server's TLS, by a certificate that it signs itself and writes to a file.
 fn acceptor(file: &Path) -> TlsAcceptor {
+    acceptor_for(file, None)
+}
+
+/// The same, which takes clients only that these vouch for, if there are any.
+fn acceptor_for(file: &Path, clients: Option<RootCertStore>) -> TlsAcceptor {
     let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
     std::fs::write(file, made.cert.pem()).expect("writing it");
     let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
-    let mut config = ServerConfig::builder_with_provider(Arc::new(default_provider()))
+    let provider = Arc::new(default_provider());
+    let verifier = match clients {
+        None => WebPkiClientVerifier::no_client_auth(),
+        Some(clients) => WebPkiClientVerifier::builder_with_provider(Arc::new(clients), Arc::clone(&provider))
+            .build()
+            .expect("a verifier"),
+    };
+    let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("versions")
-        .with_no_client_auth()
+        .with_client_cert_verifier(verifier)
         .with_single_cert(vec![made.cert.der().clone()], key)
         .expect("a configuration");
     config.alpn_protocols = vec![b"h2".to_vec()];
@@ -176,6 +189,34 @@ async fn a_collector_is_spoken_to_by_tls_if_its_certificate_is_trusted_and_sent_
     by_address.endpoint.host = "127.0.0.1".to_owned();
     assert!(matches!(by_address.send(body.clone()).await, Verdict::Later { .. }));
     assert!(is_taken(&trusting(&right).send(body).await));
+}
+
+#[tokio::test]
+async fn a_collector_that_asks_who_sends_is_shown_the_hosts_certificate_and_refuses_who_has_none() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name);
+    let own = rcgen::generate_simple_self_signed(["host".to_owned()]).expect("a certificate");
+    std::fs::write(path("own.pem"), own.cert.pem()).expect("writing it");
+    std::fs::write(path("key.pem"), own.signing_key.serialize_pem()).expect("writing it");
+    let mut clients = RootCertStore::empty();
+    clients.add(own.cert.der().clone()).expect("it vouches for itself");
+    let tls = acceptor_for(&path("collector.pem"), Some(clients));
+    let (address, seen) = server(vec![taken()], Some(tls)).await;
+    let trusted = format!("otlp.certificate={}", path("collector.pem").display());
+    let certificate = format!("otlp.client_certificate={}", path("own.pem").display());
+    let key = |name: &str| format!("otlp.client_key={}", path(name).display());
+    let with = |more: &[&str]| client(address, "https", &[&["otlp.protocol=grpc", &trusted], more].concat());
+    let body = Bytes::from(grpc::framed(b"message", false));
+    for (more, expect) in [
+        (&[][..], ""),
+        (&[certificate.as_str()], "go together"),
+        (&[certificate.as_str(), &key("none.pem")], "none.pem cannot be used"),
+    ] {
+        let Verdict::Later { why, .. } = with(more).send(body.clone()).await else { panic!("it is refused") };
+        assert!(why.contains(expect), "{why}");
+    }
+    assert!(seen.lock().expect("nobody panics").is_empty());
+    assert!(is_taken(&with(&[&certificate, &key("key.pem")]).send(body).await));
 }
 
 #[tokio::test]

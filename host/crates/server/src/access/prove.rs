@@ -8,8 +8,10 @@ use axum::response::Response;
 use glasshouse_client::api::{Problem, Proof, code};
 use glasshouse_client::proof::CHALLENGE_BYTES;
 use serde::Deserialize;
+use utoipa::IntoParams;
 
 use crate::asked::{Named, Params};
+use crate::openapi::Refused;
 use crate::routes::{Host, answer};
 
 /// The address at which the host took a connection.
@@ -17,12 +19,13 @@ use crate::routes::{Host, answer};
 pub(crate) struct TakenAt(pub(crate) SocketAddr);
 
 /// What is to be shown.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct Challenged {
     /// The token's id.
     token: String,
-    /// In hexadecimal digits.
+    /// 64 hexadecimal digits, drawn by lot.
     challenge: String,
 }
 
@@ -30,6 +33,15 @@ impl Named for Challenged {
     const NAMES: &str = "token and challenge";
 }
 
+/// Show that the host knows a token, to who has it; needs none
+#[utoipa::path(
+    get,
+    path = "/api/proof",
+    tag = "tokens",
+    params(Challenged),
+    responses((status = 200, body = Proof), Refused),
+    security(()),
+)]
 pub(crate) async fn prove(
     State(control): Host,
     taken_at: Option<Extension<TakenAt>>,
@@ -55,4 +67,13 @@ pub(crate) async fn prove(
 fn bytes(digits: &str) -> Option<[u8; CHALLENGE_BYTES]> {
     // It takes as many digits as a digest has.
     blake3::Hash::from_hex(digits).ok().map(|hash| *hash.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_proof_is_described_at_the_path_where_clients_ask_for_it() {
+        let described = <super::__path_prove as utoipa::Path>::path();
+        assert_eq!(described, glasshouse_client::proof::PATH);
+    }
 }

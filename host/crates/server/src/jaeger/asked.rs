@@ -9,6 +9,8 @@ use glasshouse_client::api::{Problem, code};
 use glasshouse_model::text::visible;
 use glasshouse_model::{SpanSearch, UnixNanos};
 
+use super::filter;
+
 /// Traces of an answer where nobody says otherwise, as Jaeger has it.
 const LIMIT: usize = 100;
 /// Traces of an answer at most: as many as Jaeger's interface asks for.
@@ -84,6 +86,7 @@ impl Asked {
             until,
             shortest: self.duration("minDuration")?,
             longest: self.duration("maxDuration")?,
+            filter: None,
             limit: self.number("limit")?.unwrap_or(LIMIT),
         })
     }
@@ -95,8 +98,11 @@ impl Asked {
             let detail = format!("{since} and {until} are required");
             return Err(Problem::new(400, code::INVALID_QUERY, "The query cannot be used", detail));
         };
-        if self.given("query.filter").is_some() {
-            return Err(unusable("query.filter", "structured filters are not known here; use the other parameters"));
+        let filter = self.given(filter::NAME).map(filter::parsed).transpose()?;
+        let others = ["service_name", "operation_name", "attributes", "duration_min", "duration_max"];
+        let is_other = |name: &&&str| self.given(&format!("query.{name}")).is_some();
+        if let Some(other) = others.iter().find(is_other).filter(|_| filter.is_some()) {
+            return Err(unusable(filter::NAME, &format!("it stands alone: say what 'query.{other}' does in it")));
         }
         let tags = self.given("query.attributes").map(|given| tag_map("query.attributes", given)).transpose()?;
         let limit = self.number("query.search_depth")?.or(self.number("query.num_traces")?);
@@ -108,6 +114,7 @@ impl Asked {
             until,
             shortest: self.duration("query.duration_min")?,
             longest: self.duration("query.duration_max")?,
+            filter,
             limit: limit.unwrap_or(LIMIT),
         })
     }
@@ -144,9 +151,9 @@ impl Asked {
     /// A time as RFC 3339 has it.
     pub(super) fn rfc3339(&self, name: &str) -> Result<Option<UnixNanos>, Problem> {
         let Some(text) = self.given(name) else { return Ok(None) };
-        let time = text.parse::<jiff::Timestamp>().ok().and_then(|time| i64::try_from(time.as_nanosecond()).ok());
-        let time = time.filter(|nanos| *nanos >= 0).map(UnixNanos);
-        time.map(Some).ok_or_else(|| unusable(name, "it is no time as RFC 3339 has it, such as 2026-11-22T10:00:00Z"))
+        time(text)
+            .map(Some)
+            .ok_or_else(|| unusable(name, "it is no time as RFC 3339 has it, such as 2026-11-22T10:00:00Z"))
     }
 
     fn number<T: std::str::FromStr>(&self, name: &str) -> Result<Option<T>, Problem> {
@@ -168,6 +175,12 @@ fn camel(name: &str) -> String {
     parts.fold(first, |name, part| name + &part[..1].to_ascii_uppercase() + &part[1..])
 }
 
+/// A time as RFC 3339 has it.
+pub(super) fn time(text: &str) -> Option<UnixNanos> {
+    let nanos = i64::try_from(text.parse::<jiff::Timestamp>().ok()?.as_nanosecond()).ok()?;
+    Some(UnixNanos(nanos)).filter(|time| time.0 >= 0)
+}
+
 /// A time so long before another.
 fn before(time: UnixNanos, back: Duration) -> UnixNanos {
     let back = i64::try_from(back.as_nanos()).unwrap_or(i64::MAX);
@@ -180,7 +193,7 @@ fn tag_map(name: &str, text: &str) -> Result<BTreeMap<String, String>, Problem> 
 }
 
 /// A duration as Go writes them (`time.ParseDuration`), and in days and weeks as Jaeger's interface says how far to look back.
-fn go_duration(text: &str) -> Option<Duration> {
+pub(super) fn go_duration(text: &str) -> Option<Duration> {
     const UNITS: [(&str, f64); 9] = [
         ("ns", 1e-9),
         ("us", 1e-6),
@@ -258,6 +271,7 @@ mod tests {
                 until: NOW,
                 shortest: Some(Duration::from_millis(100)),
                 longest: Some(Duration::from_millis(1200)),
+                filter: None,
                 limit: 20,
             }
         );
@@ -305,6 +319,11 @@ mod tests {
             (
                 "query.start_time_min=2026-11-22T10:00:00Z&query.start_time_max=2026-11-22T11:00:00Z&query.filter=%7B%7D",
                 "'query.filter'",
+            ),
+            (
+                "query.start_time_min=2026-11-22T10:00:00Z&query.start_time_max=2026-11-22T11:00:00Z&query.serviceName=a&query.filter=\
+                 %7B%22op%22%3A%22exists%22%2C%22args%22%3A%5B%7B%22attr%22%3A%7B%22key%22%3A%22a%22%7D%7D%5D%7D",
+                "it stands alone: say what 'query.service_name' does in it",
             ),
         ] {
             let problem = Asked::parse(query).and_then(|asked| asked.spans_v3()).expect_err(query);

@@ -2,6 +2,7 @@
 //! are those of the Jaeger project (`cmd/query/app`, `model/json`, `api_v3/query_service.proto`), and so not described as our own.
 
 mod asked;
+mod filter;
 mod shape;
 
 use std::collections::HashSet;

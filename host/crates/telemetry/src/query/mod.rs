@@ -61,7 +61,7 @@ pub use error::QueryError;
 pub use filter::{FilterError, TokenFilter, TokenFilterBuilder};
 pub use needs::{Clauses, LevelSet, Needs, SignalSet};
 
-use crate::Body;
+use crate::{Body, Entry};
 use ast::{Ast, Condition};
 use eval::Matcher;
 use fields::Field;
@@ -134,6 +134,11 @@ impl Query {
             && ast.since.is_none_or(|since| envelope.time >= since)
             && ast.until.is_none_or(|until| envelope.time < until)
             && matcher.matches(View { signal, extension, envelope, body })
+    }
+
+    /// Whether a stored record of an extension matches; one that cannot be read any more does not. Decodes it.
+    pub fn asks_for(&self, signal: Signal, extension: &str, entry: &Entry) -> bool {
+        entry.body().is_ok_and(|body| self.matches(signal, extension, &entry.envelope(), &body))
     }
 
     /// Whether the record meets the condition, whatever its time.

@@ -271,6 +271,8 @@ fn the_hosts_settings_have_their_layers_too() {
             "otlp.compression = gzip; built-in",
             "otlp.headers = [authorization=***]; GLASSHOUSE_OTLP__HEADERS",
             "otlp.certificate = ; built-in",
+            "otlp.client_certificate = ; built-in",
+            "otlp.client_key = ; built-in",
             "otlp.signals = [logs, errors, alerts, metrics, traces]; built-in",
             "otlp.interval = 5s; built-in",
             "otlp.timeout = 10s; built-in",
