@@ -28,3 +28,4 @@ mod spans;
 mod standing;
 mod telemetry;
 mod tracing_code;
+mod typed;
