@@ -17,21 +17,29 @@ use crate::strip::strip;
 
 /// Starts in one measurement, of which the mean counts.
 const STARTS: usize = 4;
-/// What the large component is made of: code that does arithmetic, and data that looks random.
-const LARGE_FUNCTIONS: usize = 4_000;
-const LARGE_DATA_BYTES: usize = 8 * 1024 * 1024;
+/// What made up components consist of, small and large: functions that do arithmetic, a kilobyte each, and bytes of data that look random.
+const MEDIUM: (usize, usize) = (330, 640 * 1024);
+const LARGE: (usize, usize) = (4_000, 8 * 1024 * 1024);
 
 pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
     let built = house.guest("bench-sdk");
-    let small = house.folder().join("small.wasm");
-    fs::write(&small, strip(&fs::read(&built)?)?)?;
-    let large = house.folder().join("large.wasm");
-    fs::write(&large, large_component()?)?;
+    let written = |name: &str, bytes: Vec<u8>| -> Result<PathBuf> {
+        let path = house.folder().join(name);
+        fs::write(&path, bytes)?;
+        Ok(path)
+    };
+    let small = written("small.wasm", strip(&fs::read(&built)?)?)?;
+    let markdown = fs::read(house.demo().join("plugins/markdown/markdown.wasm"))?;
+    let markdown = written("markdown.wasm", strip(&markdown)?)?;
+    let medium = written("medium.wasm", made_up(MEDIUM)?)?;
+    let large = written("large.wasm", made_up(LARGE)?)?;
     let peer = "bare wasmtime, deserialize_file and instantiate";
     let mut rows = Vec::new();
     for (component, described, target) in [
         (small, "SDK extension without line tables", Some(3.0)),
-        (built, "the same as built, with line tables", None),
+        (markdown, "the example `markdown` without line tables", Some(3.0)),
+        (medium, "made up: 330 functions and 640 KiB of data", Some(3.0)),
+        (built, "SDK extension as built, with line tables", None),
         (large, "made up: 4,000 functions and 8 MiB of data", None),
     ] {
         let bytes = fs::metadata(&component)?.len();
@@ -105,11 +113,11 @@ fn size(bytes: u64) -> String {
     if bytes < 1 << 20 { format!("{} KiB", bytes >> 10) } else { format!("{:.1} MiB", bytes as f64 / 1_048_576.0) }
 }
 
-/// A component of some 12 MiB, as text: no large extension is at hand, and what it does is of no account here.
-fn large_component() -> Result<Vec<u8>> {
+/// A component of functions and data, from text: no extension of every size is at hand, and what it does is of no account here.
+fn made_up((functions, data_bytes): (usize, usize)) -> Result<Vec<u8>> {
     let mut random = fastrand::Rng::with_seed(7);
     let mut text = String::from("(component (core module $m (memory 160)\n");
-    for _ in 0..LARGE_FUNCTIONS {
+    for _ in 0..functions {
         text.push_str("(func (param i32) (result i32) local.get 0\n");
         for _ in 0..150 {
             let operator = ["i32.add", "i32.mul", "i32.xor", "i32.rotl"][random.usize(..4)];
@@ -118,7 +126,7 @@ fn large_component() -> Result<Vec<u8>> {
         text.push_str(")\n");
     }
     text.push_str("(data (i32.const 0) \"");
-    for _ in 0..LARGE_DATA_BYTES {
+    for _ in 0..data_bytes {
         let _ = write!(text, "\\{:02x}", random.u8(..));
     }
     text.push_str("\")) (core instance (instantiate $m)))");

@@ -30,3 +30,4 @@ mod spans;
 mod standing;
 mod telemetry;
 mod tracing_code;
+mod typed;

@@ -206,9 +206,13 @@ mod tests {
 
     /// An engine, under a number that stands for its settings.
     fn machine(compatibility: u64) -> Machine {
-        let engine = crate::engine::engine(Flavour::Fuel).expect("an engine");
+        machine_of(Flavour::Fuel, compatibility)
+    }
+
+    fn machine_of(flavour: Flavour, compatibility: u64) -> Machine {
+        let engine = crate::engine::engine(flavour).expect("an engine");
         let empty = empty_module(&engine).expect("it compiles");
-        Machine { flavour: Flavour::Fuel, linker: Linker::new(&engine), compatibility, ticker: None, empty, engine }
+        Machine { flavour, linker: Linker::new(&engine), compatibility, ticker: None, empty, engine }
     }
 
     fn compiled(machine: &Machine) -> Vec<u8> {
@@ -247,6 +251,22 @@ mod tests {
             assert!(cache.load(&machine, &component).is_none());
             assert!(!artefact.exists());
         }
+    }
+
+    #[test]
+    fn code_for_another_engine_is_refused_though_its_name_and_checksum_fit_and_goes() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (machine, other) = (machine(1), machine_of(Flavour::Epochs, 1));
+        let component = Digest([7; 32]);
+        let cache = Cache::open(folder.path()).expect("a cache");
+        cache.store(&machine, &component, &compiled(&other));
+        let artefact = cache.artefact(1, &component);
+        assert!(artefact.exists() && checksum_of(&artefact).exists());
+        assert!(cache.load(&machine, &component).is_none());
+        assert!(!artefact.exists() && !checksum_of(&artefact).exists());
+        // It was the engine that refused it: for its own it is as good as any.
+        cache.store(&other, &component, &compiled(&other));
+        assert!(cache.load(&other, &component).is_some());
     }
 
     #[test]
