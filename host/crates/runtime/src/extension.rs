@@ -9,7 +9,7 @@ use glasshouse_model::settings::Settings;
 use glasshouse_model::standing::{State as Stand, Uses};
 use glasshouse_model::wire::{Field, Value};
 use glasshouse_model::{
-    AlertId, Clock, Digest, ExtensionId, Failure, GroupId, Level, Signal, UnixNanos, Version, limits, text,
+    AlertId, Clock, Digest, ExtensionId, Failure, GroupId, Level, Signal, UnixNanos, Version, invocation, limits, text,
 };
 use glasshouse_telemetry::{
     Alert, AlertError, Drops, ErrorGroup, Overhead, Reader, Resolution, ResolveError, Store, StoreSettings,
@@ -241,6 +241,7 @@ impl Extension {
     pub fn apply(&self, settings: Settings, by: &str) -> Result<Vec<Change>, ApplyError> {
         self.0.present.replace(settings, |settings, changes| {
             self.0.store.apply(&StoreSettings::new(settings));
+            self.0.mailbox.set_messages(settings.budget.mailbox);
             let recorder = self.0.store.recorder();
             for change in changes {
                 let fields = [("event", "settings.changed"), ("by", by), ("key", change.key)];
@@ -336,6 +337,11 @@ impl Extension {
     /// What it has used so far.
     pub fn usage(&self) -> Usage {
         self.0.store.usage()
+    }
+
+    /// What its invocations asked of the host so far, one entry for each function that was called.
+    pub fn host_functions(&self) -> Vec<invocation::HostUse> {
+        self.0.store.host_functions()
     }
 
     /// What the host keeps in its own memory on its behalf.
