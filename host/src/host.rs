@@ -27,6 +27,8 @@ use crate::{HostBuilder, HostError};
 
 /// How long what is left may take to be pushed where the end has taken all of its time already.
 const LAST_PUSH: Duration = Duration::from_secs(1);
+/// How long sealing what is stored may take at the end.
+const LAST_SEALS: Duration = Duration::from_secs(3);
 
 /// A running host. Dropping it gives up all calls; [`Host::shutdown`] ends it in order.
 pub struct Host {
@@ -177,7 +179,8 @@ impl Host {
 
     /// Ends all extensions: no new calls are taken, those in the mailboxes are finished, what is not done after `limit`
     /// is given up, and each instance's `shutdown` runs; then debug sessions end, and what is left is written to log files, for some
-    /// seconds at most, and pushed, for a second at least. Cancelling this leaves the host draining.
+    /// seconds at most, and pushed, for a second at least; at last what is stored is sealed, for three seconds at most. Cancelling this leaves
+    /// the host draining.
     pub async fn shutdown(&self, limit: Duration) {
         let begun = Instant::now();
         self.runtime.shutdown(limit).await;
@@ -190,6 +193,9 @@ impl Host {
         if let Some(push) = &self.controlled.push {
             push.finish(limit.saturating_sub(begun.elapsed()).max(LAST_PUSH)).await;
         }
+        let runtime = Arc::clone(&self.runtime);
+        // As with log files. What is not sealed stays in its files.
+        let _ = tokio::task::spawn_blocking(move || runtime.depot().finish(LAST_SEALS)).await;
     }
 
     /// Gives up all calls in flight at once; a [`Host::shutdown`] under way then ends soon.

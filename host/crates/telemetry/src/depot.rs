@@ -66,6 +66,17 @@ impl Default for DepotSettings {
     }
 }
 
+/// What a data directory takes of its disk, and what that has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskUse {
+    /// Bytes that all stores take.
+    pub taken: u64,
+    /// Bytes that they may take.
+    pub limit: u64,
+    /// Bytes that the file system has left for this user; `None` where it does not say.
+    pub free: Option<u64>,
+}
+
 /// Why a data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
@@ -363,6 +374,13 @@ impl Depot {
         self.disk.as_ref().map_or(0, |disk| disk.allowance.taken())
     }
 
+    /// What the data directory takes of its disk, and what that has left; `None` without one. Asks the file system.
+    pub fn disk_use(&self) -> Option<DiskUse> {
+        let disk = self.disk.as_ref()?;
+        let free = rustix::fs::statvfs(&disk.root).ok().map(|system| system.f_bavail.saturating_mul(system.f_frsize));
+        Some(DiskUse { taken: disk.allowance.taken(), limit: disk.allowance.most(), free })
+    }
+
     /// Why records go to memory although there is a data directory; `None` if they do not.
     pub fn disk_failure(&self) -> Option<String> {
         let disk = self.disk.as_ref().filter(|disk| disk.is_failing())?;
@@ -374,6 +392,13 @@ impl Depot {
         self.roller.settle();
         self.watcher.settle();
         self.keeper.settle();
+    }
+
+    /// Ends in order: seals all that there is, what is being written to as well, and makes it safe against the loss of power. What that takes longer
+    /// than `limit` for stays in its files, and is found by the next host; so does whatever there is if this one is killed meanwhile. What comes
+    /// later is sealed when this is dropped. Blocks, and returns after `limit` in any case.
+    pub fn finish(&self, limit: Duration) {
+        self.keeper.finish(limit);
     }
 }
 

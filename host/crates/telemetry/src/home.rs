@@ -324,6 +324,12 @@ impl Home {
         self.write_sealed(next, next - 1, now, &header.encode())
     }
 
+    /// Waits until the names of its files are on the disk.
+    pub(crate) fn sync(&self) {
+        // A folder that is not there has no files, and a disk that fails is noticed when one is made.
+        let _ = File::open(&self.folder).and_then(|folder| folder.sync_all());
+    }
+
     /// Makes a file that only its owner can read, and its folder if that is not there.
     fn create(&self, path: &Path) -> io::Result<File> {
         let mut options = OpenOptions::new();
