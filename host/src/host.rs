@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 
 use crate::control::Controlled;
 use crate::extension::Extension;
+use crate::health::HealthReport;
 use crate::journal::Journal;
 use crate::plan::{EffectiveConfig, Plan, Planned};
 use crate::push;
@@ -165,6 +166,12 @@ impl Host {
     /// How pushing to a collector goes; `None` if nothing is pushed.
     pub fn pushed(&self) -> Option<Report> {
         self.controlled.push.as_ref().map(Pusher::report)
+    }
+
+    /// How the host's parts are doing, and all its extensions: what works, what does not, and what to do about it. Asks the file system of the
+    /// data directory for what it has left.
+    pub fn health(&self) -> HealthReport {
+        self.controlled.health_report()
     }
 
     /// How long calls in flight may go on when the host stops, as the operator has it.
