@@ -50,7 +50,7 @@ fn sigterm_finishes_what_was_taken_takes_no_more_and_keeps_all_that_was_stored()
     TcpStream::connect(&served.address).expect_err("nobody listens any more");
 
     assert_eq!(files_of(&place, "open"), [PathBuf::new(); 0], "all is sealed before another host looks at it");
-    assert!(!files_of(&place, "sealed").is_empty());
+    assert!(!files_of(&place, "sealed").is_empty() && place.path("data/ended").exists());
     let stored = place.on_data(&["export", "invocations", "--extension-id", "sleeper"]).expect_code(0).json_lines();
     let names: Vec<_> = stored.iter().filter_map(|call| call["name"].as_str()).collect();
     let calls = names.iter().filter(|name| name.starts_with("handle:")).count();

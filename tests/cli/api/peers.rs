@@ -237,22 +237,25 @@ fn prom_ql_says_of_histograms_gauges_and_growth_what_the_api_says() {
     let figure = |series: &Value, name: &str| series[name].as_f64().unwrap_or_else(|| panic!("no {name}: {series}"));
 
     // Milliseconds are seconds there; the other figures are the same.
-    let index = "{extension=\"collectors\",operation=\"index\"}";
-    let series = of_api(&served, "name=response_time%20field.operation=index");
-    assert_eq!((figure(&series, "count"), figure(&series, "sum")), (20.0, 240.0), "{series}");
     let family = "glasshouse_guest_response_time_seconds";
-    wait("the count", &format!("{family}_count{index}"), figure(&series, "count"));
-    wait("the sum", &format!("{family}_sum{index}"), figure(&series, "sum") / 1e3);
-    let quantile = ask(&format!("histogram_quantile(0.95, {family}_bucket{index})")).expect("a quantile");
-    let metrics = served.ask("GET /metrics", Some(&served.token), "", "").expect(200).body;
-    let bounds = bounds(&metrics, &format!("{family}_bucket"), "operation=\"index\"");
-    let bucket = |seconds: f64| bounds.iter().filter(|bound| **bound < seconds).count();
-    let (of_prometheus, ours) = (bucket(quantile), bucket(figure(&series, "p95") / 1e3));
-    assert!(of_prometheus.abs_diff(ours) <= 1, "{quantile} s in bucket {of_prometheus} of {bounds:?}; {series}");
+    for operation in ["index", "search"] {
+        let series = of_api(&served, &format!("name=response_time%20field.operation={operation}"));
+        assert_eq!(figure(&series, "count"), 20.0, "{series}");
+        let labels = format!("{{extension=\"collectors\",operation=\"{operation}\"}}");
+        wait("the count", &format!("{family}_count{labels}"), figure(&series, "count"));
+        wait("the sum", &format!("{family}_sum{labels}"), figure(&series, "sum") / 1e3);
+        let quantile = ask(&format!("histogram_quantile(0.95, {family}_bucket{labels})")).expect("a quantile");
+        let metrics = served.ask("GET /metrics", Some(&served.token), "", "").expect(200).body;
+        let bounds = bounds(&metrics, &format!("{family}_bucket"), &format!("operation=\"{operation}\""));
+        let bucket = |seconds: f64| bounds.iter().filter(|bound| **bound < seconds).count();
+        let (of_prometheus, ours) = (bucket(quantile), bucket(figure(&series, "p95") / 1e3));
+        assert!(of_prometheus.abs_diff(ours) <= 1, "{quantile} s in bucket {of_prometheus} of {bounds:?}; {series}");
+    }
+    let index = of_api(&served, "name=response_time%20field.operation=index");
+    assert_eq!((figure(&index, "sum"), figure(&index, "p95")), (240.0, 12.0), "{index}");
 
-    let length = of_api(&served, "name=queue.length");
-    assert_eq!(figure(&length, "last"), 3.0, "{length}");
-    wait("the gauge", "glasshouse_guest_queue_length{extension=\"collectors\"}", figure(&length, "last"));
+    wait("the gauge", "glasshouse_guest_queue_length{extension=\"collectors\"}", 3.0);
+    assert_eq!(figure(&of_api(&served, "name=queue.length"), "last"), 3.0);
 
     // What is counted after it was scraped is growth to both.
     let errors = "glasshouse_guest_errors_total{extension=\"collectors\",kind=\"timeout\"}";

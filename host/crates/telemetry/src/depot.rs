@@ -15,6 +15,7 @@ use glasshouse_model::{Clock, Signal};
 use rustix::fs::FlockOperation;
 
 use crate::allowance::{Allowance, RingAllowance};
+use crate::ended::{self, Stand, Stands};
 use crate::header::{FORMAT_VERSION, OLDEST_FORMAT_VERSION};
 use crate::home::{Found, Home};
 use crate::input::InputKey;
@@ -143,6 +144,8 @@ pub(crate) struct Disk {
     failing: AtomicBool,
     failure: Mutex<String>,
     shares: Shares,
+    /// How rings stood when an earlier host ended in order.
+    ended: Stands,
 }
 
 impl Disk {
@@ -154,6 +157,23 @@ impl Disk {
     /// What extensions have of the bytes that the host may keep.
     pub(crate) fn shares(&self) -> &Shares {
         &self.shares
+    }
+
+    /// How a ring stood when an earlier host ended in order, if that said so.
+    fn stood(&self, home: &Home) -> Option<Stand> {
+        self.ended.get(home.folder.strip_prefix(&self.root).ok()?).copied()
+    }
+
+    /// Notes how rings stand, for the next host: this one has ended in order.
+    pub(crate) fn note_end<'r>(&self, rings: impl Iterator<Item = &'r Ring>) {
+        let of = |(folder, stand): (Arc<Path>, Stand)| Some((folder.strip_prefix(&self.root).ok()?.to_owned(), stand));
+        let stands = rings.filter_map(Ring::stand).filter_map(of).collect();
+        if let Err(error) = ended::write(&self.root, &stands) {
+            tracing::warn!(
+                data_dir = %self.root.display(),
+                "who followed what was stored may be told of a gap that is none, after the system was started anew: {error}"
+            );
+        }
     }
 
     /// Notes that a file could not be made; said once until the disk works again.
@@ -243,7 +263,7 @@ impl Depot {
         let next = AtomicUsize::new(0);
         let open = || {
             while let Some(home) = homes.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let found = home.open();
+                let found = home.open(disk.stood(home));
                 self.ahead.lock().unwrap_or_else(PoisonError::into_inner).insert(Arc::clone(&home.folder), found);
             }
         };
@@ -340,7 +360,7 @@ impl Depot {
         let Some(disk) = &self.disk else { return Ok(None) };
         let home = home(disk);
         let ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner).remove(&home.folder);
-        let mut found = ahead.unwrap_or_else(|| home.open()).map_err(|cause| DataDirError::Io {
+        let mut found = ahead.unwrap_or_else(|| home.open(disk.stood(&home))).map_err(|cause| DataDirError::Io {
             path: home.folder.to_path_buf(),
             doing: "read what is stored",
             cause,
@@ -433,6 +453,7 @@ impl Disk {
             failing: AtomicBool::new(false),
             failure: Mutex::default(),
             shares: Shares::default(),
+            ended: ended::take(root).map_err(io("read how an earlier host ended"))?,
         })
     }
 }

@@ -287,6 +287,9 @@ impl Work {
         }
         self.for_each(Ring::discard_spare);
         self.to_seal.clear();
+        if let Some(disk) = self.disk.as_ref().filter(|disk| self.is_finished && !disk.is_failing()) {
+            disk.note_end(self.rings().iter().map(|ring| &**ring));
+        }
     }
 }
 

@@ -10,6 +10,7 @@ mod allowance;
 mod boot;
 mod cursor;
 mod depot;
+mod ended;
 mod frame;
 #[doc(hidden)]
 pub mod fuzzing;

@@ -1,11 +1,13 @@
 //! What the keeper and the maker of files do for a ring, on their own threads: files made ahead, sealing, cleanup, and the return to the disk.
 
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 use std::{fs, io};
 
 use super::{DiskRing, Ring, Shelf, no_room};
+use crate::ended::Stand;
 use crate::header::{FLAG_CONTINUED_IN_MEMORY, Header};
 use crate::home::Part;
 use crate::pack::pack;
@@ -310,6 +312,9 @@ impl Ring {
     /// in its files. A record that comes yet starts another segment.
     pub(crate) fn finish(&self, by: Instant) {
         self.lock().current = None;
+        if self.shelf().segments.is_empty() {
+            return;
+        }
         // What is sealed takes less than the file that it stands for, which goes at once: no older one has to go for it.
         let room = |_: &Self, disk: &DiskRing, bytes| {
             disk.allowance.take_anyway(bytes);
@@ -317,10 +322,19 @@ impl Ring {
         };
         while Instant::now() < by && self.seal_oldest_in(room).is_some() {}
         self.discard_spare();
-        self.sync();
-        if let Some(disk) = &self.disk {
+        if let Some(disk) = self.disk.as_ref().filter(|_| Instant::now() < by) {
+            self.sync();
             disk.home.sync();
         }
+    }
+
+    /// Where it stands, and its folder, if all that it was given is sealed.
+    pub(crate) fn stand(&self) -> Option<(Arc<Path>, Stand)> {
+        let disk = self.disk.as_ref()?;
+        let _writer = self.lock();
+        let shelf = self.shelf.load();
+        let stand = Stand { incarnation: shelf.incarnation.id, next_sequence: self.next_sequence() };
+        (shelf.segments.is_empty() && !shelf.sealed.is_empty()).then(|| (Arc::clone(&disk.home.folder), stand))
     }
 
     /// Seals all up to the last segment that is in memory only.

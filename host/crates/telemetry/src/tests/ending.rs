@@ -89,3 +89,38 @@ fn a_writer_that_goes_on_while_the_host_ends_loses_nothing() {
     assert_eq!(count(folder.path(), "open"), 0);
     assert_eq!(difference(&messages(&stored(folder.path())), &all(30_000)), None);
 }
+
+#[test]
+fn an_end_in_order_is_known_under_another_boot_and_any_other_is_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let incarnation = |number: u64, in_order: bool| {
+        let begun = depot(folder.path(), hand());
+        let written = store(&begun, |_| {});
+        assert_eq!(log(&written, START, &message(number)), number);
+        if in_order {
+            begun.finish(LONG_ENOUGH);
+            // What comes yet counts as well.
+            log(&written, START, &message(number + 1));
+        }
+        let incarnation = written.reader(Signal::Log).cursor("markdown", 1).to_string();
+        drop(begun);
+        drop(written);
+        incarnation
+    };
+    let first = incarnation(1, true);
+    as_of_another_boot(folder.path());
+    assert_eq!(incarnation(3, true), first, "nothing can be lost");
+    as_of_another_boot(folder.path());
+    assert_eq!(incarnation(5, false), first, "nor the second time");
+    as_of_another_boot(folder.path());
+    let second = incarnation(6, true);
+    assert_ne!(second, first, "what it had may be lost without a trace");
+    // Who takes the last of its files away takes away what was said of them.
+    let last = files(folder.path()).pop().expect("a file");
+    std::fs::remove_file(last).expect("it is there");
+    as_of_another_boot(folder.path());
+    let begun = depot(folder.path(), hand());
+    let written = store(&begun, |_| {});
+    log(&written, START, "again");
+    assert_ne!(written.reader(Signal::Log).cursor("markdown", 1).to_string(), second);
+}
