@@ -13,8 +13,10 @@ use glasshouse_model::standing;
 use glasshouse_model::wire::{Field, Value};
 use glasshouse_otlp::Pusher;
 use glasshouse_runtime::{ApplyError, CallError, Runtime, Status};
-use glasshouse_server::api::{self, Assignments, Problem, Released, Resolve, ResolveAlert, StartSession, Token, code};
-use glasshouse_server::{Audit, Control, Keys, OtherOrders, Pending, Refusal, TokenChange, Tokens};
+use glasshouse_server::api::{
+    self, Assignments, MadeToken, MakeToken, Problem, Released, Resolve, ResolveAlert, StartSession, Token, code,
+};
+use glasshouse_server::{Audit, Control, Keys, OtherOrders, Pending, Refusal, Tokens};
 use glasshouse_telemetry::{AlertError, ResolveError};
 use tokio::sync::Notify;
 
@@ -22,7 +24,7 @@ use crate::alerts::alert_answer;
 use crate::budgets::BudgetUse;
 use crate::extension::Extension;
 use crate::groups::group_answer;
-use crate::journal::Journal;
+use crate::journal::{Journal, TokenChange};
 use crate::serve::Access;
 use crate::sessions::{DebugSession, Kept, recorded_sessions, refusal, session_answer};
 
@@ -438,8 +440,16 @@ impl Control for Controlled {
         self.journal.audit_others(others);
     }
 
-    fn token_changed(&self, change: TokenChange, token: &Token, by: &str) {
-        self.journal.token_changed(change, token, by);
+    fn make_token(&self, wanted: &MakeToken, by: &str) -> Result<MadeToken, Problem> {
+        let made = self.tokens()?.make(wanted, by)?;
+        self.journal.token_changed(TokenChange::Made, &made.token, by);
+        Ok(made)
+    }
+
+    fn revoke_token(&self, id: &str, by: &str) -> Result<Token, Problem> {
+        let revoked = self.tokens()?.revoke(id)?;
+        self.journal.token_changed(TokenChange::Revoked, &revoked, by);
+        Ok(revoked)
     }
 
     fn refused(&self, refusal: &Refusal<'_>) {

@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 
 use crate::control::Controlled;
 use crate::extension::Extension;
+use crate::health::HealthReport;
 use crate::journal::Journal;
 use crate::plan::{EffectiveConfig, Plan, Planned};
 use crate::push;
@@ -27,6 +28,8 @@ use crate::{HostBuilder, HostError};
 
 /// How long what is left may take to be pushed where the end has taken all of its time already.
 const LAST_PUSH: Duration = Duration::from_secs(1);
+/// How long sealing what is stored may take at the end.
+const LAST_SEALS: Duration = Duration::from_secs(3);
 
 /// A running host. Dropping it gives up all calls; [`Host::shutdown`] ends it in order.
 pub struct Host {
@@ -165,6 +168,12 @@ impl Host {
         self.controlled.push.as_ref().map(Pusher::report)
     }
 
+    /// How the host's parts are doing, and all its extensions: what works, what does not, and what to do about it. Asks the file system of the
+    /// data directory for what it has left.
+    pub fn health(&self) -> HealthReport {
+        self.controlled.health_report()
+    }
+
     /// How long calls in flight may go on when the host stops, as the operator has it.
     pub fn shutdown_limit(&self) -> Duration {
         self.plan.host.settings.shutdown_limit
@@ -177,7 +186,8 @@ impl Host {
 
     /// Ends all extensions: no new calls are taken, those in the mailboxes are finished, what is not done after `limit`
     /// is given up, and each instance's `shutdown` runs; then debug sessions end, and what is left is written to log files, for some
-    /// seconds at most, and pushed, for a second at least. Cancelling this leaves the host draining.
+    /// seconds at most, and pushed, for a second at least; at last what is stored is sealed, for three seconds at most. Cancelling this leaves
+    /// the host draining.
     pub async fn shutdown(&self, limit: Duration) {
         let begun = Instant::now();
         self.runtime.shutdown(limit).await;
@@ -190,6 +200,9 @@ impl Host {
         if let Some(push) = &self.controlled.push {
             push.finish(limit.saturating_sub(begun.elapsed()).max(LAST_PUSH)).await;
         }
+        let runtime = Arc::clone(&self.runtime);
+        // As with log files. What is not sealed stays in its files.
+        let _ = tokio::task::spawn_blocking(move || runtime.depot().finish(LAST_SEALS)).await;
     }
 
     /// Gives up all calls in flight at once; a [`Host::shutdown`] under way then ends soon.

@@ -4,7 +4,7 @@ use std::io;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use glasshouse_export::{ExportError, JaegerQueries};
+use glasshouse_export::{ExportError, Format, JaegerQueries, What};
 use glasshouse_model::{ExtensionId, SpanSearch, TraceFigures, UnixNanos};
 use glasshouse_server::api::{Problem, code};
 use glasshouse_server::{Dependency, FoundTraces, Operation, TraceForm, Traced, TracesWanted};
@@ -59,7 +59,7 @@ impl Traced for Controlled {
         found.map_err(|error| too_long(&error))
     }
 
-    fn find_traces(&self, wanted: &TracesWanted, form: TraceForm) -> Result<FoundTraces, Problem> {
+    fn find_traces(&self, wanted: &TracesWanted, form: TraceForm, by: &str) -> Result<FoundTraces, Problem> {
         let (queries, mut watch) = (self.jaeger(), until(LOOK_TIME));
         let ids = match wanted {
             TracesWanted::These(ids) => ids.clone(),
@@ -75,6 +75,13 @@ impl Traced for Controlled {
                 counts.len()
             );
             return Err(Problem::new(400, code::INVALID_QUERY, "Too many spans", detail));
+        }
+        if !counts.is_empty() {
+            let form = match form {
+                TraceForm::Jaeger => Format::Jaeger,
+                TraceForm::Otlp => Format::OtlpJson,
+            };
+            self.journal.exported("*", What::Traces.as_str(), form.as_str(), by);
         }
         let write = move |output: &mut dyn io::Write, is_wanted: &dyn Fn() -> bool| {
             let mut in_time = until(WRITE_TIME);

@@ -11,7 +11,7 @@ use glasshouse_model::settings::Settings;
 use glasshouse_model::wire::{Field, Value};
 use glasshouse_model::{Clock, HOST, Level, Signal};
 use glasshouse_server::api::Token;
-use glasshouse_server::{Audit, OtherOrders, Refusal, Tally, TokenChange};
+use glasshouse_server::{Audit, OtherOrders, Refusal, Tally};
 use glasshouse_telemetry::{Depot, Store};
 
 /// The host's own records.
@@ -20,6 +20,25 @@ pub(crate) struct Journal {
     clock: Arc<dyn Clock>,
     /// Exports, by who took them: whoever exports without end drives no other record out.
     exports: Tally<String>,
+}
+
+/// What becomes of a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TokenChange {
+    /// It was made.
+    Made,
+    /// It was ended.
+    Revoked,
+}
+
+impl TokenChange {
+    /// The kind of security event that it is, as extensions have them too.
+    fn as_event(self) -> &'static str {
+        match self {
+            Self::Made => "token.made",
+            Self::Revoked => "token.revoked",
+        }
+    }
 }
 
 impl Journal {

@@ -38,6 +38,7 @@ mod extension;
 mod folders;
 mod followers;
 mod groups;
+mod health;
 mod host;
 mod jaeger;
 mod journal;
@@ -63,6 +64,7 @@ pub use control::{Changed, ControlError};
 pub use error::HostError;
 pub use extension::Extension;
 pub use groups::{Suggestion, group_answer};
+pub use health::{HealthCheck, HealthReport};
 pub use host::Host;
 pub use plan::{EffectiveConfig, Plan, Planned};
 pub use push::probe_collectors;
@@ -92,6 +94,7 @@ pub use glasshouse_runtime::{
     Inspection, LinkerHook, LoadError, Reply, SourceFrame, State, Status, SystemClock, TooMuch, Tried, Trigger,
     WASMTIME_VERSION, inspect, return_large_blocks, wasmtime, worker,
 };
+pub use glasshouse_server::api::{MadeToken, MakeToken, Problem, Scope, Token};
 pub use glasshouse_server::{ApiServer, ControlSocket, ServeError, TlsFiles, Tokens};
 pub use glasshouse_telemetry::{
     Aggregate, Alert, AlertCause, AlertError, AlertState, AlertTransition, Basis, Component, Cursor, DataDirError,

@@ -11,10 +11,10 @@ use glasshouse_model::config::{HostSettings, OtlpService, OtlpSettings};
 use glasshouse_model::wire::{self, Field, Metric};
 use glasshouse_model::{HOST, Instrument, Level, Origin, Signal};
 use glasshouse_otlp::{Counts, Effect, Failing, Pusher, Pushing, Refused, Report, Witness, check_tls};
-use glasshouse_server::api::Check;
 use glasshouse_telemetry::Head;
 
 use crate::extension::Extension;
+use crate::health::HealthCheck;
 use crate::journal::Journal;
 
 /// How long a collector may take to be connected to where it is only looked whether it is there.
@@ -72,7 +72,7 @@ impl Witness for Journal {
 }
 
 /// What is said of it among the host's checks.
-pub(crate) fn check(report: &Report) -> Check {
+pub(crate) fn check(report: &Report) -> HealthCheck {
     let Report { services, refused, counts, waiting, cursors } = report;
     let mut found = vec![format!("{} records pushed, {waiting} wait", counts.sent)];
     if let Some(last) = services.iter().filter_map(|service| service.last_accepted).max() {
@@ -136,11 +136,10 @@ pub(crate) fn check(report: &Report) -> Check {
         found.push(why.clone());
         remedy = remedy.or(Some("mend the folder otlp in the data directory: records may be sent twice until then"));
     }
-    Check {
-        name: "otlp".to_owned(),
-        status: if remedy.is_some() { "degraded" } else { "healthy" }.to_owned(),
-        detail: found.join("; "),
-        remedy: remedy.unwrap_or_default().to_owned(),
+    let found = found.join("; ");
+    match remedy {
+        None => HealthCheck::healthy("otlp", found),
+        Some(remedy) => HealthCheck::degraded("otlp", found, remedy),
     }
 }
 

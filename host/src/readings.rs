@@ -2,17 +2,15 @@
 
 use std::io;
 use std::ops::ControlFlow;
-use std::sync::Weak;
 use std::time::Duration;
 
 use glasshouse_export::{Export, ExportError, Format, Source, What};
-use glasshouse_files::LogFilesStatus;
 use glasshouse_model::text::visible;
 use glasshouse_model::{ExtensionId, HOST, Signal, TraceId, TraceParent, UnixNanos};
-use glasshouse_runtime::{Event, Status, Trigger};
+use glasshouse_runtime::{Event, Trigger};
 use glasshouse_server::api::{
-    self, AlertStatistics, Call, Called, Check, Dashboard, Errors, Health, MetricNames, MetricSummary, Overview,
-    Problem, Records, TraceList, Wanted, code,
+    self, AlertStatistics, Call, Called, Dashboard, Errors, Health, MetricNames, MetricSummary, Overview, Problem,
+    Records, TraceList, Wanted, code,
 };
 use glasshouse_server::{ExportWanted, Exporting, Follower, Pending, Readings, SummaryWanted, TraceHeaders};
 use glasshouse_telemetry::{Query, Reader, Summary};
@@ -22,7 +20,6 @@ use crate::control::Controlled;
 use crate::extension::Extension;
 use crate::followers::Following;
 use crate::pages::{LIMIT, LIMIT_MOST, PAGE_BYTES, limit, page, parsed, unusable};
-use crate::push;
 use crate::replies::{JSON, called_answer};
 use crate::subject::Subject;
 use crate::traces::{Trace, Traces};
@@ -130,29 +127,14 @@ impl Readings for Controlled {
     }
 
     fn health(&self, extension: &str) -> Result<Health, Problem> {
-        if extension == HOST { Ok(self.host_health()) } else { self.find(extension).map(health) }
+        if extension == HOST {
+            return Ok(self.host_health());
+        }
+        self.find(extension).map(|extension| extension.health_report().answer())
     }
 
     fn host_health(&self) -> Health {
-        let disk = self.runtime.upgrade().and_then(|runtime| runtime.depot().disk_failure());
-        let recorder = match disk {
-            None => check("recorder", "healthy", "", ""),
-            Some(failure) => check(
-                "recorder",
-                "degraded",
-                &failure,
-                "free space in the data directory, or mend its disk: records are in memory until then, and go with the host",
-            ),
-        };
-        let of_extension = |extension: &Extension| {
-            let worst = health(extension);
-            let what = worst.checks.into_iter().find(|check| check.status == worst.status).unwrap_or_default();
-            Check { name: format!("extension {}", extension.id()), ..what }
-        };
-        let files = self.log_files.as_ref().and_then(Weak::upgrade).map(|files| of_log_files(&files.status()));
-        let push = self.push.as_ref().map(|push| push::check(&push.report()));
-        let of_host = std::iter::once(recorder).chain(files).chain(push);
-        judged(of_host.chain(self.extensions.values().map(of_extension)).collect())
+        self.health_report().answer()
     }
 
     fn check_health<'a>(&'a self, extension: &'a str) -> Pending<'a, Health> {
@@ -162,7 +144,7 @@ impl Readings for Controlled {
                 let detail = format!("{} cannot be asked for its health: {error}", extension.id());
                 Problem::new(409, code::UNAVAILABLE, "The extension takes no orders", detail)
             })?;
-            Ok(health(extension))
+            Ok(extension.health_report().answer())
         })
     }
 
@@ -178,7 +160,7 @@ impl Readings for Controlled {
         })
     }
 
-    fn export(&self, id: &str, what: &str, wanted: &ExportWanted, by: &str) -> Result<Exporting, Problem> {
+    fn export(&self, id: &str, what: &str, wanted: &ExportWanted, by: Option<&str>) -> Result<Exporting, Problem> {
         let what: What =
             what.parse().map_err(|_| no_such("export", what, What::ALL.iter().map(|what| what.as_str())))?;
         let format = wanted.format.as_deref().unwrap_or(Format::Json.as_str());
@@ -197,8 +179,7 @@ impl Readings for Controlled {
         let now = self.now();
         let export = Job { sources, what, format, query: parsed(&wanted.query, now)?, limit: wanted.limit };
         export.as_export().check().map_err(unusable)?;
-        // Reading metrics each few seconds, as Prometheus does, takes no data away that a record is to tell of.
-        if !matches!(format, Format::Prometheus | Format::OpenMetrics) {
+        if let Some(by) = by {
             self.journal.exported(id, what.as_str(), format.as_str(), by);
         }
         Ok(Exporting {
@@ -327,55 +308,4 @@ fn told(traces: &Traces, ids: &[TraceId]) -> Result<api::Traces, Problem> {
     let seen = traces.visit(ids, &mut tell).map_err(unusable)?;
     told.left = ids[seen..].iter().map(TraceId::to_string).collect();
     Ok(told)
-}
-
-fn check(name: &str, status: &str, detail: &str, remedy: &str) -> Check {
-    Check { name: name.to_owned(), status: status.to_owned(), detail: detail.to_owned(), remedy: remedy.to_owned() }
-}
-
-/// How the writing of log files goes.
-fn of_log_files(files: &LogFilesStatus) -> Check {
-    let LogFilesStatus { folder, failure, behind, missed, dropped } = files;
-    let counts =
-        [(behind, "records wait"), (missed, "records were gone before"), (dropped, "of its own messages had no room")];
-    let counts = counts.into_iter().filter(|(count, _)| **count > 0);
-    let found: Vec<_> = failure.iter().cloned().chain(counts.map(|(count, what)| format!("{count} {what}"))).collect();
-    let (status, remedy) = if failure.is_some() {
-        let remedy = format!(
-            "mend that, or make room in {}: what waits is written once it can be, unless it is evicted before",
-            folder.display()
-        );
-        ("degraded", remedy)
-    } else {
-        ("healthy", String::new())
-    };
-    check("files", status, &found.join("; "), &remedy)
-}
-
-/// The worst of the checks is the whole.
-fn judged(checks: Vec<Check>) -> Health {
-    let worst = ["unhealthy", "degraded"].into_iter().find(|bad| checks.iter().any(|check| check.status == *bad));
-    Health { status: worst.unwrap_or("healthy").to_owned(), checks }
-}
-
-/// How an extension is: as the host sees it, and as it says itself.
-pub(crate) fn health(extension: &Extension) -> Health {
-    let status = extension.status();
-    let (id, reason) = (extension.id(), status.reason().unwrap_or_default().to_owned());
-    let (judgement, remedy) = match &status {
-        Status::Ready => ("healthy", String::new()),
-        Status::Loading => ("degraded", "wait: it is being read, compiled or started".to_owned()),
-        Status::Throttled { .. } => {
-            ("degraded", format!("send it less, or raise the budget: `glasshouse budgets show {id}` tells which"))
-        }
-        Status::Probing => ("degraded", "its next call shows whether it works again".to_owned()),
-        Status::Quarantined { .. } => {
-            ("unhealthy", format!("mend it, or end the quarantine: `glasshouse budgets release {id}`"))
-        }
-        Status::Failed { .. } => ("unhealthy", "mend what its cause says, and start the host anew".to_owned()),
-        Status::Stopped => ("unhealthy", "the host is stopping".to_owned()),
-    };
-    let of_host = Check { detail: reason, remedy, ..check("state", judgement, "", "") };
-    let own = extension.health().into_iter().map(|own| check(&own.name, own.status.as_str(), &own.detail, ""));
-    judged(std::iter::once(of_host).chain(own).collect())
 }

@@ -4,8 +4,10 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use glasshouse_model::config::{HostSettings, LISTEN_OFF, Origin};
-use glasshouse_server::api::{Problem, code};
-use glasshouse_server::{ApiServer, ApiSettings, ControlSocket, ServeError, TlsFiles, Tokens, TokensError};
+use glasshouse_server::api::{MadeToken, MakeToken, Problem, Token, code};
+use glasshouse_server::{
+    ApiServer, ApiSettings, Control as _, ControlSocket, ServeError, TlsFiles, Tokens, TokensError,
+};
 
 use crate::folders;
 use crate::host::Host;
@@ -33,6 +35,22 @@ impl Host {
         let control = Arc::clone(self.controlled());
         control.access.tokens()?;
         ApiServer::open(&settings, control).await.map(Some)
+    }
+
+    /// The tokens by which clients of the API prove that they may ask, the oldest first, without what is secret of them. Where there are none yet, a
+    /// first one is made, see [`Host::first_token`]. Reads a file, as the two that follow write it.
+    pub fn tokens(&self) -> Result<Vec<Token>, Problem> {
+        self.controlled().tokens()?.list()
+    }
+
+    /// Makes a token, which is told this once. The host's record of it says by whom.
+    pub fn make_token(&self, wanted: &MakeToken, by: &str) -> Result<MadeToken, Problem> {
+        self.controlled().make_token(wanted, by)
+    }
+
+    /// Ends the token of this id at once. The host's record of it says by whom.
+    pub fn revoke_token(&self, id: &str, by: &str) -> Result<Token, Problem> {
+        self.controlled().revoke_token(id, by)
     }
 
     /// Whether nobody has said where the API is to listen.

@@ -10,7 +10,6 @@ use crate::answers::summary_answer;
 use crate::control::Controlled;
 use crate::extension::Extension;
 use crate::groups::group_answer;
-use crate::readings::health;
 
 /// What can be asked about.
 #[derive(Clone, Copy)]
@@ -39,7 +38,7 @@ impl Subject<'_> {
         let (time, manager, summary, health) = match self {
             Self::Extension(extension) => {
                 let manager = crate::control::manager(extension);
-                (extension.now(), manager, summary_answer(extension), health(extension))
+                (extension.now(), manager, summary_answer(extension), extension.health_report().answer())
             }
             Self::Host(host) => (host.journal.clock().now(), manager(), summary(host), host.host_health()),
         };

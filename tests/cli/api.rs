@@ -2,7 +2,9 @@
 
 mod access;
 mod command;
+mod embedding;
 mod ends;
+mod health;
 mod jaeger;
 mod large;
 mod peers;

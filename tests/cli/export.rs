@@ -251,7 +251,11 @@ fn what_cannot_be_exported_is_refused_with_what_to_do() {
             2,
             "jaeger is a format of `glasshouse export`; here there are table, json and csv",
         ),
-        (&["status", "--format", "csv"], 2, "csv is for verbs that show records, and exports"),
+        (
+            &["doctor", "--format", "csv"],
+            2,
+            "csv is for verbs that show records or how extensions are doing, and exports",
+        ),
     ] {
         let ended = place.on_data(arguments).expect_code(code);
         assert!(ended.stdout.is_empty() && ended.stderr.contains(says), "{arguments:?}: {ended:?}");

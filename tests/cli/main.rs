@@ -25,6 +25,7 @@ mod peers;
 mod records;
 mod redaction;
 mod reference;
+mod released;
 mod resources;
 mod run;
 mod sessions;

@@ -200,3 +200,38 @@ fn a_secret_in_the_configuration_is_not_shown() {
     let shown = place.glasshouse(&["config", "show", "--config", "glasshouse.toml"]).expect_code(0).stdout;
     assert!(shown.contains("[redacted]") && !shown.contains("hunter2hunter2"), "{shown}");
 }
+
+/// What the command writes to a terminal.
+fn on_a_terminal(place: &Place, arguments: &[&str], variables: &[(&str, &str)]) -> String {
+    let inner = place.command(arguments);
+    let words = std::iter::once(inner.get_program()).chain(inner.get_args());
+    let line: Vec<_> = words.map(|word| format!("'{}'", word.to_string_lossy())).collect();
+    // A terminal of its own, of which the command writes to standard output.
+    let mut command = std::process::Command::new("script");
+    command.args(["-q", "-e", "-c", &line.join(" "), "/dev/null"]).stdin(std::process::Stdio::null());
+    command.current_dir(inner.get_current_dir().expect("it has one")).env_remove("NO_COLOR").env("TERM", "xterm");
+    for (name, value) in inner.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    let ended = crate::harness::end(command.envs(variables.iter().copied())).expect_code(0);
+    assert!(ended.stdout.contains("neighbour") && ended.stdout.contains("ready"), "{ended:?}");
+    ended.stdout
+}
+
+#[test]
+fn there_are_colours_on_a_terminal_only_and_not_where_nobody_wants_them() {
+    let place = Place::with_plugins(&["neighbour"]);
+    let (_host, _replies) = place.host(&[]);
+    let status = ["status", "--data-dir", "data"];
+    assert!(on_a_terminal(&place, &status, &[]).contains("\u{1b}[32m"));
+    for variable in [("NO_COLOR", "1"), ("TERM", "dumb")] {
+        assert!(!on_a_terminal(&place, &status, &[variable]).contains('\u{1b}'), "{variable:?}");
+    }
+    // An empty one is none (no-color.org).
+    assert!(on_a_terminal(&place, &status, &[("NO_COLOR", "")]).contains("\u{1b}[32m"));
+    let piped = place.glasshouse(&status).expect_code(0);
+    assert!(!piped.stdout.contains('\u{1b}') && !piped.stderr.contains('\u{1b}'), "{piped:?}");
+}

@@ -114,8 +114,8 @@ fn echo(host: &mut Running, replies: &Lines, count: usize) {
 }
 
 fn stop(mut host: Running) {
-    host.interrupt();
-    host.code_within(SOON);
+    host.terminate();
+    assert_eq!(host.code_within(SOON), Some(0));
 }
 
 /// What was pushed of logs and spans is what an export has: each record once.

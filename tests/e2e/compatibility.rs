@@ -112,6 +112,12 @@ fn a_path_a_property_or_a_type_that_is_gone_breaks_the_api_and_what_is_new_does_
         api["components"]["schemas"]["ResolveAlert"]["required"] = serde_json::json!(["note", "further"]);
     });
     assert!(!asked.is_empty());
+    // Programs tell problems apart by their codes: none goes, and others may come.
+    let (gone, new) = change(&|api| {
+        let codes = &mut api["components"]["schemas"]["Problem"]["properties"]["code"]["enum"];
+        codes.as_array_mut().expect("codes are listed").retain(|code| code != "unknown-trace");
+    });
+    assert!(!gone.is_empty() && new.is_empty(), "{gone:?} {new:?}");
 }
 
 fn description(folder: &Path) -> Value {

@@ -55,7 +55,7 @@ impl List {
     pub(crate) async fn run(self, format: Format) -> Result<Exit> {
         let data_dir = || Ok(self.operator.host_settings()?.data_dir);
         if let Some(client) = self.address.client(self.plugin_dir.is_some(), data_dir)? {
-            return status(&client, None, format).await;
+            return status(&client, None, format.into()).await;
         }
         let Some(plugin_dir) = &self.plugin_dir else {
             return Err(UsageError("name the folder with the extensions, or a host with --host URL".to_owned()).into());

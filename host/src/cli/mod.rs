@@ -93,7 +93,7 @@ pub(crate) enum Format {
     Json,
 }
 
-/// How records, and what they come to, are written.
+/// How records, what they come to, and how extensions are doing are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RecordFormat {
     /// For people.
@@ -102,6 +102,15 @@ pub(crate) enum RecordFormat {
     Json,
     /// For spreadsheets: comma-separated values, as exports have them.
     Csv,
+}
+
+impl From<Format> for RecordFormat {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::Table => Self::Table,
+            Format::Json => Self::Json,
+        }
+    }
 }
 
 impl Cli {
@@ -147,7 +156,7 @@ impl AnyFormat {
     fn refused(self, known: &str) -> UsageError {
         let name = self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
         let of = if self == Self::Csv {
-            "for verbs that show records, and exports"
+            "for verbs that show records or how extensions are doing, and exports"
         } else {
             "a format of `glasshouse export`"
         };
@@ -283,15 +292,15 @@ pub(crate) async fn run(cli: Cli, host_log: HostLog) -> anyhow::Result<Exit> {
         Verb::Activity(verb) => verb.run(records?).await,
         Verb::Alerts(verb) => verb.run(records?).await,
         Verb::Invocations(verb) => verb.run(records?).await,
-        Verb::Status(verb) => verb.run(format?).await,
+        Verb::Status(verb) => verb.run(records?).await,
         Verb::Top(verb) => verb.run(format?).await,
-        Verb::Budgets(verb) => verb.run(format?).await,
-        Verb::Debugging(verb) => verb.run(format?).await,
+        Verb::Budgets(verb) => verb.run(records?).await,
+        Verb::Debugging(verb) => verb.run(records?).await,
         Verb::Debug(verb) => verb.run(records?).await,
         Verb::Start(verb) => verb.run(format?).await,
         Verb::Stop(verb) => verb.run(format?).await,
-        Verb::Health(verb) => verb.run(format?).await,
-        Verb::Tokens(verb) => verb.run(format?).await,
+        Verb::Health(verb) => verb.run(records?).await,
+        Verb::Tokens(verb) => verb.run(records?).await,
         Verb::Completions(verb) => verb.run(),
         Verb::Man(verb) => verb.run(),
     }

@@ -20,8 +20,8 @@ use lanes::Lanes;
 use report::Ended;
 pub(crate) use report::{cause, coloured_state};
 
-/// How much longer than its calls the end may take: for replies that nobody reads.
-const GRACE: Duration = Duration::from_secs(2);
+/// How much longer than its calls the end may take: for replies that nobody reads, for what is pushed last, and for sealing what is stored.
+const GRACE: Duration = Duration::from_secs(5);
 /// How much longer yet where log files are written: for what is not in them.
 const LAST_LINES: Duration = Duration::from_secs(6);
 
@@ -38,8 +38,10 @@ Each is answered with a line on standard output, in the order of the feed for ea
   {\"extension\", \"event\", \"correlation_id\", \"line\", \"ok\": false, \"error\": {\"kind\", \"message\"}}
 A line that cannot be used is reported on standard error, and the rest goes on.
 
-Ctrl-C ends the host in order: calls in flight are finished, or given up after host.shutdown_limit. Twice ends it at once.
-Exits with 4 if an extension failed to load, or is quarantined at the end; errors in replies leave 0.";
+Ctrl-C or SIGTERM ends the host in order: calls in flight are finished, or given up after host.shutdown_limit;
+what is stored is sealed. Twice ends it at once.
+Ended so it exits with 0. With --exit-when-done it exits with 4 if an extension failed to load, or is
+quarantined at the end; errors in replies leave 0.";
 
 /// Run the extensions of a plugin directory
 #[derive(Args, Debug)]
@@ -123,7 +125,8 @@ impl Run {
         report(&ended, &lanes, format, summary).context("writing the summary")?;
         worked?;
         written.context("writing the replies")?;
-        Ok(if ended.has_failures() { Exit::Guest } else { Exit::Ok })
+        // Who ends a service in order has no use for how its extensions were.
+        Ok(if self.exit_when_done && ended.has_failures() { Exit::Guest } else { Exit::Ok })
     }
 
     /// Passes on the feed, and waits for what is to be waited for.

@@ -349,3 +349,82 @@ fn however_many_orders_somebody_gives_they_drive_no_record_out_and_all_of_them_a
     assert!(what.contains(&format!("POST {ROOT}/managers/neighbour/start (")), "{what}");
     assert!(logs.iter().any(|log| log["fields"]["url.path"] == format!("{ROOT}/tokens")), "what came before is there");
 }
+
+#[test]
+fn who_asks_too_often_with_a_token_is_asked_to_wait_and_others_are_not() {
+    use std::io::{BufRead as _, BufReader};
+
+    let place = Place::with_plugins(&["neighbour"]);
+    let served = Served::start(&place);
+    let other = served.post("tokens", &json!({"name": "another"})).expect(200).json();
+    let other = other["secret"].as_str().expect("a secret");
+    let stream = TcpStream::connect(&served.address).expect("it listens");
+    let mut sending = stream.try_clone().expect("a second handle");
+    let (address, token) = (&served.address, &served.token);
+    let request = format!("GET {ROOT}/nothing HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n\r\n");
+    let mut answers = BufReader::new(stream);
+    let (mut statuses, mut waits) = (Vec::new(), Vec::new());
+    // As many as one may ask at once, and those that were given back meanwhile; on one connection, a hundred under way at a time.
+    while !statuses.contains(&429) && statuses.len() < 20_000 {
+        sending.write_all(request.repeat(100).as_bytes()).expect("it reads");
+        for _ in 0..100 {
+            let (mut status, mut length, mut line) = (0, 0, String::new());
+            while line != "\r\n" {
+                line.clear();
+                assert!(answers.read_line(&mut line).expect("it answers") > 0, "it ended");
+                let lower = line.to_ascii_lowercase();
+                if let Some(rest) = lower.strip_prefix("http/1.1 ") {
+                    status = rest[..3].parse().expect("a status");
+                } else if let Some(rest) = lower.strip_prefix("content-length: ") {
+                    length = rest.trim().parse().expect("a length");
+                } else if let Some(rest) = lower.strip_prefix("retry-after: ") {
+                    waits.push(rest.trim().parse::<u64>().expect("seconds"));
+                }
+            }
+            let mut body = vec![0; length];
+            answers.read_exact(&mut body).expect("the whole answer");
+            assert!(status == 404 || String::from_utf8_lossy(&body).contains("too-many-requests"), "{status}");
+            statuses.push(status);
+        }
+    }
+    let asked_to_wait = statuses.iter().filter(|status| **status == 429).count();
+    assert!(asked_to_wait > 0 && statuses.len() - asked_to_wait >= 1000, "{asked_to_wait} of {}", statuses.len());
+    assert_eq!(waits.len(), asked_to_wait, "each says for how long");
+    served.ask(&format!("GET {ROOT}/managers"), Some(other), "", "").expect(200);
+    wait_for("its turn to come", || (served.get("managers").status == 200).then_some(()));
+}
+
+#[test]
+fn no_page_of_another_origin_may_read_an_answer() {
+    let place = Place::with_plugins(&["neighbour"]);
+    let served = Served::start(&place);
+    let foreign = "Origin: https://evil.example\r\nAccess-Control-Request-Method: GET\r\n";
+    for (request, statuses) in [
+        (format!("OPTIONS {ROOT}/managers"), [204, 405]),
+        (format!("GET {ROOT}/managers"), [200, 200]),
+        ("GET /metrics".to_owned(), [200, 200]),
+        ("GET /api/services".to_owned(), [200, 200]),
+        ("GET /livez".to_owned(), [200, 200]),
+    ] {
+        for token in [Some(&*served.token), None] {
+            let answer = served.ask(&request, token, foreign, "");
+            assert!(token.is_none() || statuses.contains(&answer.status), "{request}: {answer:?}");
+            assert!(!answer.head.to_ascii_lowercase().contains("access-control-"), "{request}: {answer:?}");
+        }
+    }
+}
+
+#[test]
+fn what_others_reach_is_never_open_without_a_token() {
+    let place = Place::with_plugins(&["neighbour"]);
+    let made = rcgen::generate_simple_self_signed(["glass.example".to_owned()]).expect("a certificate");
+    place.write("cert.pem", &made.cert.pem());
+    place.write("key.pem", &made.signing_key.serialize_pem());
+    let run = ["run", "plugins", "--data-dir", "data", "--exit-when-done", "--listen", "0.0.0.0:0"];
+    let tls = ["--set", "host.tls_certificate=cert.pem", "--set", "host.tls_key=key.pem"];
+    let open = ["--set", "host.open_on_loopback=true"];
+    let refused = place.glasshouse(&[&run[..], &tls, &open].concat()).expect_code(3);
+    let says = |text: &str| refused.stderr.contains(text);
+    assert!(says("without a token for everybody") && says("leave host.open_on_loopback out"), "{refused:?}");
+    place.glasshouse(&[&run[..], &tls].concat()).expect_code(0);
+}

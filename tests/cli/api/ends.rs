@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpStream;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
@@ -48,18 +49,71 @@ fn sigterm_finishes_what_was_taken_takes_no_more_and_keeps_all_that_was_stored()
     assert_eq!(served.host.code_within(SOON), Some(0));
     TcpStream::connect(&served.address).expect_err("nobody listens any more");
 
+    assert_eq!(files_of(&place, "open"), [PathBuf::new(); 0], "all is sealed before another host looks at it");
+    assert!(!files_of(&place, "sealed").is_empty() && place.path("data/ended").exists());
     let stored = place.on_data(&["export", "invocations", "--extension-id", "sleeper"]).expect_code(0).json_lines();
     let names: Vec<_> = stored.iter().filter_map(|call| call["name"].as_str()).collect();
     let calls = names.iter().filter(|name| name.starts_with("handle:")).count();
     assert!(calls >= 4 && names.first() == Some(&"init") && names.last() == Some(&"shutdown"), "{names:?}");
-    // The next host goes on where this one ended: it seals the rest, and lacks nothing.
+    // The next host goes on where this one ended, and lacks nothing.
     let before = stored.len();
     place.glasshouse(&["run", "plugins", "--data-dir", "data", "--exit-when-done"]).expect_code(0);
     let later = place.on_data(&["export", "invocations", "--extension-id", "sleeper"]).expect_code(0).json_lines();
     assert_eq!(later[..before], stored[..]);
-    let of_sleeper = fs::read_dir(place.path("data/extensions/sleeper/invocations")).expect("the folder is there");
-    let names: Vec<_> = of_sleeper.map(|file| file.expect("an entry").file_name()).collect();
-    assert!(names.iter().any(|name| name.to_string_lossy().ends_with(".sealed")), "{names:?}");
+    assert_eq!(files_of(&place, "open"), [PathBuf::new(); 0]);
+}
+
+/// The files of segments in the data directory that end so.
+fn files_of(place: &Place, ending: &str) -> Vec<PathBuf> {
+    fn look(folder: &Path, ending: &str, found: &mut Vec<PathBuf>) {
+        for entry in fs::read_dir(folder).expect("the folder is there") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                look(&path, ending, found);
+            } else if path.extension().is_some_and(|own| own == ending) {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    look(&place.path("data/extensions"), ending, &mut found);
+    found
+}
+
+#[test]
+fn a_busy_host_that_is_ended_leaves_all_that_it_stored_sealed() {
+    let place = Place::with_plugins(&["log-flood", "neighbour", "alarmist", "panic"]).lenient();
+    let settings = ["--set", "defaults.debugging.tracing_enabled=true", "--set", "defaults.budget.deadline=10m"];
+    let mut served = Served::start_with(&place, &settings);
+    served.call(&json!({"extension": "log-flood", "event": "flood", "payload": 30_000}));
+    served.call(&json!({"extension": "panic", "event": "panic", "payload": "noon"}));
+    served.call(&json!({"extension": "alarmist", "event": "flood", "payload": 20}));
+    served.call_often(&ping(1), 200);
+    let newest = served.get("dashboard/log-flood/logs?limit=1").expect(200).json()["records"][0]["sequence"].as_u64();
+    assert!(!files_of(&place, "open").is_empty(), "what is written to is open");
+    served.host.terminate();
+    assert_eq!(served.host.code_within(SOON), Some(0));
+    assert_eq!(files_of(&place, "open"), [PathBuf::new(); 0]);
+    assert_eq!(files_of(&place, "part"), [PathBuf::new(); 0]);
+    let logs = place.on_data(&["export", "logs", "--extension-id", "log-flood"]).expect_code(0).json_lines();
+    let numbers: Vec<_> = logs.iter().filter_map(|log| log["sequence"].as_u64()).collect();
+    assert!(numbers.len() == logs.len() && numbers.windows(2).all(|two| two[1] == two[0] + 1), "none is lost");
+    assert!(numbers.first() == Some(&1) && numbers.last().copied() >= newest, "{newest:?}: {:?}", numbers.last());
+}
+
+#[test]
+fn a_service_that_is_ended_ends_well_though_an_extension_of_it_is_not() {
+    let place = Place::with_plugins(&["traps", "neighbour"]);
+    place.write("plugins/broken.wasm", "no component");
+    let mut served = Served::start_with(&place, &["--set", "defaults.budget.failures_in_a_row=1"]);
+    served.call(&json!({"extension": "traps", "event": "out-of-bounds", "payload": null}));
+    let states: Vec<_> = served.get("managers").expect(200).json().as_array().expect("a list").clone();
+    let states: Vec<_> = states.iter().map(|one| one["status"].clone()).collect();
+    assert_eq!(states, [json!("failed"), json!("ready"), json!("quarantined")]);
+    served.host.terminate();
+    assert_eq!(served.host.code_within(SOON), Some(0));
+    // Who runs a feed to its end is told.
+    place.glasshouse(&["run", "plugins", "--data-dir", "data", "--exit-when-done"]).expect_code(4);
 }
 
 #[test]

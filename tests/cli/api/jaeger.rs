@@ -244,3 +244,32 @@ fn what_is_refused_on_jaegers_paths_is_told_as_jaeger_tells_it() {
         check(&stranger.json(), kind);
     }
 }
+
+#[test]
+fn who_takes_traces_or_metrics_away_is_told_and_who_scrapes_is_not() {
+    let place = place();
+    let served = served(&place);
+    let told = || {
+        let told =
+            ["logs", "show", "--extension-id", "host", "--format", "json", "field.event=data.exported oldest first"];
+        let told = place.on_data(&told).expect_code(0).json_lines();
+        told.iter().map(|log| [log["fields"]["operation"].clone(), log["fields"]["detail"].clone()]).collect::<Vec<_>>()
+    };
+    get(&served, "/metrics").expect(200);
+    get(&served, "/api/services").expect(200);
+    get(&served, "/api/traces/00000000000000000000000000000001").expect(404);
+    assert_eq!(told(), [[""; 2]; 0], "nothing was taken away");
+    get(&served, "/api/traces?service=neighbour").expect(200);
+    get(&served, &format!("/api/v3/traces/{TRACE}")).expect(200);
+    for format in ["prometheus", "openmetrics"] {
+        served.get(&format!("export/neighbour/metrics?format={format}")).expect(200);
+    }
+    let expect = [["traces", "jaeger"], ["traces", "otlp-json"], ["metrics", "prometheus"], ["metrics", "openmetrics"]];
+    assert_eq!(told(), expect);
+    // Who reads on and on, as an interface does that is left open, drives no other record out.
+    for _ in 0..40 {
+        get(&served, "/api/traces?service=neighbour").expect(200);
+    }
+    let told = told().len();
+    assert!((20..25).contains(&told), "{told}");
+}

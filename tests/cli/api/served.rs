@@ -32,6 +32,15 @@ pub(super) struct Answer {
 }
 
 impl Answer {
+    /// An answer as it came.
+    pub(super) fn of(answer: &str) -> Self {
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {answer}"));
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+        let body =
+            if head.to_ascii_lowercase().contains("transfer-encoding: chunked") { dechunk(body) } else { body.into() };
+        Self { status, head: head.to_owned(), body }
+    }
+
     pub(super) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
@@ -85,26 +94,12 @@ impl Served {
 
     /// Sends a request, given as method and path.
     pub(super) fn ask(&self, request: &str, token: Option<&str>, headers: &str, body: &str) -> Answer {
-        let token = token.map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n"));
-        let length = body.len();
-        self.exchange(&format!(
-            "{request} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{token}{headers}Content-Length: {length}\r\n\r\n{body}",
-            self.address
-        ))
+        ask(&self.address, request, token, headers, body)
     }
 
     /// Sends bytes and reads to the end.
     pub(super) fn exchange(&self, request: &str) -> Answer {
-        let mut stream = TcpStream::connect(&self.address).expect("it listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("setting a limit");
-        stream.write_all(request.as_bytes()).expect("it reads");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).expect("it answers with text");
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {answer}"));
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-        let body =
-            if head.to_ascii_lowercase().contains("transfer-encoding: chunked") { dechunk(body) } else { body.into() };
-        Answer { status, head: head.to_owned(), body }
+        exchange(&self.address, request)
     }
 
     pub(super) fn get(&self, path: &str) -> Answer {
@@ -132,22 +127,30 @@ impl Served {
 
     /// Opens a stream of events.
     pub(super) fn stream(&self, path: &str, headers: &str) -> Events {
-        let mut stream = TcpStream::connect(&self.address).expect("it listens");
-        stream.set_read_timeout(Some(PATIENCE)).expect("setting a limit");
-        write!(
-            stream,
-            "GET {ROOT}/{path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\n{headers}\r\n",
-            self.address, self.token
-        )
-        .expect("it reads");
-        let mut reader = BufReader::new(stream);
-        let mut line = String::new();
-        while line != "\r\n" {
-            line.clear();
-            assert!(reader.read_line(&mut line).expect("it answers") > 0, "it ended");
-        }
-        Events(reader)
+        Events::open(&self.address, &format!("GET {ROOT}/{path}"), &self.token, headers)
     }
+}
+
+/// Sends a request, given as method and path, to an address.
+pub(super) fn ask(address: &str, request: &str, token: Option<&str>, headers: &str, body: &str) -> Answer {
+    let token = token.map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n"));
+    let length = body.len();
+    exchange(
+        address,
+        &format!(
+            "{request} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{token}{headers}Content-Length: {length}\r\n\r\n{body}"
+        ),
+    )
+}
+
+/// Sends bytes to an address and reads to the end.
+fn exchange(address: &str, request: &str) -> Answer {
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("setting a limit");
+    stream.write_all(request.as_bytes()).expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers with text");
+    Answer::of(&answer)
 }
 
 /// The body of an answer in chunks.
@@ -168,6 +171,21 @@ fn dechunk(mut body: &str) -> String {
 pub(super) struct Events(BufReader<TcpStream>);
 
 impl Events {
+    /// Opens a stream of events, given as method and path, at an address.
+    pub(super) fn open(address: &str, request: &str, token: &str, headers: &str) -> Self {
+        let mut stream = TcpStream::connect(address).expect("it listens");
+        stream.set_read_timeout(Some(PATIENCE)).expect("setting a limit");
+        write!(stream, "{request} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\n{headers}\r\n")
+            .expect("it reads");
+        let mut reader = BufReader::new(stream);
+        let mut line = String::new();
+        while line != "\r\n" {
+            line.clear();
+            assert!(reader.read_line(&mut line).expect("it answers") > 0, "it ended");
+        }
+        Self(reader)
+    }
+
     /// The next event's id, whether it has data or not.
     pub(super) fn next_id(&mut self) -> String {
         loop {

@@ -65,6 +65,75 @@ fn a_stream_tells_what_was_evicted_before_it_was_taken() {
 }
 
 #[test]
+fn a_reader_that_stops_reading_for_a_while_is_told_what_was_evicted_meanwhile() {
+    let place = Place::with_plugins(&["log-flood"]).lenient();
+    let settings = ["--set", "defaults.retention.logs_bytes=256KiB", "--set", "defaults.budget.deadline=10m"];
+    let mut served = Served::start_with(&place, &settings);
+    let mut events = served.stream("dashboard/log-flood/logs/stream", "");
+    let begun = events.next_id();
+    let flood = |logs: u32| json!({"extension": "log-flood", "event": "flood", "payload": logs});
+    served.call(&flood(1));
+    let (_, name, first) = events.next();
+    assert_eq!(name, "record", "{begun}: {first}");
+    // Many times what the system keeps for who does not read, and what is kept of logs.
+    served.call_often(&flood(30_000), 6);
+    let newest = served.get("dashboard/log-flood/logs?limit=1").expect(200).json();
+    let newest = newest["records"][0]["sequence"].as_u64().expect("a number");
+    let mut next = first["sequence"].as_u64().expect("a number") + 1;
+    let (mut records, mut evicted) = (0, 0);
+    while next <= newest {
+        let (_, name, data) = events.next();
+        if name == "gap" {
+            assert_eq!(data["cause"], "evicted", "{data}");
+            evicted += data["missed"].as_u64().expect("a number");
+            next += data["missed"].as_u64().expect("a number");
+        } else {
+            assert_eq!(data["sequence"].as_u64(), Some(next), "after {records} records and {evicted} evicted ones");
+            records += 1;
+            next += 1;
+        }
+    }
+    assert!(records > 0 && evicted > 0, "{records} records, {evicted} evicted");
+}
+
+#[test]
+fn streams_of_every_signal_go_on_where_they_broke_off_with_their_query() {
+    let place = Place::with_plugins(&["neighbour", "alarmist"]).lenient();
+    let mut served = Served::start(&place);
+    let raise =
+        |name: &str| json!({"extension": "alarmist", "event": "raise", "payload": {"name": name, "metric": null}});
+    let refuse = json!({"extension": "neighbour", "event": "refuse", "payload": null});
+    // What is asked for, what brings about a record of it, and what brings about one that is not asked for.
+    for (path, wanted, other, field, value) in [
+        ("dashboard/neighbour/metrics/stream?query=name=echoes", ping(1), refuse.clone(), "name", "echoes"),
+        ("dashboard/alarmist/alerts/stream?query=type=full", raise("full"), raise("other"), "type", "full"),
+        ("dashboard/neighbour/logs/stream?query=message:echoed", ping(4), refuse, "message", "echoed"),
+    ] {
+        let mut events = served.stream(path, "");
+        let mut last = events.next_id();
+        let mut seen = Vec::new();
+        for round in 0..3 {
+            served.call_often(&wanted, 4);
+            served.call(&other);
+            // It is broken off before all of them came, and the others come over the next one.
+            while seen.len() < if round == 2 { 12 } else { 4 * round + 3 } {
+                let (id, name, data) = events.next();
+                assert_eq!((name.as_str(), data[field].as_str()), ("record", Some(value)), "{path}: {data}");
+                seen.push(data["sequence"].as_u64().expect("a number"));
+                last = id.expect("it has an id");
+            }
+            events = served.stream(path, &format!("Last-Event-ID: {last}\r\n"));
+        }
+        let (signal, query) = path.split_once("/stream?").expect("a query");
+        let wanted = json!({"query": format!("{} oldest first", query.trim_start_matches("query=")), "limit": 100});
+        let stored = served.post(&format!("{signal}/search"), &wanted).expect(200).json();
+        let stored: Vec<_> =
+            stored["records"].as_array().expect("records").iter().filter_map(|one| one["sequence"].as_u64()).collect();
+        assert_eq!((seen.len(), &seen[..]), (12, &stored[stored.len() - 12..]), "{path}: each once, and none else");
+    }
+}
+
+#[test]
 fn the_life_of_extensions_is_a_stream() {
     let place = Place::with_plugins(&["neighbour", "traps"]);
     let mut served = Served::start_with(&place, &["--set", "defaults.budget.failures_in_a_row=1"]);

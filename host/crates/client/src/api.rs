@@ -358,6 +358,7 @@ pub struct Collected {
 
 /// What a session is to be.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(example = json!({"set": {"log_level": "trace"}, "for_ms": 60_000}))]
 #[serde(deny_unknown_fields)]
 pub struct StartSession {
     /// What it overrides: `{"log_level": "trace"}`, keys of `debugging`, with or without that before them.
@@ -441,58 +442,80 @@ pub struct ResolveAlert {
     pub note: String,
 }
 
-/// The words that tell problems apart.
+/// The words that tell problems apart. None of them goes, nor gets another meaning.
 pub mod code {
-    /// The host runs no extension of that id.
-    pub const UNKNOWN_EXTENSION: &str = "unknown-extension";
-    /// The extension has no group of errors of that id.
-    pub const UNKNOWN_GROUP: &str = "unknown-group";
-    /// The extension has no debug session of that id, as far as its host knows.
-    pub const UNKNOWN_SESSION: &str = "unknown-session";
-    /// The debug session has ended already.
-    pub const SESSION_ENDED: &str = "session-ended";
-    /// The extension has as many debug sessions as it may.
-    pub const TOO_MANY_SESSIONS: &str = "too-many-sessions";
-    /// The extension has no alert of that id.
-    pub const UNKNOWN_ALERT: &str = "unknown-alert";
-    /// The alert is over already.
-    pub const NOT_FIRING: &str = "not-firing";
-    /// There is no such key, or it takes no such value.
-    pub const INVALID_SETTING: &str = "invalid-setting";
-    /// The key is read when the extension starts, and not later.
-    pub const NOT_LIVE: &str = "not-live";
-    /// The body is not what the path takes.
-    pub const INVALID_BODY: &str = "invalid-body";
-    /// The body has more bytes than are read.
-    pub const BODY_TOO_LARGE: &str = "body-too-large";
-    /// The path has a part that is not text.
-    pub const INVALID_PATH: &str = "invalid-path";
-    /// There is no such path.
-    pub const NOT_FOUND: &str = "not-found";
-    /// The path takes no such method.
-    pub const METHOD_NOT_ALLOWED: &str = "method-not-allowed";
-    /// The one who asks is another user, or the token does not allow it.
-    pub const FORBIDDEN: &str = "forbidden";
-    /// The request has no token that the host knows.
-    pub const UNAUTHORIZED: &str = "unauthorized";
-    /// The request calls the host by a name that it does not go by.
-    pub const WRONG_HOST: &str = "wrong-host";
-    /// There were too many requests, or too many without a token that the host knows.
-    pub const TOO_MANY_REQUESTS: &str = "too-many-requests";
-    /// There is no token of that id.
-    pub const UNKNOWN_TOKEN: &str = "unknown-token";
-    /// The extension takes no orders now.
-    pub const UNAVAILABLE: &str = "unavailable";
-    /// What records are asked for by cannot be used.
-    pub const INVALID_QUERY: &str = "invalid-query";
-    /// The host has no such signal.
-    pub const UNKNOWN_SIGNAL: &str = "unknown-signal";
-    /// The host knows no request of that id.
-    pub const UNKNOWN_TRACE: &str = "unknown-trace";
-    /// The host failed.
-    pub const INTERNAL: &str = "internal";
-    /// It was not done in time.
-    pub const TIMEOUT: &str = "timeout";
+    use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
+
+    macro_rules! codes {
+        ($($(#[$meta:meta])* $name:ident = $word:literal),+ $(,)?) => {
+            $($(#[$meta])* pub const $name: &str = $word;)+
+
+            /// All of them.
+            pub const ALL: &[&str] = &[$($word),+];
+        };
+    }
+
+    codes! {
+        /// The host runs no extension of that id.
+        UNKNOWN_EXTENSION = "unknown-extension",
+        /// The extension has no group of errors of that id.
+        UNKNOWN_GROUP = "unknown-group",
+        /// The extension has no debug session of that id, as far as its host knows.
+        UNKNOWN_SESSION = "unknown-session",
+        /// The debug session has ended already.
+        SESSION_ENDED = "session-ended",
+        /// The extension has as many debug sessions as it may.
+        TOO_MANY_SESSIONS = "too-many-sessions",
+        /// The extension has no alert of that id.
+        UNKNOWN_ALERT = "unknown-alert",
+        /// The alert is over already.
+        NOT_FIRING = "not-firing",
+        /// There is no such key, or it takes no such value.
+        INVALID_SETTING = "invalid-setting",
+        /// The key is read when the extension starts, and not later.
+        NOT_LIVE = "not-live",
+        /// The body is not what the path takes.
+        INVALID_BODY = "invalid-body",
+        /// The body has more bytes than are read.
+        BODY_TOO_LARGE = "body-too-large",
+        /// The path has a part that is not text.
+        INVALID_PATH = "invalid-path",
+        /// There is no such path.
+        NOT_FOUND = "not-found",
+        /// The path takes no such method.
+        METHOD_NOT_ALLOWED = "method-not-allowed",
+        /// The one who asks is another user, or the token does not allow it.
+        FORBIDDEN = "forbidden",
+        /// The request has no token that the host knows.
+        UNAUTHORIZED = "unauthorized",
+        /// The request calls the host by a name that it does not go by.
+        WRONG_HOST = "wrong-host",
+        /// There were too many requests, or too many without a token that the host knows.
+        TOO_MANY_REQUESTS = "too-many-requests",
+        /// There is no token of that id.
+        UNKNOWN_TOKEN = "unknown-token",
+        /// The extension takes no orders now.
+        UNAVAILABLE = "unavailable",
+        /// What records are asked for by cannot be used.
+        INVALID_QUERY = "invalid-query",
+        /// The host has no such signal.
+        UNKNOWN_SIGNAL = "unknown-signal",
+        /// The host knows no request of that id.
+        UNKNOWN_TRACE = "unknown-trace",
+        /// The host failed.
+        INTERNAL = "internal",
+        /// It was not done in time.
+        TIMEOUT = "timeout",
+    }
+
+    /// One of them, as the API is described.
+    pub(super) fn schema() -> Object {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .description(Some("A word that stays the same; others may be added."))
+            .enum_values(Some(ALL.iter().copied()))
+            .build()
+    }
 }
 
 /// Why a request was not done, as RFC 9457 has it.
@@ -501,6 +524,7 @@ pub struct Problem {
     /// The HTTP status.
     pub status: u16,
     /// A word that stays the same, one of those in [`code`].
+    #[schema(schema_with = code::schema)]
     pub code: String,
     /// What kind of problem it is, in a few words.
     pub title: String,
@@ -517,3 +541,11 @@ impl Problem {
         Self { status, code: code.to_owned(), title: title.to_owned(), detail: detail.into() }
     }
 }
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.detail)
+    }
+}
+
+impl std::error::Error for Problem {}

@@ -3,6 +3,7 @@
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use glasshouse_model::limits;
 use wasmtime::component::Linker;
@@ -27,6 +28,9 @@ pub const EVENT_INTERVAL: u32 = 7;
 /// The version of wasmtime that runs guests: fuel is comparable only under the same one.
 pub const WASMTIME_VERSION: &str = "48.0.8";
 
+/// A tick that is so late is told: some four thousand should have come meanwhile.
+const LATE: Duration = Duration::from_secs(1);
+
 /// Fuel of a `memory.grow`, and again of each page that it asks for; the most that wasmtime takes. At a unit each a guest could make the
 /// system map pages for a second within one slice.
 pub(crate) const GROWTH_FUEL: u8 = u8::MAX;
@@ -43,6 +47,37 @@ const WITHOUT: [WasmFeatures; 8] = [
     WasmFeatures::CUSTOM_PAGE_SIZES,
     WasmFeatures::CM_GC,
 ];
+
+/// How the engines are doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnginesState {
+    /// Those that were made: what ends the slices of their guests, and whether it works.
+    pub engines: Vec<EngineState>,
+    /// Whether components are compiled in a process of their own.
+    pub is_contained: bool,
+    /// What the kernel lacks to confine that process, as far as that is known.
+    pub lacks: Vec<&'static str>,
+}
+
+/// How an engine is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineState {
+    /// `fuel`, `epochs` or `fuel-and-epochs`: what its guests are metered by.
+    pub flavour: &'static str,
+    /// The thread that ends slices by the clock, where epochs do.
+    pub ticker: Option<TickerState>,
+}
+
+/// How a thread that ends slices is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TickerState {
+    /// It ticks, or sleeps since no call is under way.
+    Works,
+    /// Its last tick was so long ago, though calls are under way.
+    Late(Duration),
+    /// Its thread has ended.
+    Ended,
+}
 
 /// An embedder's addition to what every component can import.
 pub type LinkerHook = Box<dyn Fn(&mut Linker<State>) -> wasmtime::Result<()> + Send + Sync>;
@@ -130,6 +165,15 @@ impl Machine {
             engine,
         })
     }
+
+    fn state(&self) -> EngineState {
+        let ticker = self.ticker.as_ref().map(|ticker| match ticker.since_tick() {
+            _ if ticker.has_ended() => TickerState::Ended,
+            Some(late) if late >= LATE => TickerState::Late(late),
+            _ => TickerState::Works,
+        });
+        EngineState { flavour: self.flavour.word(), ticker }
+    }
 }
 
 /// The engines of a host: that of the default flavour at once, the others when the first extension needs them.
@@ -147,6 +191,12 @@ impl Engines {
     /// The engine of the default flavour.
     pub(crate) fn usual(&self) -> &Arc<Machine> {
         &self.usual
+    }
+
+    /// Those that were made.
+    pub(crate) fn states(&self) -> Vec<EngineState> {
+        let others = self.others.iter().filter_map(OnceLock::get);
+        std::iter::once(&self.usual).chain(others).map(|machine| machine.state()).collect()
     }
 
     /// The engine of a flavour.

@@ -1,9 +1,9 @@
 //! Slices by the clock, for the flavours with epochs: what ends them, and what a guest finds at the end of one.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread::{self, Thread};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use wasmtime::{Engine, Store, UpdateDeadline};
 
@@ -18,15 +18,23 @@ const IDLE_TICKS: u32 = 40;
 /// A thread that ends slices while guests of an engine are being called.
 pub(crate) struct Ticker {
     shared: Arc<Shared>,
-    thread: Thread,
+    thread: JoinHandle<()>,
 }
 
-#[derive(Default)]
 struct Shared {
     /// Calls under way.
     calls: AtomicUsize,
     asleep: AtomicBool,
     stops: AtomicBool,
+    begun: Instant,
+    /// When it ticked, or woke up, last: nanoseconds after `begun`.
+    ticked: AtomicU64,
+}
+
+impl Shared {
+    fn note_tick(&self) {
+        self.ticked.store(u64::try_from(self.begun.elapsed().as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
 }
 
 /// Keeps a [`Ticker`] awake.
@@ -34,7 +42,14 @@ pub(crate) struct Ticking<'a>(&'a Shared);
 
 impl Ticker {
     pub(crate) fn new(engine: &Engine) -> std::io::Result<Self> {
-        let (shared, engine) = (Arc::new(Shared::default()), engine.weak());
+        let shared = Shared {
+            calls: AtomicUsize::new(0),
+            asleep: AtomicBool::new(false),
+            stops: AtomicBool::new(false),
+            begun: Instant::now(),
+            ticked: AtomicU64::new(0),
+        };
+        let (shared, engine) = (Arc::new(shared), engine.weak());
         let own = Arc::clone(&shared);
         let tick = move || {
             let mut idle_ticks = 0;
@@ -42,6 +57,7 @@ impl Ticker {
                 thread::sleep(TICK);
                 let Some(engine) = engine.upgrade() else { return };
                 engine.increment_epoch();
+                own.note_tick();
                 idle_ticks = if own.calls.load(Ordering::SeqCst) == 0 { idle_ticks + 1 } else { 0 };
                 if idle_ticks >= IDLE_TICKS {
                     own.asleep.store(true, Ordering::SeqCst);
@@ -49,20 +65,33 @@ impl Ticker {
                     while own.calls.load(Ordering::SeqCst) == 0 && !own.stops.load(Ordering::SeqCst) {
                         thread::park();
                     }
+                    own.note_tick();
                     own.asleep.store(false, Ordering::SeqCst);
                     idle_ticks = 0;
                 }
             }
         };
         let thread = thread::Builder::new().name("ticker".into()).spawn(tick)?;
-        Ok(Self { shared, thread: thread.thread().clone() })
+        Ok(Self { shared, thread })
+    }
+
+    /// Whether its thread has ended, so that nothing ends slices any more.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// How long ago it ticked last, while calls are under way; it sleeps where there are none.
+    pub(crate) fn since_tick(&self) -> Option<Duration> {
+        let is_needed = self.shared.calls.load(Ordering::SeqCst) > 0 && !self.shared.asleep.load(Ordering::SeqCst);
+        let ticked = Duration::from_nanos(self.shared.ticked.load(Ordering::Relaxed));
+        is_needed.then(|| self.shared.begun.elapsed().saturating_sub(ticked))
     }
 
     /// Ticks until the result is dropped.
     pub(crate) fn tick(&self) -> Ticking<'_> {
         self.shared.calls.fetch_add(1, Ordering::SeqCst);
         if self.shared.asleep.load(Ordering::SeqCst) {
-            self.thread.unpark();
+            self.thread.thread().unpark();
         }
         Ticking(&self.shared)
     }
@@ -77,7 +106,7 @@ impl Drop for Ticking<'_> {
 impl Drop for Ticker {
     fn drop(&mut self) {
         self.shared.stops.store(true, Ordering::SeqCst);
-        self.thread.unpark();
+        self.thread.thread().unpark();
     }
 }
 
@@ -121,5 +150,33 @@ impl Pace {
     /// Makes the guest trap at the end of its next slice.
     pub(crate) fn set_overdue(&self) {
         self.overdue.store(true, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_seen_whether_a_ticker_ticks_and_that_it_has_ended() {
+        let engine = Engine::default();
+        let ticker = Ticker::new(&engine).expect("a thread");
+        assert_eq!((ticker.has_ended(), ticker.since_tick()), (false, None), "nobody needs it yet");
+        let _ticking = ticker.tick();
+        let ticked = || ticker.shared.ticked.load(Ordering::Relaxed);
+        for _ in 0..3 {
+            let before = ticked();
+            while ticked() == before {
+                thread::yield_now();
+            }
+        }
+        assert!(ticker.since_tick().is_some());
+        drop(engine);
+        while !ticker.has_ended() {
+            thread::yield_now();
+        }
+        let late = ticker.since_tick();
+        thread::yield_now();
+        assert!(late.is_some() && ticker.since_tick() > late, "it is later and later");
     }
 }

@@ -72,7 +72,7 @@ pub use bounds::TooMuch;
 pub use clock::SystemClock;
 pub use compile::{CompileCost, CompileLimit, CompileSettings, Containment};
 pub use determinism::Determinism;
-pub use engine::{EVENT_INTERVAL, LinkerHook, WASMTIME_VERSION};
+pub use engine::{EVENT_INTERVAL, EngineState, EnginesState, LinkerHook, TickerState, WASMTIME_VERSION};
 pub use extension::{CallError, ComponentInfo, Event, Extension, HandlerError, Reply, Status};
 pub use failure::HostFault;
 pub use grants::GrantError;
@@ -186,6 +186,7 @@ pub enum RuntimeError {
 /// Runs extensions. Dropping it gives up all calls; [`Runtime::shutdown`] ends it in order.
 pub struct Runtime {
     engines: Arc<Engines>,
+    compiler: Arc<Compiler>,
     loader: Arc<Loader>,
     registry: Arc<Registry>,
     clock: Arc<dyn Clock>,
@@ -228,7 +229,8 @@ impl Runtime {
             background: Arc::new(Background::new(settings.background_threads)),
             phase: watch::Sender::new(Phase::Running),
             traffic: Arc::default(),
-            symbols: Arc::new(Symbols::new(compiler)),
+            symbols: Arc::new(Symbols::new(Arc::clone(&compiler))),
+            compiler,
         })
     }
 
@@ -333,6 +335,15 @@ impl Runtime {
     /// The engine that meters by fuel, for an embedder that compiles or inspects components itself.
     pub fn engine(&self) -> &Engine {
         &self.engines.usual().engine
+    }
+
+    /// How the engines are doing.
+    pub fn engines(&self) -> EnginesState {
+        EnginesState {
+            engines: self.engines.states(),
+            is_contained: self.compiler.is_contained(),
+            lacks: self.compiler.lacks().to_vec(),
+        }
     }
 
     /// The source lines of a failure's stack, innermost first. Reads and parses the component's line tables on a

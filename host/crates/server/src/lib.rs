@@ -32,8 +32,8 @@ pub use tcp::{ApiServer, ApiSettings, ServeError};
 pub use tls::TlsFiles;
 
 use api::{
-    Alert, Assignments, Budgets, Changes, ErrorGroup, Manager, Problem, Released, Resolve, ResolveAlert, Scope,
-    Session, Settings, StartSession, Token,
+    Alert, Assignments, Budgets, Changes, ErrorGroup, MadeToken, MakeToken, Manager, Problem, Released, Resolve,
+    ResolveAlert, Scope, Session, Settings, StartSession, Token,
 };
 
 /// What comes of a command that waits for the extension.
@@ -108,25 +108,6 @@ pub struct OtherOrders<'a> {
     pub what: &'a str,
 }
 
-/// What becomes of a token.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TokenChange {
-    /// It was made.
-    Made,
-    /// It was ended.
-    Revoked,
-}
-
-impl TokenChange {
-    /// The kind of security event that it is, as extensions have them too.
-    pub fn as_event(self) -> &'static str {
-        match self {
-            Self::Made => "token.made",
-            Self::Revoked => "token.revoked",
-        }
-    }
-}
-
 /// A request of somebody who may not ask.
 #[derive(Clone, Copy, Debug)]
 pub struct Refusal<'a> {
@@ -179,14 +160,16 @@ pub trait Control: Send + Sync + 'static {
     fn resolve_alert(&self, extension: &str, alert: &str, said: &ResolveAlert, by: &str) -> Result<Alert, Problem>;
     /// The tokens by which clients prove that they may ask.
     fn tokens(&self) -> Result<&Tokens, Problem>;
+    /// Makes a token, and leaves a record of it. Writes a file.
+    fn make_token(&self, wanted: &MakeToken, by: &str) -> Result<MadeToken, Problem>;
+    /// Ends a token at once, and leaves a record of it. Writes a file.
+    fn revoke_token(&self, id: &str, by: &str) -> Result<Token, Problem>;
     /// Whether the host is ready: all its extensions are loaded, or have failed.
     fn is_ready(&self) -> bool;
     /// Leaves a record of an order.
     fn audit(&self, audit: &Audit<'_>);
     /// Leaves a record of orders that were done, or may have been, and have none of their own.
     fn audit_others(&self, others: &OtherOrders<'_>);
-    /// Leaves a record of a token that was made or ended, and by whom.
-    fn token_changed(&self, change: TokenChange, token: &Token, by: &str);
     /// Leaves a record of somebody who may not ask.
     fn refused(&self, refusal: &Refusal<'_>);
     /// Ends its quarantine, throttling or warning.

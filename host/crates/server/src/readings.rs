@@ -104,14 +104,20 @@ pub trait Readings: Send + Sync + 'static {
     fn trace(&self, id: &str) -> Result<Traces, Problem>;
     /// What an extension said of its health last, and what the host knows of it.
     fn health(&self, extension: &str) -> Result<Health, Problem>;
-    /// The host's own health, and that of all extensions.
+    /// The host's own health, and that of all extensions. Asks the file system.
     fn host_health(&self) -> Health;
     /// Asks an extension how it is.
     fn check_health<'a>(&'a self, extension: &'a str) -> Pending<'a, Health>;
     /// Calls an extension's handler. The headers came with the request, which need not know that they mean something here.
     fn call<'a>(&'a self, extension: &'a str, call: Call, headers: TraceHeaders) -> Pending<'a, Called>;
-    /// Begins an export of an extension, or of all with `*`, for somebody.
-    fn export(&self, extension: &str, what: &str, wanted: &ExportWanted, by: &str) -> Result<Exporting, Problem>;
+    /// Begins an export of an extension, or of all with `*`; who takes it leaves a record where one is named.
+    fn export(
+        &self,
+        extension: &str,
+        what: &str,
+        wanted: &ExportWanted,
+        by: Option<&str>,
+    ) -> Result<Exporting, Problem>;
     /// Follows a signal, from a cursor or else from now on.
     fn follow(
         &self,
@@ -372,7 +378,7 @@ async fn trace(State(control): Host, Id(id): Id) -> Response {
     responses((status = 200, body = Health), Refused),
 )]
 async fn host_health(State(control): Host) -> Response {
-    answer(Ok(control.host_health()))
+    read(control, |host| Ok(host.host_health())).await
 }
 
 /// The health of an extension, as it said last and as the host sees it
@@ -384,7 +390,7 @@ async fn host_health(State(control): Host) -> Response {
     responses((status = 200, body = Health), Refused),
 )]
 async fn health(State(control): Host, Id(id): Id) -> Response {
-    answer(control.health(&id))
+    read(control, move |host| host.health(&id)).await
 }
 
 /// Ask an extension for its health

@@ -26,7 +26,7 @@ use crate::access::tally::Tally;
 use crate::asked::Sent;
 use crate::feeds::Feeds;
 use crate::openapi::{self, Refused};
-use crate::{Keys, Served, TokenChange, Tokens, export, jaeger, readings};
+use crate::{Keys, Served, Tokens, export, jaeger, readings};
 
 /// How long a request may take, its body included. What waits for an extension waits for its call, which may be longer.
 const REQUEST_TIME: Duration = Duration::from_secs(10);
@@ -154,12 +154,7 @@ async fn tokens(State(control): Host) -> Response {
     responses((status = 200, body = MadeToken), Refused),
 )]
 async fn make_token(State(control): Host, Extension(peer): Extension<Peer>, Sent(wanted): Sent<MakeToken>) -> Response {
-    let make = move |host: &dyn Served| {
-        let made = host.tokens()?.make(&wanted, &peer.name)?;
-        host.token_changed(TokenChange::Made, &made.token, &peer.name);
-        Ok(made)
-    };
-    readings::read(control, make).await
+    readings::read(control, move |host| host.make_token(&wanted, &peer.name)).await
 }
 
 /// End a token at once
@@ -171,12 +166,7 @@ async fn make_token(State(control): Host, Extension(peer): Extension<Peer>, Sent
     responses((status = 200, body = Token), Refused),
 )]
 async fn revoke_token(State(control): Host, Extension(peer): Extension<Peer>, Id(id): Id) -> Response {
-    let revoke = move |host: &dyn Served| {
-        let revoked = host.tokens()?.revoke(&id)?;
-        host.token_changed(TokenChange::Revoked, &revoked, &peer.name);
-        Ok(revoked)
-    };
-    readings::read(control, revoke).await
+    readings::read(control, move |host| host.revoke_token(&id, &peer.name)).await
 }
 
 /// How all extensions are doing

@@ -15,6 +15,7 @@ use glasshouse_model::{Clock, Signal};
 use rustix::fs::FlockOperation;
 
 use crate::allowance::{Allowance, RingAllowance};
+use crate::ended::{self, Stand, Stands};
 use crate::header::{FORMAT_VERSION, OLDEST_FORMAT_VERSION};
 use crate::home::{Found, Home};
 use crate::input::InputKey;
@@ -64,6 +65,17 @@ impl Default for DepotSettings {
             sync_interval: Duration::from_secs(5),
         }
     }
+}
+
+/// What a data directory takes of its disk, and what that has left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskUse {
+    /// Bytes that all stores take.
+    pub taken: u64,
+    /// Bytes that they may take.
+    pub limit: u64,
+    /// Bytes that the file system has left for this user; `None` where it does not say.
+    pub free: Option<u64>,
 }
 
 /// Why a data directory cannot be used.
@@ -132,6 +144,8 @@ pub(crate) struct Disk {
     failing: AtomicBool,
     failure: Mutex<String>,
     shares: Shares,
+    /// How rings stood when an earlier host ended in order.
+    ended: Stands,
 }
 
 impl Disk {
@@ -143,6 +157,23 @@ impl Disk {
     /// What extensions have of the bytes that the host may keep.
     pub(crate) fn shares(&self) -> &Shares {
         &self.shares
+    }
+
+    /// How a ring stood when an earlier host ended in order, if that said so.
+    fn stood(&self, home: &Home) -> Option<Stand> {
+        self.ended.get(home.folder.strip_prefix(&self.root).ok()?).copied()
+    }
+
+    /// Notes how rings stand, for the next host: this one has ended in order.
+    pub(crate) fn note_end<'r>(&self, rings: impl Iterator<Item = &'r Ring>) {
+        let of = |(folder, stand): (Arc<Path>, Stand)| Some((folder.strip_prefix(&self.root).ok()?.to_owned(), stand));
+        let stands = rings.filter_map(Ring::stand).filter_map(of).collect();
+        if let Err(error) = ended::write(&self.root, &stands) {
+            tracing::warn!(
+                data_dir = %self.root.display(),
+                "who followed what was stored may be told of a gap that is none, after the system was started anew: {error}"
+            );
+        }
     }
 
     /// Notes that a file could not be made; said once until the disk works again.
@@ -232,7 +263,7 @@ impl Depot {
         let next = AtomicUsize::new(0);
         let open = || {
             while let Some(home) = homes.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let found = home.open();
+                let found = home.open(disk.stood(home));
                 self.ahead.lock().unwrap_or_else(PoisonError::into_inner).insert(Arc::clone(&home.folder), found);
             }
         };
@@ -329,7 +360,7 @@ impl Depot {
         let Some(disk) = &self.disk else { return Ok(None) };
         let home = home(disk);
         let ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner).remove(&home.folder);
-        let mut found = ahead.unwrap_or_else(|| home.open()).map_err(|cause| DataDirError::Io {
+        let mut found = ahead.unwrap_or_else(|| home.open(disk.stood(&home))).map_err(|cause| DataDirError::Io {
             path: home.folder.to_path_buf(),
             doing: "read what is stored",
             cause,
@@ -363,6 +394,13 @@ impl Depot {
         self.disk.as_ref().map_or(0, |disk| disk.allowance.taken())
     }
 
+    /// What the data directory takes of its disk, and what that has left; `None` without one. Asks the file system.
+    pub fn disk_use(&self) -> Option<DiskUse> {
+        let disk = self.disk.as_ref()?;
+        let free = rustix::fs::statvfs(&disk.root).ok().map(|system| system.f_bavail.saturating_mul(system.f_frsize));
+        Some(DiskUse { taken: disk.allowance.taken(), limit: disk.allowance.most(), free })
+    }
+
     /// Why records go to memory although there is a data directory; `None` if they do not.
     pub fn disk_failure(&self) -> Option<String> {
         let disk = self.disk.as_ref().filter(|disk| disk.is_failing())?;
@@ -374,6 +412,13 @@ impl Depot {
         self.roller.settle();
         self.watcher.settle();
         self.keeper.settle();
+    }
+
+    /// Ends in order: seals all that there is, what is being written to as well, and makes it safe against the loss of power. What that takes longer
+    /// than `limit` for stays in its files, and is found by the next host; so does whatever there is if this one is killed meanwhile. What comes
+    /// later is sealed when this is dropped. Blocks, and returns after `limit` in any case.
+    pub fn finish(&self, limit: Duration) {
+        self.keeper.finish(limit);
     }
 }
 
@@ -408,6 +453,7 @@ impl Disk {
             failing: AtomicBool::new(false),
             failure: Mutex::default(),
             shares: Shares::default(),
+            ended: ended::take(root).map_err(io("read how an earlier host ended"))?,
         })
     }
 }

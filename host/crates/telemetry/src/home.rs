@@ -12,6 +12,7 @@ use rustix::fs::FallocateFlags;
 
 use crate::boot;
 use crate::depot::EXTENSIONS;
+use crate::ended::Stand;
 use crate::frame::{Scan, guess_key};
 use crate::header::{BadHeader, FLAG_CONTINUED_IN_MEMORY, HEADER_BYTES, Header, Incarnation};
 use crate::metrics::Tier;
@@ -205,8 +206,8 @@ impl Home {
         Ok(listing)
     }
 
-    /// Finds what an earlier host left. Files without records are removed.
-    pub(crate) fn open(&self) -> io::Result<Found> {
+    /// Finds what an earlier host left, and how it said that the ring stood if it ended in order. Files without records are removed.
+    pub(crate) fn open(&self, ended: Option<Stand>) -> io::Result<Found> {
         let listing = self.list()?;
         for path in &listing.leftovers {
             fs::remove_file(path)?;
@@ -260,12 +261,18 @@ impl Home {
             found.next_sequence = frames.last().map_or(found.next_sequence, |frame| frame.sequence + 1);
             found.segments.push(segment);
         }
+        let next_sequence = found.next_sequence;
+        // Under another boot, what was not synced may be lost: its bytes are zeros then, or its file was never there. What stands as it did at an end
+        // in order is whole.
+        let is_whole = |header: &Header| {
+            let stand = Stand { incarnation: header.incarnation.id, next_sequence };
+            header.boot == boot::id() || ended == Some(stand)
+        };
         found.incarnation = match newest_header {
-            // Under another boot, what was not synced may be lost: its bytes are zeros then, or its file was never there.
-            Ok(header) if header.flags & FLAG_CONTINUED_IN_MEMORY == 0 && !tail_lost && header.boot == boot::id() => {
+            Ok(header) if header.flags & FLAG_CONTINUED_IN_MEMORY == 0 && !tail_lost && is_whole(&header) => {
                 header.incarnation
             }
-            _ => Incarnation::new(found.next_sequence),
+            _ => Incarnation::new(next_sequence),
         };
         Ok(found)
     }
@@ -322,6 +329,12 @@ impl Home {
     pub(crate) fn write_marker(&self, header: &Header, now: i64) -> io::Result<SealedFile> {
         let next = header.first_sequence;
         self.write_sealed(next, next - 1, now, &header.encode())
+    }
+
+    /// Waits until the names of its files are on the disk.
+    pub(crate) fn sync(&self) {
+        // A folder that is not there has no files, and a disk that fails is noticed when one is made.
+        let _ = File::open(&self.folder).and_then(|folder| folder.sync_all());
     }
 
     /// Makes a file that only its owner can read, and its folder if that is not there.

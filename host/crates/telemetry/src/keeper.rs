@@ -2,9 +2,10 @@
 //! up, syncs, and goes back to a disk that was full. A busy guest needs files while others are sealed, and sooner.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::thread::{Builder, JoinHandle};
+use std::thread::{self, Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use glasshouse_model::Clock;
@@ -16,6 +17,10 @@ use crate::ring::Ring;
 const SEALED_PER_SECOND: f64 = 64.0 * 1024.0 * 1024.0;
 /// How often a disk that failed is tried again.
 const TRY_DISK_AGAIN: Duration = Duration::from_secs(1);
+/// Rings that are sealed at once at the end: each waits for the disk more often than for a processor.
+const SEALED_AT_ONCE: usize = 16;
+/// How long that may take once more for the little that came after it.
+const LAST_SEALS: Duration = Duration::from_secs(1);
 /// How much lower than the guests' the priority of what is done in the background is.
 pub(crate) const NICENESS: i32 = 5;
 
@@ -25,6 +30,11 @@ enum Errand {
     Seal(Weak<Ring>),
     /// To say when everything that was asked for before is done.
     Settle(Sender<()>),
+    /// To seal and sync all that there is by then, and to say when that is done: the host ends.
+    Finish {
+        by: Instant,
+        done: Sender<()>,
+    },
     Stop,
 }
 
@@ -84,6 +94,7 @@ impl Keeper {
             sync: Timer::new(settings.sync_interval),
             retry: Timer::new(TRY_DISK_AGAIN),
             to_seal: VecDeque::new(),
+            is_finished: false,
         };
         // Without the threads, writers do all but sealing themselves.
         let sealing = Builder::new().name("keeper".into()).spawn(move || work.run()).ok();
@@ -108,6 +119,14 @@ impl Keeper {
         let _ = self.errands.maker.send(Order::Settle(done));
         // Each thread that there is answers once; the end of all senders is the end of waiting.
         while settled.recv().is_ok() {}
+    }
+
+    /// Seals and syncs all that there is, what is being written to as well, within a limit. Returns then in any case.
+    pub(crate) fn finish(&self, limit: Duration) {
+        let (done, finished) = channel();
+        let _ = self.errands.keeper.send(Errand::Finish { by: Instant::now() + limit, done });
+        // A disk that takes longer is not waited for: what is in files is safe where it is.
+        let _ = finished.recv_timeout(limit);
     }
 }
 
@@ -148,6 +167,8 @@ struct Work {
     sync: Timer,
     retry: Timer,
     to_seal: VecDeque<Weak<Ring>>,
+    /// Whether the host ends in order, so that what comes yet is sealed as well.
+    is_finished: bool,
 }
 
 impl Work {
@@ -166,6 +187,10 @@ impl Work {
                 Ok(Errand::Settle(done)) => {
                     self.settle();
                     // Whoever waited may have gone.
+                    let _ = done.send(());
+                }
+                Ok(Errand::Finish { by, done }) => {
+                    self.finish(by);
                     let _ = done.send(());
                 }
                 Ok(Errand::Stop) | Err(RecvTimeoutError::Disconnected) => break,
@@ -210,12 +235,36 @@ impl Work {
     }
 
     fn for_each(&self, act: impl Fn(&Ring)) {
-        let rings = {
-            let mut rings = self.rings.lock().unwrap_or_else(PoisonError::into_inner);
-            rings.retain(|ring| ring.strong_count() > 0);
-            rings.clone()
+        self.rings().iter().for_each(|ring| act(ring));
+    }
+
+    fn rings(&self) -> Vec<Arc<Ring>> {
+        let mut rings = self.rings.lock().unwrap_or_else(PoisonError::into_inner);
+        rings.retain(|ring| ring.strong_count() > 0);
+        rings.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Seals and syncs all that there is, as far as there is time; what is left stays in its files.
+    fn finish(&mut self, by: Instant) {
+        self.is_finished = true;
+        let Some(disk) = &self.disk else { return };
+        if disk.is_failing() && !disk.try_again() {
+            return;
+        }
+        let rings = self.rings();
+        let next = AtomicUsize::new(0);
+        let finish = || {
+            while let Some(ring) = rings.get(next.fetch_add(1, Ordering::Relaxed)) {
+                ring.finish(by);
+            }
         };
-        rings.iter().filter_map(Weak::upgrade).for_each(|ring| act(&ring));
+        thread::scope(|scope| {
+            for _ in 1..SEALED_AT_ONCE.min(rings.len()) {
+                // With fewer threads than that, those that there are take longer.
+                let _ = Builder::new().spawn_scoped(scope, finish);
+            }
+            finish();
+        });
     }
 
     fn settle(&mut self) {
@@ -227,17 +276,20 @@ impl Work {
 
     /// What is in memory only goes to the disk, if that works; what is in files is safe where it is.
     fn end(mut self) {
+        if self.is_finished {
+            self.finish(Instant::now() + LAST_SEALS);
+        }
         if let Some(disk) = &self.disk
             && (!disk.is_failing() || disk.try_again())
         {
             self.for_each(Ring::return_to_disk);
-            let rings = self.rings.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            for ring in rings.iter().filter_map(Weak::upgrade) {
-                ring.seal_what_is_in_memory();
-            }
+            self.for_each(Ring::seal_what_is_in_memory);
         }
         self.for_each(Ring::discard_spare);
         self.to_seal.clear();
+        if let Some(disk) = self.disk.as_ref().filter(|disk| self.is_finished && !disk.is_failing()) {
+            disk.note_end(self.rings().iter().map(|ring| &**ring));
+        }
     }
 }
 

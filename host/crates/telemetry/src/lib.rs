@@ -10,6 +10,7 @@ mod allowance;
 mod boot;
 mod cursor;
 mod depot;
+mod ended;
 mod frame;
 #[doc(hidden)]
 pub mod fuzzing;
@@ -50,7 +51,7 @@ mod tests;
 
 pub use alerts::{ALERTS, Alarm, Alert, AlertCause, AlertError, AlertState, AlertTransition, HostAlert};
 pub use cursor::{Cursor, InvalidCursor};
-pub use depot::{DataDirError, Depot, DepotSettings, StoreError};
+pub use depot::{DataDirError, Depot, DepotSettings, DiskUse, StoreError};
 pub use gates::Verdict;
 pub use governor::{Detail, Load};
 pub use groups::{

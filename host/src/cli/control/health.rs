@@ -6,7 +6,7 @@ use glasshouse::text::visible;
 use glasshouse_client::api;
 
 use super::super::records::Place;
-use super::super::{Exit, Format};
+use super::super::{Exit, RecordFormat};
 use super::told;
 use crate::output::{self, Align, Paint, Table};
 
@@ -35,7 +35,7 @@ pub(crate) struct Health {
 }
 
 impl Health {
-    pub(crate) async fn run(self, format: Format) -> Result<Exit> {
+    pub(crate) async fn run(self, format: RecordFormat) -> Result<Exit> {
         let client = self.place.client()?;
         let health = told(match &self.extension_id {
             Some(id) if self.check => client.check_health(id).await,
@@ -43,8 +43,9 @@ impl Health {
             None => client.host_health().await,
         })?;
         match format {
-            Format::Json => output::json(&health)?,
-            Format::Table => show(&health)?,
+            RecordFormat::Table => show(&health)?,
+            RecordFormat::Json => output::json(&health)?,
+            RecordFormat::Csv => output::values(&health.checks, format)?,
         }
         Ok(if health.status == "unhealthy" { Exit::Guest } else { Exit::Ok })
     }

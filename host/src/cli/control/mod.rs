@@ -8,11 +8,12 @@ mod tokens;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use glasshouse::text::visible;
-use glasshouse_client::api::{Assignments, Changes, code};
+use glasshouse_client::api::{self, Assignments, Changes, code};
 use glasshouse_client::{Client, ClientError};
+use serde::Serialize;
 
 use super::records::Place;
-use super::{Exit, Format, UsageError};
+use super::{Exit, Format, RecordFormat, UsageError};
 use crate::output;
 pub(crate) use health::Health;
 pub(crate) use tokens::Tokens;
@@ -189,7 +190,7 @@ struct Switch {
 }
 
 impl Budgets {
-    pub(crate) async fn run(self, format: Format) -> Result<Exit> {
+    pub(crate) async fn run(self, format: RecordFormat) -> Result<Exit> {
         match self.verb {
             BudgetsVerb::Show(Show { extension, extension_id, place }) => {
                 let client = place.client()?;
@@ -198,8 +199,13 @@ impl Budgets {
                     None => told(client.all_budgets().await)?,
                 };
                 match format {
-                    Format::Json => all.iter().try_for_each(output::json)?,
-                    Format::Table => shown::budgets(&all)?,
+                    RecordFormat::Table => shown::budgets(&all)?,
+                    RecordFormat::Json => output::values(&all, format)?,
+                    RecordFormat::Csv => {
+                        let of =
+                            |one: &api::Budgets| one.budgets.clone().into_iter().map(row_of(&one.extension)).collect();
+                        output::values(&all.iter().flat_map::<Vec<_>, _>(of).collect::<Vec<_>>(), format)?;
+                    }
                 }
             }
             BudgetsVerb::Set(Set { target, place }) => {
@@ -212,7 +218,7 @@ impl Budgets {
                 let extension = extension.or(extension_id).unwrap_or_default();
                 let released = told(place.client()?.release(&extension).await)?;
                 match (format, &released.from) {
-                    (Format::Json, _) => output::json(&released)?,
+                    (RecordFormat::Json | RecordFormat::Csv, _) => output::values(&[released], format)?,
                     (_, Some(from)) => output::line(format_args!("{extension} is healthy; it was {from}"))?,
                     (_, None) => output::line(format_args!("{extension}: there was nothing to end"))?,
                 }
@@ -223,7 +229,7 @@ impl Budgets {
 }
 
 impl Debugging {
-    pub(crate) async fn run(self, format: Format) -> Result<Exit> {
+    pub(crate) async fn run(self, format: RecordFormat) -> Result<Exit> {
         match self.verb {
             DebuggingVerb::Show(Show { extension, extension_id, place }) => {
                 let client = place.client()?;
@@ -231,12 +237,17 @@ impl Debugging {
                     Some(id) => vec![id],
                     None => told(client.managers().await)?.into_iter().map(|manager| manager.extension).collect(),
                 };
+                let mut rows = Vec::new();
                 for (index, id) in ids.iter().enumerate() {
                     let settings = told(client.settings(id).await)?;
                     match format {
-                        Format::Json => output::json(&settings)?,
-                        Format::Table => shown::settings(&settings, index == 0)?,
+                        RecordFormat::Table => shown::settings(&settings, index == 0)?,
+                        RecordFormat::Json => output::json(&settings)?,
+                        RecordFormat::Csv => rows.extend(settings.settings.into_iter().map(row_of(id))),
                     }
+                }
+                if format == RecordFormat::Csv {
+                    output::values(&rows, format)?;
                 }
             }
             DebuggingVerb::Set(Set { target, place }) => {
@@ -250,38 +261,51 @@ impl Debugging {
 }
 
 impl Status {
-    pub(crate) async fn run(self, format: Format) -> Result<Exit> {
+    pub(crate) async fn run(self, format: RecordFormat) -> Result<Exit> {
         status(&self.place.client()?, self.extension_id.as_deref(), format).await
     }
 }
 
 /// Shows how extensions are doing: one, or all of a host.
-pub(super) async fn status(client: &Client, extension: Option<&str>, format: Format) -> Result<Exit> {
+pub(super) async fn status(client: &Client, extension: Option<&str>, format: RecordFormat) -> Result<Exit> {
     let all = match extension {
         Some(id) => vec![told(client.manager(id).await)?],
         None => told(client.managers().await)?,
     };
     match format {
-        Format::Json => all.iter().try_for_each(output::json)?,
-        Format::Table => shown::managers(&all)?,
+        RecordFormat::Table => shown::managers(&all)?,
+        RecordFormat::Json | RecordFormat::Csv => output::values(&all, format)?,
     }
     Ok(Exit::Ok)
 }
 
+/// A row of a table about several extensions.
+#[derive(Serialize)]
+struct Row<T> {
+    extension: String,
+    #[serde(flatten)]
+    of: T,
+}
+
+/// Makes rows about an extension.
+fn row_of<T>(extension: &str) -> impl Fn(T) -> Row<T> {
+    move |of| Row { extension: extension.to_owned(), of }
+}
+
 impl Start {
     pub(crate) async fn run(self, format: Format) -> Result<Exit> {
-        self.switch.run(true, format).await
+        self.switch.run(true, format.into()).await
     }
 }
 
 impl Stop {
     pub(crate) async fn run(self, format: Format) -> Result<Exit> {
-        self.switch.run(false, format).await
+        self.switch.run(false, format.into()).await
     }
 }
 
 impl Switch {
-    async fn run(self, on: bool, format: Format) -> Result<Exit> {
+    async fn run(self, on: bool, format: RecordFormat) -> Result<Exit> {
         let changes = told(self.place.client()?.switch(&self.extension_id, on).await)?;
         change(&changes, format)?;
         Ok(Exit::Ok)
@@ -309,10 +333,10 @@ pub(super) fn assignments(values: &[String], example: &str) -> Result<Assignment
     Ok(assignments)
 }
 
-fn change(changes: &Changes, format: Format) -> Result<()> {
+fn change(changes: &Changes, format: RecordFormat) -> Result<()> {
     match format {
-        Format::Json => output::json(changes)?,
-        Format::Table => shown::changes(changes)?,
+        RecordFormat::Table => shown::changes(changes)?,
+        RecordFormat::Json | RecordFormat::Csv => output::values(std::slice::from_ref(changes), format)?,
     }
     Ok(())
 }

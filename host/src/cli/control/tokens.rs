@@ -8,7 +8,7 @@ use glasshouse::text::visible;
 use glasshouse_client::api::{MakeToken, Scope, Token};
 
 use super::super::records::{Place, duration};
-use super::super::{Exit, Format};
+use super::super::{Exit, RecordFormat};
 use super::told;
 use crate::output::{self, Align, Paint, Table};
 
@@ -82,13 +82,13 @@ impl From<Allowed> for Scope {
 }
 
 impl Tokens {
-    pub(crate) async fn run(self, format: Format) -> Result<Exit> {
+    pub(crate) async fn run(self, format: RecordFormat) -> Result<Exit> {
         match self.verb {
             Verb::List { place } => {
                 let tokens = told(place.client()?.tokens().await)?;
                 match format {
-                    Format::Json => tokens.iter().try_for_each(output::json)?,
-                    Format::Table => list(&tokens)?,
+                    RecordFormat::Table => list(&tokens)?,
+                    RecordFormat::Json | RecordFormat::Csv => output::values(&tokens, format)?,
                 }
             }
             Verb::Create(Create { name, scope, lasting, place }) => {
@@ -96,8 +96,8 @@ impl Tokens {
                 let wanted = MakeToken { name, scope: scope.into(), for_ms };
                 let made = told(place.client()?.make_token(&wanted).await)?;
                 match format {
-                    Format::Json => output::json(&made)?,
-                    Format::Table => {
+                    RecordFormat::Json | RecordFormat::Csv => output::values(&[made], format)?,
+                    RecordFormat::Table => {
                         output::line(&made.secret)?;
                         output::note(format_args!(
                             "keep it: it is not shown again; send it as \"Authorization: Bearer TOKEN\""
@@ -108,8 +108,8 @@ impl Tokens {
             Verb::Revoke { id, place } => {
                 let revoked = told(place.client()?.revoke_token(&id).await)?;
                 match format {
-                    Format::Json => output::json(&revoked)?,
-                    Format::Table => {
+                    RecordFormat::Json | RecordFormat::Csv => output::values(&[revoked], format)?,
+                    RecordFormat::Table => {
                         let name = visible(&revoked.name, 80);
                         output::line(format_args!("{} ({name}) allows nothing any more", revoked.id))?;
                     }

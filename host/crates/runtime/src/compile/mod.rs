@@ -6,7 +6,7 @@ mod report;
 pub(crate) mod worker;
 
 use std::path::{Path, PathBuf};
-use std::sync::Once;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use glasshouse_model::text;
@@ -113,13 +113,14 @@ pub(crate) struct Compiler {
     /// The program to start; `None` compiles in this process.
     program: Option<PathBuf>,
     settings: CompileSettings,
-    told: Once,
+    /// What the kernel lacks to confine workers, once one of them has said so.
+    lacks: OnceLock<Vec<&'static str>>,
 }
 
 impl Compiler {
     pub(crate) fn new(settings: CompileSettings) -> Self {
         let own = || worker::is_available().then(|| PathBuf::from("/proc/self/exe"));
-        Self { program: settings.worker.clone().or_else(own), settings, told: Once::new() }
+        Self { program: settings.worker.clone().or_else(own), settings, lacks: OnceLock::new() }
     }
 
     /// Says in the log if compiling is not contained.
@@ -161,7 +162,7 @@ impl Compiler {
             return engine.precompile_component(component).map_err(|error| Refusal::Invalid(format!("{error:#}")));
         };
         let (head, code) = ask(program, Task::Compile(flavour), share, component)?;
-        self.tell_what_lacks(head);
+        self.note_what_lacks(head);
         if head.compatibility != compatibility(engine) {
             return Err(unfit(program, "it was built from another version"));
         }
@@ -174,16 +175,22 @@ impl Compiler {
         ask(program, Task::Lines, LINES, question).map(|(_, answer)| answer)
     }
 
-    fn tell_what_lacks(&self, head: Head) {
-        let lacks = head.lacks.words();
-        if !lacks.is_empty() {
-            let lacks = lacks.join("; ");
-            self.told.call_once(|| {
+    /// What the kernel lacks to confine workers, as far as that is known: none has run where all was compiled before.
+    pub(crate) fn lacks(&self) -> &[&'static str] {
+        self.lacks.get().map_or(&[], Vec::as_slice)
+    }
+
+    fn note_what_lacks(&self, head: Head) {
+        self.lacks.get_or_init(|| {
+            let lacks = head.lacks.words();
+            if !lacks.is_empty() {
                 tracing::warn!(
-                    "the process that compiles components keeps more rights than it needs; the kernel lacks: {lacks}"
+                    "the process that compiles components keeps more rights than it needs; the kernel lacks: {}",
+                    lacks.join("; ")
                 );
-            });
-        }
+            }
+            lacks
+        });
     }
 }
 

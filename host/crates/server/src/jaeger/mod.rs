@@ -8,10 +8,10 @@ mod shape;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use axum::routing::get;
+use axum::{Extension, Router};
 use glasshouse_client::api::{Problem, code};
 use glasshouse_model::{SpanSearch, TraceFigures, TraceId, UnixNanos};
 use serde::Serialize;
@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 
 pub(crate) use shape::in_its_shape;
 
+use crate::access::guard::Peer;
 use crate::export::{WriteExport, stream_out, too_many};
 use crate::routes::{Host, Id, answer, refused};
 use crate::{Served, lanes, readings};
@@ -87,8 +88,8 @@ pub trait Traced: Send + Sync + 'static {
     fn dependencies(&self, since: UnixNanos, until: UnixNanos) -> Result<Vec<Dependency>, Problem>;
     /// Looks for traces of which one span is such a one, and tells of each in a few figures.
     fn find_figures(&self, wanted: &SpanSearch) -> Result<Vec<TraceFigures>, Problem>;
-    /// Looks for traces.
-    fn find_traces(&self, wanted: &TracesWanted, form: TraceForm) -> Result<FoundTraces, Problem>;
+    /// Looks for traces, which somebody takes away, as a record tells.
+    fn find_traces(&self, wanted: &TracesWanted, form: TraceForm, by: &str) -> Result<FoundTraces, Problem>;
 }
 
 /// The paths of Jaeger's API.
@@ -178,7 +179,7 @@ async fn dependencies(State(control): Host, RawQuery(query): RawQuery) -> Respon
     .await
 }
 
-async fn traces(State(control): Host, RawQuery(query): RawQuery) -> Response {
+async fn traces(State(control): Host, Extension(peer): Extension<Peer>, RawQuery(query): RawQuery) -> Response {
     let wanted = asked(query.as_deref()).and_then(|asked| {
         let mut ids: Vec<_> = asked.all("traceID").map(trace_id).collect::<Result<_, _>>()?;
         let mut seen = HashSet::new();
@@ -188,20 +189,25 @@ async fn traces(State(control): Host, RawQuery(query): RawQuery) -> Response {
         }
         if ids.is_empty() { asked.spans(control.now()).map(TracesWanted::With) } else { Ok(TracesWanted::These(ids)) }
     });
-    found(control, wanted, TraceForm::Jaeger, false).await
+    found(control, wanted, TraceForm::Jaeger, false, peer).await
 }
 
-async fn trace(State(control): Host, Id(id): Id) -> Response {
+async fn trace(State(control): Host, Extension(peer): Extension<Peer>, Id(id): Id) -> Response {
     let wanted = trace_id(&id).map(|id| TracesWanted::These(vec![id]));
-    found(control, wanted, TraceForm::Jaeger, true).await
+    found(control, wanted, TraceForm::Jaeger, true, peer).await
 }
 
-async fn traces_v3(State(control): Host, RawQuery(query): RawQuery) -> Response {
+async fn traces_v3(State(control): Host, Extension(peer): Extension<Peer>, RawQuery(query): RawQuery) -> Response {
     let wanted = asked(query.as_deref()).and_then(|asked| asked.spans_v3());
-    found(control, wanted.map(TracesWanted::With), TraceForm::Otlp, true).await
+    found(control, wanted.map(TracesWanted::With), TraceForm::Otlp, true, peer).await
 }
 
-async fn trace_v3(State(control): Host, Id(id): Id, RawQuery(query): RawQuery) -> Response {
+async fn trace_v3(
+    State(control): Host,
+    Extension(peer): Extension<Peer>,
+    Id(id): Id,
+    RawQuery(query): RawQuery,
+) -> Response {
     let wanted = asked(query.as_deref()).and_then(|asked| {
         // Hints where to look for it, of which the host has no need.
         for name in ["start_time", "end_time"] {
@@ -209,7 +215,7 @@ async fn trace_v3(State(control): Host, Id(id): Id, RawQuery(query): RawQuery) -
         }
         trace_id(&id).map(|id| TracesWanted::These(vec![id]))
     });
-    found(control, wanted, TraceForm::Otlp, true).await
+    found(control, wanted, TraceForm::Otlp, true, peer).await
 }
 
 async fn summaries_v3(State(control): Host, RawQuery(query): RawQuery) -> Response {
@@ -238,6 +244,7 @@ async fn found(
     wanted: Result<TracesWanted, Problem>,
     form: TraceForm,
     is_one_needed: bool,
+    peer: Peer,
 ) -> Response {
     let wanted = match wanted {
         Ok(wanted) => wanted,
@@ -245,7 +252,7 @@ async fn found(
     };
     let Some(lane) = lanes::to_export() else { return too_many() };
     // The lane is kept for as long as the thread is, also where the client has gone.
-    match tokio::task::spawn_blocking(move || (control.find_traces(&wanted, form), lane)).await {
+    match tokio::task::spawn_blocking(move || (control.find_traces(&wanted, form, &peer.name), lane)).await {
         Ok((Ok(FoundTraces { stored: 0, .. }), _)) if is_one_needed => refused(not_found()),
         Ok((Ok(FoundTraces { write, .. }), lane)) => stream_out(lane, "application/json", write),
         Ok((Err(problem), _)) => refused(problem),

@@ -1,10 +1,13 @@
 //! What the keeper and the maker of files do for a ring, on their own threads: files made ahead, sealing, cleanup, and the return to the disk.
 
+use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
+use std::time::Instant;
 use std::{fs, io};
 
 use super::{DiskRing, Ring, Shelf, no_room};
+use crate::ended::Stand;
 use crate::header::{FLAG_CONTINUED_IN_MEMORY, Header};
 use crate::home::Part;
 use crate::pack::pack;
@@ -101,13 +104,18 @@ impl Ring {
 
     /// Writes the oldest full segment to a sealed file. Returns how many bytes it had; `None` if there is none.
     pub(crate) fn seal_oldest(&self) -> Option<usize> {
+        self.seal_oldest_in(Self::make_room)
+    }
+
+    /// The same, in room that is got in some way.
+    fn seal_oldest_in(&self, room: impl FnOnce(&Self, &DiskRing, u64) -> io::Result<()>) -> Option<usize> {
         let disk = self.disk.as_ref().filter(|disk| !disk.disk.is_failing())?;
         let segment = {
             let writer = self.lock();
             let oldest = self.shelf.load().segments.first().cloned()?;
             (!writer.is_current(&oldest)).then_some(oldest)?
         };
-        match self.seal(disk, &segment) {
+        match self.seal(disk, &segment, room) {
             Ok(()) => Some(segment.bytes().len().max(1)),
             Err(error) => {
                 self.note_failure(disk, &error);
@@ -116,7 +124,12 @@ impl Ring {
         }
     }
 
-    fn seal(&self, disk: &DiskRing, segment: &Arc<Segment>) -> io::Result<()> {
+    fn seal(
+        &self,
+        disk: &DiskRing,
+        segment: &Arc<Segment>,
+        room: impl FnOnce(&Self, &DiskRing, u64) -> io::Result<()>,
+    ) -> io::Result<()> {
         let shelf = self.shelf.load_full();
         let first = segment.first_sequence();
         let Some(last) = segment.frames().last().map(|frame| frame.sequence) else {
@@ -136,7 +149,7 @@ impl Ring {
         let newest = pack(&mut packer, disk.home.signal, segment)?.max(continued.map_or(i64::MIN, |file| file.newest));
         let bytes = packer.finish();
         let written = bytes.len() as u64;
-        self.make_room(disk, written)?;
+        room(self, disk, written)?;
         let first = continued.map_or(first, |file| file.first);
         let replaced = disk.home.write_part(first, last, newest, &bytes);
         let replaced = replaced.and_then(|part| self.replace(disk, segment, continued, Some(part)));
@@ -293,6 +306,35 @@ impl Ring {
             // A disk that fails is noticed when the next file is made.
             let _ = segment.sync();
         }
+    }
+
+    /// Seals all that there is, what is being written to as well, and makes it safe against the loss of power; what there is no time for stays
+    /// in its files. A record that comes yet starts another segment.
+    pub(crate) fn finish(&self, by: Instant) {
+        self.lock().current = None;
+        if self.shelf().segments.is_empty() {
+            return;
+        }
+        // What is sealed takes less than the file that it stands for, which goes at once: no older one has to go for it.
+        let room = |_: &Self, disk: &DiskRing, bytes| {
+            disk.allowance.take_anyway(bytes);
+            Ok(())
+        };
+        while Instant::now() < by && self.seal_oldest_in(room).is_some() {}
+        self.discard_spare();
+        if let Some(disk) = self.disk.as_ref().filter(|_| Instant::now() < by) {
+            self.sync();
+            disk.home.sync();
+        }
+    }
+
+    /// Where it stands, and its folder, if all that it was given is sealed.
+    pub(crate) fn stand(&self) -> Option<(Arc<Path>, Stand)> {
+        let disk = self.disk.as_ref()?;
+        let _writer = self.lock();
+        let shelf = self.shelf.load();
+        let stand = Stand { incarnation: shelf.incarnation.id, next_sequence: self.next_sequence() };
+        (shelf.segments.is_empty() && !shelf.sealed.is_empty()).then(|| (Arc::clone(&disk.home.folder), stand))
     }
 
     /// Seals all up to the last segment that is in memory only.

@@ -8,7 +8,6 @@ use proptest::prelude::*;
 
 use super::support::*;
 use crate::GapCause;
-use crate::header::Header;
 
 /// Records, some sealed and some not, in the files of a host that is gone.
 fn left_behind() -> tempfile::TempDir {
@@ -141,18 +140,6 @@ fn a_half_written_sealed_file_is_written_again() {
     depot.settle();
     assert_eq!(store.reader(Signal::Log).all().len(), 6_499);
     assert!(!part.exists());
-}
-
-/// Makes all files look as if another boot of the system had written them.
-fn as_of_another_boot(folder: &std::path::Path) {
-    for path in files(folder) {
-        let bytes = fs::read(&path).expect("a file");
-        let mut header = Header::decode(&bytes).expect("a header");
-        header.boot ^= 1;
-        let file = OpenOptions::new().write(true).open(&path).expect("a file");
-        let modified = file.metadata().and_then(|metadata| metadata.modified()).expect("its time");
-        file.write_all_at(&header.encode(), 0).and_then(|()| file.set_modified(modified)).expect("another header");
-    }
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod alerts;
 mod corpus;
 mod damage;
 mod disk;
+mod ending;
 mod groups;
 mod model;
 pub(crate) mod support;

@@ -107,3 +107,17 @@ pub(crate) fn files(folder: &Path) -> Vec<std::path::PathBuf> {
 pub(crate) fn sequences(entries: &[Entry]) -> Vec<u64> {
     entries.iter().map(Entry::sequence).collect()
 }
+
+/// Makes all files look as if another boot of the system had written them.
+pub(crate) fn as_of_another_boot(folder: &Path) {
+    use std::os::unix::fs::FileExt as _;
+
+    for path in files(folder) {
+        let bytes = std::fs::read(&path).expect("a file");
+        let mut header = crate::header::Header::decode(&bytes).expect("a header");
+        header.boot ^= 1;
+        let file = std::fs::OpenOptions::new().write(true).open(&path).expect("a file");
+        let modified = file.metadata().and_then(|metadata| metadata.modified()).expect("its time");
+        file.write_all_at(&header.encode(), 0).and_then(|()| file.set_modified(modified)).expect("another header");
+    }
+}
