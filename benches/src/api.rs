@@ -58,8 +58,12 @@ pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
 
     let mut rows = Vec::new();
     let each: Vec<_> = (0..EXTENSIONS).map(|number| format!("{ROOT}/dashboard/neighbour-{number}/overview")).collect();
-    let all = vec![format!("{ROOT}/managers")];
-    for (what, paths) in [("an overview of one of 100 extensions", each.clone()), ("a list of 100 extensions", all)] {
+    let [managers, all] = ["managers", "dashboard"].map(|path| vec![format!("{ROOT}/{path}")]);
+    for (what, paths) in [
+        ("an overview of one of 100 extensions", each.clone()),
+        ("an overview of all 100 extensions", all),
+        ("a list of 100 extensions", managers),
+    ] {
         let taken = overviews(&address, &paths)?;
         let what = format!("{what} over HTTP while all are called without a pause");
         let figure = |percent| Samples::new(vec![taken.percentile(percent)]).spread();

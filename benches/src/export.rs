@@ -11,7 +11,7 @@ use glasshouse::Stored;
 use glasshouse::export::{Export, Format, What};
 use glasshouse::records::LogRecord;
 use glasshouse_model::record::KIND_SPAN;
-use glasshouse_model::wire::Fields;
+use glasshouse_model::wire::{Fields, Links};
 use glasshouse_model::{
     Clock as _, Context as Correlation, Origin, Signal, Span, SpanCost, SpanId, SpanKind, SpanStatus, TraceId,
     UnixNanos,
@@ -140,6 +140,7 @@ fn record_span(recorder: &Recorder, number: u32) -> Result<()> {
         start: UnixNanos(now.0 - 500_000),
         total: SpanCost { elapsed_nanos: 500_000, ..SpanCost::default() },
         children: SpanCost::default(),
+        links: Links::EMPTY,
         fields: Fields::EMPTY,
         events: Vec::new(),
     };

@@ -127,6 +127,23 @@ impl Place {
         command
     }
 
+    /// The same on a terminal of its own, whose output is the command's and whose keys are its input.
+    pub(crate) fn on_terminal(&self, arguments: &[&str]) -> Command {
+        let inner = self.command(arguments);
+        let words = std::iter::once(inner.get_program()).chain(inner.get_args());
+        let line: Vec<_> = words.map(|word| format!("'{}'", word.to_string_lossy())).collect();
+        let mut command = Command::new("script");
+        command.args(["-q", "-e", "-c", &line.join(" "), "/dev/null"]).stdin(Stdio::null());
+        command.current_dir(self.folder.path()).env_remove("NO_COLOR").env("TERM", "xterm");
+        for (name, value) in inner.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        command
+    }
+
     /// Runs the command to its end.
     pub(crate) fn glasshouse(&self, arguments: &[&str]) -> Ended {
         end(&mut self.command(arguments))

@@ -30,4 +30,5 @@ mod resources;
 mod run;
 mod sessions;
 mod stop;
+mod top;
 mod traces;

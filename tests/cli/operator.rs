@@ -203,19 +203,7 @@ fn a_secret_in_the_configuration_is_not_shown() {
 
 /// What the command writes to a terminal.
 fn on_a_terminal(place: &Place, arguments: &[&str], variables: &[(&str, &str)]) -> String {
-    let inner = place.command(arguments);
-    let words = std::iter::once(inner.get_program()).chain(inner.get_args());
-    let line: Vec<_> = words.map(|word| format!("'{}'", word.to_string_lossy())).collect();
-    // A terminal of its own, of which the command writes to standard output.
-    let mut command = std::process::Command::new("script");
-    command.args(["-q", "-e", "-c", &line.join(" "), "/dev/null"]).stdin(std::process::Stdio::null());
-    command.current_dir(inner.get_current_dir().expect("it has one")).env_remove("NO_COLOR").env("TERM", "xterm");
-    for (name, value) in inner.get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
+    let mut command = place.on_terminal(arguments);
     let ended = crate::harness::end(command.envs(variables.iter().copied())).expect_code(0);
     assert!(ended.stdout.contains("neighbour") && ended.stdout.contains("ready"), "{ended:?}");
     ended.stdout

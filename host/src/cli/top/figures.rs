@@ -101,8 +101,8 @@ impl Frame {
         let alerts: u64 = self.extensions.iter().map(|row| row.firing_alerts).sum();
         let groups: u64 = self.extensions.iter().map(|row| row.open_error_groups).sum();
         format!(
-            "{} extensions, {ready} ready; {} calls/s, {} errors/s, CPU {:.1} %; {} firing, {} open",
-            self.extensions.len(),
+            "{}, {ready} ready; {} calls/s, {} errors/s, CPU {:.1} %; {} firing, {} open",
+            counted(self.extensions.len() as u64, "extension", "extensions"),
             rate(sum(|row| row.calls_per_second)),
             rate(sum(|row| row.errors_per_second)),
             sum(|row| row.cpu_percent),
