@@ -102,24 +102,7 @@ mod tests {
 
     fn span(own: u8, parent: Option<u8>) -> Span {
         let id = |number: u8| format!("{number:016x}").parse::<SpanId>().expect("an id");
-        Span {
-            trace_id: String::new(),
-            id: String::new(),
-            flags: 1,
-            operation_name: "work".to_owned(),
-            references: Vec::new(),
-            start_time: 0,
-            duration: 0,
-            tags: Vec::new(),
-            logs: Vec::new(),
-            process_id: String::new(),
-            warnings: None,
-            source: 0,
-            start: UnixNanos(i64::from(own)),
-            elapsed_ns: 1,
-            own: id(own),
-            parents: parent.map(id).into_iter().collect(),
-        }
+        Span { own: id(own), parents: parent.map(id).into_iter().collect(), ..Span::default() }
     }
 
     /// How many orphans there are of spans, by their ids, what caused them, and whether they are remembered.

@@ -54,7 +54,7 @@ struct Process {
     tags: Vec<Tag>,
 }
 
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Span {
     #[serde(rename = "traceID")]
