@@ -13,6 +13,8 @@ use serde_json::Value;
 
 /// The variable by which `cargo xtask test` tells where the guests are.
 const GUESTS_VARIABLE: &str = "GLASSHOUSE_GUESTS";
+/// The command.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_glasshouse");
 /// How often a process is asked whether it has ended.
 const LOOK: Duration = Duration::from_millis(10);
 /// How long is waited for what takes a moment: compiling a guest may come first, on a machine with much to do.
@@ -112,8 +114,28 @@ impl Place {
 
     /// The command with arguments. Compiled components are kept for all tests.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_glasshouse"));
-        command.args(arguments).current_dir(self.folder.path()).stdin(Stdio::null());
+        let mut command = Command::new(PROGRAM);
+        command.args(arguments);
+        self.prepared(command)
+    }
+
+    /// What a shell does with lines that somebody typed, to whom the command is called by its name.
+    pub(crate) fn shell(&self, lines: &str) -> Ended {
+        let mut shell = Command::new("bash");
+        shell.args(["-c", lines]);
+        let programs = self.path("bin");
+        if !programs.exists() {
+            fs::create_dir(&programs).expect("making a folder");
+            std::os::unix::fs::symlink(PROGRAM, programs.join("glasshouse")).expect("linking the command");
+        }
+        let others = std::env::var_os("PATH").unwrap_or_default();
+        let path = std::env::join_paths(std::iter::once(programs).chain(std::env::split_paths(&others)));
+        end(self.prepared(shell).env("PATH", path.expect("a path")))
+    }
+
+    /// A command that runs here, and hears nothing of what holds elsewhere.
+    fn prepared(&self, mut command: Command) -> Command {
+        command.current_dir(self.folder.path()).stdin(Stdio::null());
         let is_read = |name: &OsStr| {
             [&b"GLASSHOUSE_"[..], b"OTEL_"].iter().any(|start| name.as_encoded_bytes().starts_with(start))
         };

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use glasshouse::{Manifest, text};
-use glasshouse_toolchain::{Artifact, BuildRequest, Profile, Toolchain};
+use glasshouse_toolchain::{Artifact, BuildRequest, Error, Profile, Toolchain};
 use serde::Serialize;
 
 use super::{Exit, Format};
@@ -15,7 +15,9 @@ const EXAMPLE: &str = "\
 Example:
   glasshouse build greeter
 
-Needs cargo and a Rust compiler with the target wasm32-wasip2; says how to get it where it is missing.";
+Needs cargo and a Rust compiler with the target wasm32-wasip2; says how to get it where it is missing.
+
+Exits with 4 where the sources make no component.";
 
 /// Build an extension from its sources
 #[derive(Args, Debug)]
@@ -45,7 +47,14 @@ impl Build {
             output::note(format_args!("building with {}", toolchain.describe()));
         }
         let request = BuildRequest::new(&self.dir, Profile::Release, self.dir.join("target").join("guests"));
-        let artifacts = toolchain.build(&request)?;
+        let artifacts = match toolchain.build(&request) {
+            Ok(artifacts) => artifacts,
+            Err(error @ (Error::Build { .. } | Error::NoArtifact { .. })) => {
+                output::error(&error.to_string());
+                return Ok(Exit::Guest);
+            }
+            Err(error) => return Err(error.into()),
+        };
         let artifact = pick(&artifacts, manifest.id.as_str())?;
         let component = self.dir.join(&manifest.component);
         let file_bytes = copy(&artifact.path, &component)

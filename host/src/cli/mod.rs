@@ -36,7 +36,7 @@ Exit codes:
   0    all went well; errors that an extension answered to events of a feed are no failure
   2    the command line cannot be used
   3    the host failed: its configuration, the plugin directory, a file
-  4    an extension failed: it could not be loaded, is quarantined, or gave no reply to `call`
+  4    an extension failed: it could not be built or loaded, is quarantined, or gave no reply to `call`
   5    `check`: something costs more than its baseline allows, or cannot be compared with it
   130  stopped at once by a second Ctrl-C
 

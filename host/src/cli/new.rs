@@ -19,10 +19,9 @@ const FILES: [(&str, &str); 4] = [
     (".gitignore", include_str!("../../templates/gitignore.template")),
 ];
 
-/// The SDK in the source tree that this program was built from.
+/// The SDK in the source tree that this program was built from. It is published nowhere: whoever took its name in a registry would decide what
+/// authors build, so that no other place is named for them.
 const SDK: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../guest-sdk");
-/// The SDK where there is no such tree.
-const SDK_VERSION: &str = "\"0.1\"";
 
 /// Names that cargo or rustc do not take for a package.
 const RESERVED: [&str; 62] = [
@@ -105,7 +104,7 @@ pub(crate) struct New {
     /// The folder to make it in [default: a folder of its name]
     #[arg(long, value_name = "FOLDER")]
     dir: Option<PathBuf>,
-    /// The sources of the SDK [default: those that this program was built with]
+    /// The folder `guest-sdk` in sources of Glasshouse [default: those that this program was built from, if they are still there]
     #[arg(long, value_name = "FOLDER")]
     sdk: Option<PathBuf>,
 }
@@ -119,9 +118,13 @@ struct Made<'a> {
 
 impl New {
     pub(crate) fn run(self, format: Format) -> Result<Exit> {
+        self.make(Path::new(SDK), format)
+    }
+
+    fn make(self, default_sdk: &Path, format: Format) -> Result<Exit> {
         let id: ExtensionId = self.name.parse().map_err(|error| UsageError(format!("{error}")))?;
         let folder = self.dir.clone().unwrap_or_else(|| PathBuf::from(&self.name));
-        let sdk = self.sdk_dependency()?;
+        let sdk = self.sdk_dependency(default_sdk)?;
         if has_entries(&folder).with_context(|| format!("looking into {}", folder.display()))? {
             bail!("{} exists and is not empty; name another folder with --dir", folder.display());
         }
@@ -149,15 +152,21 @@ impl New {
     }
 
     /// The SDK as a dependency in `Cargo.toml`.
-    fn sdk_dependency(&self) -> Result<String> {
-        let given = self.sdk.as_deref();
-        let path = given.unwrap_or(Path::new(SDK));
+    fn sdk_dependency(&self, default: &Path) -> Result<String> {
+        let path = self.sdk.as_deref().unwrap_or(default);
         match path.canonicalize() {
             Ok(path) if path.join("Cargo.toml").is_file() => {
                 Ok(format!("{{ path = {} }}", serde_json::to_string(&path.display().to_string())?))
             }
-            _ if given.is_some() => Err(UsageError(format!("--sdk {}: there is no Cargo.toml", path.display())).into()),
-            _ => Ok(SDK_VERSION.to_owned()),
+            _ if self.sdk.is_some() => {
+                Err(UsageError(format!("--sdk {}: there is no Cargo.toml", path.display())).into())
+            }
+            _ => Err(UsageError(format!(
+                "the SDK is no longer at {}, from where this program was built; get Glasshouse's sources, and name the folder guest-sdk in \
+                 them: --sdk PATH",
+                path.display()
+            ))
+            .into()),
         }
     }
 }
@@ -219,12 +228,27 @@ mod tests {
     #[test]
     fn templates_are_filled_to_the_end() {
         let id = "greeter".parse().expect("an id");
+        let sdk = "{ path = \"/sdk\" }";
         for (name, template) in FILES {
-            let text = filled(template, &id, SDK_VERSION);
+            let text = filled(template, &id, sdk);
             assert!(!text.contains("{{"), "{name}: {text}");
         }
         let (_, manifest) = FILES[2];
-        let manifest = glasshouse::Manifest::parse(&filled(manifest, &id, SDK_VERSION), "extension.toml");
+        let manifest = glasshouse::Manifest::parse(&filled(manifest, &id, sdk), "extension.toml");
         assert_eq!(manifest.expect("a manifest").component, Path::new("greeter.wasm"));
+    }
+    #[test]
+    fn without_the_sdk_nothing_is_written_and_what_to_say_is_told() {
+        let place = tempfile::tempdir().expect("a folder");
+        let new =
+            |sdk: Option<PathBuf>| New { name: "greeter".to_owned(), dir: Some(place.path().join("greeter")), sdk };
+        let absent = place.path().join("absent");
+        for (new, said) in [(new(None), "--sdk PATH"), (new(Some(absent.clone())), "there is no Cargo.toml")] {
+            let error = new.make(&absent, Format::Table).expect_err("there is no SDK");
+            assert!(error.is::<UsageError>(), "{error:#}");
+            let shown = error.to_string();
+            assert!(shown.contains(said) && shown.contains(&absent.display().to_string()), "{shown}");
+        }
+        assert_eq!(std::fs::read_dir(place.path()).expect("the folder").count(), 0);
     }
 }
