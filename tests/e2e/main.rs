@@ -24,6 +24,7 @@ mod metering;
 mod metrics;
 mod neighbours;
 mod permissions;
+mod rebuilds;
 mod sampling;
 mod spans;
 mod standing;
