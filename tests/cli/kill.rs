@@ -281,3 +281,63 @@ fn a_killed_host_whose_oldest_records_had_to_go_has_kept_the_rest() {
     let evicted = |id: &str| stored.extension(id).records::<LogRecord>().evicted();
     assert!(TALLIES.iter().any(|(id, _)| evicted(id) > 0), "nothing had to go");
 }
+
+#[test]
+fn a_killed_host_has_kept_the_newest_spans_of_a_trace_that_was_not_decided() {
+    // Of these the half that is always there has more.
+    const NEWEST: usize = 500;
+    let place = Place::with_plugins(&[]).lenient();
+    fs::create_dir(place.path("counters")).expect("making a folder");
+    let files = "files = [{ host = \"../../counters\", guest = \"/counters\", access = \"write\" }]";
+    place.extension("one", "tally", &format!("permissions.{files}\n"));
+    let granted = "[defaults.budget]\ndeadline = \"1h\"\nfuel_per_call = 9000000000000\n\
+                   [extensions.one.permissions]\nfiles = [{ host = \"counters\", access = \"write\" }]\n";
+    place.write("glasshouse.toml", granted);
+    place.write("empty.jsonl", "");
+    let run = ["run", "plugins", "--config", "glasshouse.toml", "--data-dir", "data", "--feed"];
+    let spans = |run: u64| {
+        let stored = Stored::open(&place.path("data")).expect("it is a data directory");
+        let entries = stored.extension("one").reader(Signal::Span).page(1, usize::MAX).entries;
+        let of_run = |entry: &&Entry| numbered(Signal::Span, entry).is_some_and(|(of, _)| of == run);
+        entries.iter().filter(of_run).filter_map(record::<SpanRecord>).collect::<Vec<_>>()
+    };
+    for number in 1..=kills().div_ceil(3) {
+        let counter = place.path("counters/one");
+        let counted = || fs::read(&counter).ok()?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes));
+        let _ = fs::remove_file(&counter);
+        let payload = json!({"run": number, "to": u64::MAX, "file": "/counters/one"});
+        let feed = json!({"extension": "one", "event": "count", "payload": payload});
+        place.write("feed.jsonl", &format!("{feed}\n"));
+        let mut host = place.start(&[&run[..], &["feed.jsonl"]].concat());
+        wait_for("some spans", || counted().filter(|counted| *counted >= 4 * STEP));
+        // This is no wait for anything: it is the random moment.
+        std::thread::sleep(Duration::from_micros(fastrand::u64(0..1_000_000)));
+        host.kill();
+        let returned = counted().expect("it has counted");
+        let returned = returned - returned % STEP;
+        assert!(spans(number).is_empty(), "nobody knew yet that they are to be kept");
+        // The next host keeps them; the one after that has nothing to add.
+        for _ in 0..2 {
+            place.glasshouse(&[&run[..], &["empty.jsonl", "--exit-when-done"]].concat()).expect_code(0);
+            let spans = spans(number);
+            let numbers: Vec<_> = spans
+                .iter()
+                .filter_map(|span| span.fields.get("number"))
+                .map(|value| if let FieldValue::Integer(number) = value { *number as u64 } else { 0 })
+                .collect();
+            let last = numbers.last().copied().expect("there are some");
+            assert!((returned..=returned + STEP).contains(&last), "{last}, where {returned} had returned");
+            assert!(numbers.windows(2).all(|pair| pair[0] + STEP == pair[1]), "in order and once: {numbers:?}");
+            let most = (last / STEP) as usize;
+            assert!(numbers.len() >= NEWEST.min(most), "{} of {most} in {number}", numbers.len());
+            let trace_id = spans[0].head.context.as_ref().expect("it has one").trace_id;
+            let stored = Stored::open(&place.path("data")).expect("it is a data directory");
+            let logs = stored.extension("one").records::<LogRecord>().page(1, usize::MAX).records;
+            let of_kill =
+                |log: &&LogRecord| log.fields.get("event") == Some(&FieldValue::Text("telemetry.killed".into()));
+            let told: Vec<_> = logs.iter().filter(of_kill).filter_map(|log| log.head.context.as_ref()).collect();
+            assert_eq!(told.iter().filter(|context| context.trace_id == trace_id).count(), 1);
+            assert_eq!(told.len() as u64, number, "each trace says so once");
+        }
+    }
+}

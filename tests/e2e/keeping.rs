@@ -114,7 +114,7 @@ async fn a_trap_keeps_what_its_caller_and_those_it_called_before_have_made() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_trace_in_which_any_call_is_slow_is_kept_in_all_extensions() {
-    for slow_call in [SlowCall::After(Duration::from_millis(300)), SlowCall::P95] {
+    for slow_call in [SlowCall::After(Duration::from_millis(800)), SlowCall::P95] {
         let house = living_house();
         let first = worker(&house, "first", |_| {}).await;
         let second = worker(&house, "second", |spec| spec.settings.debugging.slow_call = slow_call).await;
@@ -138,7 +138,7 @@ async fn what_fails_after_its_trace_was_left_out_is_kept_and_says_that_the_rest_
     let second = worker(&house, "second", |spec| spec.subscriptions = vec!["work".to_owned()]).await;
     for (fail, expect) in [(false, 0), (true, 1)] {
         // It is busy for as long as the event waits that the other one publishes.
-        let busy = json!({"nap": 300}).to_string();
+        let busy = json!({"nap": 1_500}).to_string();
         let mut busy = std::pin::pin!(call(&second, "work", busy));
         tokio::select! {
             biased;
@@ -177,7 +177,7 @@ async fn nobody_waits_longer_than_thirty_seconds_for_the_first_call_of_a_trace()
         let house = House::new();
         let first = worker(&house, "first", |spec| spec.settings.debugging.slow_call = slow_call).await;
         let second = worker(&house, "second", |_| {}).await;
-        let work = json!({"calls": [calls("second", "work", &json!({"spans": 1}))], "nap": 2_000});
+        let work = json!({"calls": [calls("second", "work", &json!({"spans": 1}))], "nap": 3_000});
         let mut first_call = std::pin::pin!(first.call(event("work", work.to_string()), Trigger::default()));
         let second_is_over = async {
             while invocation_envelopes(&second, "handle:work").is_empty() {

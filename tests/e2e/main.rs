@@ -27,6 +27,7 @@ mod metrics;
 mod neighbours;
 mod own_traces;
 mod permissions;
+mod rebuilds;
 mod refused;
 mod sampling;
 mod spans;

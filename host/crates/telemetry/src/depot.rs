@@ -21,6 +21,7 @@ use crate::home::{Found, Home};
 use crate::input::InputKey;
 use crate::keeper::Keeper;
 use crate::metrics::{Tier, rolled_up_to, roller};
+use crate::provisional;
 use crate::reader::Reader;
 use crate::redact::{RedactionError, Redactor};
 use crate::ring::{Bounds, DiskRing, Ring};
@@ -300,7 +301,7 @@ impl Depot {
         redactor: Arc<Redactor>,
     ) -> Result<Arc<Store>, DataDirError> {
         // Its telemetry leaves the extension's state room, which that has in any case.
-        let state_bytes = 2 * STATE_BOUNDS.disk_bytes;
+        let state_bytes = 2 * STATE_BOUNDS.disk_bytes + provisional::FILE_BYTES;
         let allowed =
             Arc::new(Allowance::new(settings.disk_bytes - state_bytes.min(settings.disk_bytes / STATE_SHARE)));
         let allowed_for_state = Arc::new(Allowance::new(state_bytes));
@@ -326,13 +327,25 @@ impl Depot {
         };
         let (groups, alerts) = (state(Home::of_state)?, state(Home::of_alert_state)?);
         self.keeper.watch(groups.iter().chain(&alerts));
+        let provisional = self.disk.as_ref().map(|disk| {
+            let allowance = RingAllowance {
+                ring: Allowance::new(provisional::FILE_BYTES),
+                extension: Arc::clone(&allowed_for_state),
+                host: Arc::clone(&disk.allowance),
+            };
+            let home = Home::of_provisional(&disk.root, extension);
+            provisional::Files::new(home, Arc::clone(disk), allowance, Arc::clone(&self.clock))
+        });
         if let Some(disk) = &self.disk {
             disk.shares.add(allowed, allowed_for_state, rings.iter().chain(&rollups));
         }
-        let kept = Kept { groups, alerts, input_key: Arc::clone(&self.input_key) };
+        let kept = Kept { groups, alerts, input_key: Arc::clone(&self.input_key), provisional: provisional.clone() };
         let Ok(rings) = <[Arc<Ring>; Signal::COUNT]>::try_from(rings) else { unreachable!("a ring for each signal") };
         let Ok(rollups) = <[Arc<Ring>; Tier::COUNT]>::try_from(rollups) else { unreachable!("a ring for each tier") };
         let store = Store::with_rings(extension, rings, rollups, kept, settings, redactor);
+        if let Some(files) = provisional {
+            files.recover(&store).map_err(|cause| files.unreadable(cause))?;
+        }
         self.keeper.watch(store.rings());
         self.roller.follow(&store);
         self.watcher.follow(&store);

@@ -164,6 +164,11 @@ impl Frame {
         })
     }
 
+    /// Whether it is as it was written with a key.
+    pub(crate) fn is_whole(&self, bytes: &[u8], key: u32) -> bool {
+        self.key(bytes) == key
+    }
+
     /// The key that its checksum was made with, if it is whole.
     fn key(&self, bytes: &[u8]) -> u32 {
         self.checksum(bytes) ^ self.parts(bytes).digest()

@@ -23,6 +23,8 @@ use crate::segment::{OnDisk, Segment, SegmentFile};
 const ROLLUPS: &str = "rollups";
 /// The folder of the state of its alerts.
 const ALERT_STATE: &str = "alert-state";
+/// The folder of what waits for what becomes of its trace.
+const PROVISIONAL: &str = "provisional";
 /// The ending of a file that a segment is mapped to.
 const OPEN: &str = "open";
 /// The folder of an extension's state, beside those of its signals.
@@ -45,7 +47,7 @@ pub(crate) struct Listing {
     /// Number and path of each file that was mapped.
     pub(crate) open: Vec<(u64, PathBuf)>,
     /// What is left of writing a sealed file, and what another one has taken in.
-    leftovers: Vec<PathBuf>,
+    pub(crate) leftovers: Vec<PathBuf>,
 }
 
 /// What a ring starts with.
@@ -159,6 +161,12 @@ impl Home {
     pub(crate) fn of_alert_state(root: &Path, extension: &str) -> Self {
         let folder = root.join(EXTENSIONS).join(extension).join(ALERT_STATE).into();
         Self { folder, extension: extension.to_owned(), signal: Signal::Error }
+    }
+
+    /// The folder of an extension's undecided spans and logs.
+    pub(crate) fn of_provisional(root: &Path, extension: &str) -> Self {
+        let folder = root.join(EXTENSIONS).join(extension).join(PROVISIONAL).into();
+        Self { folder, extension: extension.to_owned(), signal: Signal::Span }
     }
 
     /// Names of all files. A folder that is not there is empty.

@@ -185,6 +185,21 @@ impl SegmentFile {
         self.memory.len() - HEADER_BYTES
     }
 
+    /// All of its bytes, for who makes no segment of it.
+    #[inline]
+    pub(crate) fn bytes(&self) -> &[u8] {
+        // SAFETY: the mapping is as long as it says, and lives as long as this; all references into it are made of this one, and what other
+        // processes do to it is as `Segment` has it.
+        unsafe { std::slice::from_raw_parts(self.memory.as_ptr(), self.memory.len()) }
+    }
+
+    /// The same, to be written to.
+    #[inline]
+    pub(crate) fn bytes_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as above; there is no other reference while this one is borrowed.
+        unsafe { std::slice::from_raw_parts_mut(self.memory.as_mut_ptr(), self.memory.len()) }
+    }
+
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }

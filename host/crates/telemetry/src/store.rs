@@ -18,7 +18,7 @@ use crate::groups::{BURST_ERRORS, BURST_WINDOW, Component, ErrorGroup, Groups, N
 use crate::input::{InputDigester, InputKey};
 use crate::metrics::Tier;
 use crate::overhead::Overhead;
-use crate::provisional::Provisional;
+use crate::provisional::{Files, Provisional};
 use crate::reader::Reader;
 use crate::redact::{CleanStarts, InvocationName, Redactor, SeenLog};
 use crate::ring::{Bounds, Ring, SEGMENT_BYTES};
@@ -184,12 +184,14 @@ pub struct Store {
     provisional: Provisional,
 }
 
-/// What else is kept of an extension: where its groups and its alerts are, if they are, and by what its inputs are digested.
+/// What else is kept of an extension: where its groups and its alerts are, if they are, by what its inputs are digested, and where what is
+/// undecided waits.
 #[derive(Default)]
 pub(crate) struct Kept {
     pub(crate) groups: Option<Arc<Ring>>,
     pub(crate) alerts: Option<Arc<Ring>>,
     pub(crate) input_key: Arc<InputKey>,
+    pub(crate) provisional: Option<Arc<Files>>,
 }
 
 impl Store {
@@ -225,7 +227,7 @@ impl Store {
             ledger: Ledger::default(),
             redactor,
             input_key: kept.input_key,
-            provisional: Provisional::new(),
+            provisional: Provisional::new(kept.provisional),
         })
     }
 

@@ -4,6 +4,7 @@
 //! part of a trace, and waits for the [`Fate`] that it shares with the other calls.
 
 mod fate;
+mod files;
 mod room;
 
 use std::ops::Range;
@@ -14,6 +15,7 @@ use glasshouse_model::wire::{self, Field, LogSummary, Value};
 use glasshouse_model::{Clock, Level, Origin, Signal, UnixNanos, limits};
 
 pub use fate::{CallFate, DECIDED_AFTER, Fate};
+pub(crate) use files::{FILE_BYTES, Files};
 
 use crate::frame::FrameParts;
 use crate::gates::Verdict;
@@ -28,6 +30,9 @@ use room::Room;
 const HALF_OF_SPANS: usize = 128 * 1024;
 /// The same for logs: some hundreds, and the longest record has room.
 const HALF_OF_LOGS: usize = 2 * limits::RECORD_BYTES;
+/// The numbers of the files of spans, and of those of logs.
+const FIRST_OF_SPANS: u64 = 1;
+const FIRST_OF_LOGS: u64 = 3;
 
 /// What waits in one extension, which serves one call at a time.
 pub(crate) struct Provisional {
@@ -75,8 +80,13 @@ impl Decided {
 }
 
 impl Provisional {
-    pub(crate) fn new() -> Self {
-        Self { spans: Mutex::new(Waiting::new(HALF_OF_SPANS)), logs: Mutex::new(Waiting::new(HALF_OF_LOGS)) }
+    /// An empty one, in files if there are to be any.
+    pub(crate) fn new(files: Option<Arc<Files>>) -> Self {
+        let waiting = |room| Mutex::new(Waiting { room, call_from: 1, gone: 0, parts: Vec::new() });
+        Self {
+            spans: waiting(Room::new(HALF_OF_SPANS, files.clone(), FIRST_OF_SPANS)),
+            logs: waiting(Room::new(HALF_OF_LOGS, files, FIRST_OF_LOGS)),
+        }
     }
 
     /// Each signal's, with the signal.
@@ -90,10 +100,6 @@ fn lock(waiting: &Mutex<Waiting>) -> MutexGuard<'_, Waiting> {
 }
 
 impl Waiting {
-    fn new(half_bytes: usize) -> Self {
-        Self { room: Room::new(half_bytes), call_from: 1, gone: 0, parts: Vec::new() }
-    }
-
     #[inline]
     fn add(&mut self, parts: FrameParts<'_>) {
         let Self { room, call_from, gone, parts: left } = self;
@@ -113,11 +119,15 @@ impl Waiting {
     /// Ends the call under way, of which nothing more is needed.
     fn end_call(&mut self) {
         if self.parts.is_empty() {
-            self.room.truncate(0);
+            self.room.clear();
         } else {
             self.room.truncate(self.call_from);
         }
-        self.call_from = self.room.next();
+        self.begin_call();
+    }
+
+    fn begin_call(&mut self) {
+        self.call_from = self.room.begin();
         self.gone = 0;
     }
 
@@ -129,8 +139,7 @@ impl Waiting {
             return false;
         }
         self.parts.push(Part { fate: Arc::clone(fate), sequences, gone, context: context.into() });
-        self.call_from = self.room.next();
-        self.gone = 0;
+        self.begin_call();
         true
     }
 
@@ -197,7 +206,8 @@ impl Recorder {
     pub fn decide_call(&self, is_kept: bool, context: &[u8], now: UnixNanos) -> Decided {
         let mut decided = Decided::default();
         for (signal, mut waiting) in self.provisional().each() {
-            let part = self.settle(&waiting, signal, waiting.of_call(), waiting.gone, is_kept.then_some(now), context);
+            let (sequences, kept_at) = ([waiting.of_call()], is_kept.then_some(now));
+            let part = self.settle(&waiting, signal, &sequences, waiting.gone, kept_at, context);
             decided.add(part);
             waiting.end_call();
         }
@@ -229,36 +239,39 @@ impl Recorder {
         let kept_at = (verdict == Verdict::Keep).then_some(now);
         let mut left_out = 0;
         for (signal, mut waiting) in self.provisional().each() {
-            for Part { sequences, gone, context, .. } in waiting.take(fate) {
-                let decided = self.settle(&waiting, signal, sequences, gone, kept_at, &context);
-                self.tell_missing(now, &context, decided.gone);
-                left_out += decided.left_out;
-            }
-            if waiting.parts.is_empty() && waiting.of_call().is_empty() {
+            let parts = waiting.take(fate);
+            let Some(Part { context, .. }) = parts.first() else { continue };
+            let sequences: Vec<_> = parts.iter().map(|part| part.sequences.clone()).collect();
+            let gone = parts.iter().map(|part| part.gone).sum();
+            let decided = self.settle(&waiting, signal, &sequences, gone, kept_at, context);
+            self.tell_missing(now, context, decided.gone);
+            left_out += decided.left_out;
+            waiting.room.mark_decided(&sequences);
+            if waiting.parts.is_empty() && waiting.of_call().is_empty() && waiting.gone == 0 {
                 waiting.end_call();
             }
         }
         fate.note_left_out(left_out);
     }
 
-    /// Stores records that waited, if they are kept from some time on, or leaves them out; so many others had to go.
+    /// Stores records that waited, if they are kept from some time on, or leaves them out; so many others had to go. Their sequence numbers rise.
     fn settle(
         &self,
         waiting: &Waiting,
         signal: Signal,
-        sequences: Range<u64>,
+        sequences: &[Range<u64>],
         gone: u64,
         kept_at: Option<UnixNanos>,
         context: &[u8],
     ) -> Decided {
-        let (records, is_span) = (sequences.end - sequences.start, signal == Signal::Span);
+        let is_span = signal == Signal::Span;
         let (bytes, left_out) = match kept_at {
             Some(now) => {
                 let stored = waiting.room.each(sequences).map(|parts| self.store_decided(signal, parts, now));
                 // What is missing of spans is told by whoever asked.
                 (stored.sum(), if is_span { 0 } else { gone })
             }
-            None => (0, records + gone),
+            None => (0, gone + sequences.iter().map(|range| range.end - range.start).sum::<u64>()),
         };
         if !is_span {
             if left_out > 0 {

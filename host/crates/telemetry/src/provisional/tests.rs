@@ -1,20 +1,22 @@
 //! What of undecided records is stored, whoever decides on them and in whatever order.
 
+mod killed;
+
 use std::collections::BTreeMap;
 
-use glasshouse_model::settings::Settings;
 use glasshouse_model::wire::{Log, Record};
 use glasshouse_model::{Context, Envelope, SpanId, TraceId};
 use proptest::prelude::*;
 
 use super::*;
-use crate::tests::support::{Hand, hand};
-use crate::{Body, StoreSettings};
+use crate::tests::support::{Hand, hand, store};
+use crate::{Body, Depot, StoreSettings};
 
 /// An extension, and the clock of its host.
 struct House {
     store: Arc<Store>,
     clock: Arc<Hand>,
+    _depot: Depot,
 }
 
 /// The context of a call in a trace of that number.
@@ -26,12 +28,17 @@ fn context(trace: u8) -> Vec<u8> {
 
 impl House {
     fn new() -> Self {
-        let mut settings = Settings::default();
-        // What is stored at one moment is not what these tests are about.
-        settings.budget.telemetry.records_per_second = 1_000_000;
-        settings.budget.telemetry.bytes_per_second = 1 << 40;
-        settings.debugging.max_log_entries = 1_000_000;
-        Self { store: Store::new(&StoreSettings::new(&settings), Arc::default()), clock: hand() }
+        Self::with(Depot::in_memory(hand()))
+    }
+
+    fn with(depot: Depot) -> Self {
+        let change = |settings: &mut StoreSettings| {
+            // What is stored at one moment is not what these tests are about.
+            settings.budget.records_per_second = 1_000_000;
+            settings.budget.bytes_per_second = 1 << 40;
+            settings.bounds[Signal::Log as usize].records = 1_000_000;
+        };
+        Self { store: store(&depot, change), clock: hand(), _depot: depot }
     }
 
     /// Keeps a log in a trace, with its number as its time and so much text.
@@ -227,6 +234,8 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     /// Each log is stored once if it is to be and had room, and counted if not; the newest have room.
     #[test]
     fn nothing_is_stored_twice_or_in_vain_or_lost_without_being_counted(steps in steps()) {
@@ -275,7 +284,7 @@ proptest! {
             }
             let waiting = lock(&house.store.provisional().logs);
             prop_assert!(waiting.parts.len() <= made as usize + TRACES);
-            prop_assert!(!waiting.parts.is_empty() || !call.is_empty() || waiting.room.each(0..u64::MAX).next().is_none());
+            prop_assert!(!waiting.parts.is_empty() || !call.is_empty() || waiting.room.each(&[0..u64::MAX]).next().is_none());
         }
     }
 }
