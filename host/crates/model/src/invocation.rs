@@ -238,14 +238,12 @@ impl<C: Borrow<Cost>> Invocation<'_, C> {
     pub fn encode(&self, buffer: &mut Vec<u8>) {
         let cost: &Cost = self.cost.borrow();
         let transfer = &cost.transfer;
-        buffer.push(self.outcome as u8);
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
-        buffer.push(
-            flag(cost.cpu_estimated, FLAG_CPU_ESTIMATED)
-                | flag(self.parent.is_some(), FLAG_PARENT)
-                | flag(self.cause.is_some(), FLAG_CAUSE)
-                | flag(self.input.is_some(), FLAG_INPUT),
-        );
+        let flags = flag(cost.cpu_estimated, FLAG_CPU_ESTIMATED)
+            | flag(self.parent.is_some(), FLAG_PARENT)
+            | flag(self.cause.is_some(), FLAG_CAUSE)
+            | flag(self.input.is_some(), FLAG_INPUT);
+        buffer.extend_from_slice(&[self.outcome as u8, flags]);
         put_numbers(
             buffer,
             [

@@ -3,33 +3,45 @@
 use glasshouse_wire::{Malformed, Reader};
 
 /// Bytes of a number.
-const WIDE: usize = size_of::<u64>();
+const WIDE: usize = 8;
+/// The most numbers that are put at once: half a byte each for their lengths.
+const MOST: usize = u128::BITS as usize / 4;
+/// So many numbers are put without a loop, which takes a third of the time.
+const ROW: usize = 6;
 
 /// Appends numbers: first how many bytes each has, half a byte each, then their bytes, the lowest first. They are read where
 /// they are: to copy several at once, right after each was written by itself, has to wait for all of them.
 #[inline]
 pub(crate) fn put_numbers<const N: usize>(buffer: &mut Vec<u8>, numbers: [&u64; N]) {
-    const { assert!(N * 4 <= u128::BITS as usize, "half a byte each") };
-    let lengths_at = buffer.len();
-    if numbers.iter().all(|number| **number == 0) {
-        return buffer.resize(lengths_at + N.div_ceil(2), 0);
-    }
-    let numbers_at = lengths_at + N.div_ceil(2);
-    // Each number is written whole, and the next one over what it had no use for.
-    buffer.resize(numbers_at + N * WIDE, 0);
-    let (head, places) = buffer[lengths_at..].split_at_mut(N.div_ceil(2));
+    const { assert!(N <= MOST, "half a byte each") };
+    let mut places = [0; MOST * WIDE];
     let (mut lengths, mut at) = (0_u128, 0);
-    for (index, number) in numbers.into_iter().copied().enumerate() {
+    let (rows, rest) = numbers.as_chunks::<ROW>();
+    for (index, row) in rows.iter().enumerate() {
+        lengths |= u128::from(place(&mut places, &mut at, row)) << (index * ROW * 4);
+    }
+    for (index, number) in rest.iter().enumerate() {
+        lengths |= u128::from(place(&mut places, &mut at, &[*number])) << ((rows.len() * ROW + index) * 4);
+    }
+    buffer.extend_from_slice(&lengths.to_le_bytes()[..N.div_ceil(2)]);
+    buffer.extend_from_slice(&places[..at]);
+}
+
+/// Places the bytes of some numbers; gives how many each has. Each number is written whole, and the next one over what it had no use for.
+#[expect(clippy::inline_always, reason = "measured: as a loop it takes three times as long")]
+#[inline(always)]
+fn place<const N: usize>(places: &mut [u8; MOST * WIDE], at: &mut usize, numbers: &[&u64; N]) -> u32 {
+    let mut lengths = 0;
+    for (index, number) in numbers.iter().map(|number| **number).enumerate() {
         if number == 0 {
             continue;
         }
-        let bytes = (u64::BITS - number.leading_zeros()).div_ceil(u8::BITS) as usize;
-        places[at..at + WIDE].copy_from_slice(&number.to_le_bytes());
-        lengths |= (bytes as u128) << (index * 4);
-        at += bytes;
+        let bytes = (u64::BITS - number.leading_zeros()).div_ceil(u8::BITS);
+        places[*at..*at + WIDE].copy_from_slice(&number.to_le_bytes());
+        lengths |= bytes << (index * 4);
+        *at += bytes as usize;
     }
-    head.copy_from_slice(&lengths.to_le_bytes()[..N.div_ceil(2)]);
-    buffer.truncate(numbers_at + at);
+    lengths
 }
 
 /// Reads what [`put_numbers`] wrote.
@@ -47,6 +59,8 @@ pub(crate) fn numbers<const N: usize>(reader: &mut Reader<'_>) -> Result<[u64; N
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -74,5 +88,36 @@ mod tests {
     #[test]
     fn a_length_that_no_number_has_is_malformed() {
         assert!(numbers::<1>(&mut Reader::new(&[0x09, 1, 2, 3, 4, 5, 6, 7, 8, 9])).is_err());
+    }
+
+    /// What the format says, number by number.
+    fn check<const N: usize>(given: [u64; N]) {
+        let bytes = |number: u64| (u64::BITS - number.leading_zeros()).div_ceil(u8::BITS) as usize;
+        let mut expect: Vec<u8> = given
+            .chunks(2)
+            .map(|pair| (bytes(pair[0]) | pair.get(1).map_or(0, |next| bytes(*next) << 4)) as u8)
+            .collect();
+        expect.extend(given.iter().flat_map(|number| number.to_le_bytes().into_iter().take(bytes(*number))));
+        let mut buffer = vec![7];
+        put_numbers(&mut buffer, given.each_ref());
+        assert_eq!(buffer[1..], expect);
+        let mut reader = Reader::new(&buffer[1..]);
+        assert_eq!(numbers(&mut reader), Ok(given));
+        assert!(reader.rest().is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn as_many_as_there_may_be_are_put_as_the_format_says(
+            given in prop::array::uniform32((any::<u64>(), 0..=u64::BITS).prop_map(|(number, less)| number.checked_shr(less).unwrap_or(0))),
+        ) {
+            check(given);
+            let (few, _) = given.split_first_chunk::<3>().expect("there are 32");
+            let (row, _) = given.split_first_chunk::<ROW>().expect("there are 32");
+            let (odd, _) = given.split_first_chunk::<19>().expect("there are 32");
+            check(*few);
+            check(*row);
+            check(*odd);
+        }
     }
 }
