@@ -137,8 +137,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        Alert, Error, Instrument, Level, Link, Log, Metric, Severity, Source, SpanKind, Value, batched_head, begin_batch,
-        record, write_samples,
+        Alert, Error, Instrument, Level, Link, Log, Metric, Severity, Source, SpanKind, Value, batched_head,
+        begin_batch, record, write_samples,
     };
 
     const FIELDS: [Field<'static>; 4] = [
@@ -188,7 +188,8 @@ mod tests {
         let link = Link { trace_id: [7; 16], span_id: [8; 8], state: "rojo=1" };
         [
             write_root_span_start(&mut buffer, SpanKind::Internal, &[], "own", &FIELDS).to_vec(),
-            write_linked_span_start(&mut buffer, SpanKind::Consumer, &[(link, &FIELDS), (link, &[])], "join", &[]).to_vec(),
+            write_linked_span_start(&mut buffer, SpanKind::Consumer, &[(link, &FIELDS), (link, &[])], "join", &[])
+                .to_vec(),
             write_span_link(&mut buffer, &link, &FIELDS).to_vec(),
             write_span_start(&mut buffer, SpanKind::Client, "fetch", &FIELDS).to_vec(),
             write_span_start(&mut buffer, SpanKind::Internal, "", &[]).to_vec(),

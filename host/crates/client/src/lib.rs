@@ -26,8 +26,8 @@ pub use events::{Events, StreamEvent};
 use address::Address;
 use api::{
     Alert, Assignments, Budgets, Call, Called, Changes, ErrorGroup, Health, MadeToken, MakeToken, Manager,
-    MetricSummary, Operations, Overview, ROOT, Records, Released, Resolve, ResolveAlert, Session, Settings, StartSession, Token,
-    TraceList, Traces, Wanted,
+    MetricSummary, Operations, Overview, ROOT, Records, Released, Resolve, ResolveAlert, Session, Settings,
+    StartSession, Token, TraceList, Traces, Wanted,
 };
 use connection::{Answering, Asked, Target};
 

@@ -67,7 +67,8 @@ impl Frame {
     pub(super) fn between(before: &Look, now: &Look, sort: SortBy) -> Self {
         let elapsed = now.at.saturating_duration_since(before.at);
         let known: HashMap<_, _> = before.overviews.iter().map(|one| (&*one.summary.extension, one)).collect();
-        let row = |one: &Overview| Row::between(known.get(&*one.summary.extension).copied(), one, elapsed.as_secs_f64());
+        let row =
+            |one: &Overview| Row::between(known.get(&*one.summary.extension).copied(), one, elapsed.as_secs_f64());
         let mut frame = Self {
             time: now.overviews.first().map(|one| one.time.clone()).unwrap_or_default(),
             interval_ms: u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),

@@ -61,14 +61,8 @@ pub(super) async fn show(client: Client, only: Option<String>, every: Duration, 
     let Some(first) = looks.recv().await else { return Ok(Exit::Ok) };
     let first = first?;
     let mut terminal = ratatui::try_init()?;
-    let mut screen = Screen {
-        frame: None,
-        before: None,
-        logs: None,
-        sort,
-        chosen: None,
-        has_colours: Paint::stdout().is_on(),
-    };
+    let mut screen =
+        Screen { frame: None, before: None, logs: None, sort, chosen: None, has_colours: Paint::stdout().is_on() };
     screen.take(first);
     let shown = run(&mut terminal, &mut screen, &mut looks, &choose).await;
     ratatui::restore();
