@@ -7,7 +7,7 @@ use std::time::Duration;
 use glasshouse_model::settings::SlowCall;
 use glasshouse_model::{Context, FailureKind, Origin};
 use glasshouse_runtime::{Extension, ExtensionSpec, Status, SystemClock, Trigger};
-use glasshouse_telemetry::{DECIDED_AFTER, Drop};
+use glasshouse_telemetry::Drop;
 use serde_json::{Value, json};
 
 use crate::harness::{House, Log, ask, call, dropped, event, fail, guest, invocation_envelopes, logs, spans};
@@ -188,10 +188,10 @@ async fn nobody_waits_longer_than_thirty_seconds_for_the_first_call_of_a_trace()
             _ = &mut first_call => panic!("it takes a while"),
             () = second_is_over => {}
         }
-        house.clock.advance(DECIDED_AFTER - Duration::from_nanos(1));
+        house.clock.advance(Duration::from_millis(29_999));
         house.runtime.depot().settle();
         assert!(names(&second).is_empty(), "it may end yet");
-        house.clock.advance(Duration::from_nanos(1));
+        house.clock.advance(Duration::from_millis(1));
         house.runtime.depot().settle();
         assert_eq!(names(&second).len(), expect, "{slow_call:?}");
         first_call.await.expect("it ends well");

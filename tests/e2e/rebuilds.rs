@@ -99,7 +99,7 @@ async fn errors_of_three_builds_are_grouped_by_their_bugs() {
     let part = |of: u32| f64::from(rightly) / f64::from(of);
     let (precision, recall) = (part(together), part(alike));
     eprintln!(
-        "of {alike} pairs of one bug {rightly} are together: recall {recall:.3}; of {together} pairs in a group, precision {precision:.3}"
+        "of {alike} pairs of one bug {rightly} are together: recall {recall:.3}; of {together} pairs in a group, precision {precision:.3}; not so: {wrong:?}"
     );
     assert!(precision >= TARGET && recall >= TARGET, "precision {precision:.3}, recall {recall:.3}: {wrong:?}");
 }

@@ -105,8 +105,7 @@ impl Half {
         let first = if self.first >= from {
             Some(0)
         } else {
-            let after = [from..u64::MAX];
-            self.each(&after).next().map(|frame| frame.at as usize)
+            frames(self.bytes()).find(|frame| frame.sequence >= from).map(|frame| frame.at as usize)
         };
         if let Some(end) = first {
             self.cut(end);
@@ -214,12 +213,11 @@ impl Room {
 
     /// Forgets all records from a sequence number on: that of the last [`Room::begin`], or one after it.
     pub(super) fn truncate(&mut self, from: u64) {
-        match self.begun_at {
-            Some(at) => self.newer.cut(at),
-            None => {
-                self.newer.truncate(from);
-                self.older.truncate(from);
-            }
+        if let Some(at) = self.begun_at {
+            self.newer.cut(at);
+        } else {
+            self.newer.truncate(from);
+            self.older.truncate(from);
         }
     }
 

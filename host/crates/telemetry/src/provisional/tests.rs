@@ -284,7 +284,7 @@ proptest! {
             }
             let waiting = lock(&house.store.provisional().logs);
             prop_assert!(waiting.parts.len() <= made as usize + TRACES);
-            prop_assert!(!waiting.parts.is_empty() || !call.is_empty() || waiting.room.each(&[0..u64::MAX]).next().is_none());
+            prop_assert!(!waiting.parts.is_empty() || !call.is_empty() || waiting.room.each(std::slice::from_ref(&(0..u64::MAX))).next().is_none());
         }
     }
 }
