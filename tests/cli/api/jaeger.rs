@@ -148,7 +148,7 @@ fn the_third_generation_answers_in_opentelemetrys_json() {
     let filter = |parts: &[(&str, Value, &str)]| {
         let call = |(op, of, value): &(&str, Value, &str)| json!({"call": {"op": op, "args": [of, {"scalar": {"value": value}}]}});
         let filter = json!({"op": "and", "args": parts.iter().map(call).collect::<Vec<_>>()}).to_string();
-        let escaped: String = filter.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        let escaped = filter.bytes().fold(String::new(), |escaped, byte| format!("{escaped}%{byte:02x}"));
         format!("/api/v3/traces?{window}&query.filter={escaped}")
     };
     let field = |level: &str, name: &str| json!({"field": {"level": level, "name": name}});

@@ -161,39 +161,35 @@ impl Following {
     /// Waits for what is new. Whose token is revoked, or over, is told no more, whatever was waited for meanwhile. Where the host ends, what was stored is told before.
     async fn next(mut self) -> Option<(Bytes, Self)> {
         loop {
-            let told = match self.begun.take() {
-                Some(begun) => Some(begun),
-                None => {
-                    let told;
-                    (told, self.step) = match self.step {
-                        Step::Looks(follower, wait) => {
-                            pause(wait, &mut self.closing).await;
-                            // In this order: what was stored before the host closed is there then.
-                            let is_over = self.closing.is_told();
-                            if follower.waiting() > 0 {
-                                (None, Step::Reads(Box::pin(Arc::clone(&self.place.feed).news(follower))))
-                            } else if is_over {
-                                return None;
-                            } else {
-                                let is_due = self.said.elapsed() >= self.heartbeat;
-                                (is_due.then_some(SIGN_OF_LIFE), Step::Looks(follower, self.place.look()))
-                            }
+            let mut told = self.begun.take();
+            if told.is_none() {
+                (told, self.step) = match self.step {
+                    Step::Looks(follower, wait) => {
+                        pause(wait, &mut self.closing).await;
+                        // In this order: what was stored before the host closed is there then.
+                        let is_over = self.closing.is_told();
+                        if follower.waiting() > 0 {
+                            (None, Step::Reads(Box::pin(Arc::clone(&self.place.feed).news(follower))))
+                        } else if is_over {
+                            return None;
+                        } else {
+                            let is_due = self.said.elapsed() >= self.heartbeat;
+                            (is_due.then_some(SIGN_OF_LIFE), Step::Looks(follower, self.place.look()))
                         }
-                        Step::Reads(mut reading) => tokio::select! {
-                            biased;
-                            read = &mut reading => {
-                                let (events, follower) = read?;
-                                let wait = self.place.rest(events.len(), follower.waiting());
-                                (Some(events), Step::Looks(follower, wait))
-                            }
-                            () = tokio::time::sleep_until((self.said + self.heartbeat).into()) => {
-                                (Some(SIGN_OF_LIFE), Step::Reads(reading))
-                            }
-                        },
-                    };
-                    told
-                }
-            };
+                    }
+                    Step::Reads(mut reading) => tokio::select! {
+                        biased;
+                        read = &mut reading => {
+                            let (events, follower) = read?;
+                            let wait = self.place.rest(events.len(), follower.waiting());
+                            (Some(events), Step::Looks(follower, wait))
+                        }
+                        () = tokio::time::sleep_until((self.said + self.heartbeat).into()) => {
+                            (Some(SIGN_OF_LIFE), Step::Reads(reading))
+                        }
+                    },
+                };
+            }
             if !self.pass.is_good() {
                 return None;
             }
