@@ -38,11 +38,10 @@ fn names(served: &Served) -> String {
         ("trace/{id}", [("id", "order-7"); 2]),
         ("tokens/{id}", [("id", token); 2]),
     ] {
-        text += &format!("[[operations]]\ninclude-path = \"{ROOT}/{path}\"\n[operations.parameters]\n");
         let known: BTreeMap<_, _> = parameters.into_iter().collect();
-        for (name, value) in known {
-            text += &format!("\"path.{name}\" = \"{value}\"\n");
-        }
+        let known: Vec<_> = known.iter().map(|(name, value)| format!("\"path.{name}\" = \"{value}\"\n")).collect();
+        let head = format!("[[operations]]\ninclude-path = \"{ROOT}/{path}\"\n[operations.parameters]\n");
+        text += &(head + &known.concat());
     }
     text
 }
