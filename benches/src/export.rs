@@ -132,7 +132,7 @@ fn record_span(recorder: &Recorder, number: u32) -> Result<()> {
     let trace_id = TraceId(u128::from(number / OF_A_TRACE + 1).to_be_bytes());
     Correlation { trace_id, span_id: id(number), ..Correlation::default() }.encode(&mut context);
     let span = Span {
-        parent: if number % OF_A_TRACE == 0 { SpanId::default() } else { id(number - 1) },
+        parent: if number.is_multiple_of(OF_A_TRACE) { SpanId::default() } else { id(number - 1) },
         kind: SpanKind::Internal,
         status: SpanStatus::Ok,
         name: "render",

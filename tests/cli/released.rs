@@ -114,7 +114,7 @@ fn a_name_that_is_another_or_gone_is_found() {
             let object = told.as_object().expect("an object");
             for (name, value) in object {
                 let mut renamed = object.clone();
-                let value = renamed.remove(name).map_or_else(|| value.clone(), |value| value);
+                let value = renamed.remove(name).unwrap_or_else(|| value.clone());
                 assert!(!lacks(told, &Value::Object(renamed.clone())).is_empty(), "{name} is gone");
                 renamed.insert(format!("{name}_"), value);
                 assert!(!lacks(told, &Value::Object(renamed.clone())).is_empty(), "{name} is another");

@@ -57,7 +57,7 @@ fn checks_told(answer: &Answer) -> Value {
     json!([told["status"], each(&told["checks"], "name")])
 }
 
-fn sequences<T>(records: Vec<T>, of: impl Fn(&T) -> u64) -> Value {
+fn sequences<T>(records: &[T], of: impl Fn(&T) -> u64) -> Value {
     records.iter().map(|record| json!(of(record))).collect()
 }
 
@@ -132,7 +132,7 @@ async fn in_rust(host: &Host, operation: &str) -> Same {
             order("call/neighbour", body, |told| told.json()["payload"].clone(), json!(reply))
         }
         "get dashboard/{id}" => {
-            let mut logs = sequences(neighbour.logs().latest(20), |log| log.head.sequence);
+            let mut logs = sequences(&neighbour.logs().latest(20), |log| log.head.sequence);
             logs.as_array_mut().expect("a list").reverse();
             same("dashboard/neighbour", |told| each(&told.json()["logs"]["records"], "sequence"), logs)
         }
@@ -142,7 +142,7 @@ async fn in_rust(host: &Host, operation: &str) -> Same {
             same("dashboard/neighbour/overview", told, json!([summary.calls, summary.logs]))
         }
         "get dashboard/{id}/errors" => {
-            let errors = sequences(panic.errors().latest(100).await, |error| error.head.sequence);
+            let errors = sequences(&panic.errors().latest(100).await, |error| error.head.sequence);
             same(
                 "dashboard/panic/errors?query=oldest%20first",
                 |told| each(&told.json()["errors"]["records"], "sequence"),
@@ -160,7 +160,7 @@ async fn in_rust(host: &Host, operation: &str) -> Same {
             order(path, body, |told| each(&told.json()["series"], "count"), json!([echoes.series[0].aggregate.count]))
         }
         "get dashboard/{id}/{signal}" => {
-            let spans = sequences(neighbour.spans().search(&query("oldest first"), 100), |span| span.head.sequence);
+            let spans = sequences(&neighbour.spans().search(&query("oldest first"), 100), |span| span.head.sequence);
             same(
                 "dashboard/neighbour/spans?query=oldest%20first",
                 |told| each(&told.json()["records"], "sequence"),
@@ -170,7 +170,7 @@ async fn in_rust(host: &Host, operation: &str) -> Same {
         "post dashboard/{id}/{signal}/search" => {
             let calls = neighbour.invocations().search(&query("outcome=ok newest first"), 3);
             let (path, body) = ("dashboard/neighbour/invocations/search", json!({"query": "outcome=ok", "limit": 3}));
-            let calls = sequences(calls, |call| call.head.sequence);
+            let calls = sequences(&calls, |call| call.head.sequence);
             order(path, body, |told| each(&told.json()["records"], "sequence"), calls)
         }
         "get dashboard/{id}/{signal}/stream" => {

@@ -49,7 +49,7 @@ fn sigterm_finishes_what_was_taken_takes_no_more_and_keeps_all_that_was_stored()
     assert_eq!(served.host.code_within(SOON), Some(0));
     TcpStream::connect(&served.address).expect_err("nobody listens any more");
 
-    assert_eq!(files_of(&place, "open"), [PathBuf::new(); 0], "all is sealed before another host looks at it");
+    assert_eq!(files_of(&place, "open"), Vec::<PathBuf>::new(), "all is sealed before another host looks at it");
     assert!(!files_of(&place, "sealed").is_empty() && place.path("data/ended").exists());
     let stored = place.on_data(&["export", "invocations", "--extension-id", "sleeper"]).expect_code(0).json_lines();
     let names: Vec<_> = stored.iter().filter_map(|call| call["name"].as_str()).collect();
@@ -60,7 +60,7 @@ fn sigterm_finishes_what_was_taken_takes_no_more_and_keeps_all_that_was_stored()
     place.glasshouse(&["run", "plugins", "--data-dir", "data", "--exit-when-done"]).expect_code(0);
     let later = place.on_data(&["export", "invocations", "--extension-id", "sleeper"]).expect_code(0).json_lines();
     assert_eq!(later[..before], stored[..]);
-    assert_eq!(files_of(&place, "open"), [PathBuf::new(); 0]);
+    assert_eq!(files_of(&place, "open"), Vec::<PathBuf>::new());
 }
 
 /// The files of segments in the data directory that end so.
@@ -93,8 +93,8 @@ fn a_busy_host_that_is_ended_leaves_all_that_it_stored_sealed() {
     assert!(!files_of(&place, "open").is_empty(), "what is written to is open");
     served.host.terminate();
     assert_eq!(served.host.code_within(SOON), Some(0));
-    assert_eq!(files_of(&place, "open"), [PathBuf::new(); 0]);
-    assert_eq!(files_of(&place, "part"), [PathBuf::new(); 0]);
+    assert_eq!(files_of(&place, "open"), Vec::<PathBuf>::new());
+    assert_eq!(files_of(&place, "part"), Vec::<PathBuf>::new());
     let logs = place.on_data(&["export", "logs", "--extension-id", "log-flood"]).expect_code(0).json_lines();
     let numbers: Vec<_> = logs.iter().filter_map(|log| log["sequence"].as_u64()).collect();
     assert!(numbers.len() == logs.len() && numbers.windows(2).all(|two| two[1] == two[0] + 1), "none is lost");

@@ -38,11 +38,10 @@ fn names(served: &Served) -> String {
         ("trace/{id}", [("id", "order-7"); 2]),
         ("tokens/{id}", [("id", token); 2]),
     ] {
-        text += &format!("[[operations]]\ninclude-path = \"{ROOT}/{path}\"\n[operations.parameters]\n");
         let known: BTreeMap<_, _> = parameters.into_iter().collect();
-        for (name, value) in known {
-            text += &format!("\"path.{name}\" = \"{value}\"\n");
-        }
+        let known: Vec<_> = known.iter().map(|(name, value)| format!("\"path.{name}\" = \"{value}\"\n")).collect();
+        let head = format!("[[operations]]\ninclude-path = \"{ROOT}/{path}\"\n[operations.parameters]\n");
+        text += &(head + &known.concat());
     }
     text
 }
@@ -240,7 +239,7 @@ fn prom_ql_says_of_histograms_gauges_and_growth_what_the_api_says() {
     let family = "glasshouse_guest_response_time_seconds";
     for operation in ["index", "search"] {
         let series = of_api(&served, &format!("name=response_time%20field.operation={operation}"));
-        assert_eq!(figure(&series, "count"), 20.0, "{series}");
+        assert_eq!(series["count"], 20, "{series}");
         let labels = format!("{{extension=\"collectors\",operation=\"{operation}\"}}");
         wait("the count", &format!("{family}_count{labels}"), figure(&series, "count"));
         wait("the sum", &format!("{family}_sum{labels}"), figure(&series, "sum") / 1e3);
@@ -252,10 +251,10 @@ fn prom_ql_says_of_histograms_gauges_and_growth_what_the_api_says() {
         assert!(of_prometheus.abs_diff(ours) <= 1, "{quantile} s in bucket {of_prometheus} of {bounds:?}; {series}");
     }
     let index = of_api(&served, "name=response_time%20field.operation=index");
-    assert_eq!((figure(&index, "sum"), figure(&index, "p95")), (240.0, 12.0), "{index}");
+    assert_eq!((&index["sum"], &index["p95"]), (&json!(240.0), &json!(12.0)), "{index}");
 
     wait("the gauge", "glasshouse_guest_queue_length{extension=\"collectors\"}", 3.0);
-    assert_eq!(figure(&of_api(&served, "name=queue.length"), "last"), 3.0);
+    assert_eq!(of_api(&served, "name=queue.length")["last"], 3.0);
 
     // What is counted after it was scraped is growth to both.
     let errors = "glasshouse_guest_errors_total{extension=\"collectors\",kind=\"timeout\"}";
@@ -263,8 +262,9 @@ fn prom_ql_says_of_histograms_gauges_and_growth_what_the_api_says() {
     let now =
         served.get("dashboard/collectors/overview").expect(200).json()["time"].as_str().expect("a time").to_owned();
     served.call_often(&call("serve"), 13);
-    let grown = figure(&of_api(&served, &format!("name=errors%20since%20{now}")), "sum");
-    assert_eq!(grown, 13.0);
+    let grown = of_api(&served, &format!("name=errors%20since%20{now}"));
+    assert_eq!(grown["sum"], 13.0, "{grown}");
+    let grown = figure(&grown, "sum");
     wait("the growth", &format!("max_over_time({errors}[5m]) - min_over_time({errors}[5m])"), grown);
     // It is extended to the edges of its window: by less than two scrapes, where there are several between.
     let increase = ask(&format!("increase({errors}[5m])")).expect("a figure");

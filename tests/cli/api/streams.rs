@@ -61,7 +61,9 @@ fn a_stream_tells_what_was_evicted_before_it_was_taken() {
     let (_, _, record) = events.next();
     assert_eq!(record["sequence"].as_u64(), gap["missed"].as_u64().map(|missed| missed + 2), "{gap} {record}");
     let page = served.get(&format!("dashboard/log-flood/logs?after={first}")).expect(200).json();
-    assert_eq!((&page["gaps"][0]["cause"], &page["gaps"][0]["missed"]), (&json!("evicted"), &gap["missed"]), "{page}");
+    // What is sealed meanwhile may drive more of it out.
+    assert_eq!(page["gaps"][0]["cause"], "evicted", "{page}");
+    assert!(page["gaps"][0]["missed"].as_u64() >= gap["missed"].as_u64(), "{gap} {page}");
 }
 
 #[test]

@@ -44,13 +44,13 @@ fn parsed(line: &str) -> Option<(PathBuf, Stand)> {
 
 /// Writes how rings stand, whole or not at all.
 pub(crate) fn write(root: &Path, stands: &Stands) -> io::Result<()> {
-    let mut text = String::new();
-    for (folder, Stand { incarnation, next_sequence }) in stands {
-        text += &format!("{incarnation:016x} {next_sequence} {}\n", folder.display());
-    }
+    let line = |(folder, stand): (&PathBuf, &Stand)| {
+        format!("{:016x} {} {}\n", stand.incarnation, stand.next_sequence, folder.display())
+    };
+    let lines: Vec<_> = stands.iter().map(line).collect();
     let part = root.join("ended.part");
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
-    file.write_all(text.as_bytes())?;
+    file.write_all(lines.concat().as_bytes())?;
     file.sync_all()?;
     fs::rename(&part, root.join(ENDED))?;
     File::open(root)?.sync_all()
