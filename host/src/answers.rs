@@ -7,6 +7,7 @@ use glasshouse_telemetry::{SeriesSummary, Summary};
 
 use crate::extension::Extension;
 use crate::pages::PAGE_BYTES;
+use crate::records::HostFunctionUse;
 
 /// Bytes of a series as JSON, without its labels, at most: its figures, its times and its name.
 const SERIES_BYTES: usize = 3 << 10;
@@ -32,6 +33,7 @@ pub fn summary_answer(extension: &Extension) -> api::Summary {
         idle_ns: usage.idle_nanos,
         unattributed_ns: usage.unattributed_nanos,
         host_calls: usage.host_calls,
+        host_functions: extension.host_functions().into_iter().map(host_function).collect(),
         read_bytes: usage.transfer.read_bytes,
         written_bytes: usage.transfer.written_bytes,
         sent_bytes: usage.transfer.sent_bytes,
@@ -52,6 +54,11 @@ pub fn summary_answer(extension: &Extension) -> api::Summary {
         debug_detail: overhead.detail.as_str().to_owned(),
         enabled_components: settings.debugging.enabled_components().into_iter().map(str::to_owned).collect(),
     }
+}
+
+fn host_function(one: HostFunctionUse) -> api::HostFunctionTotal {
+    let HostFunctionUse { function, calls, in_host_ns, waited_ns } = one;
+    api::HostFunctionTotal { function: function.to_string(), calls, in_host_ns, waited_ns }
 }
 
 /// A figure to three places, since more of it means nothing.

@@ -19,7 +19,9 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::control::Steering;
 use crate::plan::Planned;
-use crate::records::{AlertRecord, Errors, InvocationRecord, LogRecord, MetricRecord, Record, Records, SpanRecord};
+use crate::records::{
+    AlertRecord, Errors, HostFunctionUse, InvocationRecord, LogRecord, MetricRecord, Record, Records, SpanRecord,
+};
 
 /// A handle of an extension. Cheap to clone; it does not keep the host running.
 #[derive(Clone)]
@@ -151,6 +153,11 @@ impl Extension {
     /// What it has used so far.
     pub fn usage(&self) -> Usage {
         self.handle.usage()
+    }
+
+    /// What its calls asked of the host since it was started, by function; what took the longest first.
+    pub fn host_functions(&self) -> Vec<HostFunctionUse> {
+        HostFunctionUse::list(self.handle.host_functions())
     }
 
     /// What the host keeps in its own memory on its behalf.

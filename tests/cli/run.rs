@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::harness::{Place, json_lines};
 
 /// The keys of a summary, in their order.
-const SUMMARY_KEYS: [&str; 34] = [
+const SUMMARY_KEYS: [&str; 35] = [
     "extension",
     "state",
     "calls",
@@ -22,6 +22,7 @@ const SUMMARY_KEYS: [&str; 34] = [
     "idle_ns",
     "unattributed_ns",
     "host_calls",
+    "host_functions",
     "read_bytes",
     "written_bytes",
     "sent_bytes",
@@ -77,6 +78,8 @@ fn each_event_of_a_feed_is_answered_in_order() {
         assert_eq!(answer["payload"]["user"], "ada");
     }
     assert!(ended.stderr.contains("neighbour") && ended.stderr.contains("feed: 20 events"), "{}", ended.stderr);
+    let asked = ended.stderr.lines().find(|line| line.starts_with("neighbour in the host: "));
+    assert!(asked.is_some_and(|line| line.contains("debugging.emit ")), "{}", ended.stderr);
 }
 
 #[test]
@@ -161,6 +164,10 @@ fn the_summary_has_the_same_keys_in_a_file_and_on_standard_error() {
             (&json!(2), &json!(1), &json!(0))
         );
         for summary in [neighbour, context] {
+            let functions = summary["host_functions"].as_array().expect("a list");
+            let calls = functions.iter().filter_map(|one| one["calls"].as_u64()).sum::<u64>();
+            assert_eq!(Some(calls), summary["host_calls"].as_u64(), "{functions:?}");
+            assert!(functions.iter().any(|one| one["function"] == "debugging.emit"), "{functions:?}");
             // Beside its own sample there are the host's, of what it used.
             let id = summary["extension"].as_str().expect("an id");
             let show =

@@ -10,8 +10,9 @@ use utoipa::ToSchema;
 
 pub use access::{MadeToken, MakeToken, Proof, Scope, Token};
 pub use reading::{
-    AlertStatistic, AlertStatistics, Call, CallError, Called, Check, Dashboard, Errors, Gap, Health, MetricNames,
-    MetricSummary, Operations, Overview, Payload, Records, Series, Sources, Summary, TraceList, Traces, Wanted,
+    AlertStatistic, AlertStatistics, Call, CallError, Called, Check, Dashboard, Errors, Gap, Health, HostFunctionTotal,
+    MetricNames, MetricSummary, Operations, Overview, Payload, Records, Series, Sources, Summary, TraceList, Traces,
+    Wanted,
 };
 
 /// What all paths start with.

@@ -9,7 +9,7 @@ use glasshouse_model::settings::Settings;
 use glasshouse_model::standing::{State as Stand, Uses};
 use glasshouse_model::wire::{Field, Value};
 use glasshouse_model::{
-    AlertId, Clock, Digest, ExtensionId, Failure, GroupId, Level, Signal, UnixNanos, Version, limits, text,
+    AlertId, Clock, Digest, ExtensionId, Failure, GroupId, Level, Signal, UnixNanos, Version, invocation, limits, text,
 };
 use glasshouse_telemetry::{
     Alert, AlertError, Drops, ErrorGroup, Overhead, Reader, Resolution, ResolveError, Store, StoreSettings,
@@ -336,6 +336,11 @@ impl Extension {
     /// What it has used so far.
     pub fn usage(&self) -> Usage {
         self.0.store.usage()
+    }
+
+    /// What its invocations asked of the host so far, one entry for each function that was called.
+    pub fn host_functions(&self) -> Vec<invocation::HostUse> {
+        self.0.store.host_functions()
     }
 
     /// What the host keeps in its own memory on its behalf.

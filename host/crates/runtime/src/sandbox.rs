@@ -433,7 +433,7 @@ impl Sandbox {
         let (parent, cause) = (*parent, chain.cause());
         let host = HostUses::encode(host_uses, imports.uses());
         let intake = &store.data().intake;
-        intake.recorder().ledger().add(outcome, cost, counts);
+        intake.recorder().ledger().add(outcome, cost, counts, imports.uses());
         if let Answer::Failed(failure) = answer {
             let head = head(intake, intake.clock().now(), cut);
             store_failure(intake.recorder(), head, failure, scratch);

@@ -2,15 +2,34 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use glasshouse_model::invocation::{Cost, Transfer, without};
-use glasshouse_model::{Outcome, Signal};
+use glasshouse_model::invocation::{Cost, HostUse, Transfer, without};
+use glasshouse_model::{HostFunction, Outcome, Signal};
 
 /// The running totals of one extension. One owner adds to them, and one call at a time, so that adding needs no atomic addition.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Ledger {
     totals: [AtomicU64; Total::COUNT],
+    /// Of each function of the host: calls, nanoseconds in it, and nanoseconds that were waited in it.
+    host: [[AtomicU64; 3]; HostFunction::COUNT],
     memory_bytes: AtomicU64,
     memory_peak_bytes: AtomicU64,
+}
+
+impl Default for Ledger {
+    fn default() -> Self {
+        Self {
+            totals: Default::default(),
+            host: std::array::from_fn(|_| Default::default()),
+            memory_bytes: AtomicU64::default(),
+            memory_peak_bytes: AtomicU64::default(),
+        }
+    }
+}
+
+/// Adds to a total that one owner adds to.
+#[inline]
+fn add(total: &AtomicU64, amount: u64) {
+    total.store(total.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
 }
 
 /// What is summed up.
@@ -103,8 +122,15 @@ impl Usage {
 }
 
 impl Ledger {
-    /// Adds a finished invocation of the one owner; `counts` tells whether it is a call, or part of the extension's life cycle.
-    pub fn add(&self, outcome: Outcome, cost: &Cost, counts: bool) {
+    /// Adds a finished invocation of the one owner, and what it asked of the host; `counts` tells whether it is a call, or part of the
+    /// extension's life cycle.
+    pub fn add(&self, outcome: Outcome, cost: &Cost, counts: bool, host: impl Iterator<Item = HostUse>) {
+        for HostUse { function, calls, nanos, waited_nanos } in host {
+            let [all_calls, all_nanos, all_waited] = &self.host[function as usize];
+            add(all_calls, calls);
+            add(all_nanos, nanos);
+            add(all_waited, waited_nanos);
+        }
         let Transfer { read_bytes, written_bytes, sent_bytes, received_bytes } = cost.transfer;
         for (total, amount) in [
             (Total::Calls, u64::from(counts)),
@@ -126,8 +152,7 @@ impl Ledger {
             (Total::Sent, sent_bytes),
             (Total::Received, received_bytes),
         ] {
-            let total = &self.totals[total as usize];
-            total.store(total.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
+            add(&self.totals[total as usize], amount);
         }
         self.set_memory(cost.memory_bytes);
         if cost.memory_peak_bytes > self.memory_peak_bytes.load(Ordering::Relaxed) {
@@ -138,6 +163,16 @@ impl Ledger {
     /// Sets the linear memory of the live instance.
     pub fn set_memory(&self, bytes: u64) {
         self.memory_bytes.store(bytes, Ordering::Relaxed);
+    }
+
+    /// What all invocations asked of the host, one entry for each function that was called.
+    pub(crate) fn host_functions(&self) -> Vec<HostUse> {
+        let of = |function: &HostFunction| {
+            let [calls, nanos, waited_nanos] =
+                [0, 1, 2].map(|total: usize| self.host[*function as usize][total].load(Ordering::Relaxed));
+            (calls > 0).then_some(HostUse { function: *function, calls, nanos, waited_nanos })
+        };
+        HostFunction::ALL.iter().filter_map(of).collect()
     }
 
     pub(crate) fn usage(&self) -> Usage {

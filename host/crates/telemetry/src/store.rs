@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use glasshouse_model::invocation::HostUse;
 use glasshouse_model::record::{KIND_INVOCATION, KIND_SPAN};
 use glasshouse_model::settings::{Debugging, Settings, TelemetryBudget};
 use glasshouse_model::wire::LogSummary;
@@ -308,6 +309,11 @@ impl Store {
         }
         usage.dropped = self.drops.iter().map(|count| count.load(Ordering::Relaxed)).sum();
         usage
+    }
+
+    /// What the extension's invocations asked of the host since its start, one entry for each function that was called.
+    pub fn host_functions(&self) -> Vec<HostUse> {
+        self.ledger.host_functions()
     }
 
     /// How many records were dropped, by cause.

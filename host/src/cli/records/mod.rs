@@ -8,7 +8,7 @@ mod errors;
 mod export;
 mod follow;
 mod kept;
-mod lines;
+pub(crate) mod lines;
 mod listen;
 mod metrics;
 mod printer;

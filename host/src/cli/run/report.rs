@@ -9,6 +9,7 @@ use glasshouse_client::api::Summary;
 
 use super::lanes::Totals;
 use crate::cli::call::log_line;
+use crate::cli::records::lines::host_functions;
 use crate::output::{Align, Paint, Table};
 
 /// Logs of each extension that are shown.
@@ -93,6 +94,11 @@ impl Ended {
         };
         for ended in &self.extensions {
             ended.write_last_words(&mut report, paint);
+            let asked = ended.extension.host_functions();
+            if !asked.is_empty() {
+                let id = ended.extension.id().as_str();
+                let _ = write!(report, "\n\n{} in the host: {}", paint.bold(id), host_functions(&asked));
+            }
         }
         if let Some(resources) = &self.resources {
             let _ = write!(report, "\n\n{}: {}", paint.bold(HOST), used(resources));

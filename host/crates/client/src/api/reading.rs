@@ -61,6 +61,20 @@ pub struct Gap {
     pub cause: String,
 }
 
+/// What a function of the host was used for since the host was started.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct HostFunctionTotal {
+    /// The function, or several that are much alike.
+    pub function: String,
+    /// How often it was called.
+    pub calls: u64,
+    /// Time in it, without what was waited in it, in nanoseconds. Of a function that does little, it is an estimate from some of the
+    /// calls.
+    pub in_host_ns: u64,
+    /// What was waited in it, in nanoseconds.
+    pub waited_ns: u64,
+}
+
 /// What an extension has used and recorded since its host was started.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Summary {
@@ -94,6 +108,9 @@ pub struct Summary {
     pub unattributed_ns: u64,
     /// Calls of host functions.
     pub host_calls: u64,
+    /// Those calls by function, what took the longest first.
+    #[serde(default)]
+    pub host_functions: Vec<HostFunctionTotal>,
     /// Bytes read from files.
     pub read_bytes: u64,
     /// Bytes written to files.

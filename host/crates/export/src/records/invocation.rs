@@ -122,20 +122,27 @@ pub struct HostFunctionUse {
     pub waited_ns: u64,
 }
 
+impl From<HostUse> for HostFunctionUse {
+    fn from(HostUse { function, calls, nanos, waited_nanos }: HostUse) -> Self {
+        Self { function, calls, in_host_ns: nanos, waited_ns: waited_nanos }
+    }
+}
+
+impl HostFunctionUse {
+    /// Uses as they are told: what took the longest first.
+    pub fn list(uses: impl IntoIterator<Item = HostUse>) -> Vec<Self> {
+        let mut all: Vec<_> = uses.into_iter().map(Self::from).collect();
+        all.sort_by_key(|one| std::cmp::Reverse(one.in_host_ns.saturating_add(one.waited_ns)));
+        all
+    }
+}
+
 impl FromStore for InvocationRecord {
     const SIGNAL: Signal = Signal::Invocation;
 
     fn from_store(head: Head, body: Body<'_>) -> Option<Self> {
         let Body::Invocation(invocation) = body else { return None };
         let cost = invocation.cost;
-        let host_function = |one: HostUse| HostFunctionUse {
-            function: one.function,
-            calls: one.calls,
-            in_host_ns: one.nanos,
-            waited_ns: one.waited_nanos,
-        };
-        let mut host_functions: Vec<_> = invocation.host.iter().map(host_function).collect();
-        host_functions.sort_by_key(|one| std::cmp::Reverse(one.in_host_ns.saturating_add(one.waited_ns)));
         Some(Self {
             head,
             name: invocation.name.to_owned(),
@@ -155,7 +162,7 @@ impl FromStore for InvocationRecord {
             idle_ns: cost.idle_nanos,
             unattributed_ns: cost.unattributed_nanos,
             host_calls: cost.host_calls,
-            host_functions,
+            host_functions: HostFunctionUse::list(invocation.host.iter()),
             memory_bytes: cost.memory_bytes,
             memory_delta_bytes: cost.memory_delta_bytes,
             memory_peak_bytes: cost.memory_peak_bytes,
