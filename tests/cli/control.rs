@@ -214,7 +214,7 @@ fn what_cannot_be_done_says_why_and_what_to_do() {
         &["budgets", "set", "neighbour", "budget.dedline=2s"],
         "did you mean \"extensions.neighbour.budget.deadline\"",
     );
-    check(&["budgets", "set", "neighbour", "budget.mailbox=2"], "start the host anew");
+    check(&["budgets", "set", "neighbour", "budget.metering=cpu"], "start the host anew");
     check(&["budgets", "set", "neighbour", "debugging.log_level=info"], "is no key of budget.");
     check(&["budgets", "set", "neighbour", "budget.memory=8MiB", "budget.deadline=0s"], "budget.deadline");
     check(&["budgets", "set", "neighbour", "budget.memory"], "a value is missing");

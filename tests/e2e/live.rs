@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use glasshouse_model::settings::Settings;
+use glasshouse_model::settings::{Metering, Settings};
 use glasshouse_model::{FailureKind, Level};
 use glasshouse_runtime::{ApplyError, Extension};
 
@@ -104,7 +104,7 @@ async fn what_is_read_at_the_start_cannot_be_changed_later() {
     };
     let error = check(|settings| settings.permissions.env.push("HOME".into()), "permissions is read when");
     assert_eq!(error, ApplyError::AtStart("permissions"));
-    check(|settings| settings.budget.mailbox = 3, "budget.mailbox is read when");
+    check(|settings| settings.budget.metering = Metering::Cpu, "budget.metering is read when");
     check(|settings| settings.redaction.enabled = false, "redaction.enabled is read when");
     check(|settings| settings.budget.memory_bytes = 1, "budget.memory: 1B is out of bounds");
     assert!(logs_with(&extension, "changed from").is_empty());

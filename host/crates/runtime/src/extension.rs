@@ -241,6 +241,7 @@ impl Extension {
     pub fn apply(&self, settings: Settings, by: &str) -> Result<Vec<Change>, ApplyError> {
         self.0.present.replace(settings, |settings, changes| {
             self.0.store.apply(&StoreSettings::new(settings));
+            self.0.mailbox.set_messages(settings.budget.mailbox);
             let recorder = self.0.store.recorder();
             for change in changes {
                 let fields = [("event", "settings.changed"), ("by", by), ("key", change.key)];

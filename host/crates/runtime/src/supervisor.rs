@@ -15,7 +15,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use crate::extension::{CallError, ComponentInfo, Extension, Order, Reply, Status};
 use crate::health::CHECKS;
-use crate::mailbox::{Message, Work};
+use crate::mailbox::{Message, Receiver, Work};
 use crate::meter::Phase;
 use crate::refused::{NotStarted, record};
 use crate::sandbox::{Answer, Blueprint, BuildError, Job, Sandbox};
@@ -41,7 +41,7 @@ pub(crate) struct Supervisor {
 
 /// What comes to a supervisor, and how its extension stands.
 pub(crate) struct Inbox {
-    pub(crate) mailbox: mpsc::Receiver<Message>,
+    pub(crate) mailbox: Receiver,
     pub(crate) orders: mpsc::Receiver<Order>,
     pub(crate) standing: Standing,
 }
@@ -503,7 +503,7 @@ impl Supervisor {
 }
 
 /// The next message; `None` once the host stops and the mailbox is empty. May be cancelled.
-async fn next(mailbox: &mut mpsc::Receiver<Message>, phase: &mut watch::Receiver<Phase>) -> Option<Message> {
+async fn next(mailbox: &mut Receiver, phase: &mut watch::Receiver<Phase>) -> Option<Message> {
     if *phase.borrow() < Phase::Ending {
         tokio::select! {
             biased;

@@ -1,7 +1,7 @@
 //! From the feed to the extensions and back: a lane for each extension, so that its replies come in the feed's order
 //! while the extensions work side by side.
 //!
-//! Bounds: a lane holds as many events as the extension's mailbox, all lanes together [`BYTES_IN_FLIGHT`] of payload, and
+//! Bounds: a lane holds [`AHEAD`] events, all lanes together [`BYTES_IN_FLIGHT`] of payload, and
 //! [`REPLIES`] replies wait to be written. When one of them is full, the feed waits.
 
 use std::collections::HashMap;
@@ -19,6 +19,8 @@ use crate::cli::feed::{Feed, Work};
 use crate::cli::signals::Stop;
 use crate::output;
 
+/// Events that are read ahead for an extension, beside those in its mailbox: while one is slow, the others are still fed.
+const AHEAD: usize = 256;
 /// Bytes of payload that wait for extensions or are with them.
 const BYTES_IN_FLIGHT: usize = 64 * 1024 * 1024;
 /// Replies that wait to be written.
@@ -83,7 +85,7 @@ impl Lanes {
         let counts = Arc::<Counts>::default();
         let (mut ways, mut tasks) = (HashMap::new(), Vec::new());
         for extension in host.extensions() {
-            let (sender, items) = mpsc::channel(extension.settings().budget.mailbox.max(1));
+            let (sender, items) = mpsc::channel(AHEAD);
             ways.insert(extension.id().to_string(), sender);
             tasks.push(tokio::spawn(serve(extension.clone(), items, replies.clone(), Arc::clone(&counts))));
         }

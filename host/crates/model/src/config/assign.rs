@@ -125,7 +125,7 @@ mod tests {
         };
         check("budget.deadlin", "1s", "did you mean \"extensions.relay.budget.deadline\"");
         check("budget.deadline", "soon", "extensions.relay.budget.deadline: ");
-        check("budget.mailbox", "3", "budget.mailbox is read when the extension starts");
+        check("budget.metering", "fuel", "budget.metering is read when the extension starts");
         check("config.mode", "x", "config is read when");
         check("permissions.env", "[\"HOME\"]", "permissions.env is read when");
         check("", "", "unknown key");

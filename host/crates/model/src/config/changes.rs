@@ -108,6 +108,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::settings::Metering;
 
     #[test]
     fn changes_say_what_takes_effect_while_an_extension_runs() {
@@ -128,7 +129,8 @@ mod tests {
             },
             &[("debugging.tracing_enabled", "false", "true", true), ("debugging.max_errors", "1000", "7", false)],
         );
-        check(|to| to.budget.mailbox = 1, &[("budget.mailbox", "256", "1", false)]);
+        check(|to| to.budget.mailbox = 1, &[("budget.mailbox", "256", "1", true)]);
+        check(|to| to.budget.metering = Metering::Cpu, &[("budget.metering", "fuel", "cpu", false)]);
         check(|to| to.redaction.enabled = false, &[("redaction.enabled", "true", "false", false)]);
         check(
             |to| drop(to.config.insert("token".into(), "secret".into())),

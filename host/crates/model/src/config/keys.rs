@@ -193,8 +193,7 @@ pub(super) static KEYS: &[Key] = &[
         "256",
         "Calls that wait for the extension before its callers wait or are turned away.",
     )
-    .setting(Cap::AtMost, |all| Target::Count(&mut all.budget.mailbox))
-    .at_start(),
+    .setting(Cap::AtMost, |all| Target::Count(&mut all.budget.mailbox)),
     key(
         "budget.failures_in_a_row",
         Kind::Integer { least: 1, most: 1000 },
