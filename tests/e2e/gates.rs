@@ -41,6 +41,8 @@ async fn a_flood_of_debug_logs_is_bounded_counted_and_told_and_shuts_out_no_erro
     assert_eq!(dropped(&extension, Drop::Rate), FLOOD - stored);
     assert_eq!(logs_with(&extension, "a log that matters").len(), 1);
     assert_eq!((errors(&extension).len(), alerts(&extension).len()), (1, 1));
+    let security = logs(&extension).into_iter().filter(|log| log.target == "glasshouse.security");
+    assert_eq!(security.count(), 1, "though it is a log at info");
 
     let first = told(&extension, "telemetry.rate");
     assert_eq!(first.len(), 1, "at most once in a while");

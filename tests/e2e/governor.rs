@@ -78,6 +78,8 @@ async fn a_ten_fold_load_is_shed_within_five_intervals_and_all_detail_comes_back
 
     let loud = intervals(&extension, &clock, 5, 10 * QUIET).await;
     assert!(loud.contains(&Detail::NoDebug), "{loud:?}");
+    let percent = extension.overhead().percent;
+    assert!(percent <= 0.5, "{percent:.2} % after five intervals");
     let first = &steps(&extension)[0];
     assert_eq!((first.level, first.field("from")), (Level::Warning, Some("full")));
     assert!(first.field("advice").is_some_and(|advice| advice.contains("debugging.log_level")), "{first:?}");
@@ -99,8 +101,30 @@ async fn a_ten_fold_load_is_shed_within_five_intervals_and_all_detail_comes_back
     assert!(told > 40.0 && told <= extension.overhead().cost_nanos as f64 / 1e6, "{told} ms");
     assert!(parts.iter().all(|part| (0.0..=100.0).contains(&part.value)));
     let calls = extension.usage().calls as usize;
-    let kept = (logs_with(&extension, "a log that matters").len(), errors(&extension).len(), alerts(&extension).len());
-    assert_eq!(kept, (calls, calls, calls), "what matters is never left out");
+    assert_eq!(what_matters(&extension), [calls; 4], "what matters is never left out");
+}
+
+/// How many logs at error, errors, alerts and security events it left behind.
+fn what_matters(extension: &Extension) -> [usize; 4] {
+    let security = logs(extension).into_iter().filter(|log| log.target == "glasshouse.security").count();
+    [logs_with(extension, "a log that matters").len(), errors(extension).len(), alerts(extension).len(), security]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn at_the_last_step_what_matters_is_stored_all_the_same() {
+    let (_house, clock, extension) = started(1_000, |debugging| debugging.profiling_overhead_limit = 0.1).await;
+    for _ in 0..20 {
+        ask(&extension, "everything", "5000").await;
+        clock.advance(Duration::from_secs(1));
+    }
+    assert_eq!(extension.overhead().detail, Detail::Least, "{:?}", steps(&extension));
+    let before = logs_with(&extension, "news").len();
+    for _ in 0..10 {
+        ask(&extension, "everything", "10").await;
+    }
+    assert_eq!(logs_with(&extension, "news").len(), before, "logs at info are left out");
+    let calls = extension.usage().calls as usize;
+    assert_eq!(what_matters(&extension), [calls; 4]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

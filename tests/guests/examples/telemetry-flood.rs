@@ -1,6 +1,8 @@
 //! Records far more than it is allowed to, in every way, and tries to pass for the host.
 
-use glasshouse_sdk::{Severity, alert, counter, debug, error, extension, info, record_error, span, warning};
+use glasshouse_sdk::{
+    SecurityEvent, SecurityKind, Severity, alert, counter, debug, error, extension, info, record_error, span, warning,
+};
 
 /// The extension.
 #[derive(Default)]
@@ -14,9 +16,18 @@ impl TelemetryFlood {
         for number in 0..logs {
             debug!("noise", number = number);
         }
-        error!("a log that matters");
-        record_error("that-matters", "an error that matters");
-        alert("that-matters", Severity::High, "an alert that matters").raise();
+        tell_what_matters();
+    }
+
+    /// Writes so many debug logs and as many at info, and spans, and then what matters.
+    #[event]
+    fn everything(&mut self, times: u64) {
+        for number in 0..times {
+            debug!("noise", number = number);
+            info!("news", number = number);
+            drop(span!("step"));
+        }
+        tell_what_matters();
     }
 
     /// Writes so many logs at error.
@@ -139,6 +150,14 @@ impl TelemetryFlood {
             );
         }
     }
+}
+
+/// An error as a log and as a report, an alert, and a security event.
+fn tell_what_matters() {
+    error!("a log that matters");
+    record_error("that-matters", "an error that matters");
+    alert("that-matters", Severity::High, "an alert that matters").raise();
+    SecurityEvent::new(SecurityKind::SessionCreated).user("ada").log();
 }
 
 #[cfg(target_family = "wasm")]

@@ -267,7 +267,7 @@ impl Intake {
                         match self.recorder.judge_log(log.level, target, &self.context_bytes) {
                             Verdict::Keep => {
                                 let head = self.head(arrival, false);
-                                if self.recorder.affords(Worth::of_log(log.level), &head, body.len()) {
+                                if self.recorder.affords_log(log.level, target, &head, body.len()) {
                                     let body = with_time(body, arrival.corrected(log.time));
                                     self.recorder.append_log(head, &body, &log, seen, &mut known);
                                 }

@@ -139,6 +139,7 @@ impl Worth {
     #[inline]
     pub fn of(record: &Record<'_>) -> Self {
         match record {
+            Record::Log(log, _) if Aspect::Security.has_logger(log.target) => Self::Urgent,
             Record::Log(log, _) => Self::of_log(log.level),
             Record::Metric(..) => Self::Usual,
             Record::Error(..) | Record::Alert(_) => Self::Urgent,
@@ -266,6 +267,21 @@ impl Recorder {
         self.gates().rates.take(worth, head.time, bytes) || self.refuse(head.time, bytes)
     }
 
+    /// The same for a log of a level, with its target: a security event has room where an error has. The target is asked for only where
+    /// there is none for others.
+    #[inline]
+    pub fn affords_log<'t>(&self, level: Level, target: impl Fn() -> &'t str, head: &Head<'_>, bytes: usize) -> bool {
+        let bytes = bytes + head.context.len();
+        self.gates().rates.take(Worth::of_log(level), head.time, bytes)
+            || self.affords_security(target(), head.time, bytes)
+            || self.refuse(head.time, bytes)
+    }
+
+    #[cold]
+    fn affords_security(&self, target: &str, now: UnixNanos, bytes: usize) -> bool {
+        Aspect::Security.has_logger(target) && self.gates().rates.take(Worth::Urgent, now, bytes)
+    }
+
     #[cold]
     fn refuse(&self, now: UnixNanos, bytes: usize) -> bool {
         self.dropped(Drop::Rate);
@@ -379,6 +395,26 @@ mod tests {
         check(start + TOLD_EVERY_NANOS, Some((2, 200)));
         check(0, Some((1, 100)));
         check(1, None);
+    }
+
+    #[test]
+    fn over_the_rate_a_security_event_has_room_where_an_error_has() {
+        let mut settings = Settings::default();
+        settings.budget.telemetry.records_per_second = 8;
+        let store = Store::new(&StoreSettings::new(&settings), Arc::new(Redactor::default()));
+        let recorder = store.recorder();
+        let head = Head { time: UnixNanos(0), origin: Origin::Guest, cut: false, batched: false, context: &[] };
+        let stored =
+            |level: Level, target: &str| (0..100).filter(|_| recorder.affords_log(level, || target, &head, 10)).count();
+        assert_eq!(stored(Level::Info, "shop"), 16, "what a quiet while saved up, and as much again");
+        assert_eq!(stored(Level::Info, "glasshouse.securities"), 0);
+        assert!(recorder.affords_log(Level::Info, || "glasshouse.security", &head, 10));
+        assert_eq!(stored(Level::Error, "shop") + stored(Level::Info, "glasshouse.security"), 3, "a quarter, twice");
+        let record = |target| {
+            let log = wire::Log { level: Level::Info, target, message: "", source: None, time: None };
+            Worth::of(&Record::Log(log, wire::Fields::EMPTY))
+        };
+        assert_eq!((record("glasshouse.security.login"), record("shop")), (Worth::Urgent, Worth::Usual));
     }
 
     #[test]

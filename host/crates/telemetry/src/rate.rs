@@ -16,7 +16,7 @@ const RESERVE_BYTES: u64 = 2 * limits::RECORD_BYTES as u64;
 pub enum Worth {
     /// Logs below error, samples, spans.
     Usual,
-    /// Errors, alerts, failed spans, logs at error and above: once the budget is used up, they have a reserve for themselves.
+    /// Errors, alerts, failed spans, security events, logs at error and above: once the budget is used up, they have a reserve for themselves.
     Urgent,
     /// What the host tells of a guest's doings, such as denied uses, which has a reserve of its own.
     Told,
