@@ -51,7 +51,7 @@ const COSTS: &[Cost] = &[
     ("meter", "sample of a bound meter", Off, 0.2),
     ("meter", "sample of a bound meter", Stored, 5.2),
     ("meter", "sample of a bound meter", OnDisk, 5.8),
-    ("sample", "sample with a label", Off, 1.0),
+    ("sample", "sample with a label", Off, 0.2),
     ("span", "span with 2 fields", Off, 0.2),
     ("span", "span with 2 fields", Failed, 5.5),
     ("span", "span with 2 fields", Stored, 6.0),
@@ -137,14 +137,25 @@ pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
-/// Work whose logs are off, beside the same work without any.
-fn nothing(house: &House, plan: &Plan) -> Result<[Row; 2]> {
-    let told = |detail| -> Result<Side<'_>> { Ok(Measured::start(house, detail)?.side(house, "told", PIECES)) };
-    let silent = Measured::start(house, Stored)?.side(house, "work", PIECES);
-    let [off, below, silent] = plan.run([told(Off)?, told(BelowLevel)?, silent])?;
-    let row = |ours: &Samples, detail: Detail| {
-        let what = format!("a little work with a log, {}", detail.words());
-        ours.against(&silent, "costs", &what, "the same work without a log", Some(1.15))
+/// Work whose logs or spans are off, beside the same work without any; and whose spans are stored if they fail, as by default, which is not
+/// off: each crosses.
+fn nothing(house: &House, plan: &Plan) -> Result<[Row; 4]> {
+    let side = |event, detail| -> Result<Side<'_>> { Ok(Measured::start(house, detail)?.side(house, event, PIECES)) };
+    let [off, below, span_off, span_failed, silent] = plan.run([
+        side("told", Off)?,
+        side("told", BelowLevel)?,
+        side("spanned", Off)?,
+        side("spanned", Failed)?,
+        side("work", Stored)?,
+    ])?;
+    let row = |ours: &Samples, record: &str, detail: Detail, target: Option<f64>| {
+        let what = format!("a little work with a {record}, {}", detail.words());
+        ours.against(&silent, "costs", &what, &format!("the same work without a {record}"), target)
     };
-    Ok([row(&off, Off), row(&below, BelowLevel)])
+    Ok([
+        row(&off, "log", Off, Some(1.15)),
+        row(&below, "log", BelowLevel, Some(1.15)),
+        row(&span_off, "span", Off, Some(1.15)),
+        row(&span_failed, "span", Failed, None),
+    ])
 }

@@ -37,12 +37,53 @@ pub struct Metric<'a> {
     name: &'a str,
     instrument: Instrument,
     unit: &'a str,
-    labels: Vec<Field<'a>>,
+    labels: Labels<'a>,
+}
+
+/// Labels that a metric has room for by itself. Real ones have one to three.
+const FEW: usize = 4;
+
+/// Labels, of which a few take no allocation: whoever counts while metrics are off is to pay next to nothing, and what is off when a metric
+/// is made may be on when it is recorded, so that they have to be kept.
+#[derive(Clone, Debug)]
+struct Labels<'a> {
+    few: [Field<'a>; FEW],
+    count: usize,
+    /// All of them, once there are more than a few.
+    many: Vec<Field<'a>>,
+}
+
+impl<'a> Labels<'a> {
+    const NONE: Self =
+        Self { few: [Field { name: "", value: Value::Boolean(false) }; FEW], count: 0, many: Vec::new() };
+
+    #[inline]
+    fn push(&mut self, label: Field<'a>) {
+        match self.few.get_mut(self.count) {
+            Some(free) => *free = label,
+            None => self.push_one_of_many(label),
+        }
+        self.count += 1;
+    }
+
+    #[cold]
+    fn push_one_of_many(&mut self, label: Field<'a>) {
+        if self.many.is_empty() {
+            self.many.extend(self.few);
+        }
+        self.many.push(label);
+    }
+
+    #[inline]
+    fn as_slice(&self) -> &[Field<'a>] {
+        self.few.get(..self.count).unwrap_or(&self.many)
+    }
 }
 
 impl<'a> Metric<'a> {
+    #[inline]
     fn new(name: &'a str, instrument: Instrument) -> Self {
-        Self { name, instrument, unit: "", labels: Vec::new() }
+        Self { name, instrument, unit: "", labels: Labels::NONE }
     }
 
     /// Gives the unit, a UCUM code: `s`, `By`, `ms`, `1`.
@@ -52,25 +93,30 @@ impl<'a> Metric<'a> {
     }
 
     /// Adds a label. Each set of label values is a series of its own: choose values of which there are few.
+    #[inline]
     pub fn label(mut self, name: &'a str, value: &'a str) -> Self {
         self.labels.push(Field { name, value: Value::Text(value) });
         self
     }
 
     /// Records one sample.
+    #[inline]
     pub fn record(&self, value: impl Number) {
-        if !is_stored(Kind::Metrics) {
-            return;
+        if is_stored(Kind::Metrics) {
+            self.send(value.to_f64());
         }
-        let metric =
-            wire::Metric { instrument: self.instrument, name: self.name, unit: self.unit, value: value.to_f64() };
-        log::send(wire::KIND_METRIC, |body| wire::write_metric(body, &metric, &self.labels));
+    }
+
+    #[inline(never)]
+    fn send(&self, value: f64) {
+        let metric = wire::Metric { instrument: self.instrument, name: self.name, unit: self.unit, value };
+        log::send(wire::KIND_METRIC, |body| wire::write_metric(body, &metric, self.labels.as_slice()));
     }
 
     /// Binds a meter.
     pub fn bind(&self) -> Meter {
         Meter {
-            bound: backend::Meter::new(self.name, self.instrument, self.unit, &self.labels),
+            bound: backend::Meter::new(self.name, self.instrument, self.unit, self.labels.as_slice()),
             gathered: Gathered::new(self),
         }
     }
@@ -133,7 +179,8 @@ struct Latest {
 
 impl Gathered {
     fn new(metric: &Metric<'_>) -> Option<Self> {
-        let Metric { name, instrument, unit, ref labels } = *metric;
+        let Metric { name, instrument, unit, .. } = *metric;
+        let labels = metric.labels.as_slice();
         let sample = wire::Metric { instrument, name, unit, value: 0.0 };
         let mut record = Vec::new();
         match instrument {

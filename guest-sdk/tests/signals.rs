@@ -101,6 +101,25 @@ fn a_display_that_logs_by_itself_does_no_harm() {
 }
 
 #[test]
+fn a_metric_keeps_all_its_labels_however_many_there_are() {
+    let names: Vec<_> = (0..9).map(|number| format!("label-{number}")).collect();
+    for count in 0..names.len() {
+        let recorded = recorded(|| {
+            let mut metric = counter("a");
+            for name in &names[..count] {
+                metric = metric.label(name, "v");
+            }
+            metric.record(1);
+            metric.bind().record(1);
+        });
+        for sample in &recorded.samples {
+            assert!(sample.labels.keys().eq(&names[..count]), "{count}: {:?}", sample.labels);
+        }
+        assert_eq!(recorded.samples.len(), 2);
+    }
+}
+
+#[test]
 fn metrics_carry_unit_labels_and_value() {
     let recorded = recorded(|| {
         counter("a").label("k", "v").label("l", "w").record(2_u8);

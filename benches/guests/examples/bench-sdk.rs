@@ -143,6 +143,17 @@ impl Bench {
         all
     }
 
+    /// The same, each time in a span.
+    #[event]
+    fn spanned(&mut self, times: u32) -> u64 {
+        let mut all = 0;
+        for index in 0..times {
+            let _span = span!("mixing", index = index);
+            all ^= mix(index);
+        }
+        all
+    }
+
     /// Does nothing.
     #[event]
     fn empty(&mut self) {}

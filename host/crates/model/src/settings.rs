@@ -127,7 +127,7 @@ pub struct Debugging {
     pub alerting_enabled: bool,
     /// Whether the extension is profiled.
     pub profiling_enabled: bool,
-    /// Whether all spans are stored; otherwise only failed ones are.
+    /// Whether all spans are stored; otherwise those that failed and, while errors are tracked, those of calls that fail or are slow.
     pub tracing_enabled: bool,
     /// The least level that is stored.
     pub log_level: Level,

@@ -288,8 +288,14 @@ pub(super) static KEYS: &[Key] = &[
         .setting(Cap::Free, |all| Target::Switch(&mut all.debugging.alerting_enabled)),
     key("debugging.profiling_enabled", SWITCH, "false", "Whether the extension is profiled. Not yet in effect.")
         .setting(Cap::Free, |all| Target::Switch(&mut all.debugging.profiling_enabled)),
-    key("debugging.tracing_enabled", SWITCH, "false", "Whether all spans are stored; otherwise only failed ones are.")
-        .setting(Cap::Free, |all| Target::Switch(&mut all.debugging.tracing_enabled)),
+    key(
+        "debugging.tracing_enabled",
+        SWITCH,
+        "false",
+        "Whether all spans are stored; otherwise those that failed and those of calls that fail or are slow, for which a span costs \
+         nine tenths of a stored one, unless error_tracking_enabled is off as well.",
+    )
+    .setting(Cap::Free, |all| Target::Switch(&mut all.debugging.tracing_enabled)),
     key("debugging.log_level", Kind::Level, "debug", "The least level of a log that is stored.")
         .setting(Cap::Free, |all| Target::Level(&mut all.debugging.log_level)),
     key(
