@@ -1,18 +1,21 @@
 //! Compiling is contained: components that are made to be hard to compile fail with their figures, and delay nobody.
 
+use std::fmt::Write as _;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use glasshouse_model::FailureKind;
-use glasshouse_runtime::{CompileSettings, Containment, Status, TooMuch, inspect};
+use glasshouse_runtime::{CompileSettings, Containment, ExtensionSpec, Status, TooMuch, inspect};
 use rustix::process::{Pid, Signal, kill_process};
 use wasm_encoder::{
     BlockType, CodeSection, Component, ConstExpr, DataSection, Function, FunctionSection, MemorySection, MemoryType,
     Module, ModuleSection, TypeSection, ValType,
 };
 
-use crate::harness::{House, ask, beside, compile, failures, guest, scratch};
+use crate::harness::{House, LONG, ask, beside, compile, failures, guest, scratch};
+use crate::loading::large;
 
 /// A component with one module.
 fn component(module: &Module) -> Vec<u8> {
@@ -22,7 +25,7 @@ fn component(module: &Module) -> Vec<u8> {
 }
 
 /// A few kilobytes that a compiler takes long for: every local changes in a loop within loops, so each is a parameter of each.
-fn hard(locals: u32, loops: u32) -> Vec<u8> {
+pub(crate) fn hard(locals: u32, loops: u32) -> Vec<u8> {
     let (mut types, mut functions, mut code) = (TypeSection::new(), FunctionSection::new(), CodeSection::new());
     types.ty().function([], []);
     functions.function(0);
@@ -44,7 +47,7 @@ fn hard(locals: u32, loops: u32) -> Vec<u8> {
 }
 
 /// A component of many data segments far from each other, for each of which the compiler keeps pages of memory.
-fn scattered() -> Vec<u8> {
+pub(crate) fn scattered() -> Vec<u8> {
     const SEGMENTS: u32 = 90_000;
     let (mut memories, mut data) = (MemorySection::new(), DataSection::new());
     memories.memory(MemoryType {
@@ -85,7 +88,9 @@ async fn a_component_that_takes_too_long_to_compile_fails_with_its_figures() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_component_that_takes_too_much_memory_to_compile_fails_with_its_figures() {
     let house = House::with(|settings| settings.compile = within(30, 256 << 20));
-    let neighbour = house.ready("neighbour").await;
+    // Its clock stands still, so that a rate is never filled anew, however long this takes.
+    let telling = |spec: &mut ExtensionSpec| spec.settings.budget.telemetry.records_per_second = 100_000_000;
+    let neighbour = house.ready_with("neighbour", telling).await;
     let cause = beside(&neighbour, house.refused("scattered", &scratch("scattered.wasm", &scattered()))).await;
     assert!(cause.contains("compiling it takes more than 256 MiB of memory: it was given up after "), "{cause}");
     assert!(cause.contains("raise host.compile_memory"), "{cause}");
@@ -99,6 +104,42 @@ async fn small_components_that_are_hard_to_compile_hold_up_an_easy_one_for_a_mom
     assert!(neighbour.component().expect("it is loaded").compiled);
     assert_eq!(ask(&neighbour, "echo", "first").await, "first");
     assert_eq!(hard.status(), Status::Loading);
+}
+
+/// How many workers have been given so many seconds of CPU time, which are the third of their arguments.
+fn workers_of(seconds: u64) -> usize {
+    let is_of = |worker: &Pid| {
+        let line = fs::read_to_string(format!("/proc/{worker}/cmdline")).unwrap_or_default();
+        line.split('\0').nth(4) == Some(seconds.to_string().as_str())
+    };
+    workers().iter().filter(|worker| is_of(worker)).count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn small_components_that_are_hard_to_compile_hold_up_no_large_one() {
+    const WHOLE_SECONDS: u64 = 600;
+    let house = House::with(|settings| {
+        settings.compile = within(WHOLE_SECONDS, 2 << 30);
+        settings.compile_threads = 4;
+    });
+    let hard: Vec<_> = (0..4)
+        .map(|number| {
+            let file = scratch(&format!("hard-{number}.wasm"), &hard(3_000, 3_000 - number));
+            house.start(&format!("hard-{number}"), &file, |_| {})
+        })
+        .collect();
+    // Each has its first, small share before it is known to be hard; then they are compiled one at a time.
+    let one_at_a_time = async {
+        while workers().len() != 1 || workers_of(WHOLE_SECONDS) != 1 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(5 * LONG, one_at_a_time).await.expect("they do not take all lanes");
+    let large = house.start("large", &scratch("large.wasm", &large()), |_| {});
+    assert_eq!(large.loaded().await, Status::Ready);
+    house.ready("neighbour").await;
+    let waiting = hard.iter().filter(|hard| hard.status() == Status::Loading).count();
+    assert!(waiting >= 2, "it waited for none of them; {waiting} are left of four");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -174,12 +215,92 @@ async fn hosts_that_compile_for_one_cache_at_once_all_get_their_code() {
     }
 }
 
+/// The version of Landlock that the kernel has; 0 where it has none.
+#[expect(unsafe_code, reason = "asking for the version has no safe interface")]
+fn landlock() -> libc::c_long {
+    const VERSION: libc::c_long = 1;
+    // SAFETY: as landlock_create_ruleset(2) has it, this reads and writes no memory and makes nothing.
+    unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<u8>(), 0_usize, VERSION) }.max(0)
+}
+
+/// What a worker lacks, can do, and could do but for seccomp.
+fn probed(settings: &CompileSettings) -> (Vec<&'static str>, Vec<String>, Vec<String>) {
+    match Containment::probe(settings).expect("it starts") {
+        Containment::Process { lacks, escapes, past_landlock, .. } => (lacks, escapes, past_landlock),
+        Containment::None => panic!("it is a process"),
+    }
+}
+
 #[test]
 fn a_worker_can_open_nothing_connect_to_nothing_and_start_nothing() {
-    let Containment::Process { escapes, .. } = Containment::probe(&compile()).expect("it starts") else {
-        panic!("it is a process");
-    };
+    let (lacks, escapes, past_landlock) = probed(&compile());
     assert_eq!(escapes, Vec::<String>::new());
+    if landlock() >= 6 {
+        assert_eq!((lacks, past_landlock), (Vec::new(), Vec::new()), "Landlock and limits hold by themselves");
+    }
+}
+
+/// A worker for which it is as if the kernel had no Landlock: the same program under another name.
+fn without_landlock(folder: &Path) -> CompileSettings {
+    let worker = folder.join("without-landlock");
+    let program = env!("CARGO_BIN_EXE_glasshouse-test-worker");
+    // A link where that can be, since what was just written may still be open in a process that another test starts.
+    if fs::hard_link(program, &worker).is_err() {
+        fs::copy(program, &worker).expect("copying the worker");
+    }
+    CompileSettings { worker: Some(worker), ..CompileSettings::default() }
+}
+
+/// What was said by `tracing` at warning and above.
+#[derive(Clone, Default)]
+struct Said(Arc<Mutex<Vec<String>>>);
+
+impl tracing::Subscriber for Said {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
+        *metadata.level() <= tracing::Level::WARN
+    }
+
+    fn new_span(&self, _: &tracing::span::Attributes<'_>) -> tracing::span::Id {
+        tracing::span::Id::from_u64(1)
+    }
+
+    fn record(&self, _: &tracing::span::Id, _: &tracing::span::Record<'_>) {}
+
+    fn record_follows_from(&self, _: &tracing::span::Id, _: &tracing::span::Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut text = String::new();
+        event.record(&mut |_: &tracing::field::Field, value: &dyn std::fmt::Debug| {
+            let _ = write!(text, "{value:?} ");
+        });
+        self.0.lock().expect("nobody panicked").push(text);
+    }
+
+    fn enter(&self, _: &tracing::span::Id) {}
+
+    fn exit(&self, _: &tracing::span::Id) {}
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_kernel_lacks_is_told_once_and_the_rest_holds_all_the_same() {
+    const LANDLOCK: &str = "Landlock, which refuses files and addresses (Linux 5.13, with landlock among the LSMs)";
+    let folder = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder");
+    let settings = without_landlock(folder.path());
+    let (lacks, escapes, past_landlock) = probed(&settings);
+    assert_eq!((lacks, escapes), (vec![LANDLOCK], Vec::new()), "seccomp holds by itself");
+    // The limit on processes, which does not hold for root, may keep it from a third.
+    assert_eq!(past_landlock[..2], ["open files", "connect"], "what Landlock is for");
+
+    let said = Said::default();
+    tracing::subscriber::set_global_default(said.clone()).expect("no other test of this process listens");
+    let house = House::with(|house| house.compile = settings);
+    for name in ["neighbour", "mute"] {
+        let extension = house.ready(name).await;
+        assert!(extension.component().expect("it is loaded").compiled);
+    }
+    let said = said.0.lock().expect("nobody panicked");
+    let told: Vec<_> = said.iter().filter(|text| text.contains("the kernel lacks")).collect();
+    assert!(told.len() == 1 && told[0].contains(LANDLOCK), "{said:?}");
 }
 
 #[test]

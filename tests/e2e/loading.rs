@@ -136,7 +136,7 @@ async fn a_cache_that_cannot_be_used_costs_time_only() {
 }
 
 /// A component of many functions, which takes a compiler many times as long as a small one.
-fn large() -> Vec<u8> {
+pub(crate) fn large() -> Vec<u8> {
     const FUNCTIONS: u32 = 2_000;
     const ROUNDS: u32 = 400;
     let (mut types, mut functions, mut code) = (TypeSection::new(), FunctionSection::new(), CodeSection::new());

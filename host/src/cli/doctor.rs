@@ -174,14 +174,19 @@ fn collectors(probed: Result<String, String>) -> Check {
 fn containment(probed: Result<Containment, String>) -> Check {
     const NAME: &str = "compiling apart";
     match probed {
-        Ok(Containment::Process { lacks, escapes, took }) if lacks.is_empty() && escapes.is_empty() => {
+        Ok(Containment::Process { lacks, escapes, past_landlock, took })
+            if lacks.is_empty() && escapes.is_empty() && past_landlock.is_empty() =>
+        {
             let took = glasshouse::text::duration(took);
             Check::ok(NAME, format!("Landlock, seccomp and limits hold; a process for it takes {took} to come and go"))
         }
-        Ok(Containment::Process { lacks, escapes, .. }) => {
+        Ok(Containment::Process { lacks, escapes, past_landlock, .. }) => {
             let lacks = (!lacks.is_empty()).then(|| format!("the kernel lacks {}", lacks.join(", ")));
             let escapes = (!escapes.is_empty()).then(|| format!("the process could {}", escapes.join(", ")));
-            let found = lacks.into_iter().chain(escapes).collect::<Vec<_>>().join("; ");
+            let past = (!past_landlock.is_empty()).then(|| {
+                format!("seccomp alone keeps the process from what Landlock is for: {}", past_landlock.join(", "))
+            });
+            let found = lacks.into_iter().chain(escapes).chain(past).collect::<Vec<_>>().join("; ");
             let advice = "components are compiled in a process of their own all the same, with its limits on time and memory; \
                           run untrusted ones on a kernel that has what is missing";
             Check::warning(NAME, found, advice)
@@ -223,13 +228,16 @@ mod tests {
 
     #[test]
     fn what_is_missing_for_compiling_apart_is_told_in_a_whole_sentence() {
-        let process = |lacks: &[&'static str], escapes: &[&str]| {
+        let of_three = |lacks: &[&'static str], escapes: &[&str], past_landlock: &[&str]| {
+            let owned = |words: &[&str]| words.iter().map(|one| (*one).to_owned()).collect();
             Ok(Containment::Process {
                 lacks: lacks.to_vec(),
-                escapes: escapes.iter().map(|one| (*one).to_owned()).collect(),
+                escapes: owned(escapes),
+                past_landlock: owned(past_landlock),
                 took: Duration::ZERO,
             })
         };
+        let process = |lacks: &[&'static str], escapes: &[&str]| of_three(lacks, escapes, &[]);
         for (probed, verdict, found, advice) in [
             (process(&[], &[]), Verdict::Ok, "Landlock, seccomp and limits hold; ", ""),
             (process(&["Landlock"], &[]), Verdict::Warning, "the kernel lacks Landlock", "on a kernel that has"),
@@ -238,6 +246,12 @@ mod tests {
                 process(&["Landlock", "seccomp"], &["read a file", "connect"]),
                 Verdict::Warning,
                 "the kernel lacks Landlock, seccomp; the process could read a file, connect",
+                "on a kernel that has",
+            ),
+            (
+                of_three(&["Landlock"], &[], &["open files"]),
+                Verdict::Warning,
+                "the kernel lacks Landlock; seccomp alone keeps the process from what Landlock is for: open files",
                 "on a kernel that has",
             ),
             (

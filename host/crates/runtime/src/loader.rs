@@ -22,6 +22,9 @@ const LARGE_CODE_BYTES: u64 = 1024 * 1024;
 /// Lanes of large components, and of small ones that turned out to be hard. Two, so that one that is made to take all of
 /// its time does not hold up every other; not more, since each may take `host.compile_memory`.
 const LARGE_LANES: usize = 2;
+/// Of them, what small ones that turned out to be hard may have at once, so that they never hold up all large ones: a file of a few
+/// kilobytes can be made to take all of its time, and copies of it cost nothing.
+const HARD_LANES: usize = 1;
 
 /// A component that is ready to be instantiated.
 #[derive(Clone)]
@@ -154,6 +157,7 @@ pub(crate) struct Loader {
     compiler: Arc<Compiler>,
     small: Arc<Semaphore>,
     large: Arc<Semaphore>,
+    hard: Arc<Semaphore>,
 }
 
 impl Loader {
@@ -165,7 +169,8 @@ impl Loader {
     ) -> Arc<Self> {
         let large = Arc::new(Semaphore::new(if compiler.is_contained() { LARGE_LANES } else { 1 }));
         let small = Arc::new(Semaphore::new(threads.max(1)));
-        Arc::new(Self { engines, cache, compiler, small, large })
+        let hard = Arc::new(Semaphore::new(HARD_LANES));
+        Arc::new(Self { engines, cache, compiler, small, large, hard })
     }
 
     /// Takes a component from the cache, or else reads it. Blocks while it does.
@@ -202,7 +207,7 @@ impl Loader {
     }
 
     /// Compiles once there is a free lane. A component with little code that takes much all the same gives up its lane and
-    /// begins anew among the large ones. May be cancelled; what was begun is compiled for the cache all the same.
+    /// begins anew among the large ones, where it waits for others of its kind first. May be cancelled; what was begun is compiled for the cache all the same.
     pub(crate) async fn compile(self: &Arc<Self>, path: &Path, source: Source) -> Result<Loaded, LoadError> {
         let (machine, digest, file_bytes) = (Arc::clone(&source.machine), source.digest, source.bytes.len() as u64);
         let is_small = source.code < LARGE_CODE_BYTES;
@@ -218,8 +223,9 @@ impl Loader {
         let was_hard =
             matches!(compiled, Err(Refusal::Costly { .. } | Refusal::Broken { .. } | Refusal::Overdue { .. }));
         if is_small && was_hard && self.compiler.quick().is_some() {
+            let among_hard = Arc::clone(&self.hard).acquire_owned().await;
             let lane = Arc::clone(&self.large).acquire_owned().await;
-            compiled = self.on_a_thread(&source, whole, lane).await;
+            compiled = self.on_a_thread(&source, whole, (among_hard, lane)).await;
         }
         let component = compiled.map_err(|refusal| LoadError::new(path, refusal))?;
         Ok(Loaded { machine, component, digest, file_bytes, compiled: true })

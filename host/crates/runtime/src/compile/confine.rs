@@ -127,14 +127,18 @@ pub(crate) fn limit(memory_bytes: u64, cpu_seconds: u64) -> Lacks {
     lacks
 }
 
-/// Gives up files, network and nearly all system calls, for ever. Tells what the kernel lacked.
-pub(crate) fn give_up_privileges() -> Lacks {
-    let mut lacks = Lacks::default();
+/// Gives up files and addresses, for ever. Tells what the kernel lacked.
+pub(crate) fn give_up_access() -> Lacks {
     match refuse_access() {
-        Ok(RulesetStatus::FullyEnforced) => {}
-        Ok(RulesetStatus::PartiallyEnforced) => lacks.0 |= Lacks::LANDLOCK_PARTS,
-        Ok(RulesetStatus::NotEnforced) | Err(_) => lacks.0 |= Lacks::LANDLOCK,
+        Ok(RulesetStatus::FullyEnforced) => Lacks::default(),
+        Ok(RulesetStatus::PartiallyEnforced) => Lacks(Lacks::LANDLOCK_PARTS),
+        Ok(RulesetStatus::NotEnforced) | Err(_) => Lacks(Lacks::LANDLOCK),
     }
+}
+
+/// Gives up further descriptors and nearly all system calls, for ever. Tells what the kernel lacked.
+pub(crate) fn give_up_calls() -> Lacks {
+    let mut lacks = Lacks::default();
     // Landlock needed a descriptor to set itself up.
     let none_more = Rlimit { current: Some(3), maximum: Some(3) };
     if setrlimit(Resource::Nofile, none_more).is_err() {

@@ -240,6 +240,8 @@ pub enum Containment {
         lacks: Vec<&'static str>,
         /// What it could still do when it tried.
         escapes: Vec<String>,
+        /// What it could do when it tried before seccomp was in force, with Landlock and limits alone.
+        past_landlock: Vec<String>,
         /// From its start to its end, by the clock.
         took: Duration,
     },
@@ -251,8 +253,10 @@ impl Containment {
     pub fn probe(settings: &CompileSettings) -> Result<Self, String> {
         let Some(program) = Compiler::new(settings.clone()).program else { return Ok(Self::None) };
         let began = std::time::Instant::now();
-        let (head, escapes) = ask(&program, Task::Probe, PROBE, b"").map_err(sentence)?;
-        let escapes = String::from_utf8_lossy(&escapes).lines().map(str::to_owned).collect();
-        Ok(Self::Process { lacks: head.lacks.words(), escapes, took: began.elapsed() })
+        let (head, found) = ask(&program, Task::Probe, PROBE, b"").map_err(sentence)?;
+        let found = String::from_utf8_lossy(&found);
+        let (escapes, past_landlock) = found.split_once(worker::PROBE_PARTS).unwrap_or((&found, ""));
+        let [escapes, past_landlock] = [escapes, past_landlock].map(|words| words.lines().map(str::to_owned).collect());
+        Ok(Self::Process { lacks: head.lacks.words(), escapes, past_landlock, took: began.elapsed() })
     }
 }

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::net::UdpSocket;
+use std::net::{TcpStream, UdpSocket};
 use std::os::fd::AsFd as _;
 use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rustix::process::{Signal, getppid, nice, set_parent_process_death_signal};
 use wasmtime::error::OutOfMemory;
 
-use super::confine::{close_inherited, give_up_privileges, limit};
+use super::confine::{close_inherited, give_up_access, give_up_calls, limit};
 use super::report::{Head, Kind, write};
 use crate::engine::{compatibility, engine};
 use crate::flavour::Flavour;
@@ -149,13 +149,19 @@ fn work(arguments: impl Iterator<Item = OsString>) -> io::Result<()> {
         }
         Task::Lines | Task::Probe => None,
     };
-    let lacks = limits.and(give_up_privileges());
+    let lacks = limits.and(give_up_access());
+    // Each of them has to hold by itself: whoever gets by one is to be stopped by the other.
+    let by_landlock = if orders.task == Task::Probe { past_landlock() } else { Vec::new() };
+    let lacks = lacks.and(give_up_calls());
     let head = |kind| Head { compatibility: engine.as_ref().map_or(0, compatibility), lacks, kind };
     let mut given = Vec::new();
     input.read_to_end(&mut given)?;
     let Some(engine) = &engine else {
         return match orders.task {
-            Task::Probe => write(&mut output, head(Kind::Made), escapes().join("\n").as_bytes()),
+            Task::Probe => {
+                let found = [escapes(), by_landlock].map(|words| words.join("\n")).join(PROBE_PARTS);
+                write(&mut output, head(Kind::Made), found.as_bytes())
+            }
             _ => match lines::answer(&given) {
                 Some(answer) => write(&mut output, head(Kind::Made), &answer),
                 None => write(&mut output, head(Kind::Invalid), b"it is no question"),
@@ -167,6 +173,21 @@ fn work(arguments: impl Iterator<Item = OsString>) -> io::Result<()> {
         Err(error) if is_out_of_memory(&error) => write(&mut output, head(Kind::OverMemory), b""),
         Err(error) => write(&mut output, head(Kind::Invalid), format!("{error:#}").as_bytes()),
     }
+}
+
+/// What stands between what a probe could do at the end and what only seccomp kept it from.
+pub(crate) const PROBE_PARTS: &str = "\n\n";
+
+/// What this process could do before seccomp refused it: Landlock and the limits on what it uses hold already.
+fn past_landlock() -> Vec<&'static str> {
+    // A port on which nobody listens refuses as well, in other words.
+    let is_refused = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+    let tried = [
+        ("open files", File::open("/").is_ok()),
+        ("connect", !TcpStream::connect("127.0.0.1:9").is_err_and(|error| is_refused(&error))),
+        ("start programs", Command::new("/bin/true").spawn().is_ok()),
+    ];
+    tried.into_iter().filter(|(_, done)| *done).map(|(what, _)| what).collect()
 }
 
 /// What this process can still do that it should not.
