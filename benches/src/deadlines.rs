@@ -1,12 +1,12 @@
 //! How much later than its deadline a call ends, whatever its guest does; and what the meters cost that see to it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use glasshouse_model::Signal;
 use glasshouse_model::settings::Metering;
-use glasshouse_runtime::{Extension, Status};
+use glasshouse_runtime::{CallError, Event, Extension, Status, Trigger};
 use glasshouse_telemetry::Body;
 use wasmtime::{Config, Engine, Instance, Module, Store, TypedFunc};
 
@@ -24,62 +24,143 @@ const GUESTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/guests/examp
 /// Their names, one a line. All do their worst in a start function or in `init`.
 const BURNERS: &str = include_str!("../../tests/guests/burners.txt");
 
+/// Those that come with the others as text, and do their worst in a start function.
+const STARTS: [&str; 1] = ["disguise"];
+/// What guests do at their worst when they are called: the guest, the event, its payload, and how the call ends.
+const CALLS: [(&str, &str, &str, &str); 7] = [
+    ("spin", "spin", "", DEADLINE_BREACH),
+    ("sleeper", "sleep", "", DEADLINE_BREACH),
+    ("host-flood", "batches", "20000", DEADLINE_BREACH),
+    ("host-flood", "messages", "1000000", DEADLINE_BREACH),
+    ("host-flood", "lines", "", DEADLINE_BREACH),
+    ("host-flood", "spans", "1000000", "breach.host-data"),
+    ("memory-grow", "insist", "", "breach.memory"),
+];
+const DEADLINE_BREACH: &str = "breach.deadline";
+
+/// A guest that does its worst.
+struct Hostile<'a> {
+    name: String,
+    component: PathBuf,
+    /// The event by which it does so, and its payload; `None` for one that does so as it starts.
+    asked: Option<(&'a str, &'a str)>,
+    /// The kind of failure in which it ends.
+    kind: &'a str,
+    deadline: Duration,
+    memory_bytes: u64,
+}
+
+impl Hostile<'_> {
+    /// One that never ends to start.
+    fn new(name: &str, component: PathBuf) -> Self {
+        let (name, kind, memory_bytes) = (name.to_owned(), DEADLINE_BREACH, 64 << 20);
+        Self { name, component, asked: None, kind, deadline: DEADLINE, memory_bytes }
+    }
+
+    /// The same, written as text.
+    fn assembled(house: &House, name: &str, text: &str) -> Result<Self> {
+        let component = house.folder().join(format!("{name}.wasm"));
+        std::fs::write(&component, wat::parse_str(text).with_context(|| format!("assembling {name}"))?)?;
+        Ok(Self::new(name, component))
+    }
+}
+
 pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
-    let mut rows = Vec::new();
-    for name in BURNERS.lines() {
+    let mut all = Vec::new();
+    for name in BURNERS.lines().chain(STARTS) {
         let text = std::fs::read_to_string(Path::new(GUESTS).join(format!("{name}.wat")))
             .with_context(|| format!("reading {name}"))?;
-        rows.extend(overruns(house, name, &text, 64 << 20, true)?);
+        all.push(Hostile::assembled(house, name, &text)?);
+    }
+    all.push(Hostile::assembled(house, "jump-table", &jump_table())?);
+    // All of it takes some tenths of a second.
+    all.push(Hostile { deadline: DEADLINE / 10, ..Hostile::assembled(house, "data-bomb", &data_bomb())? });
+    all.push(Hostile::new("init-spin", house.guest("init-spin")));
+    for (guest, event, payload, kind) in CALLS {
+        let asked = Some((event, payload));
+        all.push(Hostile { asked, kind, ..Hostile::new(&format!("{guest}-{event}"), house.guest(guest)) });
+    }
+    let mut rows = Vec::new();
+    for hostile in &all {
+        rows.extend(overruns(house, hostile, true)?);
     }
     // One instruction is not interrupted: what it may work on is what the memory budget allows.
     let text = "(component (core module $m (memory 16384) (func $s (loop $l
         (memory.fill (i32.const 0) (i32.const 7) (i32.const 1073741824)) (br $l))) (start $s)) (core instance (instantiate $m)))";
-    rows.extend(overruns(house, "fill-gigabyte", text, 2 << 30, false)?);
+    let fill = Hostile { memory_bytes: 2 << 30, ..Hostile::assembled(house, "fill-gigabyte", text)? };
+    rows.extend(overruns(house, &fill, false)?);
     rows.extend(prices(plan)?);
     Ok(rows)
 }
 
-/// How late a guest's calls end, by each way to meter it.
-fn overruns(house: &House, name: &str, text: &str, memory_bytes: u64, held: bool) -> Result<Vec<Row>> {
-    let file = house.folder().join(format!("{name}.wasm"));
-    std::fs::write(&file, wat::parse_str(text).with_context(|| format!("assembling {name}"))?)?;
+/// Jumps for ever by a table of nearly as many places as the engine takes.
+fn jump_table() -> String {
+    let places = "$again ".repeat(65_000);
+    format!(
+        "(component (core module $m (func $start (loop $again (br_table {places} (i32.const 64999)))) (start $start)) \
+         (core instance (instantiate $m)))"
+    )
+}
+
+/// Puts the same 20 MiB of data into one memory again and again, by instantiating a module 90 times.
+fn data_bomb() -> String {
+    let data = "x".repeat(20 << 20);
+    let writers = "(core instance (instantiate $writer (with \"owner\" (instance $owned))))".repeat(90);
+    format!(
+        "(component (core module $owner (memory (export \"memory\") 400)) \
+         (core module $writer (import \"owner\" \"memory\" (memory 400)) (data (i32.const 0) \"{data}\")) \
+         (core instance $owned (instantiate $owner)) {writers})"
+    )
+}
+
+/// How late a guest's calls end, by each way to meter it. One that is held to it may never end later than is allowed.
+fn overruns(house: &House, hostile: &Hostile<'_>, held: bool) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for metering in [Metering::Fuel, Metering::Cpu] {
-        let late = (0..TURNS)
-            .map(|turn| {
-                late_nanos(house, &format!("{name}-{}-{turn}", metering.as_str()), &file, metering, memory_bytes)
-            })
-            .collect::<Result<Vec<_>>>()?;
-        let what = format!("{name}, metered by {}, ends after its deadline", metering.as_str());
+        let late = (0..TURNS).map(|turn| late_nanos(house, hostile, turn, metering)).collect::<Result<Vec<_>>>()?;
+        let what = format!("{}, metered by {}, ends after its deadline", hostile.name, metering.as_str());
         let row = Row::figure("deadlines", what, Unit::Nanos, Samples::new(late).spread());
-        rows.push(if held { row.under("the most allowed", LATE_NANOS) } else { row });
+        rows.push(if held { row.never_over("the most allowed", LATE_NANOS) } else { row });
     }
     Ok(rows)
 }
 
-fn late_nanos(house: &House, id: &str, file: &Path, metering: Metering, memory_bytes: u64) -> Result<f64> {
-    let mut spec = spec(id, file.to_owned())?;
+fn late_nanos(house: &House, hostile: &Hostile<'_>, turn: usize, metering: Metering) -> Result<f64> {
+    let id = format!("{}-{}-{turn}", hostile.name, metering.as_str());
+    let mut spec = spec(&id, hostile.component.clone())?;
     let budget = &mut spec.settings.budget;
-    budget.deadline = DEADLINE;
+    budget.deadline = hostile.deadline;
     budget.metering = metering;
-    budget.memory_bytes = memory_bytes;
+    budget.memory_bytes = hostile.memory_bytes;
     budget.fuel_per_call = u64::MAX / 2;
     house.tokio.block_on(async {
         let extension = house.runtime.start(spec)?;
-        match extension.loaded().await {
-            Status::Failed { cause } => ensure!(cause.starts_with("breach.deadline"), "{id}: {cause}"),
-            status => bail!("{id} is {}", status.word()),
-        }
-        Ok((elapsed_nanos(&extension)? - DEADLINE.as_nanos() as f64).max(0.0))
+        let status = extension.loaded().await;
+        let (call, cause) = match (hostile.asked, status) {
+            (None, Status::Failed { cause }) => ("init".to_owned(), cause),
+            (Some((event, payload)), Status::Ready) => {
+                let (name, payload) = (event.to_owned(), payload.as_bytes().to_owned());
+                let asked = Event { name, content_type: "application/json".to_owned(), payload };
+                match extension.call(asked, Trigger::default()).await {
+                    Err(CallError::Failed(failure)) => (format!("handle:{event}"), failure.to_string()),
+                    other => bail!("{id}: it ended as {other:?}"),
+                }
+            }
+            (_, status) => bail!("{id} is {}: {}", status.word(), status.reason().unwrap_or_default()),
+        };
+        ensure!(cause.starts_with(hostile.kind), "{id}: {cause}");
+        Ok((elapsed_nanos(&extension, &call)? - hostile.deadline.as_nanos() as f64).max(0.0))
     })
 }
 
-fn elapsed_nanos(extension: &Extension) -> Result<f64> {
-    let entry = extension.reader(Signal::Invocation).all().pop().context("no invocation was stored")?;
-    match entry.body() {
-        Ok(Body::Invocation(invocation)) => Ok(invocation.cost.elapsed_nanos as f64),
-        _ => bail!("the invocation cannot be read"),
-    }
+/// What the last call with a name took.
+fn elapsed_nanos(extension: &Extension, call: &str) -> Result<f64> {
+    let all = extension.reader(Signal::Invocation).all();
+    let took = all.iter().rev().find_map(|entry| match entry.body() {
+        Ok(Body::Invocation(invocation)) if invocation.name == call => Some(invocation.cost.elapsed_nanos as f64),
+        _ => None,
+    });
+    took.with_context(|| format!("no invocation {call} was stored"))
 }
 
 /// Loads that keep a processor busy: calls of small functions, loops over memory, and arithmetic alone.

@@ -48,6 +48,8 @@ pub(crate) struct Row {
     pub(crate) peer: Option<Peer>,
     /// The most that the ratio may be, where there is a target.
     pub(crate) target: Option<f64>,
+    /// Whether no sample may be over the target, and not only the median.
+    pub(crate) holds_always: bool,
 }
 
 /// What ours is compared with: a peer, or a limit.
@@ -127,14 +129,22 @@ impl Samples {
     ) -> Row {
         let ratio = Self(self.0.iter().zip(&peer.0).map(|(ours, peer)| ours / peer).collect()).spread();
         let peer = Peer { name: peer_name.into(), spread: peer.spread(), ratio };
-        Row { group, what: what.into(), unit: Unit::Nanos, ours: self.spread(), peer: Some(peer), target }
+        Row {
+            group,
+            what: what.into(),
+            unit: Unit::Nanos,
+            ours: self.spread(),
+            peer: Some(peer),
+            target,
+            holds_always: false,
+        }
     }
 }
 
 impl Row {
     /// A figure with nothing beside it.
     pub(crate) fn figure(group: &'static str, what: impl Into<String>, unit: Unit, ours: Spread) -> Self {
-        Self { group, what: what.into(), unit, ours, peer: None, target: None }
+        Self { group, what: what.into(), unit, ours, peer: None, target: None, holds_always: false }
     }
 
     /// The same figure beside another one that was not measured in turns with it.
@@ -150,15 +160,26 @@ impl Row {
         Self { target: Some(1.0), ..self.beside(name, limit) }
     }
 
+    /// The same figure under a limit that no sample may be over: a promise about each of them.
+    pub(crate) fn never_over(self, name: &str, limit: f64) -> Self {
+        Self { holds_always: true, ..self.under(name, limit) }
+    }
+
     /// This row, or the same one of a later try that has the smaller ratio.
     pub(crate) fn better(self, later: Self) -> Self {
-        let ratio = |row: &Self| row.peer.as_ref().map_or(f64::INFINITY, |peer| peer.ratio.median);
+        let ratio = |row: &Self| row.judged().unwrap_or(f64::INFINITY);
         if ratio(&later) < ratio(&self) { later } else { self }
+    }
+
+    /// The ratio that the target is for.
+    fn judged(&self) -> Option<f64> {
+        let ratio = self.peer.as_ref()?.ratio;
+        Some(if self.holds_always { ratio.most } else { ratio.median })
     }
 
     /// Whether the target is met; `None` where there is none.
     pub(crate) fn is_met(&self) -> Option<bool> {
-        Some(self.peer.as_ref()?.ratio.median <= self.target?)
+        Some(self.judged()? <= self.target?)
     }
 }
 

@@ -24,7 +24,7 @@ pub(crate) fn text(rows: &[Row]) -> String {
     let targets = rows.iter().filter(|row| row.target.is_some()).count();
     let _ = writeln!(
         text,
-        "\n{} of {targets} targets met. Figures and ratios are medians; a ratio is of one turn.",
+        "\n{} of {targets} targets met. Figures and ratios are medians; a ratio is of one turn. A target that holds always is for the largest.",
         targets - missed
     );
     text
@@ -41,7 +41,9 @@ fn cells(row: &Row) -> [String; 8] {
         text(peer.map(|peer| format!("{:.2}", peer.ratio.median))),
         text(peer.map(|peer| format!("{:.2}..{:.2}", peer.ratio.least, peer.ratio.most))),
         row.target.map_or_else(String::new, |target| {
-            format!("<= {target:.3}").trim_end_matches('0').trim_end_matches('.').into()
+            let target = format!("<= {target:.3}");
+            let target = target.trim_end_matches('0').trim_end_matches('.');
+            if row.holds_always { format!("{target} always") } else { target.to_owned() }
         }),
         match row.is_met() {
             Some(true) => "met".into(),
@@ -80,6 +82,7 @@ pub(crate) fn json(rows: &[Row]) -> Value {
                 "peer": row.peer.as_ref().map(|peer| spread(peer.spread)),
                 "ratio": row.peer.as_ref().map(|peer| spread(peer.ratio)),
                 "target": row.target,
+                "holds_always": row.holds_always,
                 "met": row.is_met(),
             })
         })

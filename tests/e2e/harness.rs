@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use glasshouse_model::settings::Settings;
 use glasshouse_model::wire::{Record, Value};
@@ -20,6 +20,12 @@ use glasshouse_telemetry::{Body, Drop};
 const GUESTS_VARIABLE: &str = "GLASSHOUSE_GUESTS";
 /// Longer than anything takes on a machine that is busy with other things, so that only what never ends reaches it.
 pub(crate) const LONG: Duration = Duration::from_mins(1);
+/// How much later than its deadline a call may end: the benches show that it is some milliseconds; this is for a machine
+/// that is busy with other tests.
+pub(crate) const LATE: Duration = Duration::from_secs(1);
+/// The longest that a call of a well-behaved neighbour may take while others do their worst. It takes less than a millisecond, and here it
+/// has to wait for its turn among other tests' processes as well; who is held up by a hostile guest, waits as long as that guest pleases.
+const IN_TIME: Duration = Duration::from_secs(2);
 
 /// The component file of a guest. One that is written as text is assembled into a folder that tests share.
 pub(crate) fn guest(name: &str) -> PathBuf {
@@ -276,6 +282,15 @@ pub(crate) fn elapsed(extension: &Extension) -> Vec<Duration> {
     })
 }
 
+/// What the last invocation with a name took.
+pub(crate) fn last_took(extension: &Extension, name: &str) -> Duration {
+    let all = each(extension, Signal::Invocation, |_, body| match body {
+        Body::Invocation(call) if call.name == name => Some(Duration::from_nanos(call.cost.elapsed_nanos)),
+        _ => None,
+    });
+    all.last().copied().unwrap_or_else(|| panic!("{}: there was no {name}", extension.id()))
+}
+
 /// The fuel of each invocation, where it was counted.
 pub(crate) fn fuel(extension: &Extension) -> Vec<Option<u64>> {
     each(extension, Signal::Invocation, |_, body| match body {
@@ -359,23 +374,31 @@ pub(crate) fn line_of(source: &str, comment: &str) -> u32 {
     line as u32 + 1
 }
 
-/// Calls a neighbour again and again until `other` is done, and checks that it lost nothing.
+/// Calls a neighbour again and again until `other` is done, and checks that each call was answered in time and that it lost nothing.
 pub(crate) async fn beside<T>(neighbour: &Extension, other: impl Future<Output = T>) -> T {
     let before = neighbour.usage();
-    let mut calls = 0_u64;
+    let (mut calls, mut longest) = (0_u64, Duration::ZERO);
     let mut other = std::pin::pin!(other);
     let output = loop {
         let payload = format!("{calls}");
+        let called = Instant::now();
         tokio::select! {
             biased;
-            output = &mut other => break output,
+            output = &mut other => {
+                longest = longest.max(called.elapsed());
+                break output;
+            }
             reply = call(neighbour, "echo", &payload) => {
+                longest = longest.max(called.elapsed());
                 assert_eq!(reply.expect("the neighbour replies").payload, payload.into_bytes());
                 calls += 1;
             }
         }
     };
+    let called = Instant::now();
     assert_eq!(ask(neighbour, "echo", "last").await, "last");
+    longest = longest.max(called.elapsed());
+    assert!(longest <= IN_TIME, "of {calls} calls of the neighbour one took {longest:?}");
     let after = neighbour.usage();
     // One call may have been under way when the other was done.
     let served = after.calls - before.calls;

@@ -4,16 +4,17 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use glasshouse_model::invocation::{Cost, HostUse, Transfer};
 use glasshouse_model::settings::{FileAccess, SlowCall};
-use glasshouse_model::{FailureKind, HostFunction, Origin, Outcome, Signal, SpanCost, SpanId, SpanStatus};
-use glasshouse_runtime::{Extension, SystemClock};
+use glasshouse_model::{Aspect, FailureKind, HostFunction, Origin, Outcome, Signal, SpanCost, SpanId, SpanStatus};
+use glasshouse_runtime::{Extension, Status, SystemClock};
 use glasshouse_telemetry::Body;
 use serde_json::json;
 
-use crate::harness::{House, LONG, ask, beside, each, fail, invocation_envelopes, invocations, samples};
+use crate::harness::{House, LONG, ask, beside, each, fail, guest, invocation_envelopes, invocations, samples};
 
 const MILLISECOND: u64 = 1_000_000;
 
@@ -149,16 +150,22 @@ async fn bytes_of_files_are_counted_exactly() {
     assert_eq!(extension.usage().transfer, sum);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bytes_of_sockets_are_counted_exactly() {
+/// A peer that takes and gives so many bytes, and the address at which it does.
+fn peer(send: usize, receive: usize) -> (String, JoinHandle<()>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a socket");
     let address = listener.local_addr().expect("it has an address").to_string();
-    let (send, receive) = (100_000, 40_000);
     let peer = std::thread::spawn(move || {
         let (mut stream, _) = listener.accept().expect("the guest connects");
         stream.read_exact(&mut vec![0; send]).expect("the guest sends");
         stream.write_all(&vec![1; receive]).expect("the guest receives");
     });
+    (address, peer)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bytes_of_sockets_are_counted_exactly() {
+    let (send, receive) = (100_000, 40_000);
+    let (address, peer) = peer(send, receive);
     let folder = tempfile::tempdir().expect("a folder");
     let house = House::new();
     let extension = spender(&house, folder.path(), &address).await;
@@ -398,15 +405,26 @@ async fn what_a_call_keeps_is_its_memory_delta() {
 async fn what_an_extension_uses_is_told_as_metrics_of_the_host() {
     let folder = tempfile::tempdir().expect("a folder");
     let house = House::new();
-    let extension = spender(&house, folder.path(), "").await;
+    let (address, peer) = peer(300, 200);
+    let extension = spender(&house, folder.path(), &address).await;
+    let unwatched = house.start("unwatched", &guest("spender"), |spec| {
+        spec.settings.debugging.aspects[Aspect::Resources as usize] = false;
+    });
+    assert_eq!(unwatched.loaded().await, Status::Ready);
+    ask(&unwatched, "nothing", "").await;
     let mute = house.ready_with("mute", |spec| spec.settings.debugging.metrics_enabled = false).await;
     let files = json!({"folder": "/data", "write": 1000, "append": 0, "read": 10});
     ask(&extension, "files", files.to_string()).await;
+    ask(&extension, "tcp", json!({"address": address, "send": 300, "receive": 200}).to_string()).await;
+    peer.join().expect("the peer is done");
     house.clock.advance(Duration::from_secs(10));
     house.runtime.shutdown(LONG).await;
 
-    let told = samples(&extension).into_iter().filter(|sample| !sample.name.starts_with("debug_overhead"));
-    let told: Vec<_> = told.map(|sample| (sample.name, sample.unit, sample.value)).collect();
+    let of_use = |extension: &Extension| {
+        let told = samples(extension).into_iter().filter(|sample| !sample.name.starts_with("debug_overhead"));
+        told.map(|sample| (sample.name, sample.unit, sample.value)).collect::<Vec<_>>()
+    };
+    let told = of_use(&extension);
     let names: Vec<_> = told.iter().map(|(name, unit, _)| (name.as_str(), unit.as_str())).collect();
     let expected = [
         ("cpu_percent", "%"),
@@ -414,9 +432,13 @@ async fn what_an_extension_uses_is_told_as_metrics_of_the_host() {
         ("response_time", "ms"),
         ("disk_read_bytes", "By"),
         ("disk_written_bytes", "By"),
+        ("network_sent_bytes", "By"),
+        ("network_received_bytes", "By"),
     ];
     assert_eq!(names, expected);
     assert_eq!((told[3].2, told[4].2), (10.0, 1000.0));
+    assert_eq!((told[5].2, told[6].2), (300.0, 200.0));
+    assert_eq!(of_use(&unwatched), [], "its use of resources is not watched");
     assert!(samples(&extension).iter().all(|sample| sample.envelope.origin == Origin::Host));
     assert!(samples(&mute).is_empty(), "its metrics are switched off");
 }

@@ -7,7 +7,7 @@ use glasshouse_model::FailureKind;
 use glasshouse_model::settings::Metering;
 use glasshouse_runtime::{Extension, ExtensionSpec, Status, SystemClock};
 
-use crate::harness::{House, LONG, ask, beside, fail, failures, fuel, guest, logs_with, spans};
+use crate::harness::{House, LATE, LONG, ask, beside, fail, failures, fuel, guest, last_took, logs_with, spans};
 
 const SHORT: Duration = Duration::from_millis(200);
 
@@ -110,6 +110,10 @@ async fn spinners_of_both_modes_at_once_end_and_hold_nobody_up() {
     let [a, b, c, d] = &spinners;
     let spin = |extension| fail(extension, "spin", "", FailureKind::DeadlineBreach);
     beside(&neighbour, async { tokio::join!(spin(a), spin(b), spin(c), spin(d)) }).await;
+    for spinner in &spinners {
+        let took = last_took(spinner, "handle:spin");
+        assert!(took <= SHORT + LATE, "{} took {took:?}", spinner.id());
+    }
     let stacks = spinners.iter().map(|spinner| !failures(spinner)[0].1.frames.is_empty());
     assert_eq!(stacks.collect::<Vec<_>>(), [true, true, false, false]);
 }

@@ -1,13 +1,15 @@
 //! How an extension stands with its budget: warned, throttled, quarantined, probing, healthy again; each step with its evidence.
 
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use glasshouse_model::settings::{Budget, Settings};
+use glasshouse_model::settings::{Budget, Metering, Settings};
 use glasshouse_model::standing::{Rate, State};
 use glasshouse_model::{FailureKind, Level, Outcome};
-use glasshouse_runtime::{CallError, Extension, Status, Trigger};
+use glasshouse_runtime::{CallError, Extension, ExtensionSpec, Status, SystemClock, Trigger};
 
-use crate::harness::{House, LONG, Log, ask, call, event, fail, guest, invocations, logs};
+use crate::harness::{House, LONG, Log, ask, beside, call, event, fail, fuel, guest, invocations, logs};
 
 /// Fuel that one call of `work` takes, and a bit.
 const WORK: u64 = 1_000_000;
@@ -154,6 +156,46 @@ async fn over_its_rate_an_extension_waits_and_its_neighbours_do_not() {
     stands(&extension, "healthy").await;
     assert_eq!(words(&extension).last().map(String::as_str), Some("healthy"));
     try_call(&extension).await.expect("it is served at once");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_its_share_of_the_processor_an_extension_waits_and_its_neighbours_do_not() {
+    const SHARE: u32 = 2;
+    const HARD_WORK: &str = "1000000";
+    let house = House::with(|settings| {
+        settings.clock = Arc::new(SystemClock::new());
+        settings.cache_folder = Some(Path::new(env!("CARGO_TARGET_TMPDIR")).join("compiled"));
+    });
+    let loud = |spec: &mut ExtensionSpec| spec.settings.debugging.profiling_overhead_limit = 100.0;
+    let neighbour = house.ready_with("neighbour", loud).await;
+    let extension = house
+        .ready_with("spin", |spec| {
+            spec.settings.budget.metering = Metering::Cpu;
+            spec.settings.budget.cpu_share = SHARE;
+            spec.settings.budget.rate_window = Duration::from_secs(1);
+        })
+        .await;
+    // It asks for all that it can get.
+    let work = async {
+        while extension.standing().word() != "throttled" {
+            ask(&extension, "work", HARD_WORK).await;
+        }
+    };
+    tokio::time::timeout(LONG, work).await.expect("it uses more than its share");
+    let (word, record) = steps(&extension).into_iter().find(|(word, _)| word == "throttled").expect("a record");
+    assert_eq!((word.as_str(), record.level), ("throttled", Level::Warning));
+    assert_eq!(record.field("budget"), Some("budget.cpu_share"));
+    let number = |name: &str| record.field(name).and_then(|text| text.parse::<u64>().ok()).expect("a figure");
+    assert_eq!((number("window_ns"), number("limit")), (1_000_000_000, 10_000_000 * u64::from(SHARE)));
+    assert!(number("used") > number("limit"), "{record:?}");
+    assert!(fuel(&extension).iter().all(Option::is_none), "its fuel is not counted");
+
+    // Its last call is paid for after a second and more, and its neighbour is answered all the while.
+    comes("a call to pay for", || extension.throttled_for(), Option::is_some).await;
+    let refused = try_call(&extension).await;
+    assert!(matches!(refused, Err(CallError::Busy { .. })), "{refused:?}");
+    beside(&neighbour, ask(&extension, "work", "1")).await;
+    assert!(words(&neighbour).is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
