@@ -75,6 +75,8 @@ impl Stored {
 
 thread_local! {
     static STORED: Cell<Stored> = const { Cell::new(Stored::UNKNOWN) };
+    /// Whether a trace of the extension's own has begun in this call.
+    static IS_ELSEWHERE: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Whether the host stores logs of this level now. The macros ask this themselves, before they evaluate anything; ask
@@ -115,9 +117,23 @@ fn ask() -> Stored {
     stored
 }
 
-/// What is stored may change between calls, never within one.
+/// What is stored may change between calls, and within one only where a trace of the extension's own begins or ends.
 pub(crate) fn forget() {
     STORED.set(Stored::UNKNOWN);
+    IS_ELSEWHERE.set(false);
+}
+
+/// A trace of the extension's own has begun: of that the host may store something else.
+pub(crate) fn go_elsewhere() {
+    STORED.set(Stored::UNKNOWN);
+    IS_ELSEWHERE.set(true);
+}
+
+/// A span has ended, after which another trace may be in force.
+pub(crate) fn come_back() {
+    if IS_ELSEWHERE.get() {
+        STORED.set(Stored::UNKNOWN);
+    }
 }
 
 const _: () = assert!(LEVELS == Kind::Metrics as u32, "kinds follow levels, as in the contract");

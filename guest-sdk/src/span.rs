@@ -9,13 +9,12 @@ use crate::{Kind, Link, ToValue, backend, batch, gate, is_stored};
 #[must_use = "a span ends when it is dropped: bind it to a name, and not to `_`"]
 pub struct Span {
     open: Option<backend::Span>,
-    is_root: bool,
 }
 
 /// Where no spans are stored: nothing begins, and nothing ends.
 #[doc(hidden)]
 pub fn no_span() -> Span {
-    Span { open: None, is_root: false }
+    Span { open: None }
 }
 
 impl Span {
@@ -25,7 +24,7 @@ impl Span {
             return no_span();
         }
         batch::flush();
-        Self { open: backend::Span::start(name, kind, fields), is_root: false }
+        Self { open: backend::Span::start(name, kind, fields) }
     }
 
     /// Starts a span with links to others.
@@ -40,7 +39,7 @@ impl Span {
             return Self::start(name, kind, fields);
         }
         batch::flush();
-        Self { open: backend::Span::start_linked(name, kind, fields, &links), is_root: false }
+        Self { open: backend::Span::start_linked(name, kind, fields, &links) }
     }
 
     /// Starts a span that begins a trace of its own; see [`root_span!`](crate::root_span!).
@@ -53,9 +52,8 @@ impl Span {
         let links: Vec<_> = links.into_iter().map(|link| (link.to, link.fields)).collect();
         batch::flush();
         let open = backend::Span::start_root(name, kind, fields, &links);
-        // Of another trace the host may store something else.
-        gate::forget();
-        Self { open, is_root: true }
+        gate::go_elsewhere();
+        Self { open }
     }
 
     /// Adds a field; the last value of a name counts.
@@ -96,9 +94,7 @@ impl Drop for Span {
         if let Some(open) = self.open.take() {
             batch::flush();
             drop(open);
-            if self.is_root {
-                gate::forget();
-            }
+            gate::come_back();
         }
     }
 }

@@ -155,7 +155,9 @@ impl Place {
         let words = std::iter::once(inner.get_program()).chain(inner.get_args());
         let line: Vec<_> = words.map(|word| format!("'{}'", word.to_string_lossy())).collect();
         let mut command = Command::new("script");
-        command.args(["-q", "-e", "-c", &line.join(" "), "/dev/null"]).stdin(Stdio::null());
+        // It has no size of its own.
+        let line = format!("stty rows 40 cols 160 && {}", line.join(" "));
+        command.args(["-q", "-e", "-c", &line, "/dev/null"]).stdin(Stdio::null());
         command.current_dir(self.folder.path()).env_remove("NO_COLOR").env("TERM", "xterm");
         for (name, value) in inner.get_envs() {
             match value {

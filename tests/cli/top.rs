@@ -74,7 +74,7 @@ fn on_a_terminal_it_is_drawn_again_and_again_until_q_is_pressed() {
 fn what_cannot_be_shown_is_said_plainly() {
     let place = Place::with_plugins(&[]);
     let refused = place.on_data(&["top", "--once"]).expect_code(3);
-    assert!(refused.stderr.contains("no host runs on the data directory"), "{refused:?}");
+    assert!(refused.stderr.contains("there is no data directory data"), "{refused:?}");
     for interval in ["10ms", "2h"] {
         let refused = place.on_data(&["top", "--interval", interval]).expect_code(2);
         assert!(refused.stderr.contains("from 200ms to 1h"), "{refused:?}");

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::served::{ROOT, Served, ping};
+use super::served::{PROOF, ROOT, Served, ping};
 use crate::harness::{Place, Running, wait_for};
 use crate::peers;
 
@@ -63,6 +63,10 @@ fn never_answered(place: &Place, har: &str) -> Vec<String> {
     let described: Value = serde_json::from_str(described).expect("it is JSON");
     let mut never = Vec::new();
     for (path, methods) in described["paths"].as_object().expect("paths") {
+        // Its answer to a known token has a test of its own.
+        if path == PROOF {
+            continue;
+        }
         let words: Vec<_> = path[ROOT.len()..].split('/').collect();
         let fits = |asked: &Vec<&str>| {
             asked.len() == words.len()
@@ -134,7 +138,9 @@ fn no_operation_tells_or_does_anything_without_a_token() {
     let served = Served::start(&place);
     let described = served.ask("GET /api/openapi.json", Some(&served.token), "", "").expect(200).json();
     let before = served.get("managers").expect(200).body;
-    for (path, methods) in described["paths"].as_object().expect("paths") {
+    let paths = described["paths"].as_object().expect("paths").iter();
+    // By that a host proves itself to who has not shown a token yet.
+    for (path, methods) in paths.filter(|(path, _)| *path != PROOF) {
         let path = path.replace("{id}", "neighbour").replace("{signal}", "logs").replace("{what}", "all");
         for method in methods.as_object().expect("methods").keys() {
             for token in [None, Some("glasshouse_00000000_x")] {

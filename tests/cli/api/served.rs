@@ -8,7 +8,9 @@ use serde_json::{Value, json};
 
 use crate::harness::{Lines, Place, Running, wait_for};
 
-/// What all paths start with.
+/// The path by which a host proves that it is the one that made a token.
+pub(super) const PROOF: &str = "/api/proof";
+/// What all others start with.
 pub(super) const ROOT: &str = "/api/extensions/debugging";
 /// How long an answer may take.
 const PATIENCE: Duration = Duration::from_mins(1);

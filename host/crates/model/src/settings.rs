@@ -160,13 +160,15 @@ pub struct Debugging {
 }
 
 /// When a call is slow.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+///
+/// The order is that of how few calls are slow; by [`SlowCall::P95`] it may be any.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum SlowCall {
-    /// If it takes so long.
-    After(Duration),
     /// If it takes longer than all but a twentieth of the recent calls of the same export and event; as long as there were too few of them, if it
     /// takes as long as by default.
     P95,
+    /// If it takes so long.
+    After(Duration),
 }
 
 impl SlowCall {

@@ -418,9 +418,7 @@ impl Intake {
     #[cold]
     pub(crate) fn decide(&self, is_kept: bool) -> Decided {
         self.has_undecided.set(false);
-        let timed = self.cross();
-        let decided = self.recorder.decide_call(is_kept, &self.context_bytes, self.clock.now());
-        self.crossed(timed, || Load::Span);
+        let decided = self.recorder.decide_call(is_kept, &self.context_bytes, &*self.clock);
         self.note_work(decided.bytes);
         decided
     }

@@ -168,7 +168,14 @@ impl Disk {
     /// Notes how rings stand, for the next host: this one has ended in order.
     pub(crate) fn note_end<'r>(&self, rings: impl Iterator<Item = &'r Ring>) {
         let of = |(folder, stand): (Arc<Path>, Stand)| Some((folder.strip_prefix(&self.root).ok()?.to_owned(), stand));
-        let stands = rings.filter_map(Ring::stand).filter_map(of).collect();
+        // Those of extensions that this host did not run stand as they stood.
+        let mut stands = self.ended.clone();
+        for ring in rings {
+            if let Some(folder) = ring.folder().and_then(|folder| folder.strip_prefix(&self.root).ok()) {
+                stands.remove(folder);
+            }
+            stands.extend(ring.stand().and_then(of));
+        }
         if let Err(error) = ended::write(&self.root, &stands) {
             tracing::warn!(
                 data_dir = %self.root.display(),

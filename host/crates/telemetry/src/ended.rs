@@ -21,14 +21,15 @@ pub(crate) struct Stand {
 /// How rings stood, by their folders in the data directory.
 pub(crate) type Stands = HashMap<PathBuf, Stand>;
 
-/// Reads how rings stood, and takes that away before anything is recorded. What cannot be read tells nothing.
+/// Reads how rings stood, and takes that away before anything is recorded. What cannot be read tells nothing; what cannot be taken away is an
+/// error, since it would say what holds no longer.
 pub(crate) fn take(root: &Path) -> io::Result<Stands> {
     let path = root.join(ENDED);
-    let bytes = match fs::read(&path) {
+    let bytes = fs::read(&path).unwrap_or_default();
+    match fs::remove_file(&path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Stands::new()),
-        read => read?,
-    };
-    fs::remove_file(&path)?;
+        removed => removed?,
+    }
     // Else it could be there again after a loss of power, and say what holds no longer.
     File::open(root)?.sync_all()?;
     Ok(String::from_utf8_lossy(&bytes).lines().filter_map(parsed).collect())

@@ -157,6 +157,12 @@ impl Control {
 }
 
 impl Recorder {
+    /// Counts what was timed as a whole, and is done once for many records.
+    #[cold]
+    pub(crate) fn note_whole(&self, load: Load, nanos: u64) {
+        self.gates().overhead.costs[load as usize].fetch_add(nanos.saturating_sub(CLOCK_NANOS), Ordering::Relaxed);
+    }
+
     /// Counts a crossing that was timed; see [`TIMED_IN`].
     #[cold]
     pub fn note_timed(&self, load: Load, nanos: u64) {

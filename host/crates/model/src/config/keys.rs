@@ -386,10 +386,11 @@ pub(super) static KEYS: &[Key] = &[
         "debugging.slow_call",
         Kind::SlowCall { least: Duration::ZERO, most: Duration::from_hours(24) },
         "1s",
-        "A call that takes so long is slow: its spans are stored whatever the sampling rate is, also with tracing switched off. With p95 it is slow if \
-         it takes longer than all but a twentieth of the recent calls of its export and event.",
+        "A call that takes so long is slow: the spans of its trace are stored whatever the sampling rate is, also with tracing switched off, and in \
+         whichever extensions; so a manifest may only ask for more time. With p95 it is slow if it takes longer than all but a twentieth of the recent \
+         calls of its export and event, which counts as the least.",
     )
-    .setting(Cap::Free, |all| Target::SlowCall(&mut all.debugging.slow_call)),
+    .setting(Cap::AtLeast, |all| Target::SlowCall(&mut all.debugging.slow_call)),
     key(
         "debugging.profiling_overhead_limit",
         Kind::Number { least: 0.0, most: 100.0 },

@@ -220,6 +220,7 @@ fn order(a: &Value, b: &Value) -> std::cmp::Ordering {
         (Value::Duration(a), Value::Duration(b)) => a.cmp(b),
         (Value::Switch(a), Value::Switch(b)) => a.cmp(b),
         (Value::Metering(a), Value::Metering(b)) => a.cmp(b),
+        (Value::SlowCall(a), Value::SlowCall(b)) => a.cmp(b),
         _ => std::cmp::Ordering::Equal,
     }
 }

@@ -306,14 +306,28 @@ impl Standing {
             return self.relieve(now).or_else(|| self.give_up(now, since));
         }
         let Some(evidence) = self.most_used(call) else { return self.passed(now) };
+        if is_of_memory(&evidence) && self.is_warned_of_work(now) {
+            return None;
+        }
         self.warned_at = now;
         match &mut self.state {
+            // Memory is large for long, and hides nothing else.
+            State::Warned { since, evidence: known } if is_of_memory(known) != is_of_memory(&evidence) => {
+                let since = *since;
+                Some(self.go(State::Warned { since, evidence: evidence.clone() }, evidence))
+            }
             State::Warned { evidence: known, .. } => {
                 *known = evidence;
                 None
             }
             _ => Some(self.go(State::Warned { since: now, evidence: evidence.clone() }, evidence)),
         }
+    }
+
+    /// Whether it is warned of what it does, and not of what it holds, and did so within the window.
+    fn is_warned_of_work(&self, now: u64) -> bool {
+        let is_recent = now.saturating_sub(self.warned_at) < nanos(self.limits.window);
+        is_recent && matches!(&self.state, State::Warned { evidence, .. } if !is_of_memory(evidence))
     }
 
     /// Time has passed without a call.
@@ -323,14 +337,22 @@ impl Standing {
             State::Throttled { .. } => self.relieve(now),
             State::Warned { ref evidence, .. } => {
                 let is_recent = now.saturating_sub(self.warned_at) < nanos(self.limits.window);
-                let memory = self.uses.last(CallBudget::Memory);
-                let is_large = reaches(memory, self.limits.call[CallBudget::Memory as usize], self.limits.warn_percent);
+                let (used, limit) = (self.uses.last(CallBudget::Memory), self.limits.call[CallBudget::Memory as usize]);
+                let is_large = reaches(used, limit, self.limits.warn_percent);
                 let rate = self.most_used_rate()?;
-                if is_recent || is_large || reaches(rate.used, rate.limit, self.limits.warn_percent) {
+                if is_recent || reaches(rate.used, rate.limit, self.limits.warn_percent) {
                     return None;
                 }
-                let evidence = evidence.clone();
-                Some(self.go(State::Healthy, evidence))
+                if !is_large {
+                    let evidence = evidence.clone();
+                    return Some(self.go(State::Healthy, evidence));
+                }
+                if is_of_memory(evidence) {
+                    return None;
+                }
+                // What it does is over, and what it holds is left.
+                let evidence = of_call(CallBudget::Memory, used, limit);
+                Some(self.go(State::Warned { since: now, evidence: evidence.clone() }, evidence))
             }
             _ => None,
         }
@@ -455,13 +477,22 @@ impl Standing {
         all.max_by_key(Evidence::share_permille)
     }
 
-    /// The budget of which most was used, if that is enough to warn.
+    /// The budget of which most was used, if that is enough to warn; memory only if no other is.
     fn most_used(&self, call: [u64; CALL_BUDGETS]) -> Option<Evidence> {
-        let of_calls = CallBudget::ALL.iter().map(|budget| {
-            let (used, limit) = (call[*budget as usize], self.limits.call[*budget as usize]);
-            Evidence { cause: Cause::Call, budget: budget.key(), used, limit, detail: String::new() }
-        });
-        let most = of_calls.chain(self.most_used_rate()).max_by_key(Evidence::share_permille)?;
-        reaches(most.used, most.limit, self.limits.warn_percent).then_some(most)
+        let of_calls = CallBudget::ALL
+            .iter()
+            .map(|budget| of_call(*budget, call[*budget as usize], self.limits.call[*budget as usize]));
+        let warns = |one: &Evidence| reaches(one.used, one.limit, self.limits.warn_percent);
+        let much = of_calls.chain(self.most_used_rate()).filter(warns);
+        much.max_by_key(|one| (!is_of_memory(one), one.share_permille()))
     }
+}
+
+/// What a call used of a budget.
+fn of_call(budget: CallBudget, used: u64, limit: u64) -> Evidence {
+    Evidence { cause: Cause::Call, budget: budget.key(), used, limit, detail: String::new() }
+}
+
+fn is_of_memory(evidence: &Evidence) -> bool {
+    evidence.budget == CallBudget::Memory.key()
 }

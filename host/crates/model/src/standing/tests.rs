@@ -87,6 +87,26 @@ fn a_warning_ends_when_a_window_has_passed_without_its_cause() {
 }
 
 #[test]
+fn much_memory_hides_no_other_warning_and_outlasts_it() {
+    let mut standing = Standing::new(&budget());
+    let budget_of = |step: Option<Transition>| step.map(|step| (step.to.word(), step.evidence.budget));
+    let large = |at, seconds| Spent { memory_bytes: 60 << 20, elapsed_nanos: seconds * SECOND, ..call(at, 1) };
+    assert_eq!(budget_of(standing.ended(&large(1, 0), End::Answered)), Some(("warned", "budget.memory")));
+    assert_eq!(standing.ended(&large(2, 0), End::Answered), None);
+    assert_eq!(budget_of(standing.ended(&large(3, 4), End::Answered)), Some(("warned", "budget.deadline")));
+    // In turns they are one warning.
+    for at in [8, 14, 20] {
+        assert_eq!(standing.ended(&large(at, 0), End::Answered), None);
+        assert_eq!(standing.ended(&large(at + 1, 4), End::Answered), None);
+    }
+    assert_eq!(standing.passed(25 * SECOND), None);
+    assert_eq!(budget_of(standing.passed(60 * SECOND)), Some(("warned", "budget.memory")));
+    assert_eq!(standing.passed(90 * SECOND), None);
+    standing.instance_gone();
+    assert_eq!(budget_of(standing.passed(91 * SECOND)), Some(("healthy", "budget.memory")));
+}
+
+#[test]
 fn a_step_to_healthy_says_what_it_had_been_for() {
     let mut standing = Standing::new(&budget());
     let large = Spent { memory_bytes: 60 << 20, ..call(1, 1) };

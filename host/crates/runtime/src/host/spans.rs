@@ -384,11 +384,14 @@ impl Spans {
             intake.recorder().leave_out_spans(own, all);
             return [0, all];
         }
-        let mut left_out = 0;
+        // Of a call that is left out nothing is missed.
+        let is_left_out = verdict == Verdict::LeaveOut && !is_kept;
+        let (without_room, mut left_out) = if is_left_out { (0, without_room) } else { (without_room, 0) };
         for (call, scope) in calls.each() {
             // What was made in a trace of the extension's own goes by that.
-            let is_kept = scope.map_or(is_kept, |scope| intake.recorder().judge_span(scope) == Verdict::Keep);
-            if verdict == Verdict::LeaveOut && !is_kept {
+            let own_verdict = scope.map(|scope| intake.recorder().judge_span(scope));
+            let is_kept = own_verdict.map_or(is_kept, |own| own == Verdict::Keep);
+            if !is_kept && (verdict == Verdict::LeaveOut || own_verdict == Some(Verdict::LeaveOut)) {
                 left_out += 1;
                 continue;
             }

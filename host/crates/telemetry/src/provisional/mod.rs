@@ -12,13 +12,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use glasshouse_model::record::{KIND_SPAN, SPANS_LEFT_OUT};
 use glasshouse_model::wire::{self, Field, LogSummary, Value};
-use glasshouse_model::{Clock, Level, Origin, Signal, UnixNanos, limits};
+use glasshouse_model::{Clock, Context, Level, Origin, Signal, TraceId, UnixNanos, limits};
 
 pub use fate::{CallFate, DECIDED_AFTER, Fate};
 pub(crate) use files::{FILE_BYTES, Files};
 
 use crate::frame::FrameParts;
 use crate::gates::Verdict;
+use crate::governor::Load;
 use crate::rate::Worth;
 use crate::redact::{CleanStarts, SeenLog};
 use crate::sampling::kept_for_its_end;
@@ -63,7 +64,7 @@ struct Part {
 /// What became of what a call left undecided.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Decided {
-    /// Bytes of records that were stored.
+    /// Bytes of records that were to be stored.
     pub bytes: usize,
     /// Spans that were left out.
     pub left_out: u64,
@@ -149,7 +150,10 @@ impl Waiting {
     }
 }
 
-/// Takes what had to go, up to a sequence number, off the parts. Of each trace, one part at most stays of which nothing is there.
+/// Parts of which nothing is there that are told apart: an extension may begin any number of traces.
+const EMPTY_PARTS: usize = 64;
+
+/// Takes what had to go, up to a sequence number, off the parts. Of each fate and trace, one part at most stays of which nothing is there.
 fn evict(parts: &mut Vec<Part>, end: u64) {
     let mut empty: Vec<Part> = Vec::new();
     let mut kept = Vec::with_capacity(parts.len());
@@ -157,7 +161,11 @@ fn evict(parts: &mut Vec<Part>, end: u64) {
         let first = part.sequences.start.max(end).min(part.sequences.end);
         part.gone += first - part.sequences.start;
         part.sequences.start = first;
-        match empty.iter_mut().find(|known| part.sequences.is_empty() && Arc::ptr_eq(&known.fate, &part.fate)) {
+        let is_full = empty.len() >= EMPTY_PARTS;
+        let is_known = |known: &&mut Part| {
+            Arc::ptr_eq(&known.fate, &part.fate) && (is_full || trace_of(&known.context) == trace_of(&part.context))
+        };
+        match empty.iter_mut().find(|known| part.sequences.is_empty() && is_known(known)) {
             Some(known) => known.gone += part.gone,
             None if part.sequences.is_empty() => empty.push(part),
             None => kept.push(part),
@@ -165,6 +173,10 @@ fn evict(parts: &mut Vec<Part>, end: u64) {
     }
     *parts = empty;
     parts.append(&mut kept);
+}
+
+fn trace_of(context: &[u8]) -> TraceId {
+    Context::decode(context).map(|context| context.trace_id).unwrap_or_default()
 }
 
 impl Recorder {
@@ -203,15 +215,25 @@ impl Recorder {
 
     /// Stores what the call under way left undecided, or leaves it out. The context is the call's own.
     #[cold]
-    pub fn decide_call(&self, is_kept: bool, context: &[u8], now: UnixNanos) -> Decided {
+    pub fn decide_call(&self, is_kept: bool, context: &[u8], clock: &dyn Clock) -> Decided {
         let mut decided = Decided::default();
+        let kept_at = is_kept.then(|| clock.now());
         for (signal, mut waiting) in self.provisional().each() {
-            let (sequences, kept_at) = ([waiting.of_call()], is_kept.then_some(now));
+            let began_at = clock.monotonic_nanos();
+            let sequences = [waiting.of_call()];
             let part = self.settle(&waiting, signal, &sequences, waiting.gone, kept_at, context);
             decided.add(part);
             waiting.end_call();
+            self.note_settled(signal, began_at, clock);
         }
         decided
+    }
+
+    /// Counts what it took to settle records of a signal since a time, in `Clock::monotonic_nanos`: all of it, since there may be hundreds of them.
+    fn note_settled(&self, signal: Signal, began_at: u64, clock: &dyn Clock) {
+        // Of the logs below warning most are at debug.
+        let load = if signal == Signal::Span { Load::Span } else { Load::Debug };
+        self.note_whole(load, clock.monotonic_nanos().saturating_sub(began_at));
     }
 
     /// Leaves what the call under way left undecided to the fate of its trace, with so many spans for which there was no room. The context is
@@ -239,17 +261,22 @@ impl Recorder {
         let kept_at = (verdict == Verdict::Keep).then_some(now);
         let mut left_out = 0;
         for (signal, mut waiting) in self.provisional().each() {
+            let began_at = clock.monotonic_nanos();
             let parts = waiting.take(fate);
             let Some(Part { context, .. }) = parts.first() else { continue };
             let sequences: Vec<_> = parts.iter().map(|part| part.sequences.clone()).collect();
             let gone = parts.iter().map(|part| part.gone).sum();
             let decided = self.settle(&waiting, signal, &sequences, gone, kept_at, context);
-            self.tell_missing(now, context, decided.gone);
+            // Its parts may be of several traces, each of which would look whole.
+            for part in parts.iter().filter(|_| decided.gone > 0) {
+                self.tell_missing(now, &part.context, part.gone);
+            }
             left_out += decided.left_out;
             waiting.room.mark_decided(&sequences);
             if waiting.parts.is_empty() && waiting.of_call().is_empty() && waiting.gone == 0 {
                 waiting.end_call();
             }
+            self.note_settled(signal, began_at, clock);
         }
         fate.note_left_out(left_out);
     }
@@ -300,7 +327,7 @@ impl Recorder {
     pub fn tell_missing(&self, now: UnixNanos, context: &[u8], spans: u64) {
         if spans > 0 {
             self.dropped_all(Drop::Crowded, spans);
-            let message = "too many spans in a call: the first ones are not stored";
+            let message = "too many spans at once: the first ones are not stored";
             self.log_left_out(now, context, message, spans);
         }
     }

@@ -52,7 +52,7 @@ impl House {
     }
 
     fn decide(&self, is_kept: bool) {
-        self.store.recorder().decide_call(is_kept, b"", self.clock.now());
+        self.store.recorder().decide_call(is_kept, b"", &*self.clock);
     }
 
     fn leave(&self, fate: &Arc<Fate>, trace: u8) {

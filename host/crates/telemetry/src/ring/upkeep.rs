@@ -328,6 +328,11 @@ impl Ring {
         }
     }
 
+    /// Where its files are.
+    pub(crate) fn folder(&self) -> Option<&Path> {
+        self.disk.as_ref().map(|disk| &*disk.home.folder)
+    }
+
     /// Where it stands, and its folder, if all that it was given is sealed.
     pub(crate) fn stand(&self) -> Option<(Arc<Path>, Stand)> {
         let disk = self.disk.as_ref()?;
