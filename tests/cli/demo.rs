@@ -29,7 +29,7 @@ const HEAD: [&str; 12] = [
 const SAMPLES_KEPT: usize = 4;
 
 fn feed() -> Vec<Value> {
-    let status = |number: usize| if number % 2 == 0 { 503 } else { 200 };
+    let status = |number: usize| if number.is_multiple_of(2) { 503 } else { 200 };
     let time = "22/Nov/2026:10:00:00 +0000";
     let request = |number: usize| format!("192.0.2.1 - - [{time}] \"GET /{number} HTTP/1.1\" {} 162", status(number));
     let requests: Vec<_> = (0..30).map(request).collect();
@@ -58,7 +58,7 @@ fn ran(place: &Place) -> (Ended, Vec<Value>) {
         place.write(&format!("plugins/{id}/extension.toml"), &fs::read_to_string(manifest).expect("its manifest"));
         place.link(id, &format!("plugins/{id}/{id}.wasm"));
     }
-    place.write("feed.jsonl", &feed().iter().map(|line| format!("{line}\n")).collect::<String>());
+    place.write("feed.jsonl", &feed().iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"));
     let config = format!("{SHIPPED}/glasshouse.toml");
     let kept = format!("extensions.access-log.debugging.max_metrics={SAMPLES_KEPT}");
     let rare = "extensions.snippets.budget.records_per_second=1";
@@ -133,7 +133,7 @@ fn check_last_words(report: &str, summaries: &[Value]) {
         let mut lines = report.lines().skip_while(|line| *line != heading);
         assert!(lines.next().is_some(), "{heading}: {report}");
         let below: Vec<_> = lines.take_while(|line| !line.is_empty()).collect();
-        let logs = below.iter().filter(|line| line.starts_with(|first: char| first == ' ') && line.contains(':'));
+        let logs = below.iter().filter(|line| line.starts_with(' ') && line.contains(':'));
         let alerts = usize::from(below.last().is_some_and(|line| line.starts_with("  alerts: ")));
         assert_eq!(logs.count() - alerts, last as usize, "{below:?}");
     }

@@ -36,7 +36,7 @@ fn steps_of_block(block: &str) -> Vec<Step> {
                 let mut command = command.to_owned();
                 if command.ends_with("<<'END'") {
                     for line in lines.by_ref() {
-                        command += &format!("\n{line}");
+                        command.extend(["\n", line]);
                         if line == "END" {
                             break;
                         }

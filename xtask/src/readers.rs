@@ -152,7 +152,7 @@ mod tests {
             if self.installed.borrow().contains(&package) { Ok(String::new()) } else { Err("not found".to_owned()) }
         }
 
-        fn allowed(&self, allowed: bool) -> Result<String, String> {
+        fn allowed(allowed: bool) -> Result<String, String> {
             if allowed { Ok(String::new()) } else { Err("refused".to_owned()) }
         }
 
@@ -182,13 +182,13 @@ mod tests {
             let command = format!("{program} {}", arguments.join(" "));
             if let Some((before, arguments)) = command.split_once(&format!("{APT} ")) {
                 let may = if before.is_empty() { self.root } else { before == "sudo -n " && self.sudo };
-                return self.allowed(may).and_then(|_| self.apt_get(arguments));
+                return Self::allowed(may).and_then(|_| self.apt_get(arguments));
             }
             match command.as_str() {
                 "promtool --version" | "prometheus --version" => self.has("prometheus"),
                 "python3 -c import venv, ensurepip" => self.has("python3-venv"),
                 "id -u" => Ok(if self.root { "0\n" } else { "1000\n" }.to_owned()),
-                "sudo -n true" => self.allowed(self.sudo),
+                "sudo -n true" => Self::allowed(self.sudo),
                 _ => Err(format!("{command}: unexpected")),
             }
         }

@@ -15,7 +15,9 @@ pub(crate) fn run(filters: &[String]) -> Result<()> {
     let mut steps = Steps::new(if filters.is_empty() { 7 } else { 6 });
     let missing = steps.quiet("Looking for programs that read what the host writes", |note| {
         let missing = readers::prepare(&ThisMachine, note);
-        missing.iter().for_each(|missing| note(&format!("missing: {}", missing.describe())));
+        for missing in &missing {
+            note(&format!("missing: {}", missing.describe()));
+        }
         Ok(missing)
     })?;
     let folder = guests::build_all(&workspace, &mut steps)?;

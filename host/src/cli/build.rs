@@ -50,7 +50,7 @@ impl Build {
         let artifacts = match toolchain.build(&request) {
             Ok(artifacts) => artifacts,
             Err(error @ (Error::Build { .. } | Error::NoArtifact { .. })) => {
-                output::error(&error.to_string());
+                output::error(error);
                 return Ok(Exit::Guest);
             }
             Err(error) => return Err(error.into()),
