@@ -167,7 +167,7 @@ mod tests {
             Alert { severity, kind, title, message, metric: Some("depth"), value: Some(9.0), threshold: Some(8.0) };
         record(batch, KIND_ALERT, |body| write_alert(body, &alert));
         record(batch, KIND_ALERT, |body| {
-            write_alert(body, &Alert { metric: None, value: None, threshold: None, ..alert })
+            write_alert(body, &Alert { metric: None, value: None, threshold: None, ..alert });
         });
     }
 
