@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Place, Running, json_lines};
+use crate::harness::{Place, Running, json_lines, wait_for};
 
 /// Far below what the call takes that is given up, far above what giving it up takes.
 const SOON: Duration = Duration::from_secs(30);
@@ -14,12 +14,13 @@ const SOON: Duration = Duration::from_secs(30);
 /// A run with a call in flight that never ends, and what it has left to write.
 fn busy(place: &Place, shutdown_limit: &str) -> (Running, BufReader<ChildStdout>) {
     let limit = format!("host.shutdown_limit={shutdown_limit}");
-    let mut command = place.command(&["run", "plugins", "--feed", "-", "--summary", "summary.jsonl"]);
+    let run = ["run", "plugins", "--feed", "-", "--summary", "summary.jsonl", "--data-dir", "data"];
+    let mut command = place.command(&run);
     command.args(["--set", &limit, "--set", "defaults.budget.deadline=10m"]);
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut running = Running(command.spawn().expect("the command starts"));
     let mut replies = BufReader::new(running.0.stdout.take().expect("it has an output"));
-    // Once the first is answered, the sleeper is up; once the last is, the second was passed on to it.
+    // Once the first is answered, the sleeper is up; once the last is, the feed goes on beside it.
     for (event, answered) in [
         (json!({"extension": "sleeper", "event": "count"}), true),
         (json!({"extension": "sleeper", "event": "sleep"}), false),
@@ -34,6 +35,10 @@ fn busy(place: &Place, shutdown_limit: &str) -> (Running, BufReader<ChildStdout>
             assert_eq!((&answer["extension"], &answer["ok"]), (&event["extension"], &json!(true)));
         }
     }
+    wait_for("the sleep", || {
+        let told = place.on_data(&["logs", "show", "--extension-id", "sleeper", "--format", "json"]);
+        told.json_lines().iter().any(|log| log["message"] == "falling asleep").then_some(())
+    });
     (running, replies)
 }
 
