@@ -21,7 +21,7 @@ impl Suggestion {
             return Some(Self { text: kind.advice(), setting: limit(kind, title) });
         }
         let says = |word: &&str| contains(kind, word) || contains(title, word);
-        if DENIED.iter().any(|word| says(word)) {
+        if DENIED.iter().any(says) {
             let text = "grant it under [extensions.ID.permissions] if the extension may have it: files, env, network, http, call or \
                         publish; what was denied, and by which of them: \
                         glasshouse logs search 'field.event=\"permission.denied\"'";

@@ -407,14 +407,14 @@ impl Supervisor {
         let (spent, is_alive) = (*sandbox.spent(), sandbox.is_alive());
         // What a failed instance holds is given back now, and not when the next call has another one made.
         let failed = if is_alive { None } else { serving.sandbox.take().map(|failed| failed.context().to_vec()) };
-        self.judge(serving, &spent, ending, failed);
+        self.judge(serving, &spent, ending, failed.as_deref());
     }
 
     /// Judges what an invocation used and how it ended. An instance that has failed left only the encoded context of its last invocation.
-    fn judge(&mut self, serving: &mut Serving, spent: &Spent, ending: &Ending, failed: Option<Vec<u8>>) {
+    fn judge(&mut self, serving: &mut Serving, spent: &Spent, ending: &Ending, failed: Option<&[u8]>) {
         let context = |serving: &Serving| {
-            let alive = || serving.sandbox.as_ref().map(|sandbox| sandbox.context().to_vec());
-            failed.clone().or_else(alive).unwrap_or_default()
+            let alive = || serving.sandbox.as_ref().map(Sandbox::context);
+            failed.or_else(alive).unwrap_or_default().to_vec()
         };
         if self.inbox.standing.is_much_memory(spent.memory_bytes) != serving.has_much_memory {
             self.tell_memory(serving, spent.memory_bytes, &context(serving));

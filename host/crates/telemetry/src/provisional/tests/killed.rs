@@ -119,7 +119,7 @@ fn damage_loses_no_more_than_what_is_undecided() {
         for entry in fs::read_dir(provisional(&next)).expect("files") {
             let path = entry.expect("a file").path();
             let mut bytes = fs::read(&path).expect("a file");
-            for _ in 0..1 + round {
+            for _ in 0..=round {
                 seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                 let at = (seed >> 33) as usize % 24_000;
                 bytes[at] ^= 1 << (seed % 8);
