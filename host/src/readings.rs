@@ -35,7 +35,14 @@ const MINUTE: Duration = Duration::from_mins(1);
 
 impl Readings for Controlled {
     fn overviews(&self) -> Vec<Overview> {
-        self.extensions.values().map(|extension| Subject::Extension(extension).overview()).collect()
+        let brief = |extension| {
+            let mut overview = Subject::Extension(extension).overview();
+            // What a guest says at length, and may say of many things, is told of one extension at a time.
+            overview.health.checks.clear();
+            overview.summary.host_functions.clear();
+            overview
+        };
+        self.extensions.values().map(brief).collect()
     }
 
     fn overview(&self, extension: &str) -> Result<Overview, Problem> {

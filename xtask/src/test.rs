@@ -22,7 +22,7 @@ pub(crate) fn run(filters: &[String]) -> Result<()> {
     })?;
     let folder = guests::build_all(&workspace, &mut steps)?;
     steps.loud("Looking for cargo-nextest", || install_nextest(&workspace))?;
-    steps.loud("Running the tests", || {
+    let tested = steps.loud("Running the tests", || {
         let mut command = workspace.cargo();
         command.args(["nextest", "run", "--workspace"]).args(filters).env(GUESTS_VARIABLE, &folder);
         if !missing.is_empty() {
@@ -30,16 +30,17 @@ pub(crate) fn run(filters: &[String]) -> Result<()> {
             command.arg("--no-tests=pass").args(["-E", &format!("not ({})", readers::filter(&missing))]);
         }
         run_command(&mut command, "running the tests")
-    })?;
+    });
+    if !missing.is_empty() {
+        name_left_out(&workspace, filters, &missing)?;
+    }
+    tested?;
     if filters.is_empty() {
         steps.loud("Running the examples in the documentation", || {
             let mut command = workspace.cargo();
             command.args(["test", "--workspace", "--doc", "--quiet"]).env(GUESTS_VARIABLE, &folder);
             run_command(&mut command, "running the examples in the documentation")
         })?;
-    }
-    if !missing.is_empty() {
-        name_left_out(&workspace, filters, &missing)?;
     }
     let other = if missing.is_empty() { "" } else { "other " };
     if filters.is_empty() {

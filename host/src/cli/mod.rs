@@ -156,7 +156,7 @@ impl AnyFormat {
     fn refused(self, known: &str) -> UsageError {
         let name = self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
         let of = if self == Self::Csv {
-            "for verbs that show records or how extensions are doing, and exports"
+            "for verbs that show records, for status, budgets, debugging, health and tokens, and for exports"
         } else {
             "a format of `glasshouse export`"
         };

@@ -21,7 +21,7 @@ use report::Ended;
 pub(crate) use report::{cause, coloured_state};
 
 /// How much longer than its calls the end may take: for replies that nobody reads, for what is pushed last, and for sealing what is stored.
-const GRACE: Duration = Duration::from_secs(5);
+const GRACE: Duration = Duration::from_secs(15);
 /// How much longer yet where log files are written: for what is not in them.
 const LAST_LINES: Duration = Duration::from_secs(6);
 
@@ -116,7 +116,7 @@ impl Run {
         let grace = if host.log_files().is_some() { GRACE + LAST_LINES } else { GRACE };
         let written = match tokio::time::timeout(limit + grace, finishing).await {
             Ok(((), written)) => written,
-            Err(_) => Err(std::io::Error::other("nobody took them in time")),
+            Err(_) => Err(std::io::Error::other("they, or what is pushed and sealed at the end, took too long")),
         };
         // Last, so that who waits for a call has its reply.
         if let Some(api) = api {

@@ -10,8 +10,13 @@ use crate::room::Room;
 /// The lines of a service, by their places.
 pub(crate) struct Turns {
     all: Vec<Turn>,
-    /// When anything is tried again after a request that was not taken for now: when the collector asks for it, or else in a moment, since the next line's may be taken.
+    /// When anything is tried again after a request that was not taken for now: when the collector asks for it, or else in a moment, since the next
+    /// line's may be taken; later where the requests of one line after the other are not.
     ready_at: Instant,
+    /// Counts what was taken or refused for good.
+    answers: u64,
+    /// How many lines have failed since then: the more there are, the likelier it is that the collector is away, for all of them.
+    failed_since: u32,
     /// Whether the host ends: what fails then keeps nobody else from a last try.
     is_ending: bool,
 }
@@ -23,6 +28,8 @@ struct Turn {
     refusals: u32,
     /// Requests that were not taken for now, in a row. While there are some, the line is held up.
     failures: u32,
+    /// After how many answers it failed last.
+    failed_after: Option<u64>,
     ready_at: Instant,
     room: Room,
 }
@@ -30,8 +37,9 @@ struct Turn {
 impl Turns {
     /// All lines can be tried at once. `most` is the bytes of a request, at most.
     pub(crate) fn new(lines: impl Iterator<Item = usize>, most: usize, now: Instant) -> Self {
-        let turn = |line| Turn { line, refusals: 0, failures: 0, ready_at: now, room: Room::new(most) };
-        Self { all: lines.map(turn).collect(), ready_at: now, is_ending: false }
+        let turn =
+            |line| Turn { line, refusals: 0, failures: 0, failed_after: None, ready_at: now, room: Room::new(most) };
+        Self { all: lines.map(turn).collect(), ready_at: now, answers: 0, failed_since: 0, is_ending: false }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -67,8 +75,11 @@ impl Turns {
         let turn = &mut self.all[at];
         turn.failures = turn.failures.saturating_add(1);
         turn.ready_at = now + backoff::delay(turn.failures, after);
+        if turn.failed_after.replace(self.answers) != Some(self.answers) {
+            self.failed_since = self.failed_since.saturating_add(1);
+        }
         if after.is_some() || !self.is_ending {
-            self.ready_at = now + backoff::delay(1, after);
+            self.ready_at = now + backoff::delay(self.failed_since, after);
         }
     }
 
@@ -101,6 +112,8 @@ impl Turns {
     }
 
     fn answered(&mut self, at: usize, now: Instant) -> bool {
+        self.answers += 1;
+        self.failed_since = 0;
         let was_held = self.passed(at);
         if was_held {
             self.try_held(now);
@@ -142,6 +155,27 @@ mod tests {
         turns.later(0, None, now);
         assert!(!turns.is_ready(0, now + 29 * SECOND) && turns.is_any_held());
         assert_eq!((turns.len(), turns.line(2)), (3, 12));
+    }
+
+    #[test]
+    fn where_one_line_after_the_other_fails_the_collector_is_tried_seldom_and_at_once_when_it_is_there() {
+        let (start, mut last) = (Instant::now(), 0);
+        let (mut turns, mut now, mut tries) = (Turns::new(0..100, 1000, start), start, [0, 0]);
+        while now < start + 1200 * SECOND {
+            // Each in its turn.
+            let Some(at) = (1..=100).map(|step| (last + step) % 100).find(|at| turns.is_ready(*at, now)) else {
+                now = turns.next(now).expect("all wait");
+                continue;
+            };
+            turns.later(at, None, now);
+            last = at;
+            tries[usize::from(now >= start + 600 * SECOND)] += 1;
+        }
+        assert!(tries[0] < 200 && (10..=21).contains(&tries[1]), "{tries:?} in ten minutes each, of a hundred lines");
+        now += 60 * SECOND;
+        turns.accepted(3, now);
+        turns.later(4, None, now);
+        assert!(turns.is_ready(5, now + SECOND / 2), "the others wait for a moment again");
     }
 
     #[test]

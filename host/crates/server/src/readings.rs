@@ -78,7 +78,7 @@ impl TraceHeaders {
 
 /// What can be read of a running host. The host's own records are those of the extension `host`. Those that may take a while are called where that holds nobody up.
 pub trait Readings: Send + Sync + 'static {
-    /// Each extension at a glance, by their ids.
+    /// Each extension at a glance, by their ids; without the checks of its health, and without what it asked of the host by function.
     fn overviews(&self) -> Vec<Overview>;
     /// An extension at a glance.
     fn overview(&self, extension: &str) -> Result<Overview, Problem>;
@@ -225,7 +225,7 @@ async fn dashboard(State(control): Host, Id(id): Id) -> Response {
     read(control, move |host| host.dashboard(&id)).await
 }
 
-/// Each extension at a glance, by their ids
+/// Each extension at a glance, by their ids; without single checks of health and without `host_functions`
 #[utoipa::path(
     get,
     path = "/dashboard",

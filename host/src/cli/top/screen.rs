@@ -46,6 +46,8 @@ struct Screen {
     frame: Option<Frame>,
     before: Option<Look>,
     logs: Option<(String, Vec<LogRecord>)>,
+    /// Why the last look found nothing.
+    trouble: Option<String>,
     sort: SortBy,
     /// The chosen extension.
     chosen: Option<String>,
@@ -61,8 +63,15 @@ pub(super) async fn show(client: Client, only: Option<String>, every: Duration, 
     let Some(first) = looks.recv().await else { return Ok(Exit::Ok) };
     let first = first?;
     let mut terminal = ratatui::try_init()?;
-    let mut screen =
-        Screen { frame: None, before: None, logs: None, sort, chosen: None, has_colours: Paint::stdout().is_on() };
+    let mut screen = Screen {
+        frame: None,
+        before: None,
+        logs: None,
+        trouble: None,
+        sort,
+        chosen: None,
+        has_colours: Paint::stdout().is_on(),
+    };
     screen.take(first);
     let shown = run(&mut terminal, &mut screen, &mut looks, &choose).await;
     ratatui::restore();
@@ -87,9 +96,7 @@ async fn look(
             changed = chosen.changed() => if changed.is_err() { return },
         }
         let whose = chosen.borrow_and_update().clone();
-        let result = find(&client, only.as_deref(), whose).await;
-        let has_failed = result.is_err();
-        if found.send(result).await.is_err() || has_failed {
+        if found.send(find(&client, only.as_deref(), whose).await).await.is_err() {
             return;
         }
     }
@@ -100,9 +107,11 @@ async fn find(client: &Client, only: Option<&str>, whose: Option<String>) -> Res
     let mut logs = None;
     if let Some(id) = whose {
         let wanted = Wanted { limit: Some(LOGS), ..Wanted::default() };
-        let page = super::told(client.records(&id, "logs", &wanted).await)?;
-        let records = page.records.iter().filter_map(|record| serde_json::from_str(record.get()).ok()).collect();
-        logs = Some((id, records));
+        // Figures are worth more than logs, which may take longer.
+        if let Ok(page) = client.records(&id, "logs", &wanted).await {
+            let records = page.records.iter().filter_map(|record| serde_json::from_str(record.get()).ok()).collect();
+            logs = Some((id, records));
+        }
     }
     Ok(Found { look, logs })
 }
@@ -134,7 +143,9 @@ async fn run(
         tokio::select! {
             () = signals.next() => return Ok(()),
             found = looks.recv() => match found {
-                Some(found) => screen.take(found?),
+                Some(Ok(found)) => screen.take(found),
+                // A host in trouble, or one that is started anew, is what somebody watches for.
+                Some(Err(error)) => screen.trouble = Some(visible(&format!("{error:#}"), TEXT).into_owned()),
                 None => return Ok(()),
             },
             event = keys.recv() => match event {
@@ -155,6 +166,7 @@ async fn run(
 impl Screen {
     fn take(&mut self, found: Found) {
         let Found { look, logs } = found;
+        self.trouble = None;
         let before = self.before.as_ref().unwrap_or(&look);
         let is_whole_interval = look.at.saturating_duration_since(before.at) >= super::INTERVALS[0];
         // Looks that a key asked for come too soon to tell what is done in a second.
@@ -216,7 +228,11 @@ impl Screen {
         let parts = [Constraint::Length(2), Constraint::Min(3), Constraint::Max(PANE), Constraint::Length(1)];
         let [head, list, pane, foot] = Layout::vertical(parts).areas(canvas.area());
         let bold = Style::new().add_modifier(Modifier::BOLD);
-        canvas.render_widget(Paragraph::new(Line::styled(format!(" {}", frame.title()), bold)), head);
+        let mut lines = vec![Line::styled(format!(" {}", frame.title()), bold)];
+        lines.extend(
+            self.trouble.as_ref().map(|why| Line::styled(format!(" as it was: {why}"), self.style(Color::Red))),
+        );
+        canvas.render_widget(Paragraph::new(lines), head);
         self.draw_list(canvas, frame, list);
         let title = match &self.chosen {
             Some(id) => format!(" logs of {} ", visible(id, TEXT)),
@@ -297,7 +313,15 @@ mod tests {
     }
 
     fn screen() -> Screen {
-        Screen { frame: None, before: None, logs: None, sort: SortBy::Name, chosen: None, has_colours: false }
+        Screen {
+            frame: None,
+            before: None,
+            logs: None,
+            trouble: None,
+            sort: SortBy::Name,
+            chosen: None,
+            has_colours: false,
+        }
     }
 
     #[test]
@@ -329,7 +353,11 @@ mod tests {
             terminal.draw(|canvas| screen.draw(canvas)).expect("drawing");
             let shown = terminal.backend().to_string();
             assert!(!shown.contains('\u{1b}'), "{shown}");
+            screen.trouble = Some("no host runs".to_owned());
+            terminal.draw(|canvas| screen.draw(canvas)).expect("drawing");
+            let shown = shown + &terminal.backend().to_string();
             if columns >= 80 {
+                assert!(shown.contains("as it was: no host runs"), "{shown}");
                 assert!(shown.contains("shop") && shown.contains("2 extensions") && shown.contains("q end"), "{shown}");
             }
         }

@@ -26,6 +26,8 @@ const HOW: [(&str, &str); 7] = [
     ("OTEL_EXPORTER_OTLP_TIMEOUT", "otlp.timeout"),
     ("OTEL_EXPORTER_OTLP_HEADERS", "otlp.headers"),
 ];
+/// Those of them of which one is nothing without the other.
+const PAIR: [&str; 2] = ["OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "OTEL_EXPORTER_OTLP_CLIENT_KEY"];
 /// Those that say by what each kind of telemetry leaves a program, and what we have of the kind.
 const EXPORTERS: [(&str, &[&str]); 3] = [
     ("OTEL_LOGS_EXPORTER", &["logs", "errors", "alerts"]),
@@ -49,8 +51,12 @@ impl OperatorConfig {
         if !is_told || value(DISABLED).is_some_and(|value| value.eq_ignore_ascii_case("true")) {
             return (config, told);
         }
+        let is_half = PAIR.iter().filter(|name| value(name).is_some()).count() == 1;
+        if is_half {
+            told.push(format!("{} go together: the one of them is passed over", PAIR.join(" and ")));
+        }
         for (variable, key) in ENDPOINTS.into_iter().chain(HOW) {
-            let Some(value) = value(variable) else { continue };
+            let Some(value) = value(variable).filter(|_| !is_half || !PAIR.contains(&variable)) else { continue };
             let value = match key {
                 "otlp.timeout" => format!("{value}ms"),
                 "otlp.headers" => headers(value),
