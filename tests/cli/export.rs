@@ -254,7 +254,7 @@ fn what_cannot_be_exported_is_refused_with_what_to_do() {
         (
             &["doctor", "--format", "csv"],
             2,
-            "csv is for verbs that show records or how extensions are doing, and exports",
+            "csv is for verbs that show records, for status, budgets, debugging, health and tokens, and for exports",
         ),
     ] {
         let ended = place.on_data(arguments).expect_code(code);

@@ -88,9 +88,11 @@ fn check_cut_off(parts: u64) {
     let cursor = stored(folder.path()).cursor("markdown", 6_499);
     for path in files(folder.path()) {
         if path.extension().is_some_and(|ending| ending == "open") {
+            // Of what is written: a file is made larger the more there was before.
+            let written =
+                fs::read(&path).expect("a file").iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
             let file = OpenOptions::new().write(true).open(&path).expect("a file");
-            let length = file.metadata().expect("its metadata").len();
-            file.set_len(length / parts).expect("cutting it off");
+            file.set_len(written as u64 / parts).expect("cutting it off");
         }
     }
     let depot = depot(folder.path(), hand());
