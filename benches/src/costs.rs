@@ -51,7 +51,7 @@ const COSTS: &[Cost] = &[
     ("meter", "sample of a bound meter", Off, 0.2),
     ("meter", "sample of a bound meter", Stored, 5.2),
     ("meter", "sample of a bound meter", OnDisk, 5.8),
-    ("sample", "sample with a label", Off, 0.2),
+    ("sample", "sample with a label", Off, 0.6),
     ("span", "span with 2 fields", Off, 0.2),
     ("span", "span with 2 fields", Failed, 5.5),
     ("span", "span with 2 fields", Stored, 6.0),
