@@ -39,7 +39,7 @@ impl Span {
             return Self::start(name, kind, fields);
         }
         batch::flush();
-        Self { open: backend::Span::start_linked(name, kind, fields, &links) }
+        Self { open: backend::Span::start_linked(name, kind, false, fields, &links) }
     }
 
     /// Starts a span that begins a trace of its own; see [`root_span!`](crate::root_span!).
@@ -51,7 +51,7 @@ impl Span {
     ) -> Self {
         let links: Vec<_> = links.into_iter().map(|link| (link.to, link.fields)).collect();
         batch::flush();
-        let open = backend::Span::start_root(name, kind, fields, &links);
+        let open = backend::Span::start_linked(name, kind, true, fields, &links);
         gate::go_elsewhere();
         Self { open }
     }

@@ -52,6 +52,7 @@ impl Span {
     pub(crate) fn start_linked(
         name: &str,
         kind: SpanKind,
+        is_root: bool,
         fields: &[Field<'_>],
         links: &[(Link<'_>, &[Field<'_>])],
     ) -> Option<Self> {
@@ -59,17 +60,9 @@ impl Span {
         for (link, fields) in links {
             span.add_link(link, fields);
         }
-        Some(span)
-    }
-
-    pub(crate) fn start_root(
-        name: &str,
-        kind: SpanKind,
-        fields: &[Field<'_>],
-        links: &[(Link<'_>, &[Field<'_>])],
-    ) -> Option<Self> {
-        let span = Self::start_linked(name, kind, fields, links)?;
-        span.change(|span| (span.is_root, span.parent) = (true, None));
+        if is_root {
+            span.change(|span| (span.is_root, span.parent) = (true, None));
+        }
         Some(span)
     }
 

@@ -64,27 +64,18 @@ impl Span {
         NonZeroU32::new(number).map(Self)
     }
 
-    /// The same with links.
+    /// The same with links, of one that perhaps begins a trace.
     pub(crate) fn start_linked(
         name: &str,
         kind: SpanKind,
+        is_root: bool,
         fields: &[Field<'_>],
         links: &[(wire::Link<'_>, &[Field<'_>])],
     ) -> Option<Self> {
-        let number =
-            encode(|buffer| wire::write_linked_span_start(buffer, kind, links, name, fields), debugging::open_span);
-        NonZeroU32::new(number).map(Self)
-    }
-
-    /// The same for one that begins a trace.
-    pub(crate) fn start_root(
-        name: &str,
-        kind: SpanKind,
-        fields: &[Field<'_>],
-        links: &[(wire::Link<'_>, &[Field<'_>])],
-    ) -> Option<Self> {
-        let number =
-            encode(|buffer| wire::write_root_span_start(buffer, kind, links, name, fields), debugging::open_span);
+        let number = encode(
+            |buffer| wire::write_linked_span_start(buffer, kind, is_root, links, name, fields),
+            debugging::open_span,
+        );
         NonZeroU32::new(number).map(Self)
     }
 

@@ -4,8 +4,8 @@
 use crate::{
     Field, Fields, KIND_ALERT, KIND_ERROR, KIND_LOG, KIND_METRIC, KIND_SAMPLES, Links, Malformed, Record, SpanChange,
     SpanStart, VERSION_BATCHED, check_log, check_span_start, decode, records, samples, span_change, span_start,
-    write_alert, write_error, write_linked_span_start, write_log, write_metric, write_root_span_start,
-    write_span_event, write_span_failure, write_span_field, write_span_link, write_span_start,
+    write_alert, write_error, write_linked_span_start, write_log, write_metric, write_span_event, write_span_failure,
+    write_span_field, write_span_link, write_span_start,
 };
 
 /// Reads arbitrary bytes as a batch of records. Returns how many of its records are whole.
@@ -75,12 +75,10 @@ pub fn check_span(bytes: &[u8]) -> bool {
         let (kind, name, fields) = (start.kind, start.name, collected(start.fields));
         let links: Vec<_> = start.links.iter().map(|(link, fields)| (link, collected(fields))).collect();
         let links: Vec<_> = links.iter().map(|(link, fields)| (*link, &fields[..])).collect();
-        let again = if start.is_root {
-            write_root_span_start(&mut buffer, kind, &links, name, &fields)
-        } else if links.is_empty() {
+        let again = if links.is_empty() && !start.is_root {
             write_span_start(&mut buffer, kind, name, &fields)
         } else {
-            write_linked_span_start(&mut buffer, kind, &links, name, &fields)
+            write_linked_span_start(&mut buffer, kind, start.is_root, &links, name, &fields)
         };
         let said = |start: SpanStart<'_>| {
             let SpanStart { kind, name, fields, is_root, links } = start;
@@ -187,9 +185,16 @@ mod tests {
         let mut buffer = Vec::new();
         let link = Link { trace_id: [7; 16], span_id: [8; 8], state: "rojo=1" };
         [
-            write_root_span_start(&mut buffer, SpanKind::Internal, &[], "own", &FIELDS).to_vec(),
-            write_linked_span_start(&mut buffer, SpanKind::Consumer, &[(link, &FIELDS), (link, &[])], "join", &[])
-                .to_vec(),
+            write_linked_span_start(&mut buffer, SpanKind::Internal, true, &[], "own", &FIELDS).to_vec(),
+            write_linked_span_start(
+                &mut buffer,
+                SpanKind::Consumer,
+                false,
+                &[(link, &FIELDS), (link, &[])],
+                "join",
+                &[],
+            )
+            .to_vec(),
             write_span_link(&mut buffer, &link, &FIELDS).to_vec(),
             write_span_start(&mut buffer, SpanKind::Client, "fetch", &FIELDS).to_vec(),
             write_span_start(&mut buffer, SpanKind::Internal, "", &[]).to_vec(),

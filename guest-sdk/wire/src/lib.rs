@@ -65,8 +65,7 @@ pub use samples::{SAMPLES, SAMPLES_COUNT_AT, SAMPLES_FIRST_AT, Samples, samples,
 pub use site::{LogSite, prefix_level, write_formatted_log_at, write_log_at, write_log_record};
 pub use span::{
     SpanChange, SpanKind, SpanStart, SpanSummary, check_span_start, check_span_start_with, span_change, span_start,
-    write_linked_span_start, write_root_span_start, write_span_event, write_span_failure, write_span_field,
-    write_span_link, write_span_start,
+    write_linked_span_start, write_span_event, write_span_failure, write_span_field, write_span_link, write_span_start,
 };
 
 /// The version byte that a batch of records starts with that were made just now.

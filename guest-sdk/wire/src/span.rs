@@ -94,37 +94,18 @@ pub fn write_span_start<'b>(buffer: &'b mut Vec<u8>, kind: SpanKind, name: &str,
     })
 }
 
-/// The same with links, each with its fields.
+/// The same with links, each with its fields, of a span that perhaps begins a trace of its own.
 pub fn write_linked_span_start<'b>(
     buffer: &'b mut Vec<u8>,
     kind: SpanKind,
-    links: &[(Link<'_>, &[Field<'_>])],
-    name: &str,
-    fields: &[Field<'_>],
-) -> &'b [u8] {
-    write_flagged_start(buffer, kind as u8 | FLAG_LINKS, links, name, fields)
-}
-
-/// The same for a span that begins a trace.
-pub fn write_root_span_start<'b>(
-    buffer: &'b mut Vec<u8>,
-    kind: SpanKind,
-    links: &[(Link<'_>, &[Field<'_>])],
-    name: &str,
-    fields: &[Field<'_>],
-) -> &'b [u8] {
-    write_flagged_start(buffer, kind as u8 | FLAG_LINKS | FLAG_ROOT, links, name, fields)
-}
-
-fn write_flagged_start<'b>(
-    buffer: &'b mut Vec<u8>,
-    kind: u8,
+    is_root: bool,
     links: &[(Link<'_>, &[Field<'_>])],
     name: &str,
     fields: &[Field<'_>],
 ) -> &'b [u8] {
     buffer.clear();
-    buffer.extend_from_slice(&[VERSION, kind]);
+    let root = if is_root { FLAG_ROOT } else { 0 };
+    buffer.extend_from_slice(&[VERSION, kind as u8 | FLAG_LINKS | root]);
     put_varint(buffer, links.len() as u32);
     for (link, fields) in links {
         put_link(buffer, link, fields);

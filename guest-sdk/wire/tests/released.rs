@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use glasshouse_wire::{
     Alert, Error, Field, Instrument, KIND_ALERT, KIND_ERROR, KIND_LOG, KIND_METRIC, KIND_SAMPLES, Level, Link, Log,
     Metric, Severity, Source, SpanKind, Value, decode, samples, span_change, span_start, write_alert, write_error,
-    write_linked_span_start, write_log, write_metric, write_root_span_start, write_samples, write_span_event,
-    write_span_failure, write_span_field, write_span_link, write_span_start,
+    write_linked_span_start, write_log, write_metric, write_samples, write_span_event, write_span_failure,
+    write_span_field, write_span_link, write_span_start,
 };
 
 /// The file of records in the folder of a version: a line each, with kind, name and body in hexadecimal.
@@ -73,10 +73,11 @@ fn records() -> BTreeMap<&'static str, (u8, Vec<u8>)> {
     let bare = Link { state: "", ..link };
     add("span-linked", SPAN_START, &|body| {
         let links = [(link, &FIELDS[..]), (bare, &[])];
-        *body = write_linked_span_start(&mut Vec::new(), span, &links, "render", &FIELDS).to_vec();
+        *body = write_linked_span_start(&mut Vec::new(), span, false, &links, "render", &FIELDS).to_vec();
     });
     add("span-root", SPAN_START, &|body| {
-        *body = write_root_span_start(&mut Vec::new(), SpanKind::Consumer, &[(bare, &[])], "page", &FIELDS).to_vec();
+        *body = write_linked_span_start(&mut Vec::new(), SpanKind::Consumer, true, &[(bare, &[])], "page", &FIELDS)
+            .to_vec();
     });
     add("span-link", SPAN_CHANGE, &|body| *body = write_span_link(&mut Vec::new(), &link, &FIELDS).to_vec());
     add("span-failure", SPAN_CHANGE, &|body| *body = write_span_failure(&mut Vec::new(), "gone").to_vec());

@@ -2,8 +2,8 @@
 
 use glasshouse_wire::{
     Field, Link, Links, Malformed, SpanChange, SpanKind, SpanStart, SpanSummary, Value, check_span_start, span_change,
-    span_start, write_linked_span_start, write_root_span_start, write_span_event, write_span_failure, write_span_field,
-    write_span_link, write_span_start,
+    span_start, write_linked_span_start, write_span_event, write_span_failure, write_span_field, write_span_link,
+    write_span_start,
 };
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -88,8 +88,7 @@ proptest! {
         let links: Vec<_> = to.iter().enumerate().map(|(at, to)| (link(to), &fields[at.min(fields.len())..])).collect();
         let mut buffer = vec![0xee; before];
         for is_root in [false, true] {
-            let write = if is_root { write_root_span_start } else { write_linked_span_start };
-            let start = write(&mut buffer, kind, &links, &name, &fields);
+            let start = write_linked_span_start(&mut buffer, kind, is_root, &links, &name, &fields);
             let read_start = span_start(start).expect("it was just written");
             prop_assert_eq!((read_start.kind, read_start.is_root, read_start.name), (kind, is_root, name.as_str()));
             prop_assert_eq!(read_start.fields.iter().collect::<Vec<_>>(), fields.clone());
@@ -128,7 +127,7 @@ proptest! {
         let fields = fields(&names, 7);
         let mut buffer = Vec::new();
         let plain = write_span_start(&mut buffer, kind, &name, &fields).to_vec();
-        let linked = write_linked_span_start(&mut buffer, kind, &[(link(&to), &fields)], &name, &fields).to_vec();
+        let linked = write_linked_span_start(&mut buffer, kind, false, &[(link(&to), &fields)], &name, &fields).to_vec();
         for start in [plain, linked] {
             prop_assert!(check(&start[..cut.index(start.len())]).is_err());
             prop_assert!(check(&[&start[..], &[0]].concat()).is_err());
@@ -155,7 +154,7 @@ proptest! {
         let fields = fields(&names, -1);
         let plain = write_span_start(&mut buffer, SpanKind::Server, &name, &fields).to_vec();
         let links = [(link(&to), &fields[..]), (link(&to), &[])];
-        let linked = write_linked_span_start(&mut buffer, SpanKind::Server, &links, &name, &fields).to_vec();
+        let linked = write_linked_span_start(&mut buffer, SpanKind::Server, false, &links, &name, &fields).to_vec();
         for mut start in [plain, linked] {
             let at = at.index(start.len());
             start[at] = byte;
@@ -176,10 +175,13 @@ fn the_bytes_of_version_1_stay_what_they_are() {
     let linked = [&[0xaa; 16][..], &[0xbb; 8], b"\x03a=1\x01\x01n\x04"].concat();
     assert_eq!(write_span_link(&mut buffer, &link, &[field]), [b"\x01\x04", &linked[..]].concat());
     assert_eq!(
-        write_linked_span_start(&mut buffer, SpanKind::Consumer, &[(link, &[field])], "work", &[]),
+        write_linked_span_start(&mut buffer, SpanKind::Consumer, false, &[(link, &[field])], "work", &[]),
         [b"\x01\x84\x01", &linked[..], b"\x04work\x00"].concat()
     );
-    assert_eq!(write_root_span_start(&mut buffer, SpanKind::Server, &[], "work", &[]), b"\x01\xc1\x00\x04work\x00");
+    assert_eq!(
+        write_linked_span_start(&mut buffer, SpanKind::Server, true, &[], "work", &[]),
+        b"\x01\xc1\x00\x04work\x00"
+    );
     assert_eq!(span_start(b"\x01\x41\x04work\x00"), span_start(b"\x01\xc1\x00\x04work\x00"), "it need not have links");
 }
 

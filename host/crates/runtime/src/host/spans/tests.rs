@@ -460,7 +460,7 @@ fn stored_of((name, fields, links, set, failure): &Told, is_encoded: bool) -> Op
             let mut encoded = if links.is_empty() {
                 wire::write_span_start(&mut Vec::new(), kind, name, &fields).to_vec()
             } else {
-                wire::write_linked_span_start(&mut Vec::new(), kind, &links, name, &fields).to_vec()
+                wire::write_linked_span_start(&mut Vec::new(), kind, false, &links, name, &fields).to_vec()
             };
             if encoded.len() <= bench.intake.cuts().uncut {
                 bench.start_encoded(&mut encoded).expect("it is well-formed")
@@ -551,7 +551,7 @@ fn a_secret_in_a_link_is_found_though_the_span_is_known() {
         let links = [(to(1, "a=password:hunter2"), &fields[..])];
         let mut plain = wire::write_span_start(&mut Vec::new(), SpanKind::Internal, "work", &[]).to_vec();
         let mut linked =
-            wire::write_linked_span_start(&mut Vec::new(), SpanKind::Internal, &links, "work", &[]).to_vec();
+            wire::write_linked_span_start(&mut Vec::new(), SpanKind::Internal, false, &links, "work", &[]).to_vec();
         for encoded in [&mut plain, &mut linked] {
             let serial = bench.start_encoded(encoded).expect("it is well-formed");
             bench.end(serial);
