@@ -54,8 +54,6 @@ pub struct SpanStart<'a> {
 pub struct SpanSummary {
     /// What it stands for.
     pub kind: SpanKind,
-    /// Whether it neither begins a trace nor has links, which are not watched.
-    pub is_plain: bool,
     /// How many fields it has.
     pub fields: u32,
     /// Where its name stands, with the length before it; then come its fields, their number first.
@@ -195,14 +193,14 @@ pub fn span_change(bytes: &[u8]) -> Result<SpanChange<'_>, Malformed> {
     whole(&reader, change)
 }
 
-/// Validates what opens a span; accepts exactly what [`span_start`] accepts.
-pub fn check_span_start(start: &[u8]) -> Result<SpanSummary, Malformed> {
+/// Validates what opens a span; accepts exactly what [`span_start`] accepts. `None`: it begins a trace or has links, and is for that to validate.
+pub fn check_span_start(start: &[u8]) -> Result<Option<SpanSummary>, Malformed> {
     check_span_start_with(start, &mut Unwatched)
 }
 
 /// The same, watched as a log is, whose only text before the fields is the name. What was seen of one that is refused means nothing.
 #[inline]
-pub fn check_span_start_with(start: &[u8], watch: &mut impl LogWatch) -> Result<SpanSummary, Malformed> {
+pub fn check_span_start_with(start: &[u8], watch: &mut impl LogWatch) -> Result<Option<SpanSummary>, Malformed> {
     check(start, watch).map_err(|malformed| first_fault(start, malformed))
 }
 
@@ -213,11 +211,11 @@ fn first_fault(start: &[u8], malformed: Malformed) -> Malformed {
 }
 
 #[inline]
-fn check(start: &[u8], watch: &mut impl LogWatch) -> Result<SpanSummary, Malformed> {
+fn check(start: &[u8], watch: &mut impl LogWatch) -> Result<Option<SpanSummary>, Malformed> {
     let mut reader = Reader::new(start);
     let (kind, flags) = kind_of(head(&mut reader)?)?;
-    if flags & FLAG_LINKS != 0 {
-        reader.links()?;
+    if flags != 0 {
+        return Ok(None);
     }
     let at = |reader: &Reader<'_>| start.len() - reader.rest().len();
     let name_at = at(&reader);
@@ -233,5 +231,5 @@ fn check(start: &[u8], watch: &mut impl LogWatch) -> Result<SpanSummary, Malform
     let fields = reader.varint()?;
     let first_field_at = at(&reader);
     check_fields(&mut reader, fields, watch)?;
-    whole(&reader, SpanSummary { kind, is_plain: flags == 0, fields, name_at, fields_at, first_field_at })
+    whole(&reader, Some(SpanSummary { kind, fields, name_at, fields_at, first_field_at }))
 }

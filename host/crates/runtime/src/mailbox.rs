@@ -182,7 +182,12 @@ impl Mailbox {
         let bytes = permits(&work);
         let room = Arc::clone(&self.room).acquire_many_owned(bytes).await.map_err(|_| Refused::Closed)?;
         // Given back by whoever takes the message out.
-        self.places.free.acquire().await.map_err(|_| Refused::Closed)?.forget();
+        match self.places.free.try_acquire() {
+            Ok(place) => place.forget(),
+            Err(TryAcquireError::Closed) => return Err(Refused::Closed),
+            // Whoever came before waits as well, so that a place that is free is nobody's.
+            Err(TryAcquireError::NoPermits) => self.places.free.acquire().await.map_err(|_| Refused::Closed)?.forget(),
+        }
         let message = Message { work, queued_at, _room: room, under_way };
         self.sender.send(message).map_err(|_| Refused::Closed)
     }

@@ -330,17 +330,28 @@ impl State {
         } else {
             Decided::default()
         };
-        let [requests_without_room, requests] = self.http.requests.decide(intake, verdict, run_until);
-        let [calls_without_room, host_calls] =
-            self.spans.tell_host_calls(intake, &self.imports.host_calls, verdict, run_until);
-        let without_room = requests_without_room + calls_without_room;
+        let (requests, calls) = (&mut self.http.requests, &self.imports.host_calls);
+        let [mut without_room, mut left_out] = [0; 2];
+        if !requests.is_empty() {
+            [without_room, left_out] = requests.decide(intake, verdict, run_until);
+        }
+        if !calls.is_empty() {
+            let of_calls = self.spans.tell_host_calls(intake, calls, verdict, run_until);
+            (without_room, left_out) = (without_room + of_calls[0], left_out + of_calls[1]);
+        }
         let (recorder, now) = (intake.recorder(), intake.clock().now());
+        let own = intake.context_bytes();
+        if without_room > 0 && verdict == Verdict::LeaveOut && recorder.judge_span(own) != Verdict::Keep {
+            // Of a call that is left out nothing is missed.
+            recorder.leave_out_spans(own, without_room);
+            left_out += std::mem::take(&mut without_room);
+        }
         recorder.tell_late(now, intake.context_bytes(), missing);
         match self.chain.fate() {
             Some(fate) if !is_decided => intake.leave(fate, without_room),
             fate => {
                 recorder.tell_missing(now, intake.context_bytes(), decided.gone + without_room);
-                let left_out = decided.left_out + requests + host_calls;
+                let left_out = decided.left_out + left_out;
                 if let Some(fate) = fate.filter(|_| left_out > 0) {
                     fate.note_left_out(left_out);
                 }

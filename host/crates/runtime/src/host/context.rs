@@ -100,10 +100,11 @@ impl wit::Host for State {
     fn current_headers(&mut self) -> wasmtime::Result<wit::TraceHeaders> {
         let entered = self.imports.enter_light(HostFunction::Context)?;
         let Context { trace_id, span_id, ref sampling, .. } = *self.intake.context();
+        let carried = self.carried();
         let headers = wit::TraceHeaders {
             traceparent: TraceParent { trace_id, span_id, is_sampled: sampling.is_sampled }.to_string(),
-            tracestate: self.carried().tracestate(sampling),
-            baggage: self.carried().baggage().to_owned(),
+            tracestate: carried.tracestate(sampling),
+            baggage: carried.baggage().to_owned(),
         };
         // A guest that asks for ever makes the host write for ever.
         self.charge(headers.tracestate.len() + headers.baggage.len())?;

@@ -8,7 +8,7 @@ use glasshouse_model::wire::{self, Field, Fields, Link, Links, Malformed, Reader
 use glasshouse_model::{
     EncodedSpan, Origin, Span, SpanCost, SpanId, SpanKind, SpanStatus, TraceState, UnixNanos, limits,
 };
-use glasshouse_telemetry::{Head, Worth};
+use glasshouse_telemetry::{Head, Verdict, Worth, kept_for_its_end};
 
 use super::spans::{OwnTrace, Reading};
 use crate::cuts::Cuts;
@@ -338,6 +338,15 @@ impl Ended<'_> {
     pub(super) fn wait(&self, intake: &Intake, context: &[u8]) {
         let Self { body, at, origin, cut, is_clean, .. } = *self;
         intake.wait_span(Head { time: intake.clock().at(at), origin, cut, batched: false, context }, body, is_clean);
+    }
+
+    /// Stores it for its trace if that is kept, or keeps it for how its call will end, or stores it for how that has ended.
+    pub(super) fn settle(&self, intake: &Intake, context: &[u8], is_kept: bool, verdict: Verdict, now: UnixNanos) {
+        match verdict {
+            _ if is_kept => self.store(intake, &intake.recorder().weighed(context), now),
+            Verdict::Undecided => self.wait(intake, context),
+            _ => self.store(intake, &kept_for_its_end(context), now),
+        }
     }
 
     /// Stores it in an encoded context. What it takes of the rate it takes now: a rate goes by times that go on.

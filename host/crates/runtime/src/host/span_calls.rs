@@ -154,14 +154,13 @@ impl State {
         if let SpanChange::Event { fields, .. } | SpanChange::Link(_, fields) = &change {
             self.charge(crowd_cost(fields.len()))?;
         }
-        let time = self.intake.clock().now();
         let Some(span) = self.spans.find(serial) else {
             self.note_not_open(serial);
             return Ok(());
         };
         match change {
             SpanChange::Field(field) => span.set_field(&field),
-            SpanChange::Event { name, fields } => span.add_event(time, name, fields.iter()),
+            SpanChange::Event { name, fields } => span.add_event(self.intake.clock().now(), name, fields.iter()),
             SpanChange::Failure(reason) => span.fail(reason),
             SpanChange::Link(link, fields) => span.add_link(&link, fields.iter()),
         }

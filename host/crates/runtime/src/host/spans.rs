@@ -5,7 +5,7 @@ mod own_trace;
 use glasshouse_model::invocation::Transfer;
 use glasshouse_model::wire::{self, Field, Malformed, SpanStart};
 use glasshouse_model::{Context, Origin, SpanCost, SpanId, SpanKind};
-use glasshouse_telemetry::{CleanStarts, Drop, Load, Verdict, Worth, kept_for_its_end};
+use glasshouse_telemetry::{CleanStarts, Drop, Load, Verdict, Worth};
 
 use self::own_trace::Home;
 pub(super) use self::own_trace::OwnTrace;
@@ -189,10 +189,9 @@ impl Spans {
         let Some(mut span) = self.take_span(intake, kind, start) else { return 0 };
         span.begin_with(name, fields);
         self.begin_trace(intake, &mut span);
-        self.root = self.root(intake.context());
-        self.stand_in(intake, calls, span.id, span.trace.as_deref());
-        let serial = span.serial;
-        self.open.push(span);
+        let (id, trace) = (span.id, span.trace.clone());
+        let serial = self.open(intake, span);
+        self.stand_in(intake, calls, id, trace.as_deref());
         serial
     }
 
@@ -231,10 +230,9 @@ impl Spans {
     ) -> Result<u32, Malformed> {
         let redactor = intake.recorder().redactor();
         let mut search = redactor.watch(&self.clean_starts);
-        let summary = wire::check_span_start_with(encoded, &mut search)?;
-        if !summary.is_plain {
+        let Some(summary) = wire::check_span_start_with(encoded, &mut search)? else {
             return wire::span_start(encoded).map(|whole| self.start_whole(intake, calls, &whole, start));
-        }
+        };
         let seen = search.seen();
         let is_clean = redactor.is_clean_span(encoded, &summary, seen, &mut self.clean_starts);
         let Some(mut span) = self.take_span(intake, summary.kind, start) else { return Ok(0) };
@@ -332,11 +330,11 @@ impl Spans {
         let (cut, is_clean) = (span.cut, span.is_clean);
         let ended = Ended { body: &self.body, at, origin: Origin::Guest, worth, cut, is_clean };
         let now = intake.clock().at(at);
-        match verdict {
-            Verdict::Undecided => ended.wait(intake, context),
-            // A failed span stands for itself alone.
-            _ if has_failed => ended.store(intake, context, now),
-            _ => ended.store(intake, &recorder.weighed(context), now),
+        if has_failed {
+            // It stands for itself alone.
+            ended.store(intake, context, now);
+        } else {
+            ended.settle(intake, context, verdict == Verdict::Keep, verdict, now);
         }
         if self.body.capacity() > 2 * KEPT_BYTES {
             self.body = Vec::new();
@@ -376,21 +374,14 @@ impl Spans {
         run_until: u64,
     ) -> [u64; 2] {
         let now = intake.clock().now();
-        let [all, without_room] = calls.counts();
+        let [_, without_room] = calls.counts();
         let own = intake.context_bytes();
-        let is_kept = intake.recorder().judge_span(own) == Verdict::Keep;
-        let are_all_own = calls.each().all(|(_, scope)| scope.is_none());
-        if verdict == Verdict::LeaveOut && !is_kept && are_all_own {
-            intake.recorder().leave_out_spans(own, all);
-            return [0, all];
-        }
-        // Of a call that is left out nothing is missed.
-        let is_left_out = verdict == Verdict::LeaveOut && !is_kept;
-        let (without_room, mut left_out) = if is_left_out { (0, without_room) } else { (without_room, 0) };
+        let is_own_kept = intake.recorder().judge_span(own) == Verdict::Keep;
+        let mut left_out = 0;
         for (call, scope) in calls.each() {
             // What was made in a trace of the extension's own goes by that.
             let own_verdict = scope.map(|scope| intake.recorder().judge_span(scope));
-            let is_kept = own_verdict.map_or(is_kept, |own| own == Verdict::Keep);
+            let is_kept = own_verdict.map_or(is_own_kept, |own| own == Verdict::Keep);
             if !is_kept && (verdict == Verdict::LeaveOut || own_verdict == Some(Verdict::LeaveOut)) {
                 left_out += 1;
                 continue;
@@ -398,11 +389,7 @@ impl Spans {
             let timed = intake.cross();
             let id = SpanId(self.ids.draw().to_be_bytes());
             let context = Intake::with_span(scope.unwrap_or(own), id);
-            end_host_call(intake, call, run_until, |ended| match verdict {
-                _ if is_kept => ended.store(intake, &intake.recorder().weighed(&context), now),
-                Verdict::Undecided => ended.wait(intake, &context),
-                _ => ended.store(intake, &kept_for_its_end(&context), now),
-            });
+            end_host_call(intake, call, run_until, |ended| ended.settle(intake, &context, is_kept, verdict, now));
             intake.crossed(timed, || Load::Span);
         }
         if left_out > 0 {

@@ -7,7 +7,7 @@ use glasshouse_model::settings::HttpAccess;
 use glasshouse_model::text::cut;
 use glasshouse_model::wire::{Field, Fields, Links, Value};
 use glasshouse_model::{Origin, Span, SpanCost, SpanId, SpanKind, SpanStatus};
-use glasshouse_telemetry::{Load, Verdict, Worth, kept_for_its_end};
+use glasshouse_telemetry::{Load, Verdict, Worth};
 use tokio::sync::watch;
 
 use super::exchange::{Ending, Outcome, Strays};
@@ -119,22 +119,16 @@ impl Requests {
             } else if verdict == Verdict::LeaveOut && !is_kept {
                 left_out += 1;
             } else {
-                sent.end(intake, Worth::Usual, run_until, |ended| match verdict {
-                    _ if is_kept => ended.store(intake, &recorder.weighed(&sent.context), now),
-                    Verdict::Undecided => ended.wait(intake, &sent.context),
-                    _ => ended.store(intake, &kept_for_its_end(&sent.context), now),
+                sent.end(intake, Worth::Usual, run_until, |ended| {
+                    ended.settle(intake, &sent.context, is_kept, verdict, now);
                 });
             }
             intake.crossed(timed, || Load::Span);
         }
-        let mut without_room = std::mem::take(&mut self.left_out);
-        if verdict == Verdict::LeaveOut && recorder.judge_span(intake.context_bytes()) != Verdict::Keep {
-            left_out += std::mem::take(&mut without_room);
-        }
         if left_out > 0 {
             recorder.leave_out_spans(intake.context_bytes(), left_out);
         }
-        [without_room, left_out]
+        [std::mem::take(&mut self.left_out), left_out]
     }
 }
 
