@@ -75,8 +75,8 @@ impl Stored {
 
 thread_local! {
     static STORED: Cell<Stored> = const { Cell::new(Stored::UNKNOWN) };
-    /// Whether a trace of the extension's own has begun in this call.
-    static IS_ELSEWHERE: Cell<bool> = const { Cell::new(false) };
+    /// Open spans of traces that the extension has begun.
+    static IN_OWN_TRACES: Cell<u32> = const { Cell::new(0) };
 }
 
 /// Whether the host stores logs of this level now. The macros ask this themselves, before they evaluate anything; ask
@@ -120,20 +120,26 @@ fn ask() -> Stored {
 /// What is stored may change between calls, and within one only where a trace of the extension's own begins or ends.
 pub(crate) fn forget() {
     STORED.set(Stored::UNKNOWN);
-    IS_ELSEWHERE.set(false);
+    IN_OWN_TRACES.set(0);
 }
 
-/// A trace of the extension's own has begun: of that the host may store something else.
-pub(crate) fn go_elsewhere() {
-    STORED.set(Stored::UNKNOWN);
-    IS_ELSEWHERE.set(true);
+/// Whether spans are open that are of a trace of the extension's own.
+pub(crate) fn is_in_own_trace() -> bool {
+    IN_OWN_TRACES.get() > 0
 }
 
-/// A span has ended, after which another trace may be in force.
-pub(crate) fn come_back() {
-    if IS_ELSEWHERE.get() {
+/// A span has begun that is of a trace of the extension's own; `begins`: it began that, of which the host may store something else.
+pub(crate) fn enter_own_trace(begins: bool) {
+    IN_OWN_TRACES.set(IN_OWN_TRACES.get().saturating_add(1));
+    if begins {
         STORED.set(Stored::UNKNOWN);
     }
+}
+
+/// Such a span has ended, after which another trace may be in force.
+pub(crate) fn leave_own_trace() {
+    IN_OWN_TRACES.set(IN_OWN_TRACES.get().saturating_sub(1));
+    STORED.set(Stored::UNKNOWN);
 }
 
 const _: () = assert!(LEVELS == Kind::Metrics as u32, "kinds follow levels, as in the contract");

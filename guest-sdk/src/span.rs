@@ -9,12 +9,14 @@ use crate::{Kind, Link, ToValue, backend, batch, gate, is_stored};
 #[must_use = "a span ends when it is dropped: bind it to a name, and not to `_`"]
 pub struct Span {
     open: Option<backend::Span>,
+    /// Whether it is of a trace that the extension has begun.
+    is_in_own_trace: bool,
 }
 
 /// Where no spans are stored: nothing begins, and nothing ends.
 #[doc(hidden)]
 pub fn no_span() -> Span {
-    Span { open: None }
+    Span { open: None, is_in_own_trace: false }
 }
 
 impl Span {
@@ -24,7 +26,7 @@ impl Span {
             return no_span();
         }
         batch::flush();
-        Self { open: backend::Span::start(name, kind, fields) }
+        Self::begun(backend::Span::start(name, kind, fields), false)
     }
 
     /// Starts a span with links to others.
@@ -34,12 +36,15 @@ impl Span {
         fields: &[Field<'_>],
         links: impl IntoIterator<Item = Link<'l>>,
     ) -> Self {
+        if !is_stored(Kind::Spans) {
+            return no_span();
+        }
         let links: Vec<_> = links.into_iter().map(|link| (link.to, link.fields)).collect();
-        if links.is_empty() || !is_stored(Kind::Spans) {
+        if links.is_empty() {
             return Self::start(name, kind, fields);
         }
         batch::flush();
-        Self { open: backend::Span::start_linked(name, kind, false, fields, &links) }
+        Self::begun(backend::Span::start_linked(name, kind, false, fields, &links), false)
     }
 
     /// Starts a span that begins a trace of its own; see [`root_span!`](crate::root_span!).
@@ -51,9 +56,16 @@ impl Span {
     ) -> Self {
         let links: Vec<_> = links.into_iter().map(|link| (link.to, link.fields)).collect();
         batch::flush();
-        let open = backend::Span::start_linked(name, kind, true, fields, &links);
-        gate::go_elsewhere();
-        Self { open }
+        Self::begun(backend::Span::start_linked(name, kind, true, fields, &links), true)
+    }
+
+    #[inline]
+    fn begun(open: Option<backend::Span>, begins_trace: bool) -> Self {
+        let is_in_own_trace = open.is_some() && (begins_trace || gate::is_in_own_trace());
+        if is_in_own_trace {
+            gate::enter_own_trace(begins_trace);
+        }
+        Self { open, is_in_own_trace }
     }
 
     /// Adds a field; the last value of a name counts.
@@ -94,7 +106,9 @@ impl Drop for Span {
         if let Some(open) = self.open.take() {
             batch::flush();
             drop(open);
-            gate::come_back();
+            if self.is_in_own_trace {
+                gate::leave_own_trace();
+            }
         }
     }
 }

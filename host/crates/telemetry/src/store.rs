@@ -423,10 +423,12 @@ impl Recorder {
 
     /// The same for an error that a guest reports; gives the group that counts it as well.
     pub fn append_report(&self, head: Head<'_>, body: &[u8]) -> (u64, Option<GroupId>) {
-        let redactor = &self.0.redactor;
-        let redacted = redactor.is_suspect(body).then(|| redactor.redact_record(wire::KIND_ERROR, body)).flatten();
-        let (sequence, group) =
-            self.append_error(frame_parts(head, wire::KIND_ERROR, redacted.as_deref().unwrap_or(body)));
+        let parts = frame_parts(head, wire::KIND_ERROR, body);
+        let (sequence, group) = if self.0.redactor.is_suspect(body) {
+            self.without_secrets(parts, |parts| self.append_error(parts))
+        } else {
+            self.append_error(parts)
+        };
         if sequence == 0 {
             self.dropped(Drop::NoMemory);
         }
@@ -441,13 +443,18 @@ impl Recorder {
     #[inline]
     fn append_searched(&self, signal: Signal, head: Head<'_>, kind: u8, body: &[u8], is_suspect: bool) -> u64 {
         let parts = frame_parts(head, kind, body);
-        if is_suspect { self.append_redacted(signal, parts) } else { self.append_clean(signal, parts) }
+        if is_suspect {
+            self.without_secrets(parts, |parts| self.append_clean(signal, parts))
+        } else {
+            self.append_clean(signal, parts)
+        }
     }
 
+    /// Puts a record somewhere without what is secret in it.
     #[cold]
-    fn append_redacted(&self, signal: Signal, parts: FrameParts<'_>) -> u64 {
+    pub(crate) fn without_secrets<T>(&self, parts: FrameParts<'_>, put: impl FnOnce(FrameParts<'_>) -> T) -> T {
         let redacted = self.0.redactor.redact_record(parts.kind, parts.body);
-        self.append_clean(signal, FrameParts { body: redacted.as_deref().unwrap_or(parts.body), ..parts })
+        put(FrameParts { body: redacted.as_deref().unwrap_or(parts.body), ..parts })
     }
 
     /// Appends what holds nothing secret.

@@ -55,6 +55,7 @@ struct Waiting {
 /// What a call has left of a trace that is not decided.
 struct Part {
     fate: Arc<Fate>,
+    trace_id: TraceId,
     sequences: Range<u64>,
     gone: u64,
     /// The call's own context, encoded.
@@ -90,9 +91,9 @@ impl Provisional {
         }
     }
 
-    /// Each signal's, with the signal.
-    fn each(&self) -> [(Signal, MutexGuard<'_, Waiting>); 2] {
-        [(Signal::Span, lock(&self.spans)), (Signal::Log, lock(&self.logs))]
+    /// Each signal's, with the signal, to be locked one at a time: who records of the other is not to wait.
+    fn each(&self) -> [(Signal, &Mutex<Waiting>); 2] {
+        [(Signal::Span, &self.spans), (Signal::Log, &self.logs)]
     }
 }
 
@@ -139,7 +140,8 @@ impl Waiting {
         if sequences.is_empty() && gone == 0 {
             return false;
         }
-        self.parts.push(Part { fate: Arc::clone(fate), sequences, gone, context: context.into() });
+        let trace_id = Context::decode(context).map(|context| context.trace_id).unwrap_or_default();
+        self.parts.push(Part { fate: Arc::clone(fate), trace_id, sequences, gone, context: context.into() });
         self.begin_call();
         true
     }
@@ -150,7 +152,7 @@ impl Waiting {
     }
 }
 
-/// Parts of which nothing is there that are told apart: an extension may begin any number of traces.
+/// Parts of which nothing is there that are told apart, some 10 KiB of them: an extension may begin any number of traces.
 const EMPTY_PARTS: usize = 64;
 
 /// Takes what had to go, up to a sequence number, off the parts. Of each fate and trace, one part at most stays of which nothing is there.
@@ -162,9 +164,8 @@ fn evict(parts: &mut Vec<Part>, end: u64) {
         part.gone += first - part.sequences.start;
         part.sequences.start = first;
         let is_full = empty.len() >= EMPTY_PARTS;
-        let is_known = |known: &&mut Part| {
-            Arc::ptr_eq(&known.fate, &part.fate) && (is_full || trace_of(&known.context) == trace_of(&part.context))
-        };
+        let is_known =
+            |known: &&mut Part| Arc::ptr_eq(&known.fate, &part.fate) && (is_full || known.trace_id == part.trace_id);
         match empty.iter_mut().find(|known| part.sequences.is_empty() && is_known(known)) {
             Some(known) => known.gone += part.gone,
             None if part.sequences.is_empty() => empty.push(part),
@@ -173,10 +174,6 @@ fn evict(parts: &mut Vec<Part>, end: u64) {
     }
     *parts = empty;
     parts.append(&mut kept);
-}
-
-fn trace_of(context: &[u8]) -> TraceId {
-    Context::decode(context).map(|context| context.trace_id).unwrap_or_default()
 }
 
 impl Recorder {
@@ -209,8 +206,11 @@ impl Recorder {
 
     #[inline]
     fn wait(&self, waiting: &Mutex<Waiting>, parts: FrameParts<'_>, is_suspect: bool) {
-        let redacted = if is_suspect { self.redactor().redact_record(parts.kind, parts.body) } else { None };
-        lock(waiting).add(FrameParts { body: redacted.as_deref().unwrap_or(parts.body), ..parts });
+        if is_suspect {
+            self.without_secrets(parts, |parts| lock(waiting).add(parts));
+        } else {
+            lock(waiting).add(parts);
+        }
     }
 
     /// Stores what the call under way left undecided, or leaves it out. The context is the call's own.
@@ -218,7 +218,11 @@ impl Recorder {
     pub fn decide_call(&self, is_kept: bool, context: &[u8], clock: &dyn Clock) -> Decided {
         let mut decided = Decided::default();
         let kept_at = is_kept.then(|| clock.now());
-        for (signal, mut waiting) in self.provisional().each() {
+        for (signal, waiting) in self.provisional().each() {
+            let mut waiting = lock(waiting);
+            if waiting.of_call().is_empty() && waiting.gone == 0 {
+                continue;
+            }
             let began_at = clock.monotonic_nanos();
             let sequences = [waiting.of_call()];
             let part = self.settle(&waiting, signal, &sequences, waiting.gone, kept_at, context);
@@ -241,7 +245,8 @@ impl Recorder {
     #[cold]
     pub fn leave_call(&self, fate: &Arc<Fate>, context: &[u8], gone: u64, clock: &dyn Clock) {
         let mut is_any_left = false;
-        for (signal, mut waiting) in self.provisional().each() {
+        for (signal, waiting) in self.provisional().each() {
+            let mut waiting = lock(waiting);
             let more_gone = if signal == Signal::Span { gone } else { 0 };
             is_any_left |= waiting.leave(fate, context, more_gone);
         }
@@ -260,8 +265,9 @@ impl Recorder {
         }
         let kept_at = (verdict == Verdict::Keep).then_some(now);
         let mut left_out = 0;
-        for (signal, mut waiting) in self.provisional().each() {
+        for (signal, waiting) in self.provisional().each() {
             let began_at = clock.monotonic_nanos();
+            let mut waiting = lock(waiting);
             let parts = waiting.take(fate);
             let Some(Part { context, .. }) = parts.first() else { continue };
             let sequences: Vec<_> = parts.iter().map(|part| part.sequences.clone()).collect();
@@ -361,7 +367,7 @@ impl Store {
             let late = waiting.parts.iter().filter(|part| part.fate.is_overdue(clock));
             late.map(|part| Arc::clone(&part.fate)).collect::<Vec<_>>()
         };
-        let fates: Vec<_> = self.provisional().each().iter().flat_map(|(_, waiting)| overdue(waiting)).collect();
+        let fates: Vec<_> = self.provisional().each().iter().flat_map(|(_, waiting)| overdue(&lock(waiting))).collect();
         for fate in fates {
             fate.pass(clock);
         }
