@@ -123,7 +123,7 @@ fn write(listed: &[Listed]) -> std::io::Result<()> {
             extension.subscriptions.join(", "),
         ]);
     }
-    output::line(table.render(paint, |column, cell| (column == 2).then(|| coloured_state(paint, cell.trim()))))?;
+    output::line(table.render(paint, |column, cell| (column == 2).then(|| coloured_state(paint, cell))))?;
     for extension in listed {
         if let Some(reason) = &extension.cause {
             output::line(format_args!("\n{}: {}", paint.bold(&extension.extension), cause(reason)))?;

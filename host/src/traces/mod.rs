@@ -152,9 +152,7 @@ impl Source {
             if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         });
     }
-}
 
-impl Source {
     /// Notes the traces that the extension itself has begun, by the spans that did, among as many spans as are read at a time.
     fn note_begun(&self, query: &Query, ended: &mut BTreeMap<TraceId, UnixNanos>) {
         let mut left = RECORDS;

@@ -79,6 +79,11 @@ pub fn bytes(number: u64) -> String {
     scaled(number as f64, 1024.0, &[" B", " KiB", " MiB", " GiB", " TiB", " PiB"])
 }
 
+/// How many there are of something: `1 call`, `1,200 calls`.
+pub fn counted(number: u64, one: &str, more: &str) -> String {
+    format!("{} {}", count(number), if number == 1 { one } else { more })
+}
+
 /// A duration in three digits and a unit: `1.23 ms`.
 pub fn duration(duration: Duration) -> String {
     let nanos = duration.as_nanos() as f64;

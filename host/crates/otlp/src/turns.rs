@@ -13,10 +13,6 @@ pub(crate) struct Turns {
     /// When anything is tried again after a request that was not taken for now: when the collector asks for it, or else in a moment, since the next
     /// line's may be taken; later where the requests of one line after the other are not.
     ready_at: Instant,
-    /// Counts what was taken or refused for good.
-    answers: u64,
-    /// How many lines have failed since then: the more there are, the likelier it is that the collector is away, for all of them.
-    failed_since: u32,
     /// Whether the host ends: what fails then keeps nobody else from a last try.
     is_ending: bool,
 }
@@ -28,8 +24,8 @@ struct Turn {
     refusals: u32,
     /// Requests that were not taken for now, in a row. While there are some, the line is held up.
     failures: u32,
-    /// After how many answers it failed last.
-    failed_after: Option<u64>,
+    /// Whether it has failed since anything was taken or refused for good. The more lines have, the likelier it is that the collector is away.
+    has_failed: bool,
     ready_at: Instant,
     room: Room,
 }
@@ -38,8 +34,8 @@ impl Turns {
     /// All lines can be tried at once. `most` is the bytes of a request, at most.
     pub(crate) fn new(lines: impl Iterator<Item = usize>, most: usize, now: Instant) -> Self {
         let turn =
-            |line| Turn { line, refusals: 0, failures: 0, failed_after: None, ready_at: now, room: Room::new(most) };
-        Self { all: lines.map(turn).collect(), ready_at: now, answers: 0, failed_since: 0, is_ending: false }
+            |line| Turn { line, refusals: 0, failures: 0, has_failed: false, ready_at: now, room: Room::new(most) };
+        Self { all: lines.map(turn).collect(), ready_at: now, is_ending: false }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -75,11 +71,10 @@ impl Turns {
         let turn = &mut self.all[at];
         turn.failures = turn.failures.saturating_add(1);
         turn.ready_at = now + backoff::delay(turn.failures, after);
-        if turn.failed_after.replace(self.answers) != Some(self.answers) {
-            self.failed_since = self.failed_since.saturating_add(1);
-        }
+        turn.has_failed = true;
         if after.is_some() || !self.is_ending {
-            self.ready_at = now + backoff::delay(self.failed_since, after);
+            let failing = self.all.iter().filter(|turn| turn.has_failed).count();
+            self.ready_at = now + backoff::delay(u32::try_from(failing).unwrap_or(u32::MAX), after);
         }
     }
 
@@ -112,8 +107,7 @@ impl Turns {
     }
 
     fn answered(&mut self, at: usize, now: Instant) -> bool {
-        self.answers += 1;
-        self.failed_since = 0;
+        self.all.iter_mut().for_each(|turn| turn.has_failed = false);
         let was_held = self.passed(at);
         if was_held {
             self.try_held(now);

@@ -13,13 +13,12 @@ use crate::{Follower, News, lanes};
 
 /// How long a record waits to be looked for, at most, where followers are few.
 const LOOK: Duration = Duration::from_millis(20);
-/// So many are few: each further one lets all look more seldom, so that there are some 1,600 looks a second, however many they are.
+/// So many are few: each further one lets all look more seldom, so that there are some 1,600 looks a second, however many they are. Where as many follow as an
+/// address has connections, each looks every 640 ms.
 const FEW: u32 = 32;
-/// How long it waits where they are as many as can be.
-const LOOK_MOST: Duration = Duration::from_secs(1);
-/// Bytes a second that all followers together are told: a few hundredths of a processor, most of it in the system. One alone is told some fifty thousand logs a second.
+/// Bytes a second that all followers together are told, most of whose cost is the system's: `cargo xtask bench api` tells what of it guests notice. One alone is told some fifty thousand logs a second.
 const RATE: u32 = 16 << 20;
-/// How long a follower rests at most so that all together are told no more than that: a third of what most programs wait for a sign of life. Where each of 320 and more has as much to be told
+/// How long a follower rests at most so that all together are told no more than that: half of what there is between two signs of life. Where each of 320 and more has as much to be told
 /// as is told at a time, they are told more than the rate.
 const REST_MOST: Duration = Duration::from_secs(5);
 /// Bytes of events that are kept for those who are yet to be told them, of what is followed by several in the same way.
@@ -108,7 +107,7 @@ impl Place {
 }
 
 fn look(followers: u32) -> Duration {
-    (LOOK * followers.div_ceil(FEW).max(1)).min(LOOK_MOST)
+    LOOK * followers.div_ceil(FEW).max(1)
 }
 
 impl Feed {
@@ -271,7 +270,7 @@ mod tests {
 
     #[test]
     fn however_many_follow_they_look_and_are_told_so_often_in_all() {
-        for (followers, millis) in [(0, 20), (1, 20), (32, 20), (33, 40), (500, 320), (1024, 640), (10_000, 1000)] {
+        for (followers, millis) in [(0, 20), (1, 20), (32, 20), (33, 40), (500, 320), (1024, 640)] {
             assert_eq!(look(followers), Duration::from_millis(millis), "{followers}");
         }
         let (mut owed, start) = (Owed::default(), Instant::now());

@@ -8,7 +8,7 @@ mod tokens;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use glasshouse::text::visible;
-use glasshouse_client::api::{self, Assignments, Changes, code};
+use glasshouse_client::api::{Assignments, Changes, code};
 use glasshouse_client::{Client, ClientError};
 use serde::Serialize;
 
@@ -202,9 +202,11 @@ impl Budgets {
                     RecordFormat::Table => shown::budgets(&all)?,
                     RecordFormat::Json => output::values(&all, format)?,
                     RecordFormat::Csv => {
-                        let of =
-                            |one: &api::Budgets| one.budgets.clone().into_iter().map(row_of(&one.extension)).collect();
-                        output::values(&all.iter().flat_map::<Vec<_>, _>(of).collect::<Vec<_>>(), format)?;
+                        let mut rows = Vec::new();
+                        for one in all {
+                            rows.extend(one.budgets.into_iter().map(row_of(&one.extension)));
+                        }
+                        output::values(&rows, format)?;
                     }
                 }
             }

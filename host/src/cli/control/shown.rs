@@ -115,7 +115,7 @@ pub(super) fn managers(all: &[Manager]) -> io::Result<()> {
         let line = standing(&manager.standing, Paint::none());
         table.row([manager.extension.clone(), manager.status.clone(), debugging.to_owned(), line]);
     }
-    output::line(table.render(paint, |column, cell| (column == 1).then(|| coloured_state(paint, cell.trim()))))?;
+    output::line(table.render(paint, |column, cell| (column == 1).then(|| coloured_state(paint, cell))))?;
     for manager in all.iter().filter(|manager| manager.status == "failed") {
         if let Some(reason) = &manager.reason {
             output::line(format_args!("\n{}: {}", manager.extension, visible(reason, REASON_CHARACTERS)))?;

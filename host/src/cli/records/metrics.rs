@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::{Args, Subcommand, ValueEnum};
 use glasshouse::records::MetricRecord;
-use glasshouse::text::{count, duration, quantity, visible};
+use glasshouse::text::{count, counted, duration, quantity, visible};
 use glasshouse::{Clock as _, Instrument, Query, Summary, SystemClock, Tier, UnixNanos, metrics_answer};
 use glasshouse_client::api::{MetricSummary, Series, Sources};
 
@@ -242,7 +242,7 @@ fn tell(summary: &MetricSummary, chosen: &Chosen) {
 
 /// What a summary is made of, in words, as each of its series says.
 fn sources(series: &Series) -> String {
-    let several = |number, what| format!("{} {what}{}", count(number), if number == 1 { "" } else { "s" });
+    let several = |number, what: &str| counted(number, what, &format!("{what}s"));
     let Sources { rollups, samples, edge } = &series.resolution;
     let runs = |tier: &Tier| rollups.get(tier.as_str()).map(|runs| (*tier, *runs));
     let mut from: Vec<_> = Tier::ALL

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use glasshouse::records::{SpanLinkRecord, SpanRecord};
-use glasshouse::text::{count, duration, fuel, visible};
+use glasshouse::text::{count, counted, duration, fuel, visible};
 use glasshouse::traces::{Note, NoteRecord, Operation, Step, Trace, TraceSummary, Work};
 use glasshouse::{Context, SpanId, TraceId, UnixNanos};
 use glasshouse_client::api::{self, code};
@@ -334,7 +334,7 @@ fn title(trace: &Trace) -> String {
     let mut extensions: Vec<_> = trace.steps.iter().map(|step| step.extension.as_str()).collect();
     extensions.sort_unstable();
     extensions.dedup();
-    let several = |number: usize, one: &str| format!("{number} {one}{}", if number == 1 { "" } else { "s" });
+    let several = |number: usize, one: &str| counted(number as u64, one, &format!("{one}s"));
     let mut title = format!(
         "trace {}, {}, {}, {} in {}, {} fuel, started {}",
         trace.trace_id,

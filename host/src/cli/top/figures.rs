@@ -3,11 +3,12 @@
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
-use glasshouse::text::{bytes, fuel, short_count};
+use glasshouse::text::{bytes, counted, fuel, short_count};
 use glasshouse_client::api::Overview;
 use serde::Serialize;
 
 use super::{Look, SortBy};
+use crate::cli::run::coloured_state;
 use crate::output::{Align, Paint, Table};
 
 /// All extensions over one interval.
@@ -118,13 +119,7 @@ impl Frame {
         for row in &self.extensions {
             table.row(COLUMNS.map(|(_, _, shown)| shown(row)));
         }
-        table.render(paint, |column, cell| {
-            (column == 1).then(|| match cell.trim_end() {
-                "ready" => paint.green(cell),
-                "failed" | "quarantined" | "stopped" => paint.red(cell),
-                _ => paint.yellow(cell),
-            })
-        })
+        table.render(paint, |column, cell| (column == 1).then(|| coloured_state(paint, cell)))
     }
 }
 
@@ -159,10 +154,6 @@ impl Row {
 /// A number per second, in few characters.
 fn rate(rate: f64) -> String {
     if rate == 0.0 || rate >= 100.0 { short_count(rate.round() as u64) } else { format!("{rate:.1}") }
-}
-
-fn counted(number: u64, one: &str, more: &str) -> String {
-    format!("{number} {}", if number == 1 { one } else { more })
 }
 
 #[cfg(test)]

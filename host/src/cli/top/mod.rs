@@ -10,7 +10,7 @@ use anyhow::Result;
 use clap::{Args, ValueEnum};
 use glasshouse_client::Client;
 use glasshouse_client::api::Overview;
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{MissedTickBehavior, interval};
 
 use super::control::told;
 use super::records::{Place, duration};
@@ -18,8 +18,10 @@ use super::{Exit, Format, UsageError};
 use crate::output::{self, Paint};
 use figures::Frame;
 
-/// Looks are no closer to each other, so that looking costs the host next to nothing, and no further apart.
-const INTERVALS: [Duration; 2] = [Duration::from_millis(200), Duration::from_hours(1)];
+/// Looks are no closer to each other, so that looking costs the host next to nothing.
+const LEAST_INTERVAL: Duration = Duration::from_millis(200);
+/// Nor are they further apart: nobody watches for longer.
+const MOST_INTERVAL: Duration = Duration::from_hours(1);
 
 const EXAMPLES: &str = "\
 Examples:
@@ -89,18 +91,18 @@ impl Look {
 
 impl Top {
     pub(crate) async fn run(self, format: Format) -> Result<Exit> {
-        let [least, most] = INTERVALS;
-        if !(least..=most).contains(&self.interval) {
+        if !(LEAST_INTERVAL..=MOST_INTERVAL).contains(&self.interval) {
             return Err(UsageError("--interval is a duration from 200ms to 1h".to_owned()).into());
         }
         let client = self.place.client()?;
         if format == Format::Table && !self.once && std::io::stdout().is_terminal() {
-            return screen::show(client, self.extension_id, self.interval, self.sort).await;
+            screen::show(client, self.extension_id, self.interval, self.sort).await?;
+            return Ok(Exit::Ok);
         }
-        let mut before = Look::take(&client, self.extension_id.as_deref()).await?;
-        sleep(self.interval).await;
         let mut looks = interval(self.interval);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        looks.tick().await;
+        let mut before = Look::take(&client, self.extension_id.as_deref()).await?;
         for number in 0_u64.. {
             looks.tick().await;
             let now = Look::take(&client, self.extension_id.as_deref()).await?;

@@ -1,6 +1,5 @@
 //! `glasshouse top` on a terminal.
 
-use std::collections::VecDeque;
 use std::thread;
 use std::time::Duration;
 
@@ -19,7 +18,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::figures::{COLUMNS, Frame};
-use super::{Exit, Look, SortBy};
+use super::{Look, SortBy};
 use crate::cli::signals::Signals;
 use crate::output::{Align, Paint};
 
@@ -55,12 +54,12 @@ struct Screen {
 }
 
 /// Shows a host's extensions until somebody has seen enough.
-pub(super) async fn show(client: Client, only: Option<String>, every: Duration, sort: SortBy) -> Result<Exit> {
+pub(super) async fn show(client: Client, only: Option<String>, every: Duration, sort: SortBy) -> Result<()> {
     let (choose, chosen) = watch::channel(None);
     let (found, mut looks) = mpsc::channel(1);
     let looking = tokio::spawn(look(client, only, every, chosen, found));
     // A host that cannot be asked is told as by any other verb.
-    let Some(first) = looks.recv().await else { return Ok(Exit::Ok) };
+    let Some(first) = looks.recv().await else { return Ok(()) };
     let first = first?;
     let mut terminal = ratatui::try_init()?;
     let mut screen = Screen {
@@ -76,7 +75,7 @@ pub(super) async fn show(client: Client, only: Option<String>, every: Duration, 
     let shown = run(&mut terminal, &mut screen, &mut looks, &choose).await;
     ratatui::restore();
     looking.abort();
-    shown.map(|()| Exit::Ok)
+    shown
 }
 
 /// Looks again and again, and at the logs of the extension that is chosen, until nobody wants to know.
@@ -168,7 +167,7 @@ impl Screen {
         let Found { look, logs } = found;
         self.trouble = None;
         let before = self.before.as_ref().unwrap_or(&look);
-        let is_whole_interval = look.at.saturating_duration_since(before.at) >= super::INTERVALS[0];
+        let is_whole_interval = look.at.saturating_duration_since(before.at) >= super::LEAST_INTERVAL;
         // Looks that a key asked for come too soon to tell what is done in a second.
         if is_whole_interval || self.frame.is_none() {
             self.frame = Some(Frame::between(before, &look, self.sort));
@@ -238,12 +237,12 @@ impl Screen {
             Some(id) => format!(" logs of {} ", visible(id, TEXT)),
             None => " no extension ".to_owned(),
         };
-        let logs: VecDeque<_> = match &self.logs {
+        let logs: Vec<_> = match &self.logs {
             // The newest at the bottom, as they are read.
             Some((whose, logs)) if Some(whose) == self.chosen.as_ref() => {
                 logs.iter().map(|log| self.line(log)).rev().collect()
             }
-            _ => VecDeque::new(),
+            _ => Vec::new(),
         };
         let block = Block::new().borders(Borders::TOP).title(title);
         canvas.render_widget(Paragraph::new(Text::from_iter(logs)).block(block), pane);
@@ -265,7 +264,7 @@ impl Screen {
         let rows = frame.extensions.iter().zip(texts).map(|(row, texts)| {
             let style = match &*row.status {
                 "ready" => Style::new(),
-                "failed" | "quarantined" | "stopped" => self.style(Color::Red),
+                "failed" | "quarantined" => self.style(Color::Red),
                 _ => self.style(Color::Yellow),
             };
             Row::new(texts.map(|(text, align)| cell(text, align))).style(style)
@@ -280,9 +279,7 @@ impl Screen {
     }
 
     fn line(&self, log: &LogRecord) -> Line<'static> {
-        let time = log.head.time.to_string();
-        // The time of day of an RFC 3339 time, to the millisecond.
-        let time = time.get(11..23).unwrap_or(&time).to_owned();
+        let time = log.head.time.time_of_day();
         let level = log.level.as_str();
         let style = match level {
             "error" | "critical" => self.style(Color::Red),
