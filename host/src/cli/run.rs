@@ -20,7 +20,8 @@ use lanes::Lanes;
 use report::Ended;
 pub(crate) use report::{cause, coloured_state};
 
-/// How much longer than its calls the end may take: for replies that nobody reads, for what is pushed last, and for sealing what is stored.
+/// How much longer than its calls the end may take: a second for instances, one for what is pushed last and three for sealing what is stored, two for replies
+/// that nobody reads, and as much again for a disk that has much to do.
 const GRACE: Duration = Duration::from_secs(15);
 /// How much longer yet where log files are written: for what is not in them.
 const LAST_LINES: Duration = Duration::from_secs(6);
@@ -114,16 +115,20 @@ impl Run {
         let limit = host.shutdown_limit();
         let finishing = async { tokio::join!(host.shutdown(limit), lanes.finish()) };
         let grace = if host.log_files().is_some() { GRACE + LAST_LINES } else { GRACE };
-        let written = match tokio::time::timeout(limit + grace, finishing).await {
-            Ok(((), written)) => written,
-            Err(_) => Err(std::io::Error::other("they, or what is pushed and sealed at the end, took too long")),
-        };
+        let finished = tokio::time::timeout(limit + grace, finishing).await;
         // Last, so that who waits for a call has its reply.
         if let Some(api) = api {
             api.close().await;
         }
         report(&ended, &lanes, format, summary).context("writing the summary")?;
         worked?;
+        let Ok(((), written)) = finished else {
+            let most = glasshouse::text::duration(limit + grace);
+            anyhow::bail!(
+                "the end took longer than {most}: nobody reads the replies, or a collector or the disk is slow; what is stored and not sealed \
+                 is sealed by the next host"
+            );
+        };
         written.context("writing the replies")?;
         // Who ends a service in order has no use for how its extensions were.
         Ok(if self.exit_when_done && ended.has_failures() { Exit::Guest } else { Exit::Ok })
