@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 use glasshouse::Stored;
 use glasshouse::export::{Export, Format, What};
 use glasshouse::records::LogRecord;
+use glasshouse_model::invocation::HostUses;
 use glasshouse_model::record::KIND_SPAN;
 use glasshouse_model::wire::{Fields, Links};
 use glasshouse_model::{
@@ -143,6 +144,8 @@ fn record_span(recorder: &Recorder, number: u32) -> Result<()> {
         links: Links::EMPTY,
         fields: Fields::EMPTY,
         events: Vec::new(),
+        memory_bytes: 1 << 20,
+        host: HostUses::default(),
     };
     span.encode(&mut body, &[], 0, &[]);
     let head = Head { time: now, origin: Origin::Guest, cut: false, batched: false, context: &context };

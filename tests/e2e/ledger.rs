@@ -231,6 +231,46 @@ async fn a_spans_own_cost_and_that_of_its_inner_spans_are_its_total() {
     assert_eq!(fuel[0], fuel[1], "the same work burns the same fuel in each span");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_span_tells_what_each_function_of_the_host_was_used_for_in_it_and_the_memory_at_its_peak() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let house = living_house();
+    let extension = spender(&house, folder.path(), "").await;
+    ask(&extension, "nest", "\"/data\"").await;
+    let spans = each(&extension, Signal::Span, |envelope, body| match body {
+        Body::Span(span) if envelope.origin == Origin::Guest => {
+            Some((span.name.to_owned(), (span.total, span.memory_bytes, span.host.iter().collect::<Vec<_>>())))
+        }
+        _ => None,
+    });
+    let span =
+        |name: &str| spans.iter().find(|(of, _)| of == name).map(|(_, span)| span.clone()).expect("it is stored");
+    let uses_of = |uses: &[HostUse], function| uses.iter().find(|one| one.function == function).copied();
+    let (outer, first, second) = (span("outer"), span("first"), span("second"));
+    let nap = uses_of(&first.2, HostFunction::Poll).expect("it napped");
+    assert_eq!(nap.waited_nanos, first.0.idle_nanos + first.0.yielded_nanos, "all that it waited it waited there");
+    assert!(uses_of(&first.2, HostFunction::FileWrite).is_some(), "it wrote a file: {:?}", first.2);
+    assert_eq!(second.2, [], "it asked the host for nothing");
+    for of_first in &first.2 {
+        let of_outer = uses_of(&outer.2, of_first.function).expect("the outer span has what is in the inner one");
+        assert!(of_outer.calls >= of_first.calls && of_outer.nanos >= of_first.nanos, "{of_outer:?} {of_first:?}");
+    }
+    for (name, (total, _, uses)) in &spans {
+        let calls: u64 = uses.iter().map(|one| one.calls).sum();
+        let nanos: u64 = uses.iter().map(|one| one.nanos).sum();
+        // What is left are the starts and ends of spans, its own end among them.
+        let tracing = 1 + 2 * u64::from(name == "first") + 6 * u64::from(name == "outer");
+        assert_eq!(
+            (total.host_calls - calls, total.host_nanos >= nanos),
+            (tracing, true),
+            "{name}: {total:?} {uses:?}"
+        );
+    }
+    let (call, _) = last(&extension, "handle:nest");
+    assert_eq!((outer.1, second.1, call.memory_peak_bytes), (first.1, first.1, first.1), "it grew in the first one");
+    assert!(first.1 > first.0.memory_delta_bytes, "{first:?}");
+}
+
 /// A span that the host made of a call of one of its functions.
 struct HostSpan {
     name: String,

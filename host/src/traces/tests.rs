@@ -57,6 +57,8 @@ fn made_span(parent: SpanId, start: i64, nanos: u64) -> Span<'static> {
         fields: Fields::EMPTY,
         events: Vec::new(),
         links: Links::EMPTY,
+        memory_bytes: 0,
+        host: HostUses::default(),
     }
 }
 

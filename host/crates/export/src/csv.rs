@@ -72,7 +72,7 @@ fn columns(signal: Signal) -> &'static [&'static [&'static str]] {
             "guest_stack",
             "advice",
         ]],
-        Signal::Span => &[&["name", "parent", "kind", "status", "failure", "start"], COST],
+        Signal::Span => &[&["name", "parent", "kind", "status", "failure", "start"], COST, &["memory_peak_bytes"]],
         Signal::Alert => &[&["severity", "type", "title", "message", "metric", "value", "threshold"]],
         Signal::Invocation => &[
             &["name", "parent", "cause", "outcome", "wall_ns", "queued_ns", "unattributed_ns"],

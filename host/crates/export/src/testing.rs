@@ -147,6 +147,8 @@ impl Shelf {
             events: Vec::new(),
             links: if links.is_empty() { Ok(wire::Links::EMPTY) } else { wire::Reader::new(links).links() }
                 .expect("they are whole"),
+            memory_bytes: 0,
+            host: HostUses::default(),
         };
         span.encode(&mut body, &[], 0, &[]);
         self.append(Signal::Span, Origin::Guest, Some((trace, id)), KIND_SPAN, &body);

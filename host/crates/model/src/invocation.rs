@@ -173,7 +173,7 @@ impl Transfer {
     }
 }
 
-/// What one function of the host was used for in a call.
+/// What one function of the host was used for in a call, or in a span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HostUse {
     /// The function.
@@ -186,7 +186,7 @@ pub struct HostUse {
     pub waited_nanos: u64,
 }
 
-/// The functions of the host that a call used, as they are encoded.
+/// The functions of the host that a call or a span used, as they are encoded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HostUses<'a>(&'a [u8]);
 
@@ -194,11 +194,16 @@ impl<'a> HostUses<'a> {
     /// Encodes them into a buffer of their own.
     pub fn encode(buffer: &'a mut Vec<u8>, uses: impl IntoIterator<Item = HostUse>) -> Self {
         buffer.clear();
+        Self::append(buffer, uses);
+        Self(buffer)
+    }
+
+    /// Appends them to a record, which ends with them.
+    pub(crate) fn append(buffer: &mut Vec<u8>, uses: impl IntoIterator<Item = HostUse>) {
         for one in uses {
             buffer.push(one.function as u8);
             put_numbers(buffer, [&one.calls, &one.nanos, &one.waited_nanos]);
         }
-        Self(buffer)
     }
 
     /// One by one, in the order in which they were encoded.
@@ -208,7 +213,7 @@ impl<'a> HostUses<'a> {
         std::iter::from_fn(move || if reader.rest().is_empty() { None } else { host_use(&mut reader).ok() })
     }
 
-    fn decode(bytes: &'a [u8]) -> Result<Self, Malformed> {
+    pub(crate) fn decode(bytes: &'a [u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(bytes);
         while !reader.rest().is_empty() {
             host_use(&mut reader)?;

@@ -3,7 +3,7 @@
 pub use glasshouse_wire::SpanKind;
 use glasshouse_wire::{Field, Fields, Links, Malformed, Reader, put_fields, put_str, put_varint};
 
-use crate::invocation::{Transfer, decode_fuel, encode_fuel, without};
+use crate::invocation::{HostUse, HostUses, Transfer, decode_fuel, encode_fuel, without};
 use crate::numbers::{numbers, put_numbers};
 use crate::{SpanId, UnixNanos};
 
@@ -44,6 +44,10 @@ pub struct Span<'a> {
     pub events: Vec<SpanEvent<'a>>,
     /// Other spans that it has to do with.
     pub links: Links<'a>,
+    /// The instance's linear memory when it ended, in bytes: the most that it was meanwhile, since it never shrinks. 0 for what the host did in a span.
+    pub memory_bytes: u64,
+    /// What each function of the host was used for in it, inner spans included, but for the starts and ends of spans.
+    pub host: HostUses<'a>,
 }
 
 /// A finished span whose texts are encoded already, to be stored.
@@ -71,11 +75,14 @@ pub struct EncodedSpan<'a> {
     pub events: (u32, &'a [u8]),
     /// How many links it has, each as [`put_link`](glasshouse_wire::put_link) wrote it.
     pub links: (u32, &'a [u8]),
+    /// The instance's linear memory when it ended, in bytes.
+    pub memory_bytes: u64,
 }
 
 impl EncodedSpan<'_> {
-    /// Appends the span as it stands in a stored record: what [`Span::decode`] reads.
-    pub fn encode(&self, buffer: &mut Vec<u8>) {
+    /// Appends the span as it stands in a stored record, with what each function of the host was used for in it: what [`Span::decode`] reads.
+    #[inline]
+    pub fn encode(&self, buffer: &mut Vec<u8>, host: impl IntoIterator<Item = HostUse>) {
         buffer.extend_from_slice(&self.parent.0);
         buffer.extend_from_slice(&[self.kind as u8, self.status as u8]);
         buffer.extend_from_slice(self.name);
@@ -83,20 +90,12 @@ impl EncodedSpan<'_> {
         buffer.extend_from_slice(&self.start.0.to_le_bytes());
         self.total.encode(buffer);
         self.children.encode(buffer);
-        for (count, bytes) in [self.fields, self.events] {
+        for (count, bytes) in [self.fields, self.events, self.links] {
             put_varint(buffer, count);
             buffer.extend_from_slice(bytes);
         }
-        put_links(buffer, self.links);
-    }
-}
-
-/// Appends links at the end of a record. One without any says nothing of them, as records did before there were links.
-#[inline]
-fn put_links(buffer: &mut Vec<u8>, (count, bytes): (u32, &[u8])) {
-    if count > 0 {
-        put_varint(buffer, count);
-        buffer.extend_from_slice(bytes);
+        put_numbers(buffer, [&self.memory_bytes]);
+        HostUses::append(buffer, host);
     }
 }
 
@@ -235,7 +234,10 @@ impl Span<'_> {
         put_fields(buffer, fields);
         put_varint(buffer, events);
         buffer.extend_from_slice(encoded_events);
-        put_links(buffer, (self.links.len() as u32, self.links.bytes()));
+        put_varint(buffer, self.links.len() as u32);
+        buffer.extend_from_slice(self.links.bytes());
+        put_numbers(buffer, [&self.memory_bytes]);
+        HostUses::append(buffer, self.host.iter());
     }
 
     /// Appends one event in the form that [`Span::encode`] takes.
@@ -260,13 +262,20 @@ impl Span<'_> {
             fields: reader.fields()?,
             events: Vec::new(),
             links: Links::EMPTY,
+            memory_bytes: 0,
+            host: HostUses::default(),
         };
         for _ in 0..reader.varint()? {
             let time = UnixNanos(reader.integer()?);
             span.events.push(SpanEvent { time, name: reader.str()?, fields: reader.fields()? });
         }
+        // Spans ended here before there were links, and with their links before there was more.
         if !reader.rest().is_empty() {
             span.links = reader.links()?;
+        }
+        if !reader.rest().is_empty() {
+            [span.memory_bytes] = numbers(&mut reader)?;
+            span.host = HostUses::decode(reader.rest())?;
         }
         Ok(span)
     }
@@ -278,6 +287,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::HostFunction;
 
     proptest! {
         #[test]
@@ -289,7 +299,10 @@ mod tests {
                 ..SpanCost::from_numbers(numbers.map(u64::from))
             };
             let (own, children) = (cost(own), cost(children));
-            let mut encoded = Vec::new();
+            let (mut encoded, mut uses) = (Vec::new(), Vec::new());
+            let host_use = |number: u32| HostUse {
+                function: HostFunction::ALL[number as usize], calls: number.into(), nanos: own.elapsed_nanos, waited_nanos: 1,
+            };
             put_varint(&mut encoded, links);
             for link in 1..=links {
                 let link = Link { trace_id: [link as u8; 16], span_id: [link as u8; 8], state: "a=1" };
@@ -298,7 +311,8 @@ mod tests {
             let span = Span {
                 parent: SpanId([1; 8]), kind: SpanKind::Client, status: SpanStatus::Ok, name: "work", failure: "",
                 start: UnixNanos(3), total: own.with(children), children, fields: Fields::EMPTY, events: Vec::new(),
-                links: Reader::new(&encoded).links().expect("it was just encoded"),
+                links: Reader::new(&encoded).links().expect("it was just encoded"), memory_bytes: own.elapsed_nanos,
+                host: HostUses::encode(&mut uses, (0..links).map(host_use)),
             };
             let mut body = Vec::new();
             span.encode(&mut body, &[], 0, &[]);
@@ -309,25 +323,33 @@ mod tests {
             let mut name = Vec::new();
             put_str(&mut name, span.name);
             let Span { parent, kind, status, failure, start, total, children, .. } = span;
-            let (fields, events, links) = ((0, &[][..]), (0, &[][..]), (links, span.links.bytes()));
-            EncodedSpan { parent, kind, status, name: &name, failure, start, total, children, fields, events, links }
-                .encode(&mut again);
+            let (fields, events, memory_bytes) = ((0, &[][..]), (0, &[][..]), span.memory_bytes);
+            let encoded = EncodedSpan {
+                parent, kind, status, name: &name, failure, start, total, children, fields, events,
+                links: (links, span.links.bytes()), memory_bytes,
+            };
+            encoded.encode(&mut again, span.host.iter());
             prop_assert_eq!(again, body);
         }
 
         #[test]
-        fn a_span_that_was_stored_before_there_were_links_has_none(start in any::<i64>()) {
+        fn a_span_that_was_stored_before_there_were_links_or_more_has_none(start in any::<i64>()) {
             let mut body = Vec::new();
             let (total, children) = (SpanCost::default(), SpanCost::default());
             let (parent, kind, status) = (SpanId([1; 8]), SpanKind::Server, SpanStatus::Ok);
             let (name, fields, events, links) = (&b"\x04work"[..], (0, &[][..]), (0, &[][..]), (0, &[][..]));
-            let start = UnixNanos(start);
-            EncodedSpan { parent, kind, status, name, failure: "", start, total, children, fields, events, links }
-                .encode(&mut body);
-            // Where its events end, it ends.
-            prop_assert_eq!(body.last(), Some(&0));
-            prop_assert_eq!(Span::decode(&body).expect("it was just encoded").links, Links::EMPTY);
-            body.push(1);
+            let (start, memory_bytes) = (UnixNanos(start), 0);
+            EncodedSpan { parent, kind, status, name, failure: "", start, total, children, fields, events, links, memory_bytes }
+                .encode(&mut body, []);
+            // It ended with its events, and later with its links.
+            let [links @ .., no_events, no_links, no_memory] = &body[..] else { unreachable!("it has more") };
+            prop_assert_eq!((*no_events, *no_links, *no_memory), (0, 0, 0));
+            let before = links.len() + 1;
+            for cut in [before, before + 1, before + 2] {
+                let span = Span::decode(&body[..cut]).expect("it was just encoded");
+                prop_assert_eq!((span.links, span.memory_bytes, span.host), (Links::EMPTY, 0, HostUses::default()));
+            }
+            body.push(u8::MAX);
             prop_assert!(Span::decode(&body).is_err(), "of what comes after that nothing is guessed");
         }
 

@@ -10,6 +10,7 @@ use glasshouse_model::invocation::{HostUse, Transfer};
 use glasshouse_model::{Clock, HostFunction};
 
 use crate::host_calls::{HostCall, HostCalls};
+use crate::span_uses::{SpanUses, bit};
 
 /// Of so many calls of a function that does little one is timed.
 const ONE_IN: u64 = 64;
@@ -148,6 +149,7 @@ pub(crate) struct Imports {
     nanos: u64,
     /// Those that get spans of their own.
     pub(crate) host_calls: HostCalls,
+    spans: SpanUses,
 }
 
 const _: () = assert!(HostFunction::COUNT <= u64::BITS as usize, "there is a bit for each function");
@@ -173,7 +175,8 @@ pub(crate) struct Entered {
 impl Imports {
     pub(crate) fn new(pulse: Arc<Pulse>, clock: Arc<dyn Clock>) -> Self {
         let used = Box::new([Used::default(); HostFunction::COUNT]);
-        Self { pulse, clock, used, touched: 0, calls: 0, limit: u64::MAX, nanos: 0, host_calls: HostCalls::default() }
+        let (host_calls, spans) = (HostCalls::default(), SpanUses::default());
+        Self { pulse, clock, used, touched: 0, calls: 0, limit: u64::MAX, nanos: 0, host_calls, spans }
     }
 
     pub(crate) fn pulse(&self) -> &Arc<Pulse> {
@@ -184,6 +187,7 @@ impl Imports {
     #[inline]
     pub(crate) fn begin(&mut self, limit: u64, traced: bool) {
         self.host_calls.begin(traced);
+        self.spans.clear();
         self.pulse.begin();
         let mut left = std::mem::take(&mut self.touched);
         while left != 0 {
@@ -210,9 +214,33 @@ impl Imports {
         std::iter::from_fn(move || {
             let function = *HostFunction::ALL.get(left.trailing_zeros() as usize)?;
             left &= left - 1;
-            let Used { calls, nanos, waited_nanos, .. } = self.used[function as usize];
-            Some(HostUse { function, calls, nanos, waited_nanos })
+            Some(self.used_for(function))
         })
+    }
+
+    /// What a function was used for in this call.
+    #[inline]
+    fn used_for(&self, function: HostFunction) -> HostUse {
+        let Used { calls, nanos, waited_nanos, .. } = self.used[function as usize];
+        HostUse { function, calls, nanos, waited_nanos }
+    }
+
+    /// A span of the guest's is opened, in those that are open.
+    #[inline]
+    pub(crate) fn open_span(&mut self) {
+        self.spans.open();
+    }
+
+    /// What each function was used for in the open span at a place, but for those that open and end spans.
+    #[inline]
+    pub(crate) fn uses_in_span(&self, place: usize) -> impl Iterator<Item = HostUse> {
+        self.spans.within(place, |function| self.used_for(function))
+    }
+
+    /// The open span at a place has ended.
+    #[inline]
+    pub(crate) fn close_span(&mut self, place: usize) {
+        self.spans.close(place);
     }
 
     /// The function that was called the most.
@@ -255,7 +283,10 @@ impl Imports {
     #[inline]
     fn count(&mut self, function: HostFunction) -> &mut Used {
         self.calls += 1;
-        self.touched |= 1 << function as u64;
+        self.touched |= bit(function);
+        if self.spans.is_new(bit(function)) {
+            self.spans.note(self.used_for(function));
+        }
         let used = &mut self.used[function as usize];
         used.calls += 1;
         used
@@ -353,7 +384,7 @@ impl<'a> Timing<'a> {
         self.imports.calls -= 1;
         self.imports.count(function);
         if self.imports.used[entered.function as usize].calls == 0 {
-            self.imports.touched &= !(1 << entered.function as u64);
+            self.imports.touched &= !bit(entered.function);
         }
         entered.function = function;
     }

@@ -42,6 +42,7 @@ mod refused;
 mod reports;
 mod sandbox;
 mod slowness;
+mod span_uses;
 mod standing;
 mod state;
 mod stdio;

@@ -299,7 +299,7 @@ impl State {
     pub(crate) fn end_invocation(&mut self, fuel_left: Option<u64>, ended_at: u64) {
         if self.spans.is_any_open() {
             let reading = Reading { at: ended_at, ..self.reading(fuel_left) };
-            while self.spans.end_innermost(&mut self.intake, &mut self.imports.host_calls, &reading) {}
+            while self.spans.end_innermost(&mut self.intake, &mut self.imports, &reading) {}
         }
         self.stdio.flush();
         self.http.requests.end(&self.intake, &self.denials);

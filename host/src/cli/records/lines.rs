@@ -127,6 +127,9 @@ impl Shown for SpanRecord {
         if let Some(context) = &self.head.context {
             let _ = write!(line, " {}", paint.dim(&format!("trace {}", context.trace_id)));
         }
+        if !self.host_functions.is_empty() {
+            let _ = write!(line, "\n    {}", paint.dim(&host_functions(&self.host_functions)));
+        }
         for link in &self.links {
             let _ = write!(line, "\n    {}", paint.dim(&link_line(link)));
         }

@@ -433,6 +433,7 @@ fn span(source: usize, record: SpanRecord) -> Option<Span> {
     tags.push(count("glasshouse.in_guest_ns", record.total.in_guest_ns));
     tags.push(count("glasshouse.in_host_ns", record.total.in_host_ns));
     tags.push(count("glasshouse.waiting_ns", record.total.waiting_ns));
+    tags.extend(record.memory_peak_bytes.map(|bytes| count("glasshouse.memory_peak_bytes", bytes)));
     tags.extend(fields(&record.fields));
     let logs = record.events.iter().map(|event| Log {
         timestamp: micros(event.time),

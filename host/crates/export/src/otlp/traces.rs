@@ -85,6 +85,9 @@ fn span(record: SpanRecord) -> Option<Span> {
     let mut attributes = Attributes::default();
     attributes.head(&record.head);
     attributes.cost(&record.total);
+    if let Some(bytes) = record.memory_peak_bytes {
+        attributes.count("glasshouse.memory_peak_bytes", bytes);
+    }
     attributes.text("glasshouse.span.status", record.status.as_str());
     attributes.fields(record.fields);
     let kind = match record.kind {

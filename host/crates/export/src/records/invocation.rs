@@ -107,7 +107,7 @@ impl From<Transfer> for TransferRecord {
     }
 }
 
-/// What one function of the host was used for in a call.
+/// What one function of the host was used for in a call, or in a span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostFunctionUse {
     /// The function, or several that are much alike.

@@ -4,7 +4,7 @@ use glasshouse_model::{Signal, SpanCost, SpanId, SpanKind, SpanStatus, TraceId, 
 use glasshouse_telemetry::Body;
 use serde::{Deserialize, Serialize};
 
-use super::invocation::TransferRecord;
+use super::invocation::{HostFunctionUse, TransferRecord};
 use super::sealed::FromStore;
 use super::{FieldList, Head, read, shown};
 
@@ -36,6 +36,13 @@ pub struct SpanRecord {
     /// What of that is its own, without inner spans. JSON names it `self`.
     #[serde(rename = "self")]
     pub own: SpanCostRecord,
+    /// The most linear memory that the instance had during it: what it had at its end, since that never shrinks. Left out of what the host did.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub memory_peak_bytes: Option<u64>,
+    /// What each host function was called for in it, inner spans included, the one that took the longest first; but for the starts and ends of spans, which with these make up
+    /// `in_host_ns` and `host_calls`. Left out where there were none.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub host_functions: Vec<HostFunctionUse>,
     /// Its fields.
     pub fields: FieldList,
     /// What happened meanwhile.
@@ -161,6 +168,8 @@ impl FromStore for SpanRecord {
             head,
             total: span.total.into(),
             own: span.own().into(),
+            memory_peak_bytes: Some(span.memory_bytes).filter(|bytes| *bytes > 0),
+            host_functions: HostFunctionUse::list(span.host.iter()),
             parent: span.parent,
             kind: span.kind,
             status: span.status,

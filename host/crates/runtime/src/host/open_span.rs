@@ -3,6 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use glasshouse_model::invocation::{HostUse, HostUses};
 use glasshouse_model::text::cut;
 use glasshouse_model::wire::{self, Field, Fields, Link, Links, Malformed, Reader, SpanSummary, Value};
 use glasshouse_model::{
@@ -289,12 +290,13 @@ impl OpenSpan {
         self.failure.is_some()
     }
 
-    /// Encodes it as it is stored, with what it cost in all, and what of that inner spans did.
+    /// Encodes it as it is stored, with the instance's memory, what it cost in all, what of that inner spans did, and what it used the host's functions for.
     pub(super) fn encode(
         &self,
         body: &mut Vec<u8>,
         intake: &Intake,
-        (total, children): (SpanCost, SpanCost),
+        memory_bytes: u64,
+        ((total, children), host): ((SpanCost, SpanCost), impl Iterator<Item = HostUse>),
         left_open: bool,
     ) {
         let status = match (&self.failure, left_open) {
@@ -315,8 +317,9 @@ impl OpenSpan {
             fields: self.texts.fields(),
             events: (self.event_count, &self.events),
             links: (self.link_count, &self.links),
+            memory_bytes,
         };
-        span.encode(body);
+        span.encode(body, host);
     }
 }
 
@@ -374,6 +377,8 @@ pub(super) fn end_host_call(intake: &Intake, call: &HostCall, run_until: u64, pu
         fields: Fields::EMPTY,
         events: Vec::new(),
         links: Links::EMPTY,
+        memory_bytes: 0,
+        host: HostUses::default(),
     };
     let mut body = Vec::with_capacity(128);
     span.encode(&mut body, &[], 0, &[]);

@@ -86,7 +86,7 @@ impl State {
     #[inline]
     fn open_span(&mut self, encoded: &mut Vec<u8>, start: Reading) -> wasmtime::Result<u32> {
         let opened = if encoded.len() <= self.intake.cuts().uncut {
-            self.spans.start_encoded(&mut self.intake, &mut self.imports.host_calls, encoded, start)
+            self.spans.start_encoded(&mut self.intake, &mut self.imports, encoded, start)
         } else {
             self.open_long_span(encoded, start)?
         };
@@ -106,7 +106,7 @@ impl State {
         // A link is a work of its own, as a field is.
         let linked: usize = whole.links.iter().map(|(_, fields)| 1 + fields.len()).sum();
         self.charge(crowd_cost(whole.fields.len() + linked))?;
-        Ok(Ok(self.spans.start_whole(&mut self.intake, &mut self.imports.host_calls, &whole, start)))
+        Ok(Ok(self.spans.start_whole(&mut self.intake, &mut self.imports, &whole, start)))
     }
 
     /// Opens a span of the typed resource, which may begin a trace of its own.
@@ -131,11 +131,11 @@ impl State {
         let start = self.reading(fuel_left);
         let timed = self.intake.cross();
         let start_fields = fields(start_fields).into_iter();
+        let (intake, imports) = (&mut self.intake, &mut self.imports);
         let serial = if is_root {
-            let calls = &mut self.imports.host_calls;
-            self.spans.start_root(&mut self.intake, calls, name, kind, start_fields, start)
+            self.spans.start_root(intake, imports, name, kind, start_fields, start)
         } else {
-            self.spans.start(&mut self.intake, name, kind, start_fields, start)
+            self.spans.start(intake, imports, name, kind, start_fields, start)
         };
         self.intake.crossed(timed, || Load::Span);
         self.imports.leave(entered);
@@ -173,7 +173,7 @@ impl State {
         let entered = self.imports.enter_light(HostFunction::SpanEnd)?;
         let timed = self.intake.cross();
         let reading = self.reading(fuel_left);
-        let ended = self.spans.end(&mut self.intake, &mut self.imports.host_calls, serial, &reading);
+        let ended = self.spans.end(&mut self.intake, &mut self.imports, serial, &reading);
         if is_number && ended.is_err() {
             self.note_not_open(serial);
         }

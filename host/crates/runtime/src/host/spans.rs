@@ -2,7 +2,7 @@
 
 mod own_trace;
 
-use glasshouse_model::invocation::Transfer;
+use glasshouse_model::invocation::{HostUse, Transfer};
 use glasshouse_model::wire::{self, Field, Malformed, SpanStart};
 use glasshouse_model::{Context, Origin, SpanCost, SpanId, SpanKind};
 use glasshouse_telemetry::{CleanStarts, Drop, Load, Verdict, Worth};
@@ -151,11 +151,12 @@ impl Spans {
         Some(span)
     }
 
-    /// Opens a span. Returns its number.
+    /// Opens a span and goes on in it. Returns its number.
     #[inline]
-    fn open(&mut self, intake: &mut Intake, span: Box<OpenSpan>) -> u32 {
+    fn open(&mut self, intake: &mut Intake, imports: &mut Imports, span: Box<OpenSpan>) -> u32 {
         self.root = self.root(intake.context());
-        intake.set_span(span.id);
+        self.stand_in(intake, imports, span.id, span.trace.as_deref());
+        imports.open_span();
         let serial = span.serial;
         self.open.push(span);
         serial
@@ -165,6 +166,7 @@ impl Spans {
     pub(super) fn start<'f>(
         &mut self,
         intake: &mut Intake,
+        imports: &mut Imports,
         name: &str,
         kind: SpanKind,
         fields: impl Iterator<Item = Field<'f>>,
@@ -172,7 +174,7 @@ impl Spans {
     ) -> u32 {
         let Some(mut span) = self.take_span(intake, kind, start) else { return 0 };
         span.begin_with(name, fields);
-        self.open(intake, span)
+        self.open(intake, imports, span)
     }
 
     /// The same with a span that begins a trace of its own.
@@ -180,7 +182,7 @@ impl Spans {
     pub(super) fn start_root<'f>(
         &mut self,
         intake: &mut Intake,
-        calls: &mut HostCalls,
+        imports: &mut Imports,
         name: &str,
         kind: SpanKind,
         fields: impl Iterator<Item = Field<'f>>,
@@ -189,10 +191,7 @@ impl Spans {
         let Some(mut span) = self.take_span(intake, kind, start) else { return 0 };
         span.begin_with(name, fields);
         self.begin_trace(intake, &mut span);
-        let (id, trace) = (span.id, span.trace.clone());
-        let serial = self.open(intake, span);
-        self.stand_in(intake, calls, id, trace.as_deref());
-        serial
+        self.open(intake, imports, span)
     }
 
     /// The same with all that opens it. What it says was validated.
@@ -200,15 +199,15 @@ impl Spans {
     pub(super) fn start_whole(
         &mut self,
         intake: &mut Intake,
-        calls: &mut HostCalls,
+        imports: &mut Imports,
         whole: &SpanStart<'_>,
         start: Reading,
     ) -> u32 {
         let SpanStart { kind, is_root, links, name, fields } = *whole;
         let serial = if is_root {
-            self.start_root(intake, calls, name, kind, fields.iter(), start)
+            self.start_root(intake, imports, name, kind, fields.iter(), start)
         } else {
-            self.start(intake, name, kind, fields.iter(), start)
+            self.start(intake, imports, name, kind, fields.iter(), start)
         };
         if let Some(span) = self.find(serial) {
             for (link, fields) in links {
@@ -224,14 +223,14 @@ impl Spans {
     pub(super) fn start_encoded(
         &mut self,
         intake: &mut Intake,
-        calls: &mut HostCalls,
+        imports: &mut Imports,
         encoded: &mut Vec<u8>,
         start: Reading,
     ) -> Result<u32, Malformed> {
         let redactor = intake.recorder().redactor();
         let mut search = redactor.watch(&self.clean_starts);
         let Some(summary) = wire::check_span_start_with(encoded, &mut search)? else {
-            return wire::span_start(encoded).map(|whole| self.start_whole(intake, calls, &whole, start));
+            return wire::span_start(encoded).map(|whole| self.start_whole(intake, imports, &whole, start));
         };
         let seen = search.seen();
         let is_clean = redactor.is_clean_span(encoded, &summary, seen, &mut self.clean_starts);
@@ -239,7 +238,7 @@ impl Spans {
         span.begin(encoded, &summary, seen.has_distinct_names());
         // What is cut may look like something else.
         span.is_clean = is_clean && !span.cut;
-        Ok(self.open(intake, span))
+        Ok(self.open(intake, imports, span))
     }
 
     /// Whether any span is open.
@@ -252,13 +251,13 @@ impl Spans {
     pub(super) fn end(
         &mut self,
         intake: &mut Intake,
-        calls: &mut HostCalls,
+        imports: &mut Imports,
         serial: u32,
         reading: &Reading,
     ) -> Result<(), NotOpen> {
         let at = self.open.iter().rposition(|span| span.serial == serial).ok_or(NotOpen)?;
         let span = self.open.remove(at);
-        self.close(intake, calls, span, at, reading, false);
+        self.close(intake, imports, span, at, reading, false);
         Ok(())
     }
 
@@ -266,23 +265,24 @@ impl Spans {
     fn close(
         &mut self,
         intake: &mut Intake,
-        calls: &mut HostCalls,
+        imports: &mut Imports,
         mut span: Box<OpenSpan>,
         at: usize,
         reading: &Reading,
         left_open: bool,
     ) {
-        if !calls.is_empty() {
+        if !imports.host_calls.is_empty() {
             let inner = self.open.get(at).map(|inner| inner.start.at);
-            span.children = span.children.with(calls.claim(span.id, span.start.at, inner));
+            span.children = span.children.with(imports.host_calls.claim(span.id, span.start.at, inner));
         }
         intake.recorder().note_text(span.longest_text);
         let cost = self.settle(&span, at, reading);
-        self.stand_in(intake, calls, span.id, span.trace.as_deref());
-        self.store_or_wait(intake, &span, reading.at, cost, left_open);
+        self.stand_in(intake, imports, span.id, span.trace.as_deref());
+        self.store_or_wait(intake, &span, reading, (cost, imports.uses_in_span(at)), left_open);
+        imports.close_span(at);
         let innermost = self.open.last().map(|span| (span.id, span.trace.as_deref()));
         let (id, trace) = innermost.unwrap_or((self.root, None));
-        self.stand_in(intake, calls, id, trace);
+        self.stand_in(intake, imports, id, trace);
         if self.home.is_some() {
             self.come_home();
         }
@@ -294,24 +294,25 @@ impl Spans {
 
     /// Goes on in an open span, or in the invocation's own.
     #[inline]
-    fn stand_in(&self, intake: &mut Intake, calls: &mut HostCalls, span: SpanId, trace: Option<&OwnTrace>) {
+    fn stand_in(&self, intake: &mut Intake, imports: &mut Imports, span: SpanId, trace: Option<&OwnTrace>) {
         if self.home.is_none() {
             intake.set_span(span);
         } else {
-            self.stand_in_trace(intake, calls, span, trace);
+            self.stand_in_trace(intake, &mut imports.host_calls, span, trace);
         }
     }
 
-    /// Stores a span that has ended at a time, if it failed or its trace is kept; or else it waits for what comes of the invocation.
-    /// Its context is the intake's.
+    /// Stores a span that has ended by a reading, if it failed or its trace is kept; or else it waits for what comes of the invocation.
+    /// What it cost is in all, what of that inner spans did, and what it used the host's functions for. Its context is the intake's.
     fn store_or_wait(
         &mut self,
         intake: &Intake,
         span: &OpenSpan,
-        at: u64,
-        cost: (SpanCost, SpanCost),
+        reading: &Reading,
+        cost: ((SpanCost, SpanCost), impl Iterator<Item = HostUse>),
         left_open: bool,
     ) {
+        let at = reading.at;
         let (recorder, context) = (intake.recorder(), intake.context_bytes());
         let has_failed = span.has_failed();
         let verdict = if !has_failed {
@@ -325,7 +326,7 @@ impl Spans {
             return recorder.leave_out_spans(context, 1);
         }
         self.body.clear();
-        span.encode(&mut self.body, intake, cost, left_open);
+        span.encode(&mut self.body, intake, reading.memory_bytes, cost, left_open);
         let worth = if has_failed { Worth::Urgent } else { Worth::Usual };
         let (cut, is_clean) = (span.cut, span.is_clean);
         let ended = Ended { body: &self.body, at, origin: Origin::Guest, worth, cut, is_clean };
@@ -356,9 +357,9 @@ impl Spans {
     }
 
     /// Ends the innermost span that the guest left open; tells whether there was one.
-    pub(crate) fn end_innermost(&mut self, intake: &mut Intake, calls: &mut HostCalls, reading: &Reading) -> bool {
+    pub(crate) fn end_innermost(&mut self, intake: &mut Intake, imports: &mut Imports, reading: &Reading) -> bool {
         let Some(span) = self.open.pop() else { return false };
-        self.close(intake, calls, span, self.open.len(), reading, true);
+        self.close(intake, imports, span, self.open.len(), reading, true);
         true
     }
 

@@ -153,7 +153,7 @@ names! {
     HostCalls "host_calls": Kind::Number, TIMED;
     Memory "memory" or "memory_bytes": Kind::Size, INVOCATION;
     MemoryDelta "memory_delta" or "memory_delta_bytes": Kind::Size, TIMED;
-    MemoryPeak "memory_peak" or "memory_peak_bytes": Kind::Size, INVOCATION;
+    MemoryPeak "memory_peak" or "memory_peak_bytes": Kind::Size, TIMED;
     Read "read" or "read_bytes": Kind::Size, TIMED;
     Written "written" or "written_bytes": Kind::Size, TIMED;
     Sent "sent" or "sent_bytes": Kind::Size, TIMED;

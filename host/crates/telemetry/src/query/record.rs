@@ -118,6 +118,7 @@ impl<'a> View<'a> {
                 Known::Start => Operand::Integer(span.start.0.into()),
                 Known::Duration => integer(span.total.elapsed_nanos),
                 Known::Fuel => integer(span.total.fuel?),
+                Known::MemoryPeak if span.memory_bytes > 0 => Operand::Integer(span.memory_bytes.into()),
                 _ => return of_span_cost(&span.total, name),
             },
             Body::Invocation(invocation) => match name {

@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use glasshouse_model::invocation::HostUses;
 use glasshouse_model::settings::HttpAccess;
 use glasshouse_model::text::cut;
 use glasshouse_model::wire::{Field, Fields, Links, Value};
@@ -206,6 +207,8 @@ impl Sent {
             fields: Fields::EMPTY,
             events: Vec::new(),
             links: Links::EMPTY,
+            memory_bytes: 0,
+            host: HostUses::default(),
         };
         let mut body = Vec::with_capacity(512);
         span.encode(&mut body, &fields, 0, &[]);

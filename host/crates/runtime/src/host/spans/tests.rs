@@ -20,7 +20,7 @@ const ROOT: SpanId = SpanId([7; 8]);
 struct Bench {
     store: Arc<Store>,
     intake: Intake,
-    calls: HostCalls,
+    imports: Imports,
     spans: Spans,
 }
 
@@ -28,9 +28,10 @@ impl Bench {
     fn new(tracing_enabled: bool) -> Self {
         let debugging = Debugging { tracing_enabled, ..Debugging::default() };
         let store = Store::new(&StoreSettings::new(&Settings { debugging, ..Settings::default() }), Arc::default());
-        let mut intake = Intake::new(store.recorder(), Arc::new(SystemClock::new()));
+        let clock = Arc::new(SystemClock::new());
+        let mut intake = Intake::new(store.recorder(), Arc::clone(&clock) as Arc<dyn glasshouse_model::Clock>);
         intake.set_context(Context { span_id: ROOT, ..Context::default() });
-        Self { store, intake, calls: HostCalls::default(), spans: Spans::default() }
+        Self { store, intake, imports: Imports::new(Arc::default(), clock), spans: Spans::default() }
     }
 
     fn start(&mut self, name: &str) -> u32 {
@@ -39,7 +40,7 @@ impl Bench {
 
     fn start_at(&mut self, name: &str, at: u64) -> u32 {
         let start = Reading { at, ..Reading::default() };
-        self.spans.start(&mut self.intake, name, SpanKind::Internal, std::iter::empty(), start)
+        self.spans.start(&mut self.intake, &mut self.imports, name, SpanKind::Internal, std::iter::empty(), start)
     }
 
     /// Decides on what waited.
@@ -49,12 +50,12 @@ impl Bench {
     }
 
     fn start_encoded(&mut self, encoded: &mut Vec<u8>) -> Result<u32, Malformed> {
-        self.spans.start_encoded(&mut self.intake, &mut self.calls, encoded, Reading::default())
+        self.spans.start_encoded(&mut self.intake, &mut self.imports, encoded, Reading::default())
     }
 
     fn start_root(&mut self, name: &str) -> u32 {
         let (kind, fields) = (SpanKind::Internal, std::iter::empty());
-        self.spans.start_root(&mut self.intake, &mut self.calls, name, kind, fields, Reading::default())
+        self.spans.start_root(&mut self.intake, &mut self.imports, name, kind, fields, Reading::default())
     }
 
     fn end(&mut self, serial: u32) {
@@ -63,7 +64,7 @@ impl Bench {
 
     fn end_at(&mut self, serial: u32, at: u64) {
         let reading = Reading { at, ..Reading::default() };
-        self.spans.end(&mut self.intake, &mut self.calls, serial, &reading).expect("it is open");
+        self.spans.end(&mut self.intake, &mut self.imports, serial, &reading).expect("it is open");
     }
 
     /// Works on a span, and shows what is stored of it.
@@ -116,7 +117,11 @@ fn a_failed_span_costs_without_its_inner_ones_though_only_it_is_stored() {
     let span = bench.spans.find(outer).expect("it is open");
     let id = span.id;
     span.fail("it broke");
-    assert!(bench.spans.end_innermost(&mut bench.intake, &mut bench.calls, &Reading { at: 190, ..Reading::default() }));
+    assert!(bench.spans.end_innermost(
+        &mut bench.intake,
+        &mut bench.imports,
+        &Reading { at: 190, ..Reading::default() }
+    ));
     bench.end_at(outer, 200);
     let mut entries = bench.store.reader(Signal::Span).all();
     let entry = entries.pop().expect("the failed span is stored");
@@ -165,7 +170,7 @@ fn spans_that_were_open_when_a_call_failed_are_there_however_many_it_had_made() 
         bench.end_at(serial, number + 1);
     }
     let trapped = Reading { at: 4_000, ..Reading::default() };
-    while bench.spans.end_innermost(&mut bench.intake, &mut bench.calls, &trapped) {}
+    while bench.spans.end_innermost(&mut bench.intake, &mut bench.imports, &trapped) {}
     bench.decide(true);
     let entries = bench.store.reader(Signal::Span).all();
     let open: Vec<_> = entries
@@ -197,15 +202,16 @@ fn spans_that_waited_take_from_the_rate_of_when_they_are_stored() {
     let store = Store::new(&StoreSettings::new(&settings), Arc::default());
     let mut intake = Intake::new(store.recorder(), Arc::clone(&clock) as Arc<dyn glasshouse_model::Clock>);
     intake.set_context(Context { span_id: ROOT, ..Context::default() });
-    let (mut spans, mut calls) = (Spans::default(), HostCalls::default());
+    let (mut spans, mut imports) =
+        (Spans::default(), Imports::new(Arc::default(), Arc::clone(&clock) as Arc<dyn glasshouse_model::Clock>));
     for round in 0..10 {
         // Each ended a second after the one before it, long ago.
         for number in 0..RATE {
             let at = number * 100_000_000;
             let start = Reading { at, ..Reading::default() };
-            let serial = spans.start(&mut intake, "work", SpanKind::Internal, std::iter::empty(), start);
+            let serial = spans.start(&mut intake, &mut imports, "work", SpanKind::Internal, std::iter::empty(), start);
             let end = Reading { at: at + 1, ..Reading::default() };
-            spans.end(&mut intake, &mut calls, serial, &end).expect("it is open");
+            spans.end(&mut intake, &mut imports, serial, &end).expect("it is open");
         }
         intake.decide(true);
         let stored = store.reader(Signal::Span).all().len() as u64;
@@ -468,10 +474,10 @@ fn stored_of((name, fields, links, set, failure): &Told, is_encoded: bool) -> Op
                 return None;
             } else {
                 let whole = wire::span_start(&encoded).expect("it is well-formed");
-                bench.spans.start_whole(&mut bench.intake, &mut bench.calls, &whole, start)
+                bench.spans.start_whole(&mut bench.intake, &mut bench.imports, &whole, start)
             }
         } else {
-            bench.spans.start(&mut bench.intake, name, kind, fields.iter().copied(), start)
+            bench.spans.start(&mut bench.intake, &mut bench.imports, name, kind, fields.iter().copied(), start)
         };
         let span = bench.spans.find(serial).expect("it is open");
         if !is_encoded {

@@ -125,14 +125,18 @@ fn other_signals_match_by_their_own_fields() {
         fields: wire::Fields::EMPTY,
         events: Vec::new(),
         links: wire::Reader::new(&links).links().expect("two links"),
+        memory_bytes: 3 << 20,
+        host: HostUses::default(),
     };
-    let bare = Span { links: wire::Links::EMPTY, ..span.clone() };
+    let bare = Span { links: wire::Links::EMPTY, memory_bytes: 0, ..span.clone() };
     let bare = stored(Signal::Span, KIND_SPAN, |buffer| bare.encode(buffer, &[], 0, &[]));
     let span = stored(Signal::Span, KIND_SPAN, |buffer| {
         span.encode(buffer, &[field("peer", Value::Text("10.0.0.1"))], 0, &[]);
     });
     check(&span, "duration>=250ms fuel<1000 status=failed kind=client prices failure:refuse field.peer=10.0.0.1", true);
     check(&span, "has parent", false);
+    check(&span, "memory_peak=3MiB memory_peak_bytes<4MiB", true);
+    check(&bare, "has memory_peak", false);
     let [first, second, other] = ["1f", "2f", "3f"].map(|byte| byte.repeat(16));
     check(&span, &format!("has link link={first} links={second} link:2f2f link in ({other}, {second})"), true);
     check(&span, &format!("link!={other} link!~3f"), true);

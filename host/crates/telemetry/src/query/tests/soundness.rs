@@ -1,5 +1,6 @@
 //! What a query needs never excludes a record that it matches.
 
+use glasshouse_model::invocation::HostUses;
 use glasshouse_model::record::{KIND_ANSWERED, KIND_FAILURE, KIND_SPAN};
 use glasshouse_model::{Digest, Failure, FailureKind, Frame, Span, SpanCost, SpanId, SpanKind, SpanStatus};
 use proptest::prelude::*;
@@ -150,6 +151,8 @@ prop_compose! {
                     fields: wire::Fields::EMPTY,
                     events: Vec::new(),
                     links: wire::Reader::new(&links).links().expect("they are whole"),
+                    memory_bytes: 1,
+                    host: HostUses::default(),
                 };
                 stored(Signal::Span, KIND_SPAN, |buffer| span.encode(buffer, &fields, 0, &[]))
             }

@@ -1,11 +1,11 @@
 //! Records lose their secrets and stay records.
 
-use glasshouse_model::invocation::HostUses;
+use glasshouse_model::invocation::{HostUse, HostUses};
 use glasshouse_model::record::{KIND_ANSWERED, KIND_FAILURE, KIND_INVOCATION, KIND_SPAN};
 use glasshouse_model::wire::{self, Field, KIND_ALERT, KIND_ERROR, KIND_LOG, KIND_METRIC, Value};
 use glasshouse_model::{
-    AnsweredError, Context, Digest, Failure, FailureKind, Frame, InputDigest, Invocation, Level, Outcome, Severity,
-    Span, SpanCost, SpanId, SpanKind, SpanStatus, UnixNanos, limits,
+    AnsweredError, Context, Digest, Failure, FailureKind, Frame, HostFunction, InputDigest, Invocation, Level, Outcome,
+    Severity, Span, SpanCost, SpanId, SpanKind, SpanStatus, UnixNanos, limits,
 };
 
 use super::redactor;
@@ -99,6 +99,8 @@ fn all_texts_of_the_hosts_records_lose_their_secrets() {
         let link = wire::Link { trace_id: ids.0, span_id: ids.1, state };
         wire::put_link(&mut links, &link, &fields(&text));
     }
+    let read = HostUse { function: HostFunction::FileRead, calls: 3, nanos: 20, waited_nanos: 1 };
+    let mut uses = Vec::new();
     let span = Span {
         parent: SpanId([7; 8]),
         kind: SpanKind::Client,
@@ -111,12 +113,15 @@ fn all_texts_of_the_hosts_records_lose_their_secrets() {
         fields: wire::Fields::EMPTY,
         events: Vec::new(),
         links: wire::Reader::new(&links).links().expect("two links"),
+        memory_bytes: 1 << 20,
+        host: HostUses::encode(&mut uses, [read]),
     };
     span.encode(&mut body, &fields(&text), 1, &events);
     let clean = check(KIND_SPAN, &body);
     let span = Span::decode(&clean).expect("a span");
     assert_eq!((first_values(span.fields), first_values(span.events[0].fields)), (CLEAN.to_vec(), CLEAN.to_vec()));
     assert_eq!((span.parent, span.start, span.total.fuel), (SpanId([7; 8]), UnixNanos(9), Some(2)));
+    assert_eq!((span.memory_bytes, span.host.iter().collect::<Vec<_>>()), (1 << 20, vec![read]));
     for (link, fields) in span.links {
         assert_eq!(((link.trace_id, link.span_id), first_values(fields)), (ids, CLEAN.to_vec()));
     }
