@@ -75,6 +75,43 @@ fn a_request_is_found_from_any_of_its_ends_and_told_from_cause_to_effect() {
 }
 
 #[test]
+fn what_was_measured_for_a_request_stands_by_series_in_the_step_in_which_it_was() {
+    let place = Place::with_plugins(&["access-log"]);
+    let line = |status, bytes, micros| {
+        format!(r#"1.2.3.4 - - [10/Oct/2025:13:55:36 +0000] "GET /a HTTP/1.1" {status} {bytes} "-" "curl" {micros}"#)
+    };
+    let lines = [line(200, 100, 250_000), line(200, 10, 750_000), line(404, 5, 500_000)];
+    let payload = json!({"lines": lines});
+    let event = json!({"extension": "access-log", "event": "ingest", "payload": payload, "correlation_id": "lines-1"});
+    place.write("feed.jsonl", &event.to_string());
+    let run = ["run", "plugins", "--data-dir", "data", "--feed", "feed.jsonl", "--exit-when-done"];
+    place.glasshouse(&[&run[..], &["--set", "defaults.debugging.tracing_enabled=true"]].concat()).expect_code(0);
+
+    let traces = json_of(&place, &["trace", "lines-1"]);
+    let steps = traces[0]["steps"].as_array().expect("steps");
+    let span = steps.iter().find(|step| step["span"]["name"] == "ingest").expect("the span is stored");
+    let of = |step: &Value, name: &str| -> Vec<f64> {
+        let notes = step["notes"].as_array().expect("notes").iter().map(|note| &note["metric"]);
+        notes.filter(|sample| sample["name"] == name).filter_map(|sample| sample["value"].as_f64()).collect()
+    };
+    assert_eq!(of(span, "http.response.bytes"), [100.0, 10.0, 5.0]);
+    assert_eq!(of(&steps[0], "http.response.bytes"), [0.0; 0], "they are the span's");
+
+    let shown = place.glasshouse(&["trace", "lines-1", "--data-dir", "data"]).expect_code(0).stdout;
+    for expected in [
+        "counter http.response.bytes +115 By in 3 samples",
+        "histogram http.request.duration 0.25 to 0.75 s in 3 samples",
+        "counter http.requests +2 status=2xx in 2 samples",
+        "counter http.requests +1 status=4xx",
+    ] {
+        let lines: Vec<_> = shown.lines().filter(|line| line.trim_end().ends_with(expected)).collect();
+        assert_eq!(lines.len(), 1, "{expected}: {shown}");
+    }
+    let list = json_of(&place, &["traces", "list"]);
+    assert_eq!(list.len(), 1, "{list:?}");
+}
+
+#[test]
 fn what_a_span_is_linked_to_is_told_wherever_the_span_is() {
     let place = Place::with_plugins(&["context"]);
     let other = "0af7651916cd43dd8448eb211c80319c";

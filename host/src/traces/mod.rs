@@ -36,7 +36,8 @@ const AT_ONCE: usize = 100;
 const TRACES: usize = 100;
 
 /// Signals whose records belong to traces, in the order in which they are read.
-const SIGNALS: [Signal; 5] = [Signal::Invocation, Signal::Span, Signal::Error, Signal::Alert, Signal::Log];
+const SIGNALS: [Signal; 6] =
+    [Signal::Invocation, Signal::Span, Signal::Error, Signal::Alert, Signal::Log, Signal::Metric];
 
 /// Finds traces in what extensions have stored.
 pub struct Traces(Vec<Source>);
@@ -335,10 +336,10 @@ impl Traces {
                     Signal::Invocation => source.read(&query, room).into_iter().map(Work::Call).for_each(&mut work),
                     Signal::Span => source.read(&query, room).into_iter().map(Work::Span).for_each(&mut work),
                     Signal::Log => source.read(&of_logs, room).into_iter().map(NoteRecord::Log).for_each(&mut note),
-                    Signal::Error | Signal::Alert if look.depth == Depth::Steps => {}
+                    Signal::Error | Signal::Alert | Signal::Metric if look.depth == Depth::Steps => {}
                     Signal::Error => source.read(&query, room).into_iter().map(NoteRecord::Error).for_each(&mut note),
                     Signal::Alert => source.read(&query, room).into_iter().map(NoteRecord::Alert).for_each(&mut note),
-                    Signal::Metric => {}
+                    Signal::Metric => source.read(&query, room).into_iter().map(NoteRecord::Metric).for_each(&mut note),
                 }
                 if room.is_cut && ids.len() > 1 {
                     return Ok(None);

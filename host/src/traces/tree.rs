@@ -7,7 +7,7 @@ use glasshouse_model::{Origin, SpanId, SpanStatus, TraceId, UnixNanos};
 use serde::{Deserialize, Serialize};
 
 use crate::records::{
-    AlertRecord, ErrorRecord, FieldValue, Head, InvocationRecord, LogRecord, SpanRecord, read, shown,
+    AlertRecord, ErrorRecord, FieldValue, Head, InvocationRecord, LogRecord, MetricRecord, SpanRecord, read, shown,
 };
 
 /// All that is stored of one request.
@@ -63,7 +63,7 @@ pub struct Step {
     /// What it is.
     #[serde(flatten)]
     pub work: Work,
-    /// What was logged, reported and raised in it, but not in a step that it caused.
+    /// What was logged, measured, reported and raised in it, but not in a step that it caused.
     pub notes: Vec<Note>,
 }
 
@@ -97,6 +97,8 @@ pub enum NoteRecord {
     Error(ErrorRecord),
     /// An alert.
     Alert(AlertRecord),
+    /// A sample.
+    Metric(MetricRecord),
 }
 
 impl Work {
@@ -188,6 +190,7 @@ impl NoteRecord {
             Self::Log(log) => &log.head,
             Self::Error(error) => &error.head,
             Self::Alert(alert) => &alert.head,
+            Self::Metric(metric) => &metric.head,
         }
     }
 }

@@ -1,15 +1,15 @@
 //! `glasshouse trace` and `traces`: one request across extensions as a tree, many of them as a list, and what took the longest.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::time::Duration;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
-use glasshouse::records::{SpanLinkRecord, SpanRecord};
+use glasshouse::records::{MetricRecord, SpanLinkRecord, SpanRecord};
 use glasshouse::text::{count, counted, duration, fuel, visible};
 use glasshouse::traces::{Note, NoteRecord, Operation, Step, Trace, TraceSummary, Work};
-use glasshouse::{Context, SpanId, TraceId, UnixNanos};
+use glasshouse::{Context, Instrument, SpanId, TraceId, UnixNanos};
 use glasshouse_client::api::{self, code};
 use glasshouse_client::{Client, ClientError};
 use serde::Serialize;
@@ -301,6 +301,12 @@ fn print(trace: &Trace, paint: Paint) -> std::io::Result<()> {
                 cells.push(format!("{indent}{}", note_text(note)));
                 table.row(cells);
             }
+            Item::Samples(samples, _) => {
+                let mut cells = vec![samples.first().map_or_else(String::new, |first| since(first.head.time))];
+                cells.extend(std::iter::repeat_n(String::new(), 4));
+                cells.push(format!("{indent}{}", samples_text(&samples)));
+                table.row(cells);
+            }
             Item::Link(link, _) => {
                 let mut cells = vec![String::new(); 5];
                 let to = by_id.get(&link.span_id).filter(|_| link.trace_id == trace.trace_id);
@@ -371,6 +377,8 @@ enum Item<'a> {
     Step(usize, &'a Step),
     /// With how many steps it lies in.
     Note(&'a Note, usize),
+    /// Those of one series in one step, with how many steps they lie in.
+    Samples(Vec<&'a MetricRecord>, usize),
     /// With the step that is linked.
     Link(&'a SpanLinkRecord, &'a Step),
 }
@@ -379,7 +387,7 @@ impl Item<'_> {
     fn depth(&self) -> usize {
         match self {
             Self::Step(_, step) => step.depth,
-            Self::Note(_, depth) => *depth,
+            Self::Note(_, depth) | Self::Samples(_, depth) => *depth,
             Self::Link(_, step) => step.depth.saturating_add(1),
         }
     }
@@ -388,6 +396,7 @@ impl Item<'_> {
         match self {
             Self::Step(_, step) | Self::Link(_, step) => step.start,
             Self::Note(note, _) => note.record.head().time,
+            Self::Samples(samples, _) => samples.first().map_or(UnixNanos(0), |first| first.head.time),
         }
     }
 }
@@ -424,7 +433,19 @@ fn id_of(step: &Step) -> Option<SpanId> {
 /// Steps and notes at one depth, the latest first, so that the next one is at the end.
 fn inside<'a>(trace: &'a Trace, steps: &[usize], notes: &'a [Note], depth: usize) -> Vec<Item<'a>> {
     let steps = steps.iter().map(|index| Item::Step(*index, &trace.steps[*index]));
-    let mut items: Vec<_> = steps.chain(notes.iter().map(|note| Item::Note(note, depth))).collect();
+    let mut series: BTreeMap<_, Vec<&MetricRecord>> = BTreeMap::new();
+    let mut said = Vec::new();
+    for note in notes {
+        if let NoteRecord::Metric(sample) = &note.record {
+            let labels: Vec<_> = sample.labels.0.iter().map(|(name, value)| field_text(name, value)).collect();
+            let instrument = sample.instrument.as_str();
+            series.entry((&note.extension, &sample.name, instrument, labels)).or_default().push(sample);
+        } else {
+            said.push(Item::Note(note, depth));
+        }
+    }
+    let samples = series.into_values().map(|samples| Item::Samples(samples, depth));
+    let mut items: Vec<_> = steps.chain(said).chain(samples).collect();
     items.sort_by_key(|item| std::cmp::Reverse(item.time()));
     items
 }
@@ -457,11 +478,38 @@ fn name(step: &Step) -> std::borrow::Cow<'_, str> {
     visible(step.work.name(), 80)
 }
 
+/// What samples of one series, in the order in which they were made, come to.
+fn samples_text(samples: &[&MetricRecord]) -> String {
+    let Some(last) = samples.last() else { return String::new() };
+    let values = || samples.iter().map(|sample| sample.value);
+    let value = match last.instrument {
+        Instrument::Counter => format!("+{}", values().sum::<f64>()),
+        Instrument::Gauge => last.value.to_string(),
+        Instrument::Histogram => {
+            let (least, most) = (values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max));
+            if least < most { format!("{least} to {most}") } else { most.to_string() }
+        }
+    };
+    let mut text = format!("{} {} {value}", last.instrument, visible(&last.name, 80));
+    // 1 is UCUM's unit of what is counted.
+    if !matches!(last.unit.as_str(), "" | "1") {
+        let _ = write!(text, " {}", visible(&last.unit, 20));
+    }
+    for (name, value) in &last.labels.0 {
+        let _ = write!(text, " {}", field_text(name, value));
+    }
+    if samples.len() > 1 {
+        let _ = write!(text, " in {} samples", count(samples.len() as u64));
+    }
+    text
+}
+
 fn note_text(note: &Note) -> String {
     let (what, message, fields) = match &note.record {
         NoteRecord::Log(log) => (log.level.as_str(), &log.message, Some(&log.fields)),
         NoteRecord::Error(error) => (error.kind.as_str(), &error.message, Some(&error.fields)),
         NoteRecord::Alert(alert) => ("alert", &alert.title, None),
+        NoteRecord::Metric(sample) => return samples_text(&[sample]),
     };
     let mut text = format!("{}: {}", visible(what, 80), visible(message, 200));
     for (name, value) in fields.into_iter().flat_map(|fields| &fields.0) {
