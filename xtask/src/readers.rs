@@ -1,8 +1,6 @@
 //! Programs of the system by which tests have others read what the host writes: found, or installed, or their tests are left out.
 
-use std::path::Path;
-
-use glasshouse_toolchain::Machine;
+use glasshouse_toolchain::{Apt, Machine, NoApt};
 
 /// Programs that tests need, and which tests.
 #[derive(Debug)]
@@ -62,10 +60,12 @@ pub(crate) fn prepare(machine: &dyn Machine, progress: &mut dyn FnMut(&str)) -> 
     if lacking.is_empty() {
         return Vec::new();
     }
-    let installer = Installer::of(machine, progress);
+    let apt = Apt::of(machine, progress);
     let install = |reader: &'static Reader| {
-        let installed = installer.as_ref().map_err(|why| format!("{why} {}", reader.package));
-        let outcome = installed.and_then(|installer| installer.install(reader, progress));
+        let outcome = match &apt {
+            Ok(apt) => reader.install(machine, apt, progress),
+            Err(why) => Err(reader.by_hand(*why)),
+        };
         outcome.err().map(|reason| Missing { reader, reason })
     };
     lacking.into_iter().filter_map(install).collect()
@@ -75,57 +75,29 @@ impl Reader {
     fn is_there(&self, machine: &dyn Machine) -> bool {
         self.probes.iter().all(|probe| machine.run(probe[0], &probe[1..]).is_ok())
     }
-}
 
-/// Debian's apt-get, with the rights to install.
-struct Installer<'m> {
-    machine: &'m dyn Machine,
-    as_root: &'static [&'static str],
-    /// Why its lists could not be updated: a list of others that is out of reach says nothing of Debian's own.
-    stale: Option<String>,
-}
-
-impl<'m> Installer<'m> {
-    /// Fails with the beginning of what to do by hand, after which goes the package.
-    fn of(machine: &'m dyn Machine, progress: &mut dyn FnMut(&str)) -> Result<Self, String> {
-        if !machine.exists(Path::new("/etc/debian_version")) {
-            return Err("this is not Debian, so install it yourself; Debian's package is".to_owned());
-        }
-        let as_root: &[&str] = if machine.run("id", &["-u"]).is_ok_and(|id| id.trim() == "0") {
-            &[]
-        } else if machine.run("sudo", &["-n", "true"]).is_ok() {
-            &["sudo", "-n"]
-        } else {
-            return Err("installing it needs root; type: sudo apt-get install".to_owned());
-        };
-        let mut installer = Self { machine, as_root, stale: None };
-        progress("updating apt's lists");
-        installer.stale = installer.apt(&["update"]).err();
-        Ok(installer)
-    }
-
-    fn install(&self, reader: &Reader, progress: &mut dyn FnMut(&str)) -> Result<(), String> {
-        progress(&format!("installing {}", reader.package));
-        let outcome = self.apt(&["install", "--yes", "--no-install-recommends", reader.package]);
-        outcome.map_err(|reason| self.stale.iter().cloned().chain([reason]).collect::<Vec<_>>().join("\n"))?;
-        if reader.is_there(self.machine) {
+    fn install(&self, machine: &dyn Machine, apt: &Apt<'_>, progress: &mut dyn FnMut(&str)) -> Result<(), String> {
+        apt.install(&[self.package], progress)?;
+        if self.is_there(machine) {
             Ok(())
         } else {
-            Err(format!("{} is installed, and yet it is not found", reader.package))
+            Err(format!("{} is installed, and yet it is not found", self.package))
         }
     }
 
-    /// Runs apt-get without questions, and without starting the services that come with a package: a run level of 1 has none.
-    fn apt(&self, arguments: &[&str]) -> Result<(), String> {
-        let command = ["env", "DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1", "apt-get"];
-        let command = [self.as_root, &command, arguments].concat();
-        self.machine.run(command[0], &command[1..]).map(|_| ())
+    fn by_hand(&self, why: NoApt) -> String {
+        let package = self.package;
+        match why {
+            NoApt::NotDebian => format!("this is not Debian, so install it yourself; Debian's package is {package}"),
+            NoApt::NotRoot => format!("installing it needs root; type: sudo apt-get install {package}"),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::cell::RefCell;
+    use std::path::Path;
 
     use super::*;
 

@@ -22,12 +22,14 @@
 //! # Ok::<(), glasshouse_toolchain::Error>(())
 //! ```
 
+mod apt;
 mod build;
 mod error;
 mod machine;
 mod messages;
 mod ways;
 
+pub use apt::{Apt, NoApt};
 pub use build::{BuildRequest, Profile, Targets};
 pub use error::{Attempt, Error};
 pub use machine::{Machine, ThisMachine};

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::apt::Apt;
 use crate::machine::{Machine, ThisMachine};
 use crate::{Attempt, Error, TARGET, WAY_VARIABLE};
 
@@ -43,7 +44,7 @@ impl Toolchain {
         search(&ThisMachine, None)
     }
 
-    /// The toolchain that is there, or else one that it installs: by rustup, or, as root on Debian, by apt-get. What it
+    /// The toolchain that is there, or else one that it installs: by rustup, or, on Debian, as root or by sudo that asks nothing, by apt-get. What it
     /// is about to do that takes time is told to `progress`, a line each.
     pub fn prepare(progress: &mut dyn FnMut(&str)) -> Result<Self, Error> {
         search(&ThisMachine, Some(progress))
@@ -154,7 +155,7 @@ fn debian(
     progress: &mut Option<&mut dyn FnMut(&str)>,
 ) -> Result<Way, String> {
     let rustc = rustc.as_ref().map_err(Clone::clone)?;
-    if !machine.exists(Path::new("/etc/debian_version")) {
+    if !Apt::is_for(machine) {
         return Err("this is not Debian".to_owned());
     }
     let linkers = rustc.sysroot.join("lib/rustlib").join(&rustc.host).join("bin");
@@ -173,21 +174,9 @@ fn debian(
     let Some(progress) = progress else {
         return Err(format!("not installed; as root, type: {by_hand}"));
     };
-    if machine.run("id", &["-u"])?.trim() != "0" {
-        return Err(format!("installing them needs root; type: sudo sh -c '{by_hand}'"));
-    }
-    progress("updating apt's lists");
-    // A third-party list that is out of reach fails the update, though the packages may well be had.
-    let update = machine.run("apt-get", &["update"]);
-    progress("installing rustc-web, rust-web-src and wasi-libc");
-    let mut arguments = vec!["install", "--yes", "--no-install-recommends"];
-    arguments.extend(DEBIAN_PACKAGES);
-    if let Err(reason) = machine.run("apt-get", &arguments) {
-        return Err(match update {
-            Ok(_) => reason,
-            Err(earlier) => format!("{earlier}\n{reason}"),
-        });
-    }
+    let apt =
+        Apt::of(machine, *progress).map_err(|_| format!("installing them needs root; type: sudo sh -c '{by_hand}'"))?;
+    apt.install(&DEBIAN_PACKAGES, *progress)?;
     match missing_packages(machine) {
         None => Ok(Way::Debian { linkers }),
         Some(file) => Err(format!("apt-get says that it is done, but {file} is missing")),

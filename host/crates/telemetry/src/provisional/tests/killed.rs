@@ -1,23 +1,31 @@
 //! What a host that was killed has left undecided: a copy of its folder is what the next one finds.
 
-use std::fs;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use super::*;
 use crate::tests::support::depot;
 
-/// Copies a folder with all that is in it, as it is at this moment.
+/// Copies a folder with all that is in it, as it is at this moment: again, if a file that was being made got its name meanwhile.
 fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a folder");
-    for entry in fs::read_dir(from).expect("a folder") {
-        let entry = entry.expect("an entry");
+    while let Err(error) = try_copy(from, to) {
+        assert_eq!(error.kind(), io::ErrorKind::NotFound, "{error}");
+        fs::remove_dir_all(to).expect("it is there in part");
+    }
+}
+
+fn try_copy(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
         let (from, to) = (entry.path(), to.join(entry.file_name()));
         if from.is_dir() {
-            copy(&from, &to);
+            try_copy(&from, &to)?;
         } else {
-            fs::copy(&from, &to).expect("a copy");
+            fs::copy(&from, &to)?;
         }
     }
+    Ok(())
 }
 
 fn provisional(folder: &Path) -> PathBuf {
