@@ -202,6 +202,11 @@ impl Guest {
         self.bare.call_log(&mut self.store, times).await
     }
 
+    pub(crate) async fn log_whole(&mut self, times: u32) -> Result<()> {
+        self.refuel()?;
+        self.bare.call_log_whole(&mut self.store, times).await
+    }
+
     pub(crate) async fn meter(&mut self, times: u32) -> Result<()> {
         self.refuel()?;
         self.bare.call_meter(&mut self.store, times).await

@@ -27,6 +27,7 @@ pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
     let mut encoded = any(house.tokio.block_on(Guest::start(house.runtime.engine(), &house.guest("bench-bare"))))?;
     let mut at_site = any(house.tokio.block_on(Guest::start(house.runtime.engine(), &house.guest("bench-bare"))))?;
     let mut typed = any(house.tokio.block_on(Guest::start(house.runtime.engine(), &house.guest("bench-bare"))))?;
+    let mut whole = any(house.tokio.block_on(Guest::start(house.runtime.engine(), &house.guest("bench-bare"))))?;
     let native = tracing::Dispatch::new(tracing_subscriber::fmt().json().with_writer(io::sink).finish());
 
     let stored = ours.extension().clone();
@@ -60,6 +61,7 @@ pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
     let encoded_side: Side<'_> = Box::new(|| cpu(TIMES, || any(house.tokio.block_on(encoded.emit(TIMES)))));
     let at_site_side: Side<'_> = Box::new(|| cpu(TIMES, || any(house.tokio.block_on(at_site.emit_at_site(TIMES)))));
     let typed_side: Side<'_> = Box::new(|| cpu(TIMES, || any(house.tokio.block_on(typed.log(TIMES)))));
+    let whole_side: Side<'_> = Box::new(|| cpu(TIMES, || any(house.tokio.block_on(whole.log_whole(TIMES)))));
     let native_side: Side<'_> = Box::new(|| {
         tracing::dispatcher::with_default(&native, || {
             cpu(TIMES, || {
@@ -68,18 +70,20 @@ pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
             })
         })
     });
-    let [sdk, batched, plain, batched_plain, disk, batched_disk, bytes, prefixed, bindgen, native] = plan.run([
-        our_side,
-        gathering_side,
-        unsearched_side,
-        gathering_unsearched_side,
-        disk_side,
-        gathering_disk_side,
-        encoded_side,
-        at_site_side,
-        typed_side,
-        native_side,
-    ])?;
+    let [sdk, batched, plain, batched_plain, disk, batched_disk, bytes, prefixed, bindgen, whole, native] =
+        plan.run([
+            our_side,
+            gathering_side,
+            unsearched_side,
+            gathering_unsearched_side,
+            disk_side,
+            gathering_disk_side,
+            encoded_side,
+            at_site_side,
+            typed_side,
+            whole_side,
+            native_side,
+        ])?;
 
     let expected = u64::from(TIMES) * u64::from(plan.repeats + 1);
     for extension in [&stored, &gathered, &stored_unsearched, &gathered_unsearched, &stored_on_disk, &gathered_on_disk]
@@ -97,6 +101,13 @@ pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
         sdk.against(&bytes, "log", what, "bare wasmtime, the same bytes as list<u8>, counted", Some(1.5)),
         sdk.against(&prefixed, "log", what, "bare wasmtime, as above, encoded in the SDK's way", None),
         sdk.against(&bindgen, "log", what, "bare wasmtime, typed call by bindgen, dropped", Some(0.5)),
+        sdk.against(
+            &whole,
+            "log",
+            what,
+            "the same typed call with logger, file and line, as the SDK's log has",
+            Some(0.5),
+        ),
         sdk.against(&native, "log", what, peer, Some(0.25)),
         batched.against(&native, "log", "the same, gathered in batches", peer, Some(0.125)),
         plain.against(

@@ -91,6 +91,25 @@ impl Guest for Bare {
         }
     }
 
+    fn log_whole(times: u32) {
+        for number in 0..times {
+            let Visit { path, status, seconds, cached } = visit(number);
+            let fields = [
+                sink::Field { name: "path", value: sink::Value::Text(path) },
+                sink::Field { name: "status", value: sink::Value::Integer(status.into()) },
+                sink::Field { name: "seconds", value: sink::Value::Float(seconds) },
+                sink::Field { name: "cached", value: sink::Value::Boolean(cached) },
+                sink::Field { name: "logger", value: sink::Value::Text(black_box("bench")) },
+                sink::Field {
+                    name: "code.file.path",
+                    value: sink::Value::Text(black_box("benches/guests/examples/bench-sdk.rs")),
+                },
+                sink::Field { name: "code.line.number", value: sink::Value::Integer(black_box(29)) },
+            ];
+            sink::log(sink::Level::Info, black_box(MESSAGE), &fields);
+        }
+    }
+
     fn cross_twice(times: u32) {
         let mut buffer = Vec::new();
         let fields = [
