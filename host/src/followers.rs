@@ -23,6 +23,8 @@ pub(crate) struct Following {
     is_lost: bool,
     /// Writes logs, which are nearly all of what is followed.
     logs: Option<LogLines>,
+    /// What stands before and after the sequence number in its cursors.
+    cursors: (String, String),
 }
 
 impl Following {
@@ -32,15 +34,22 @@ impl Following {
             Some(after) => reader.resume(&cursor(after, extension, reader.signal())?),
             None => (reader.next_sequence(), false),
         };
+        let cursor = reader.cursor(extension, 0);
         let logs = match reader.signal() {
-            Signal::Log => LogLines::of(extension, &reader.cursor(extension, 0)),
+            Signal::Log => LogLines::of(extension, &cursor),
             _ => None,
         };
-        Ok(Self { extension: extension.to_owned(), reader, query, next, is_lost, logs })
+        let cursors = cursor.around_sequence();
+        Ok(Self { extension: extension.to_owned(), reader, query, next, is_lost, logs, cursors })
     }
 
     fn news(&self, last: u64, what: What) -> News {
-        News { last, cursor: self.reader.cursor(&self.extension, last).to_string(), what }
+        News { last, cursor: self.cursor(last), what }
+    }
+
+    fn cursor(&self, sequence: u64) -> String {
+        let (before, after) = &self.cursors;
+        format!("{before}{sequence:x}{after}")
     }
 }
 
@@ -91,7 +100,7 @@ impl Follower for Following {
     }
 
     fn place(&self) -> String {
-        self.reader.cursor(&self.extension, self.next - 1).to_string()
+        self.cursor(self.next - 1)
     }
 
     fn feed(&self) -> String {

@@ -130,10 +130,10 @@ impl Place {
     }
 
     fn look_after(&self, time: Instant) -> Instant {
-        let look = look(self.feeds.followers.load(Ordering::Relaxed));
-        let over = time.saturating_duration_since(self.feed.begun).as_nanos() % look.as_nanos();
-        // Less than a look.
-        time + look - Duration::from_nanos(over as u64)
+        let look = look(self.feeds.followers.load(Ordering::Relaxed)).as_nanos();
+        let over = time.saturating_duration_since(self.feed.begun).as_nanos() % look;
+        // A look at most.
+        time + Duration::from_nanos((look - over) as u64)
     }
 }
 
@@ -234,7 +234,7 @@ struct Told {
 
 impl Told {
     fn new(from: u64, next: u64, news: Vec<News>) -> Self {
-        let (mut text, mut begins) = (Vec::new(), Vec::with_capacity(news.len()));
+        let (mut text, mut begins) = (room(&news), Vec::with_capacity(news.len()));
         for one in &news {
             begins.push((one.last, text.len()));
             write_event(&mut text, one);
@@ -275,11 +275,20 @@ impl Told {
 
 /// Events as they go over the wire (<https://html.spec.whatwg.org/multipage/server-sent-events.html>).
 pub(crate) fn written(news: &[News]) -> Bytes {
-    let mut text = Vec::new();
+    let mut text = room(news);
     for one in news {
         write_event(&mut text, one);
     }
     text.into()
+}
+
+/// As much room as these take, about.
+fn room(news: &[News]) -> Vec<u8> {
+    let bytes = |one: &News| match &one.what {
+        What::Record(json) => one.cursor.len() + json.len() + 32,
+        What::Gap(_) | What::Place => one.cursor.len() + 128,
+    };
+    Vec::with_capacity(news.iter().map(bytes).sum())
 }
 
 fn write_event(text: &mut Vec<u8>, news: &News) {
@@ -316,7 +325,7 @@ mod tests {
 
     impl Follower for Numbers {
         fn waiting(&self) -> u64 {
-            1
+            BEHIND
         }
 
         fn read(&mut self, _: usize) -> Vec<News> {
@@ -345,6 +354,12 @@ mod tests {
 
     fn number(last: u64) -> News {
         News { last, cursor: last.to_string(), what: What::Record("x".repeat(1000)) }
+    }
+
+    /// What a follower heard who is behind by much.
+    fn heard() -> Heard {
+        let follower = Box::new(Numbers { next: 1, reads: Arc::default() });
+        Heard { events: Bytes::from_static(&[b'x'; 1000]), follower, spent: Duration::from_micros(10) }
     }
 
     fn gap(first: u64, last: u64, cause: &str) -> News {
@@ -385,6 +400,23 @@ mod tests {
         assert!(kept <= 2 * PIECE, "{kept}");
         drop(places);
         assert_eq!(feeds.followers.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn who_follows_the_same_looks_at_the_same_times_and_who_is_behind_alone_as_soon_as_it_may() {
+        let feeds = Arc::<Feeds>::default();
+        let follower = |next| Numbers { next, reads: Arc::default() };
+        let places = [1, 2].map(|next| Place::take(&feeds, &follower(next)));
+        let begun = places[0].feed.begun;
+        for (millis, look) in [(0, 20), (1, 20), (19, 20), (20, 40), (1003, 1020)] {
+            let looks = places.each_ref().map(|place| place.look_after(begun + Duration::from_millis(millis)));
+            assert_eq!(looks, [begun + Duration::from_millis(look); 2]);
+        }
+        let is_in_step = |place: &Place| (place.rest(&heard()) - begun).as_nanos().is_multiple_of(LOOK.as_nanos());
+        assert!(places.iter().all(is_in_step));
+        let [left, gone] = places;
+        drop(gone);
+        assert!(!is_in_step(&left), "nobody is waited for any more");
     }
 
     #[test]

@@ -11,6 +11,9 @@ use crate::export::Broken;
 use crate::records::state_of;
 use crate::walk::Found;
 
+/// Bytes that a line has room for at first: as many as most have.
+const LINE_BYTES: usize = 512;
+
 /// Writes the logs of one extension, each as an object in one line.
 pub struct LogLines {
     /// What each line begins with, up to the sequence number in its cursor, and what comes then, up to its own.
@@ -34,7 +37,7 @@ impl LogLines {
 
     /// A log as a line without its end; `None` if it is none, or does not decode.
     pub fn line(&mut self, entry: &Entry) -> Option<String> {
-        let mut line = Vec::new();
+        let mut line = Vec::with_capacity(LINE_BYTES);
         let is_log = self.put(&mut line, &Found::of(entry)?).ok()?;
         String::from_utf8(line).ok().filter(|_| is_log)
     }
