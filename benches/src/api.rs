@@ -1,7 +1,7 @@
 //! What readers of the API wait for while guests run at full load, and what the guests notice of them: a hundred extensions that are called
 //! without a pause on two threads, which serve the readers as well.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use glasshouse_runtime::EVENT_INTERVAL;
 use tokio::io::AsyncReadExt as _;
 use tokio::task::JoinSet;
 
-use crate::harness::{Plan, Row, Samples, Side, Unit};
+use crate::harness::{Plan, Row, Samples, Side, Unit, cpu_of_all, cpu_so_far};
 use crate::house::House;
 
 const EXTENSIONS: usize = 100;
@@ -72,18 +72,24 @@ pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
         rows.push(Row::figure("api", format!("{what}, p99"), Unit::Nanos, figure(99.0)).under("the limit", limit));
     }
 
-    let told = Cell::new(0);
+    let told = RefCell::<Vec<f64>>::default();
+    let spent: [RefCell<Vec<f64>>; 4] = Default::default();
+    let cost = |side: usize, clients: Option<&AtomicU64>| -> Result<f64> {
+        let (nanos, cpu) = load.cost(clients)?;
+        spent[side].borrow_mut().push(cpu);
+        Ok(nanos)
+    };
     let sides: [Side<'_>; 4] = [
-        Box::new(|| Ok(load.nanos_each())),
+        Box::new(|| cost(0, None)),
         Box::new(|| {
             let watcher = Watcher::start(&address, &each)?;
-            let nanos = load.nanos_each();
+            let nanos = cost(1, Some(&watcher.spent))?;
             watcher.stop()?;
             Ok(nanos)
         }),
         Box::new(|| {
             let readers = streams(&address, "alerts")?;
-            let nanos = load.nanos_each();
+            let nanos = cost(2, None)?;
             for reader in readers {
                 reader.shutdown(Shutdown::Both)?;
             }
@@ -93,11 +99,11 @@ pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
         }),
         Box::new(|| {
             let listeners = Listeners::start(&address)?;
-            // What they hold when they begin is not what they hold when they listen.
-            std::thread::sleep(WINDOW / 5);
+            // What they are told when all begin at once is not what they are told while they listen.
+            std::thread::sleep(2 * WINDOW);
             let before = listeners.bytes();
-            let nanos = load.nanos_each();
-            told.set(told.get().max(listeners.bytes() - before));
+            let nanos = cost(3, Some(&listeners.spent))?;
+            told.borrow_mut().push((listeners.bytes() - before) as f64 / WINDOW.as_secs_f64());
             listeners.stop()?;
             std::thread::sleep(WINDOW / 5);
             Ok(nanos)
@@ -110,7 +116,19 @@ pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
     rows.push(followed.against(&alone, "api", what, "without readers", Some(NOTICED)));
     let what = "a call that logs while 500 readers follow the logs, and take all that they are told";
     rows.push(listened.against(&alone, "api", what, "without readers", Some(NOTICED)));
-    ensure!(told.get() > 0, "the readers of logs were told nothing");
+    let told = Samples::new(told.into_inner()).spread();
+    ensure!(told.least > 0.0, "the readers of logs were told nothing");
+    // The first turn does not count.
+    let [alone, watched, followed, listened] = spent.map(|all| Samples::new(all.into_inner().split_off(1)));
+    for (spent, when) in [
+        (watched, "all 100 extensions are looked at once a second"),
+        (followed, "500 readers follow alerts"),
+        (listened, "500 readers follow the logs, and take what they are told"),
+    ] {
+        let what = format!("CPU of the host without its clients for a call while {when}");
+        rows.push(spent.against(&alone, "api", &what, "without readers", Some(NOTICED)));
+    }
+    rows.push(Row::figure("api", "what 500 readers of the logs are told then", Unit::BytesPerSecond, told));
 
     load.stop(&tokio)?;
     tokio.block_on(async {
@@ -137,12 +155,17 @@ impl Load {
         Self { calls, ends, callers }
     }
 
-    /// The nanoseconds that a call takes, by how many there are in a while.
-    fn nanos_each(&self) -> f64 {
-        let (start, before) = (Instant::now(), self.calls.load(Ordering::Relaxed));
-        std::thread::sleep(WINDOW);
-        let calls = self.calls.load(Ordering::Relaxed) - before;
-        start.elapsed().as_nanos() as f64 / calls.max(1) as f64
+    /// The nanoseconds that a call takes, by how many there are in a while, and those of CPU time that the host spends for it: all that this process does, but what its clients have
+    /// spent by their own count.
+    fn cost(&self, clients: Option<&AtomicU64>) -> Result<(f64, f64)> {
+        let by_clients = || clients.map_or(0, |spent| spent.load(Ordering::Relaxed)) as f64;
+        let (start, before, clients_before) = (Instant::now(), self.calls.load(Ordering::Relaxed), by_clients());
+        let cpu = cpu_of_all(1, || {
+            std::thread::sleep(WINDOW);
+            Ok(())
+        })?;
+        let calls = (self.calls.load(Ordering::Relaxed) - before).max(1) as f64;
+        Ok((start.elapsed().as_nanos() as f64 / calls, (cpu - (by_clients() - clients_before)) / calls))
     }
 
     fn stop(mut self, tokio: &tokio::runtime::Runtime) -> Result<()> {
@@ -216,6 +239,8 @@ fn overviews(address: &str, paths: &[String]) -> Result<Samples> {
 /// Somebody who looks at all extensions each while.
 struct Watcher {
     ends: Arc<AtomicBool>,
+    /// CPU time that it has taken by now, in nanoseconds.
+    spent: Arc<AtomicU64>,
     thread: JoinHandle<Result<()>>,
 }
 
@@ -223,18 +248,20 @@ impl Watcher {
     fn start(address: &str, paths: &[String]) -> Result<Self> {
         let mut client = Client::connect(address)?;
         let (ends, paths) = (Arc::<AtomicBool>::default(), paths.to_vec());
-        let until = Arc::clone(&ends);
+        let spent = Arc::<AtomicU64>::default();
+        let (until, so_far) = (Arc::clone(&ends), Arc::clone(&spent));
         let thread = std::thread::spawn(move || {
             for path in paths.iter().cycle() {
                 if until.load(Ordering::Relaxed) {
                     break;
                 }
                 client.get(path)?;
+                so_far.store(cpu_so_far() as u64, Ordering::Relaxed);
                 std::thread::sleep(LOOK / EXTENSIONS as u32);
             }
             Ok(())
         });
-        Ok(Self { ends, thread })
+        Ok(Self { ends, spent, thread })
     }
 
     fn stop(self) -> Result<()> {
@@ -247,14 +274,16 @@ impl Watcher {
 struct Listeners {
     readers: Vec<TcpStream>,
     bytes: Arc<AtomicU64>,
+    /// CPU time that they have taken by now, in nanoseconds.
+    spent: Arc<AtomicU64>,
     thread: JoinHandle<Result<()>>,
 }
 
 impl Listeners {
     fn start(address: &str) -> Result<Self> {
         let readers = streams(address, "logs")?;
-        let bytes = Arc::<AtomicU64>::default();
-        let (taken, mut tasks) = (Arc::clone(&bytes), Vec::with_capacity(READERS));
+        let (bytes, spent) = (Arc::<AtomicU64>::default(), Arc::<AtomicU64>::default());
+        let (taken, so_far, mut tasks) = (Arc::clone(&bytes), Arc::clone(&spent), Vec::with_capacity(READERS));
         for reader in &readers {
             let reader = reader.try_clone()?;
             reader.set_nonblocking(true)?;
@@ -265,11 +294,13 @@ impl Listeners {
             runtime.block_on(async move {
                 let mut all = JoinSet::new();
                 for reader in tasks {
-                    let (mut reader, taken) = (tokio::net::TcpStream::from_std(reader)?, Arc::clone(&taken));
+                    let mut reader = tokio::net::TcpStream::from_std(reader)?;
+                    let (taken, so_far) = (Arc::clone(&taken), Arc::clone(&so_far));
                     all.spawn(async move {
                         let mut buffer = vec![0; 64 << 10];
                         while let Ok(read @ 1..) = reader.read(&mut buffer).await {
                             taken.fetch_add(read as u64, Ordering::Relaxed);
+                            so_far.store(cpu_so_far() as u64, Ordering::Relaxed);
                         }
                     });
                 }
@@ -277,7 +308,7 @@ impl Listeners {
                 Ok(())
             })
         });
-        Ok(Self { readers, bytes, thread })
+        Ok(Self { readers, bytes, spent, thread })
     }
 
     /// What they have taken by now.

@@ -200,14 +200,20 @@ pub(crate) fn cpu_of_all(times: u32, work: impl FnOnce() -> Result<()>) -> Resul
     cpu_of(ClockId::ProcessCPUTime, times, work)
 }
 
+/// CPU time that this thread has taken since it began, in nanoseconds.
+pub(crate) fn cpu_so_far() -> f64 {
+    so_far(ClockId::ThreadCPUTime)
+}
+
 fn cpu_of(clock: ClockId, times: u32, work: impl FnOnce() -> Result<()>) -> Result<f64> {
-    let now = || {
-        let time = clock_gettime(clock);
-        time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
-    };
-    let start = now();
+    let start = so_far(clock);
     work()?;
-    Ok((now() - start) / f64::from(times))
+    Ok((so_far(clock) - start) / f64::from(times))
+}
+
+fn so_far(clock: ClockId) -> f64 {
+    let time = clock_gettime(clock);
+    time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
 }
 
 /// Wall time of work that several threads share, in nanoseconds.

@@ -1,14 +1,17 @@
 //! Those who follow a signal over the API: what is new, so much at a time.
 
+use glasshouse_export::LogLines;
+use glasshouse_model::Signal;
 use glasshouse_server::api::{Gap, Problem};
-use glasshouse_server::{Follower, News};
+use glasshouse_server::{Follower, News, What};
 use glasshouse_telemetry::{Query, Reader};
 
 use crate::pages::{cursor, json, memory_lost};
 
-/// Records that a follower reads at a time, and bytes of those that it is told: what it has not taken yet.
+/// Records that a follower reads at a time, at most.
 const FOLLOWED: usize = 1000;
-const FOLLOWED_BYTES: usize = 256 << 10;
+/// Bytes that a record has as JSON at the least, about: no more are looked at than can be told.
+const RECORD_BYTES: usize = 200;
 
 /// Somebody who follows a signal.
 pub(crate) struct Following {
@@ -18,6 +21,10 @@ pub(crate) struct Following {
     next: u64,
     /// Whether records were lost with an earlier host's memory, which is still to be said.
     is_lost: bool,
+    /// Writes logs, which are nearly all of what is followed.
+    logs: Option<LogLines>,
+    /// What stands before and after the sequence number in its cursors.
+    cursors: (String, String),
 }
 
 impl Following {
@@ -27,7 +34,22 @@ impl Following {
             Some(after) => reader.resume(&cursor(after, extension, reader.signal())?),
             None => (reader.next_sequence(), false),
         };
-        Ok(Self { extension: extension.to_owned(), reader, query, next, is_lost })
+        let cursor = reader.cursor(extension, 0);
+        let logs = match reader.signal() {
+            Signal::Log => LogLines::of(extension, &cursor),
+            _ => None,
+        };
+        let cursors = cursor.around_sequence();
+        Ok(Self { extension: extension.to_owned(), reader, query, next, is_lost, logs, cursors })
+    }
+
+    fn news(&self, last: u64, what: What) -> News {
+        News { last, cursor: self.cursor(last), what }
+    }
+
+    fn cursor(&self, sequence: u64) -> String {
+        let (before, after) = &self.cursors;
+        format!("{before}{sequence:x}{after}")
     }
 }
 
@@ -36,44 +58,49 @@ impl Follower for Following {
         u64::from(self.is_lost).max(self.reader.next_sequence().saturating_sub(self.next))
     }
 
-    fn read(&mut self) -> Vec<News> {
-        let mut news = Vec::new();
+    fn read(&mut self, most: usize) -> Vec<News> {
+        let (mut news, mut logs) = (Vec::new(), self.logs.take());
         if std::mem::take(&mut self.is_lost) {
-            news.push(News::Gap { cursor: self.place(), gap: memory_lost() });
+            news.push(self.news(self.next - 1, What::Gap(memory_lost())));
         }
-        let page = self.reader.page(self.next, FOLLOWED);
-        let gap = |gap: &glasshouse_telemetry::Gap| News::Gap {
-            cursor: self.reader.cursor(&self.extension, gap.last).to_string(),
-            gap: Gap { missed: gap.last - gap.first + 1, cause: gap.cause.as_str().to_owned() },
+        let page = self.reader.page(self.next, (most / RECORD_BYTES).clamp(1, FOLLOWED));
+        let gap = |gap: &glasshouse_telemetry::Gap| {
+            let missed = gap.last - gap.first + 1;
+            self.news(gap.last, What::Gap(Gap { missed, cause: gap.cause.as_str().to_owned() }))
         };
         let (mut gaps, mut bytes, mut next) = (page.gaps.iter().peekable(), 0, page.next_sequence);
         for entry in &page.entries {
             while let Some(missing) = gaps.next_if(|gap| gap.first < entry.sequence()) {
                 news.push(gap(missing));
             }
-            if bytes >= FOLLOWED_BYTES {
+            if bytes >= most {
                 next = entry.sequence();
                 break;
             }
-            let asks_for = self.query.asks_for(self.reader.signal(), &self.extension, entry);
-            if asks_for && let Some(record) = json(&self.extension, &self.reader, entry) {
-                let cursor = self.reader.cursor(&self.extension, entry.sequence()).to_string();
-                bytes += record.get().len();
-                news.push(News::Record { cursor, json: record.get().to_owned() });
+            if !self.query.wants_all() && !self.query.asks_for(self.reader.signal(), &self.extension, entry) {
+                continue;
+            }
+            let record = match &mut logs {
+                Some(logs) => logs.line(entry),
+                None => json(&self.extension, &self.reader, entry).map(|json| Box::<str>::from(json).into()),
+            };
+            if let Some(record) = record {
+                bytes += record.len();
+                news.push(self.news(entry.sequence(), What::Record(record)));
             }
         }
         if next == page.next_sequence {
             news.extend(gaps.map(gap));
         }
-        self.next = next;
-        if !matches!(news.last(), Some(News::Record { .. })) {
-            news.push(News::Place { cursor: self.place() });
+        (self.next, self.logs) = (next, logs);
+        if news.last().is_none_or(|last| last.last + 1 < next) {
+            news.push(self.news(next - 1, What::Place));
         }
         news
     }
 
     fn place(&self) -> String {
-        self.reader.cursor(&self.extension, self.next - 1).to_string()
+        self.cursor(self.next - 1)
     }
 
     fn feed(&self) -> String {

@@ -4,6 +4,7 @@ mod log;
 
 use glasshouse_model::Signal;
 use glasshouse_telemetry::Cursor;
+pub use log::LogLines;
 use serde::Serialize;
 
 use crate::export::{Broken, Export};

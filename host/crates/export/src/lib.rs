@@ -22,5 +22,6 @@ mod walk;
 pub use export::{Export, ExportError, Exported};
 pub use format::{Format, What};
 pub use jaeger::{Dependency, JaegerQueries, Operation};
+pub use json::LogLines;
 pub use otlp::request::{Encoding, Portion, Request};
 pub use source::Source;

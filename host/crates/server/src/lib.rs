@@ -26,7 +26,7 @@ pub use access::{Tokens, TokensError};
 pub use export::{ExportWanted, Exporting, WriteExport};
 pub use glasshouse_client::api;
 pub use jaeger::{Dependency, FoundTraces, Operation, TraceForm, Traced, TracesWanted};
-pub use readings::{Follower, News, Readings, SummaryWanted, TraceHeaders};
+pub use readings::{Follower, News, Readings, SummaryWanted, TraceHeaders, What};
 pub use socket::ControlSocket;
 pub use tcp::{ApiServer, ApiSettings, ServeError};
 pub use tls::TlsFiles;

@@ -132,8 +132,8 @@ pub trait Readings: Send + Sync + 'static {
 pub trait Follower: Send + Sync + 'static {
     /// How many records it is still to look at, or what else it is to tell. Takes some nanoseconds.
     fn waiting(&self) -> u64;
-    /// What is new, so much at a time. May read files.
-    fn read(&mut self) -> Vec<News>;
+    /// What is new: as many records as have so many bytes as JSON, about, and one in any case; the last of it tells how far it was looked. May read files.
+    fn read(&mut self, most: usize) -> Vec<News>;
     /// Where it is: what was told by now comes before this.
     fn place(&self) -> String;
     /// By what those are known that are told the same from the same place on.
@@ -146,26 +146,24 @@ pub trait Follower: Send + Sync + 'static {
 
 /// Something that a follower is told.
 #[derive(Clone, Debug)]
-pub enum News {
-    /// A record, as JSON, and the cursor of it.
-    Record {
-        /// To go on from.
-        cursor: String,
-        /// The record.
-        json: String,
-    },
+pub struct News {
+    /// The sequence number of the last record that it tells of.
+    pub last: u64,
+    /// To go on from, after it.
+    pub cursor: String,
+    /// What it is.
+    pub what: What,
+}
+
+/// What a follower is told.
+#[derive(Clone, Debug)]
+pub enum What {
+    /// A record, as JSON in one line.
+    Record(String),
     /// That records are missing here.
-    Gap {
-        /// To go on from, after them.
-        cursor: String,
-        /// What is missing.
-        gap: Gap,
-    },
+    Gap(Gap),
     /// That there is nothing for the follower up to here.
-    Place {
-        /// To go on from.
-        cursor: String,
-    },
+    Place,
 }
 
 /// Paths that only read.

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::Extensions;
 use axum::{Router, middleware};
 use glasshouse_client::api::{Problem, SOCKET, Scope, code};
 use tokio::net::{UnixListener, UnixStream};
@@ -73,14 +74,18 @@ impl Drop for ControlSocket {
 
 /// Serves one connection, for as long as one may last.
 async fn connection(stream: UnixStream, router: Router, closing: Closing) {
+    let mut known = Extensions::new();
     let router = match peer(&stream) {
-        Ok(peer) => router.layer(axum::Extension(peer)),
+        Ok(peer) => {
+            known.insert(peer);
+            router
+        }
         Err(problem) => Router::new().fallback(move || {
             let problem = problem.clone();
             async move { routes::refused(problem) }
         }),
     };
-    let _ = tokio::time::timeout(CONNECTION_TIME, converse(stream, router, closing)).await;
+    let _ = tokio::time::timeout(CONNECTION_TIME, converse(stream, router, known, closing)).await;
 }
 
 /// Who is at the other end, as the system has it. The socket's mode keeps others out; that it may have been changed is no

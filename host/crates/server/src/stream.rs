@@ -24,10 +24,10 @@ use utoipa::IntoParams;
 use crate::access::guard::Peer;
 use crate::asked::{Named, Params};
 use crate::connections::Closing;
-use crate::feeds::{Feeds, Place, written};
+use crate::feeds::{Feeds, Heard, Place, written};
 use crate::openapi::{Refused, SignalWord};
 use crate::routes::{Host, Member, refused};
-use crate::{Follower, News, Served};
+use crate::{Follower, News, Served, What};
 
 /// How often it is looked how extensions are doing.
 const LOOK_AT_MANAGERS: Duration = Duration::from_millis(250);
@@ -81,11 +81,11 @@ pub(crate) async fn stream(
     match control.follow(&id, &signal, &query, last_seen.or(after).as_deref()) {
         Ok(follower) => {
             // A client that is cut off before anything was told comes back here.
-            let begun = written(&[News::Place { cursor: follower.place() }]);
+            let begun = written(&[News { last: 0, cursor: follower.place(), what: What::Place }]);
             let place = Place::take(&feeds, &*follower);
             let following = Following {
                 place,
-                step: Step::Looks(follower, Duration::ZERO),
+                step: Step::Looks(follower, Instant::now()),
                 begun: Some(begun),
                 pass: Pass::new(peer, control),
                 closing,
@@ -120,14 +120,14 @@ struct Following {
 
 /// What somebody who listens does.
 enum Step {
-    /// Looks for more, after so long.
-    Looks(Box<dyn Follower>, Duration),
+    /// Looks for more, then.
+    Looks(Box<dyn Follower>, Instant),
     /// Reads what there is, or waits for who does.
     Reads(Reading),
 }
 
-/// What was read, as events, and by whom; `None` where the runtime ended.
-type Reading = Pin<Box<dyn Future<Output = Option<(Bytes, Box<dyn Follower>)>> + Send>>;
+/// What is to be told; `None` where the runtime ended.
+type Reading = Pin<Box<dyn Future<Output = Option<Heard>> + Send>>;
 
 /// What somebody listens by.
 struct Pass {
@@ -164,25 +164,25 @@ impl Following {
             let mut told = self.begun.take();
             if told.is_none() {
                 (told, self.step) = match self.step {
-                    Step::Looks(follower, wait) => {
-                        pause(wait, &mut self.closing).await;
+                    Step::Looks(follower, time) => {
+                        pause(time, &mut self.closing).await;
                         // In this order: what was stored before the host closed is there then.
                         let is_over = self.closing.is_told();
                         if follower.waiting() > 0 {
-                            (None, Step::Reads(Box::pin(Arc::clone(&self.place.feed).news(follower))))
+                            (None, Step::Reads(Box::pin(self.place.news(follower))))
                         } else if is_over {
                             return None;
                         } else {
                             let is_due = self.said.elapsed() >= self.heartbeat;
-                            (is_due.then_some(SIGN_OF_LIFE), Step::Looks(follower, self.place.look()))
+                            (is_due.then_some(SIGN_OF_LIFE), Step::Looks(follower, self.place.next_look()))
                         }
                     }
                     Step::Reads(mut reading) => tokio::select! {
                         biased;
                         read = &mut reading => {
-                            let (events, follower) = read?;
-                            let wait = self.place.rest(events.len(), follower.waiting());
-                            (Some(events), Step::Looks(follower, wait))
+                            let heard = read?;
+                            let time = self.place.rest(&heard);
+                            (Some(heard.events), Step::Looks(heard.follower, time))
                         }
                         () = tokio::time::sleep_until((self.said + self.heartbeat).into()) => {
                             (Some(SIGN_OF_LIFE), Step::Reads(reading))
@@ -201,13 +201,13 @@ impl Following {
     }
 }
 
-/// Waits so long, or until the host closes.
-async fn pause(length: Duration, closing: &mut Closing) {
-    if length.is_zero() {
+/// Waits until then, or until the host closes.
+async fn pause(until: Instant, closing: &mut Closing) {
+    if until <= Instant::now() {
         return;
     }
     tokio::select! {
-        () = tokio::time::sleep(length) => {}
+        () = tokio::time::sleep_until(until.into()) => {}
         () = closing.told() => {}
     }
 }
@@ -251,7 +251,7 @@ impl Lifecycle {
                 return None;
             }
             if !self.is_first {
-                pause(LOOK_AT_MANAGERS, &mut self.closing).await;
+                pause(Instant::now() + LOOK_AT_MANAGERS, &mut self.closing).await;
             }
             self.is_first = false;
             for manager in self.control.managers() {
@@ -281,9 +281,9 @@ mod tests {
             1
         }
 
-        fn read(&mut self) -> Vec<News> {
+        fn read(&mut self, _: usize) -> Vec<News> {
             let _ = self.0.get_mut().expect("nobody panics").recv();
-            vec![News::Place { cursor: "there".to_owned() }]
+            vec![News { last: 1, cursor: "there".to_owned(), what: What::Place }]
         }
 
         fn place(&self) -> String {
@@ -316,7 +316,7 @@ mod tests {
         let (_tell, closing) = Closing::new();
         let mut following = Following {
             place: Place::take(&Arc::default(), &*follower),
-            step: Step::Looks(follower, Duration::ZERO),
+            step: Step::Looks(follower, Instant::now()),
             begun: None,
             pass,
             closing,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::Extensions;
 use axum::{Router, middleware};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -150,14 +151,15 @@ async fn connection(stream: TcpStream, address: IpAddr, tls: Option<TlsAcceptor>
     let _ = stream.set_nodelay(true);
     let taken_at = stream.local_addr();
     let stream = Prompt::new(stream, WRITE_TIME);
-    let mut router = router.layer(axum::Extension(Address(address)));
+    let mut known = Extensions::new();
+    known.insert(Address(address));
     if let Ok(taken_at) = taken_at {
-        router = router.layer(axum::Extension(TakenAt(taken_at)));
+        known.insert(TakenAt(taken_at));
     }
     match tls {
-        None => converse(stream, router, closing).await,
+        None => converse(stream, router, known, closing).await,
         Some(tls) => match tokio::time::timeout(HEAD_TIME, tls.accept(stream)).await {
-            Ok(Ok(stream)) => converse(stream, router, closing).await,
+            Ok(Ok(stream)) => converse(stream, router, known, closing).await,
             Ok(Err(error)) => tracing::debug!(%address, "a client speaks no TLS that the API does: {error}"),
             Err(_) => tracing::debug!(%address, "a client was too slow to begin with TLS: {:?}", HEAD_TIME),
         },

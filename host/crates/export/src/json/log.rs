@@ -5,14 +5,17 @@ use std::io::Write as _;
 
 use glasshouse_model::wire::{Log, Record, Value};
 use glasshouse_model::{Signal, UnixNanos};
-use glasshouse_telemetry::{Body, Cursor};
+use glasshouse_telemetry::{Body, Cursor, Entry};
 
 use crate::export::Broken;
 use crate::records::state_of;
 use crate::walk::Found;
 
-/// Writes the logs of one extension.
-pub(super) struct LogLines {
+/// Bytes that a line has room for at first: as many as most have.
+const LINE_BYTES: usize = 512;
+
+/// Writes the logs of one extension, each as an object in one line.
+pub struct LogLines {
     /// What each line begins with, up to the sequence number in its cursor, and what comes then, up to its own.
     begin: Vec<u8>,
     middle: Vec<u8>,
@@ -27,6 +30,18 @@ struct Times {
 }
 
 impl LogLines {
+    /// Writes the logs of an extension, whose cursors differ from this one by the sequence number only. `None` if nothing can be written.
+    pub fn of(extension: &str, cursor: &Cursor) -> Option<Self> {
+        Self::new(None, extension, cursor).ok()
+    }
+
+    /// A log as a line without its end; `None` if it is none, or does not decode.
+    pub fn line(&mut self, entry: &Entry) -> Option<String> {
+        let mut line = Vec::with_capacity(LINE_BYTES);
+        let is_log = self.put(&mut line, &Found::of(entry)?).ok()?;
+        String::from_utf8(line).ok().filter(|_| is_log)
+    }
+
     pub(super) fn new(named: Option<Signal>, extension: &str, cursor: &Cursor) -> Result<Self, Broken> {
         let mut begin = b"{".to_vec();
         if let Some(signal) = named {

@@ -10,6 +10,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Router;
+use axum::http::{Extensions, Request};
+use hyper::body::Incoming;
+use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -151,20 +154,27 @@ pub(crate) async fn take<L: Listener, F: Future<Output = ()> + Send + 'static>(
     while connections.join_next().await.is_some() {}
 }
 
-/// Answers requests until the client has no more, or the host closes: then what is under way is answered still. One that takes too long, or
+/// Answers requests, to each of which it adds what is known of the connection, until the client has no more, or the host closes: then what is under way is answered still. One that takes too long, or
 /// speaks no HTTP, is its own concern.
 pub(crate) async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
     router: Router,
+    mut known: Extensions,
     mut closing: Closing,
 ) {
     // Streams end by themselves then, with what there is to tell.
-    let router = router.layer(axum::Extension(closing.clone()));
+    known.insert(closing.clone());
+    let router = TowerToHyperService::new(router);
+    // A layer of the router would make all its routes anew for each connection.
+    let answer = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().extend(known.clone());
+        router.call(request)
+    });
     let serving = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIME)
         .max_buf_size(HEAD_BYTES)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(stream), answer);
     let mut serving = std::pin::pin!(serving);
     let served = tokio::select! {
         served = serving.as_mut() => served,
