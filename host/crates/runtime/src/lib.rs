@@ -26,6 +26,7 @@ mod health;
 mod held;
 mod host;
 mod host_calls;
+mod identities;
 mod imports;
 mod input;
 mod inspect;
@@ -96,7 +97,7 @@ use exports::Exports;
 use extension::{ORDERS, Shared};
 use grants::Reachable;
 use host::http::{Door, Trust};
-use loader::{Found, Loaded, Loader, Source, check_size};
+use loader::{Found, Loaded, Loader, Source, open};
 use mailbox::{Mailbox, Traffic};
 use meter::Phase;
 use neighbours::{Neighbours, Registry};
@@ -411,7 +412,7 @@ impl Assembler {
             let metering = shared.present.get().budget.metering;
             let found = self.loader.find(&shared.path, metering).map_err(|error| {
                 // What cannot be read has no digest, and what is too large is not read.
-                let digest = check_size(&shared.path).ok().and_then(|()| digest_file(&shared.path).ok());
+                let digest = open(&shared.path).ok().and_then(|(file, _)| digest_file(&file).ok());
                 NotStarted::by(&error, digest.map_or(Digest([0; 32]), |(digest, _)| digest))
             })?;
             Ok::<_, NotStarted>(match found {
