@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -15,6 +16,8 @@ use crate::harness::{Plan, Row, Samples, Side, wall};
 use crate::house::{House, numbered, spec, start};
 use crate::strip::strip;
 
+/// How long a file has to be as it is to be remembered, and some more.
+const SETTLED: Duration = Duration::from_millis(2_100);
 /// Starts in one measurement, of which the mean counts.
 const STARTS: usize = 4;
 /// What made up components consist of, small and large: functions that do arithmetic, a kilobyte each, and bytes of data that look random.
@@ -34,6 +37,8 @@ pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
     let medium = written("medium.wasm", made_up(MEDIUM)?)?;
     let large = written("large.wasm", made_up(LARGE)?)?;
     let peer = "bare wasmtime, deserialize_file and instantiate";
+    // A file that was changed a moment ago is read at each start, in case it is changed again.
+    thread::sleep(SETTLED);
     let mut rows = Vec::new();
     for (component, described, target) in [
         (small, "SDK extension without line tables", Some(3.0)),

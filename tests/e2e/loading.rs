@@ -1,7 +1,9 @@
 //! What can be loaded, what cannot and why, and what is compiled only once.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, UNIX_EPOCH};
 
 use glasshouse_model::FailureKind;
 use glasshouse_model::settings::Settings;
@@ -58,6 +60,29 @@ async fn a_file_that_cannot_be_read_is_named() {
     let folder = tempfile::tempdir().expect("a folder");
     let cause = house.refused("folder", folder.path()).await;
     assert!(cause.contains("it is not a file"), "{cause}");
+    // Whoever opens it waits for somebody to write to it.
+    let pipe = folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&pipe).status().expect("making a pipe").success());
+    let cause = house.refused("pipe", &pipe).await;
+    assert!(cause.contains("it is not a file"), "{cause}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_component_that_is_changed_in_place_is_another_at_the_next_start() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("component.wasm");
+    for content in 0..5 {
+        // A component of one custom section, as large and as old as the one before.
+        fs::write(&path, [b"\0asm\x0d\0\x01\0\0\x03\x01m".as_slice(), &[content]].concat()).expect("writing it");
+        let file = OpenOptions::new().append(true).open(&path).expect("opening it");
+        file.set_modified(UNIX_EPOCH + Duration::from_secs(1_000_000_000)).expect("setting its time");
+        let house = House::with_cache(Some(folder.path().join("cache")));
+        let extension = house.start("changed", &path, |_| {});
+        assert_eq!(extension.loaded().await, Status::Ready);
+        let found = extension.component().expect("it is loaded");
+        let expected = inspect(&path, &compile()).expect("it compiles");
+        assert_eq!((found.digest, found.file_bytes, found.compiled), (expected.digest, expected.file_bytes, true));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

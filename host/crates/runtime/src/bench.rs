@@ -25,9 +25,9 @@ pub struct Instance {
 impl Instance {
     /// Loads an extension and makes its instance.
     pub async fn start(runtime: &Runtime, spec: ExtensionSpec) -> Result<Self, String> {
-        let assembler = runtime.assembler(&spec);
+        let loading = runtime.assembler(&spec).begin(&spec);
         let (extension, _) = runtime.handle(spec);
-        let (blueprint, _) = assembler.assemble(extension.clone()).await.map_err(|refused| refused.cause)?;
+        let (blueprint, _) = loading.of(extension.clone()).await.map_err(|refused| refused.cause)?;
         let phase = watch::Sender::new(Phase::Running);
         let sandbox = blueprint.build(phase.subscribe()).await.map_err(|error| error.to_string())?;
         Ok(Self { extension, sandbox, _phase: phase })

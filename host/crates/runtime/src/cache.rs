@@ -1,9 +1,9 @@
 //! Compiled components on disk: keyed by the component's digest and the engine, trusted only if their own checksum fits.
 #![expect(unsafe_code, reason = "loading precompiled code is unsafe by nature; see `Cache::load` for why it is sound")]
 
-use std::fs::{self, DirBuilder, OpenOptions, Permissions};
-use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -13,6 +13,7 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use crate::engine::Machine;
+use crate::identities::Identities;
 
 /// Bytes of a file that are read at once: they stay in the processor's cache while they are hashed.
 const READ_BYTES: usize = 64 * 1024;
@@ -33,6 +34,8 @@ const USE_MARK_AGE: Duration = Duration::from_hours(24);
 #[derive(Debug)]
 pub(crate) struct Cache {
     folder: PathBuf,
+    /// `None` where they cannot be kept, so that each start reads every component.
+    identities: Option<Identities>,
 }
 
 impl Cache {
@@ -46,16 +49,31 @@ impl Cache {
         if metadata.mode() & 0o077 != 0 {
             fs::set_permissions(folder, Permissions::from_mode(0o700))?;
         }
-        let cache = Self { folder: folder.to_owned() };
+        let identities = Identities::open(folder).inspect_err(|error| {
+            tracing::warn!(folder = %folder.display(), "each start reads all of every component, since their digests cannot be remembered: {error}");
+        });
+        let cache = Self { folder: folder.to_owned(), identities: identities.ok() };
         cache.remove_unused(SystemTime::now());
         Ok(cache)
+    }
+
+    /// The digest of an open component file, and its size: what was remembered of it if it is as it was then.
+    pub(crate) fn identify(&self, file: &File, metadata: &Metadata) -> io::Result<(Digest, u64)> {
+        match &self.identities {
+            None => digest_file(file),
+            Some(identities) => match identities.recall(metadata) {
+                Some(digest) => Ok((digest, metadata.len())),
+                None => identities.learn(file, SystemTime::now(), digest_file),
+            },
+        }
     }
 
     /// The compiled component, if there is an undamaged one for this engine. A damaged one is removed.
     pub(crate) fn load(&self, machine: &Machine, component: &Digest) -> Option<Component> {
         let artefact = self.artefact(machine.compatibility, component);
         let expected = fs::read(checksum_of(&artefact)).ok()?;
-        let found = checksum_file(&artefact).ok()?;
+        let file = File::open(&artefact).ok()?;
+        let found = checksum_file(&file).ok()?;
         if expected != found.to_le_bytes() {
             tracing::warn!(artefact = %artefact.display(), "a compiled component is damaged; it is compiled anew");
             remove(&artefact);
@@ -66,7 +84,7 @@ impl Cache {
         // (Who could would write both: a checksum tells damage, and so would a digest, at several times the price.)
         match unsafe { Component::deserialize_file(&machine.engine, &artefact) } {
             Ok(component) => {
-                mark_as_used(&artefact);
+                mark_as_used(&file);
                 Some(component)
             }
             Err(error) => {
@@ -141,42 +159,46 @@ pub(crate) fn just_compiled(engine: &Engine, code: &[u8]) -> wasmtime::Result<Co
     unsafe { Component::deserialize(engine, code) }
 }
 
-/// A file's digest and size.
-pub(crate) fn digest_file(path: &Path) -> io::Result<(Digest, u64)> {
+/// An open file's digest and size.
+pub(crate) fn digest_file(file: &File) -> io::Result<(Digest, u64)> {
     let mut hasher = blake3::Hasher::new();
-    read_through(path, |bytes| {
+    read_through(file, |bytes| {
         hasher.update(bytes);
     })?;
     Ok((Digest(*hasher.finalize().as_bytes()), hasher.count()))
 }
 
-fn checksum_file(path: &Path) -> io::Result<u128> {
+fn checksum_file(file: &File) -> io::Result<u128> {
     let mut hasher = xxhash3_128::Hasher::new();
-    read_through(path, |bytes| hasher.write(bytes))?;
+    read_through(file, |bytes| hasher.write(bytes))?;
     Ok(hasher.finish_128())
 }
 
-/// Reads a file piece by piece: memory for all of it costs as much as its digest.
-fn read_through(path: &Path, mut take: impl FnMut(&[u8])) -> io::Result<()> {
-    let mut file = fs::File::open(path)?;
+/// Reads a file piece by piece, from its start to where it ended when this began: memory for all of it costs as much as its digest.
+fn read_through(file: &File, mut take: impl FnMut(&[u8])) -> io::Result<()> {
+    let end = file.metadata()?.len();
     let mut buffer = vec![0; READ_BYTES];
-    loop {
-        match file.read(&mut buffer) {
-            Ok(0) => return Ok(()),
-            Ok(bytes) => take(&buffer[..bytes]),
+    let mut at = 0;
+    while at < end {
+        let piece = (end - at).min(READ_BYTES as u64) as usize;
+        match file.read_at(&mut buffer[..piece], at) {
+            Ok(0) => break,
+            Ok(bytes) => {
+                take(&buffer[..bytes]);
+                at += bytes as u64;
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
     }
+    Ok(())
 }
 
-fn mark_as_used(artefact: &Path) {
-    let aged = fs::metadata(artefact)
-        .and_then(|metadata| metadata.modified())
-        .is_ok_and(|used| used.elapsed().is_ok_and(|age| age > USE_MARK_AGE));
-    if aged && let Ok(file) = OpenOptions::new().append(true).open(artefact) {
+fn mark_as_used(artefact: &File) {
+    let used = artefact.metadata().and_then(|metadata| metadata.modified());
+    if used.is_ok_and(|used| used.elapsed().is_ok_and(|age| age > USE_MARK_AGE)) {
         // Without the mark the artefact is removed early and compiled anew.
-        let _ = file.set_modified(SystemTime::now());
+        let _ = artefact.set_modified(SystemTime::now());
     }
 }
 
@@ -297,7 +319,8 @@ mod tests {
         let mut left: Vec<_> =
             fs::read_dir(folder.path()).expect("the folder").map(|entry| entry.expect("an entry").path()).collect();
         let mut expected = foreign.to_vec();
-        expected.extend([cache.artefact(1, &used), checksum_of(&cache.artefact(1, &used))]);
+        let identities = folder.path().join(crate::identities::NAME);
+        expected.extend([cache.artefact(1, &used), checksum_of(&cache.artefact(1, &used)), identities]);
         left.sort();
         expected.sort();
         assert_eq!(left, expected);

@@ -10,7 +10,7 @@ use crate::bounds;
 use crate::cache::just_compiled;
 use crate::compile::{CompileSettings, Compiler};
 use crate::flavour::Flavour;
-use crate::loader::{LoadError, check_size, not_a_component};
+use crate::loader::{LoadError, not_a_component, open, read};
 
 /// What a component says of itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,8 +29,8 @@ pub struct Inspection {
 
 /// Reads and compiles a component to see what it imports and exports. Blocks while it compiles.
 pub fn inspect(path: &Path, settings: &CompileSettings) -> Result<Inspection, LoadError> {
-    check_size(path)?;
-    let bytes = std::fs::read(path).map_err(|cause| LoadError::Unreadable { path: path.to_owned(), cause })?;
+    let (file, metadata) = open(path)?;
+    let bytes = read(&file, &metadata).map_err(|cause| LoadError::Unreadable { path: path.to_owned(), cause })?;
     if let Some(what) = not_a_component(&bytes) {
         return Err(LoadError::NotAComponent { path: path.to_owned(), what });
     }

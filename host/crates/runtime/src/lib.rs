@@ -26,6 +26,7 @@ mod health;
 mod held;
 mod host;
 mod host_calls;
+mod identities;
 mod imports;
 mod input;
 mod inspect;
@@ -65,7 +66,8 @@ use glasshouse_model::settings::Settings;
 use glasshouse_model::standing::Standing;
 use glasshouse_model::{Clock, Digest, ExtensionId, Failure, Version};
 use glasshouse_telemetry::Depot;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 use wasmtime::Engine;
 
 pub use allocator::return_large_blocks;
@@ -97,7 +99,7 @@ use exports::Exports;
 use extension::{ORDERS, Shared};
 use grants::Reachable;
 use host::http::{Door, Trust};
-use loader::{Found, Loaded, Loader, Source, check_size};
+use loader::{Found, Loaded, Loader, Source, open};
 use mailbox::{Mailbox, Traffic};
 use meter::Phase;
 use neighbours::{Neighbours, Registry};
@@ -241,8 +243,8 @@ impl Runtime {
     ///
     /// Outside of a tokio runtime.
     pub fn start(&self, spec: ExtensionSpec) -> Result<Extension, RuntimeError> {
-        let assembler = self.assembler(&spec);
-        self.spawn(spec, move |extension| assembler.assemble(extension))
+        let loading = self.assembler(&spec).begin(&spec);
+        self.spawn(spec, move |extension| loading.of(extension))
     }
 
     fn assembler(&self, spec: &ExtensionSpec) -> Assembler {
@@ -403,35 +405,25 @@ struct Assembler {
 type Assembled = (Arc<Blueprint>, ComponentInfo);
 
 impl Assembler {
-    /// Starts to load at once; what is returned waits for the end of it. All that waits for the disk or for a name server
-    /// is done on a blocking thread, and all that a start with a warm cache takes in one go there, since each hand-over
-    /// between threads costs 30 µs on a quiet machine, and on a busy one the wait for a processor.
-    fn assemble(self, extension: Extension) -> impl Future<Output = Result<Assembled, NotStarted>> + Send + 'static {
+    /// Starts to load, while the extension's handle is made and its telemetry is opened. All that waits for the disk or for a name
+    /// server is done on a blocking thread, and all that a start with a warm cache takes in one go there, since each hand-over between
+    /// threads costs 30 µs on a quiet machine, and on a busy one the wait for a processor.
+    fn begin(self, spec: &ExtensionSpec) -> Loading {
+        let (path, metering) = (spec.component.clone(), spec.settings.budget.metering);
+        let (known, extension) = oneshot::channel::<Extension>();
         let first = tokio::task::spawn_blocking(move || {
-            let shared = extension.shared();
-            let metering = shared.present.get().budget.metering;
-            let found = self.loader.find(&shared.path, metering).map_err(|error| {
+            let found = self.loader.find(&path, metering).map_err(|error| {
                 // What cannot be read has no digest, and what is too large is not read.
-                let digest = check_size(&shared.path).ok().and_then(|()| digest_file(&shared.path).ok());
+                let digest = open(&path).ok().and_then(|(file, _)| digest_file(&file).ok());
                 NotStarted::by(&error, digest.map_or(Digest([0; 32]), |(digest, _)| digest))
             })?;
-            Ok::<_, NotStarted>(match found {
+            let extension = extension.blocking_recv().map_err(|_| "there is no such extension".to_owned())?;
+            Ok(match found {
                 Found::Compiled(loaded) => Begun::Done(self.plan(&extension, &loaded)?),
                 Found::Component(source) => Begun::ToCompile(self, extension, source),
             })
         });
-        async move {
-            let (assembler, extension, source) = match first.await.map_err(|error| error.to_string())?? {
-                Begun::Done(assembled) => return Ok(assembled),
-                Begun::ToCompile(assembler, extension, source) => (assembler, extension, source),
-            };
-            let path = &extension.shared().path;
-            let digest = source.digest();
-            let loaded = assembler.loader.compile(path, source).await;
-            let loaded = loaded.map_err(|error| NotStarted::by(&error, digest))?;
-            let last = tokio::task::spawn_blocking(move || assembler.plan(&extension, &loaded));
-            last.await.map_err(|error| error.to_string())?
-        }
+        Loading { known, first }
     }
 
     /// Looks up names and links; blocks while it does.
@@ -463,6 +455,33 @@ impl Assembler {
         };
         let info = ComponentInfo { digest: loaded.digest, file_bytes: loaded.file_bytes, compiled: loaded.compiled };
         Ok((Arc::new(blueprint), info))
+    }
+}
+
+/// A component that is being loaded.
+struct Loading {
+    /// What waits for the extension; it gives up if that is not to be.
+    known: oneshot::Sender<Extension>,
+    first: JoinHandle<Result<Begun, NotStarted>>,
+}
+
+impl Loading {
+    /// Tells whose component it is; what is returned waits for the end of loading it.
+    fn of(self, extension: Extension) -> impl Future<Output = Result<Assembled, NotStarted>> + Send + 'static {
+        // What could not be loaded waits no more.
+        let _ = self.known.send(extension);
+        async move {
+            let (assembler, extension, source) = match self.first.await.map_err(|error| error.to_string())?? {
+                Begun::Done(assembled) => return Ok(assembled),
+                Begun::ToCompile(assembler, extension, source) => (assembler, extension, source),
+            };
+            let path = &extension.shared().path;
+            let digest = source.digest();
+            let loaded = assembler.loader.compile(path, source).await;
+            let loaded = loaded.map_err(|error| NotStarted::by(&error, digest))?;
+            let last = tokio::task::spawn_blocking(move || assembler.plan(&extension, &loaded));
+            last.await.map_err(|error| error.to_string())?
+        }
     }
 }
 

@@ -1,15 +1,19 @@
 //! From a component file to code that can be instantiated, without delaying anybody else.
 
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use glasshouse_model::settings::Metering;
 use glasshouse_model::{Digest, text};
+use rustix::fs::OFlags;
 use tokio::sync::{Semaphore, oneshot};
 use wasmtime::component::Component;
 
 use crate::bounds::{self, TooMuch};
-use crate::cache::{Cache, digest_file, just_compiled};
+use crate::cache::{Cache, just_compiled};
 use crate::compile::{CompileCost, CompileLimit, Compiler, Refusal, Share, costly, overdue};
 use crate::engine::{Engines, Machine};
 use crate::flavour::Flavour;
@@ -70,7 +74,7 @@ pub enum LoadError {
         /// The component file.
         path: PathBuf,
         /// What the system said.
-        cause: std::io::Error,
+        cause: io::Error,
     },
     /// The file is larger than any component that is accepted.
     #[error("{path} has {bytes} bytes; components of up to {COMPONENT_BYTES} bytes are accepted", path = path.display())]
@@ -175,17 +179,17 @@ impl Loader {
 
     /// Takes a component from the cache, or else reads it. Blocks while it does.
     pub(crate) fn find(&self, path: &Path, metering: Metering) -> Result<Found, LoadError> {
-        check_size(path)?;
+        let (file, metadata) = open(path)?;
         let unreadable = |cause| LoadError::Unreadable { path: path.to_owned(), cause };
         if let Some(cache) = &self.cache {
-            let (digest, file_bytes) = digest_file(path).map_err(unreadable)?;
+            let (digest, file_bytes) = cache.identify(&file, &metadata).map_err(unreadable)?;
             let machine = self.machine(path, Flavour::usual(metering))?;
             if let Some(component) = cache.load(machine, &digest) {
                 let machine = Arc::clone(machine);
                 return Ok(Found::Compiled(Loaded { machine, component, digest, file_bytes, compiled: false }));
             }
         }
-        let bytes = std::fs::read(path).map_err(unreadable)?;
+        let bytes = read(&file, &metadata).map_err(unreadable)?;
         if let Some(what) = not_a_component(&bytes) {
             return Err(LoadError::NotAComponent { path: path.to_owned(), what });
         }
@@ -267,12 +271,30 @@ impl Loader {
     }
 }
 
-/// Refuses what is no file, and what is too large.
-pub(crate) fn check_size(path: &Path) -> Result<(), LoadError> {
+/// Opens a component file, unless it is no file, or too large: what is none is not even opened, since that alone may wait for somebody, or
+/// set something off.
+pub(crate) fn open(path: &Path) -> Result<(File, Metadata), LoadError> {
     let unreadable = |cause| LoadError::Unreadable { path: path.to_owned(), cause };
-    let metadata = std::fs::metadata(path).map_err(unreadable)?;
+    check(path, &std::fs::metadata(path).map_err(unreadable)?)?;
+    // It may have been replaced meanwhile.
+    let flags = OFlags::NONBLOCK.bits() as i32;
+    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(unreadable)?;
+    let metadata = file.metadata().map_err(unreadable)?;
+    check(path, &metadata)?;
+    Ok((file, metadata))
+}
+
+/// Reads an open file, and no more than it had when it was opened.
+pub(crate) fn read(file: &File, metadata: &Metadata) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(metadata.len() as usize);
+    file.take(metadata.len()).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn check(path: &Path, metadata: &Metadata) -> Result<(), LoadError> {
+    let unreadable = |cause| LoadError::Unreadable { path: path.to_owned(), cause };
     if !metadata.is_file() {
-        return Err(unreadable(std::io::Error::other("it is not a file")));
+        return Err(unreadable(io::Error::other("it is not a file")));
     }
     if metadata.len() > COMPONENT_BYTES {
         return Err(LoadError::TooLarge { path: path.to_owned(), bytes: metadata.len() });

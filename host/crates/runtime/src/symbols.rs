@@ -8,7 +8,7 @@ use glasshouse_model::{Digest, Frame};
 
 use crate::compile::{Compiler, Refusal, sentence};
 use crate::lines;
-use crate::loader::check_size;
+use crate::loader::{open, read};
 
 /// Offsets whose places are kept; each is a few hundred bytes.
 const KEPT: usize = 4096;
@@ -82,7 +82,8 @@ impl Symbols {
     /// have them looked up, which may be tried again.
     fn look_up(&self, path: &Path, digest: &Digest, offsets: &[u64]) -> Option<Vec<Vec<SourceFrame>>> {
         let nothing = || Some(vec![Vec::new(); offsets.len()]);
-        let Ok(bytes) = check_size(path).map_err(drop).and_then(|()| std::fs::read(path).map_err(drop)) else {
+        let Ok(bytes) = open(path).map_err(drop).and_then(|(file, metadata)| read(&file, &metadata).map_err(drop))
+        else {
             return nothing();
         };
         if blake3::hash(&bytes).as_bytes() != &digest.0 {

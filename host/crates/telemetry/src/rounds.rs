@@ -1,7 +1,7 @@
 //! A thread that goes round all stores of a host, again and again, beside those who write to them.
 
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
@@ -19,9 +19,10 @@ pub(crate) trait Round: Send {
 /// Makes what is done for a store.
 pub(crate) type MakeRound = fn(&Arc<Store>) -> Box<dyn Round>;
 
+/// A store, and what is done for it until it is dropped.
+type Followed = (Weak<Store>, Box<dyn Round>);
+
 enum Order {
-    /// To go to a store as well, until it is dropped.
-    Follow(Weak<Store>),
     /// To say when all stores were gone to.
     Settle(Sender<()>),
     Stop,
@@ -30,6 +31,9 @@ enum Order {
 /// The thread, which ends with this.
 pub(crate) struct Rounds {
     orders: Sender<Order>,
+    /// Stores that the next round is to go to as well. The thread is not woken for each: an extension that starts needs the processors.
+    come: Arc<Mutex<Vec<Followed>>>,
+    make: MakeRound,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -37,14 +41,19 @@ impl Rounds {
     /// Starts a thread of that name, which goes round as often.
     pub(crate) fn start(name: &str, every: Duration, clock: Arc<dyn Clock>, make: MakeRound) -> Self {
         let (orders, taken) = channel();
+        let come = Arc::<Mutex<Vec<_>>>::default();
+        let comers = Arc::clone(&come);
         // Without the thread what it does is not done, and nobody waits for it.
-        let thread = Builder::new().name(name.into()).spawn(move || run(&taken, every, &*clock, make)).ok();
-        Self { orders, thread }
+        let thread = Builder::new().name(name.into()).spawn(move || run(&taken, every, &*clock, &comers)).ok();
+        Self { orders, come, make, thread }
     }
 
-    /// Goes to a store as well.
+    /// Goes to a store as well, from the next round on.
     pub(crate) fn follow(&self, store: &Arc<Store>) {
-        let _ = self.orders.send(Order::Follow(Arc::downgrade(store)));
+        if self.thread.is_some() {
+            let followed = (Arc::downgrade(store), (self.make)(store));
+            self.come.lock().unwrap_or_else(PoisonError::into_inner).push(followed);
+        }
     }
 
     /// Waits until all stores were gone to.
@@ -66,11 +75,12 @@ impl Drop for Rounds {
     }
 }
 
-fn run(orders: &Receiver<Order>, every: Duration, clock: &dyn Clock, make: MakeRound) {
+fn run(orders: &Receiver<Order>, every: Duration, clock: &dyn Clock, come: &Mutex<Vec<Followed>>) {
     // Refused where the system does not let a thread lower itself.
     let _ = rustix::process::nice(NICENESS);
-    let mut stores: Vec<(Weak<Store>, Box<dyn Round>)> = Vec::new();
-    let go_round = |stores: &mut Vec<(Weak<Store>, Box<dyn Round>)>| {
+    let mut stores: Vec<Followed> = Vec::new();
+    let go_round = |stores: &mut Vec<Followed>| {
+        stores.append(&mut come.lock().unwrap_or_else(PoisonError::into_inner));
         stores.retain_mut(|(store, round)| {
             let Some(store) = store.upgrade() else { return false };
             round.go(&store, clock);
@@ -79,10 +89,6 @@ fn run(orders: &Receiver<Order>, every: Duration, clock: &dyn Clock, make: MakeR
     };
     loop {
         match orders.recv_timeout(every) {
-            Ok(Order::Follow(store)) => {
-                let round = store.upgrade().as_ref().map(make);
-                stores.extend(round.map(|round| (store, round)));
-            }
             Ok(Order::Settle(done)) => {
                 go_round(&mut stores);
                 // Whoever waited may have gone.
