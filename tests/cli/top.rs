@@ -25,7 +25,8 @@ fn what_is_done_within_an_interval_is_told_by_the_second() {
         }
         looking.join().expect("it is told")
     });
-    assert!(frame["interval_ms"].as_u64() >= Some(2000) && frame["time"].is_string(), "{frame}");
+    // From answer to answer, of which one may have taken longer than the other.
+    assert!(frame["interval_ms"].as_u64() >= Some(1500) && frame["time"].is_string(), "{frame}");
     let [busy, idle] = &frame["extensions"].as_array().expect("extensions")[..] else { panic!("two: {frame}") };
     assert_eq!((&busy["extension"], &idle["extension"]), (&json!("neighbour"), &json!("spin")), "most calls first");
     for figure in ["calls_per_second", "cpu_percent", "fuel_per_second", "memory_bytes"] {
