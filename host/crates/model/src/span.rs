@@ -198,13 +198,7 @@ impl SpanCost {
 
     fn encode(self, buffer: &mut Vec<u8>) {
         put_numbers(buffer, [&encode_fuel(self.fuel)]);
-        let numbers = self.numbers();
-        if numbers == [0; Self::NUMBERS] {
-            // What most spans' inner ones cost; how many bytes each number has is all that is put.
-            buffer.extend_from_slice(&[0; Self::NUMBERS.div_ceil(2)]);
-        } else {
-            put_numbers(buffer, numbers.each_ref());
-        }
+        put_numbers(buffer, self.numbers().each_ref());
     }
 
     fn decode(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
