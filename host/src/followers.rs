@@ -10,7 +10,7 @@ use crate::pages::{cursor, json, memory_lost};
 
 /// Records that a follower reads at a time, at most.
 const FOLLOWED: usize = 1000;
-/// Bytes that a record has as JSON at the least, about: no more are looked at than can be told.
+/// Bytes that a record has as JSON at the least, about: of who is told all of them no more are looked at than can be told.
 const RECORD_BYTES: usize = 200;
 
 /// Somebody who follows a signal.
@@ -63,7 +63,10 @@ impl Follower for Following {
         if std::mem::take(&mut self.is_lost) {
             news.push(self.news(self.next - 1, What::Gap(memory_lost())));
         }
-        let page = self.reader.page(self.next, (most / RECORD_BYTES).clamp(1, FOLLOWED));
+        let wants_all = self.query.wants_all();
+        // What a query leaves out is not told, and what it takes to look at it is paced by itself.
+        let looked_at = if wants_all { (most / RECORD_BYTES).clamp(1, FOLLOWED) } else { FOLLOWED };
+        let page = self.reader.page(self.next, looked_at);
         let gap = |gap: &glasshouse_telemetry::Gap| {
             let missed = gap.last - gap.first + 1;
             self.news(gap.last, What::Gap(Gap { missed, cause: gap.cause.as_str().to_owned() }))
@@ -77,7 +80,7 @@ impl Follower for Following {
                 next = entry.sequence();
                 break;
             }
-            if !self.query.wants_all() && !self.query.asks_for(self.reader.signal(), &self.extension, entry) {
+            if !wants_all && !self.query.asks_for(self.reader.signal(), &self.extension, entry) {
                 continue;
             }
             let record = match &mut logs {

@@ -15,8 +15,8 @@ use crate::{Follower, News, What, lanes};
 
 /// How long a record waits to be looked for, at most, where followers are few.
 const LOOK: Duration = Duration::from_millis(20);
-/// So many are few: each further one lets all look more seldom, so that there are some 1,600 looks a second, however many they are. Where as many follow as an
-/// address has connections, each looks every 640 ms.
+/// So many are few: each further one lets all look more seldom, so that there are some 1,600 looks a second, however many they are. Where 1,024 follow, as many as there are
+/// connections, each looks every 640 ms.
 const FEW: u32 = 32;
 /// Bytes a second that all followers together are told, most of whose cost is the system's: `cargo xtask bench api` tells what of it guests notice.
 const RATE: u32 = 16 << 20;
@@ -143,7 +143,7 @@ fn look(followers: u32) -> Duration {
 
 /// Bytes that each of so many is told at a time, at most.
 fn piece(followers: u32) -> usize {
-    (RATE as usize * TURN.as_secs() as usize / followers.max(1) as usize).min(PIECE)
+    ((f64::from(RATE) * TURN.as_secs_f64()) as usize / followers.max(1) as usize).min(PIECE)
 }
 
 impl Default for Feed {
@@ -158,7 +158,7 @@ impl Feed {
         let from = follower.next()?;
         let (next, events) = {
             let told = lock(&self.told);
-            told.iter().find_map(|told| Some((told.next, told.from(from)?)))?
+            told.iter().find_map(|told| Some((told.next, told.rest_from(from)?)))?
         };
         follower.skip_to(next);
         Some(events)
@@ -188,10 +188,10 @@ impl Feed {
                 None
             };
             let reading = tokio::task::spawn_blocking(move || {
-                let start = cpu_so_far();
+                let start = thread_cpu();
                 let events = self.read(&mut *follower, turn.is_some(), most);
                 drop((turn, lane));
-                Heard { events, follower, spent: cpu_so_far().saturating_sub(start) }
+                Heard { events, follower, spent: thread_cpu().saturating_sub(start) }
             });
             return reading.await.ok();
         }
@@ -244,7 +244,7 @@ impl Told {
     }
 
     /// What is to be told to who is at a sequence number, and is at [`Self::next`] then; `None` if it is not among these events.
-    fn from(&self, from: u64) -> Option<Bytes> {
+    fn rest_from(&self, from: u64) -> Option<Bytes> {
         if from == self.from {
             return Some(self.events.clone());
         }
@@ -305,7 +305,7 @@ fn write_event(text: &mut Vec<u8>, news: &News) {
 }
 
 /// CPU time that this thread has taken since it began.
-fn cpu_so_far() -> Duration {
+fn thread_cpu() -> Duration {
     clock_gettime(ClockId::ThreadCPUTime).try_into().unwrap_or_default()
 }
 
@@ -463,7 +463,7 @@ mod tests {
         let news = vec![gap(1, 9, EVICTED), number(10), gap(11, 14, "damaged"), number(17), number(18)];
         let told = Told::new(1, 21, news.clone());
         let check = |from: u64, expected: Option<Vec<News>>| {
-            assert_eq!(told.from(from), expected.map(|news| written(&news)), "from {from}");
+            assert_eq!(told.rest_from(from), expected.map(|news| written(&news)), "from {from}");
         };
         check(1, Some(news.clone()));
         check(4, Some([&[gap(4, 9, EVICTED)], &news[1..]].concat()));
@@ -477,11 +477,11 @@ mod tests {
         check(21, None);
         // All have gone that were before what was evicted; before anything else there may be more.
         let told = Told::new(5, 12, vec![gap(5, 9, EVICTED), number(11)]);
-        assert_eq!(told.from(2), Some(written(&[gap(2, 9, EVICTED), number(11)])));
+        assert_eq!(told.rest_from(2), Some(written(&[gap(2, 9, EVICTED), number(11)])));
         for news in
             [vec![number(5)], vec![gap(5, 9, "damaged"), number(11)], vec![number(5), gap(6, 9, EVICTED), number(11)]]
         {
-            assert_eq!(Told::new(5, 12, news).from(2), None);
+            assert_eq!(Told::new(5, 12, news).rest_from(2), None);
         }
     }
 

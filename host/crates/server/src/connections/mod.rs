@@ -154,8 +154,8 @@ pub(crate) async fn take<L: Listener, F: Future<Output = ()> + Send + 'static>(
     while connections.join_next().await.is_some() {}
 }
 
-/// Answers requests, to each of which it adds what is known of the connection, until the client has no more, or the host closes: then what is under way is answered still. One that takes too long, or
-/// speaks no HTTP, is its own concern.
+/// Answers requests until the client has no more, or the host closes: then what is under way is answered still. One that takes too long, or speaks no HTTP, is its own concern. Each request gets
+/// what is `known` of the connection.
 pub(crate) async fn converse<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     stream: S,
     router: Router,
