@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 use glasshouse_export::Source;
 use glasshouse_files::{LogFiles, LogFilesStatus};
 use glasshouse_model::config::HostSettings;
-use glasshouse_model::{ExtensionId, HOST};
+use glasshouse_model::{ExtensionId, HOST, Signal};
 use glasshouse_otlp::{Pusher, Report};
 use glasshouse_runtime::Runtime;
+use glasshouse_telemetry::Reader;
 use tokio::sync::Notify;
 
 use crate::control::Controlled;
@@ -106,7 +107,17 @@ impl Host {
 
     /// What the host records of itself: orders that were given to it, and who was turned away.
     pub fn logs(&self) -> Records<LogRecord> {
-        Records::new(|signal| self.controlled.journal.store().reader(signal), HOST)
+        Records::new(|signal| self.reader(signal), HOST)
+    }
+
+    /// Reads one of the signals that the host records of itself, as it is stored.
+    pub fn reader(&self, signal: Signal) -> Reader {
+        self.controlled.journal.store().reader(signal)
+    }
+
+    /// All that the host records of itself, to be exported.
+    pub fn source(&self) -> Source {
+        self.controlled.own_source()
     }
 
     /// The extension with this id; one that the operator has switched off is not there.

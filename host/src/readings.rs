@@ -173,13 +173,13 @@ impl Readings for Controlled {
         let format = wanted.format.as_deref().unwrap_or(Format::Json.as_str());
         let format: Format =
             format.parse().map_err(|_| no_such("format", format, Format::ALL.iter().map(|format| format.as_str())))?;
-        let of_host = || Source::new(HOST, |signal| self.journal.store().reader(signal));
         let sources = if id == "*" {
-            let mut sources: Vec<_> = self.extensions.values().map(Extension::source).chain([of_host()]).collect();
+            let mut sources: Vec<_> =
+                self.extensions.values().map(Extension::source).chain([self.own_source()]).collect();
             sources.sort_by(|one, other| one.extension().cmp(other.extension()));
             sources
         } else if id == HOST {
-            vec![of_host()]
+            vec![self.own_source()]
         } else {
             vec![self.find(id)?.source()]
         };
@@ -217,6 +217,11 @@ impl Readings for Controlled {
 }
 
 impl Controlled {
+    /// All that the host records of itself.
+    pub(crate) fn own_source(&self) -> Source {
+        Source::new(HOST, |signal| self.journal.store().reader(signal))
+    }
+
     fn now(&self) -> UnixNanos {
         self.journal.clock().now()
     }

@@ -21,6 +21,7 @@ mod walk;
 
 pub use export::{Export, ExportError, Exported};
 pub use format::{Format, What};
+pub use glasshouse_model::{SpanFilter, SpanSearch, TraceFigures};
 pub use jaeger::{Dependency, JaegerQueries, Operation};
 pub use json::LogLines;
 pub use otlp::request::{Encoding, Portion, Request};
