@@ -24,11 +24,34 @@ const MESSAGE: &str = "a message of sixty-four bytes, which is about what a log 
 
 struct Bare;
 
+/// The fields of a log, to be encoded.
+#[inline(always)]
+fn wire_fields(visit: Visit) -> [wire::Field<'static>; 4] {
+    let Visit { path, status, seconds, cached } = visit;
+    [
+        wire::Field { name: "path", value: wire::Value::Text(path) },
+        wire::Field { name: "status", value: wire::Value::Integer(status.into()) },
+        wire::Field { name: "seconds", value: wire::Value::Float(seconds) },
+        wire::Field { name: "cached", value: wire::Value::Boolean(cached) },
+    ]
+}
+
+/// The same as they are.
+#[inline(always)]
+fn fields(visit: Visit) -> [sink::Field<'static>; 4] {
+    let Visit { path, status, seconds, cached } = visit;
+    [
+        sink::Field { name: "path", value: sink::Value::Text(path) },
+        sink::Field { name: "status", value: sink::Value::Integer(status.into()) },
+        sink::Field { name: "seconds", value: sink::Value::Float(seconds) },
+        sink::Field { name: "cached", value: sink::Value::Boolean(cached) },
+    ]
+}
+
 impl Guest for Bare {
     fn emit(times: u32) {
         let mut buffer = Vec::new();
         for number in 0..times {
-            let Visit { path, status, seconds, cached } = visit(number);
             let source = wire::Source { file: black_box("benches/guests/examples/bench-sdk.rs"), line: black_box(29) };
             let log = wire::Log {
                 level: wire::Level::Info,
@@ -37,12 +60,7 @@ impl Guest for Bare {
                 source: Some(source),
                 time: None,
             };
-            let fields = [
-                wire::Field { name: "path", value: wire::Value::Text(path) },
-                wire::Field { name: "status", value: wire::Value::Integer(status.into()) },
-                wire::Field { name: "seconds", value: wire::Value::Float(seconds) },
-                wire::Field { name: "cached", value: wire::Value::Boolean(cached) },
-            ];
+            let fields = wire_fields(visit(number));
             wire::begin_batch(&mut buffer);
             wire::record(&mut buffer, wire::KIND_LOG, |body| {
                 wire::write_log(
@@ -67,38 +85,25 @@ impl Guest for Bare {
         static PREFIX: [u8; SITE.prefix_bytes()] = SITE.prefix();
         let mut buffer = Vec::new();
         for number in 0..times {
-            let Visit { path, status, seconds, cached } = visit(number);
-            let fields = [
-                wire::Field { name: "path", value: wire::Value::Text(path) },
-                wire::Field { name: "status", value: wire::Value::Integer(status.into()) },
-                wire::Field { name: "seconds", value: wire::Value::Float(seconds) },
-                wire::Field { name: "cached", value: wire::Value::Boolean(cached) },
-            ];
+            let fields = wire_fields(visit(number));
             sink::emit(wire::write_log_at(&mut buffer, &PREFIX, &fields));
         }
     }
 
     fn log(times: u32) {
         for number in 0..times {
-            let Visit { path, status, seconds, cached } = visit(number);
-            let fields = [
-                sink::Field { name: "path", value: sink::Value::Text(path) },
-                sink::Field { name: "status", value: sink::Value::Integer(status.into()) },
-                sink::Field { name: "seconds", value: sink::Value::Float(seconds) },
-                sink::Field { name: "cached", value: sink::Value::Boolean(cached) },
-            ];
-            sink::log(sink::Level::Info, black_box(MESSAGE), &fields);
+            sink::log(sink::Level::Info, black_box(MESSAGE), &fields(visit(number)));
         }
     }
 
     fn log_whole(times: u32) {
         for number in 0..times {
-            let Visit { path, status, seconds, cached } = visit(number);
+            let [path, status, seconds, cached] = fields(visit(number));
             let fields = [
-                sink::Field { name: "path", value: sink::Value::Text(path) },
-                sink::Field { name: "status", value: sink::Value::Integer(status.into()) },
-                sink::Field { name: "seconds", value: sink::Value::Float(seconds) },
-                sink::Field { name: "cached", value: sink::Value::Boolean(cached) },
+                path,
+                status,
+                seconds,
+                cached,
                 sink::Field { name: "logger", value: sink::Value::Text(black_box("bench")) },
                 sink::Field {
                     name: "code.file.path",

@@ -193,7 +193,8 @@ pub fn span_change(bytes: &[u8]) -> Result<SpanChange<'_>, Malformed> {
     whole(&reader, change)
 }
 
-/// Validates what opens a span; accepts exactly what [`span_start`] accepts. `None`: it begins a trace or has links, and is for that to validate.
+/// Validates what opens a span: of those that neither begin a trace nor have links it accepts exactly what [`span_start`] accepts; of the others it says `None`, without
+/// looking further, and they are for that to validate.
 pub fn check_span_start(start: &[u8]) -> Result<Option<SpanSummary>, Malformed> {
     check_span_start_with(start, &mut Unwatched)
 }

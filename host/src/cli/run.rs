@@ -21,7 +21,7 @@ use report::Ended;
 pub(crate) use report::{cause, coloured_state};
 
 /// How much longer than its calls the end may take: a second for instances, one for what is pushed last and three for sealing what is stored, two for replies
-/// that nobody reads, and as much again for a disk that has much to do.
+/// that nobody reads, and a little more than as much again for a disk that has much to do.
 const GRACE: Duration = Duration::from_secs(15);
 /// How much longer yet where log files are written: for what is not in them.
 const LAST_LINES: Duration = Duration::from_secs(6);

@@ -61,10 +61,7 @@ impl Cache {
     pub(crate) fn identify(&self, file: &File, metadata: &Metadata) -> io::Result<(Digest, u64)> {
         match &self.identities {
             None => digest_file(file),
-            Some(identities) => match identities.recall(metadata) {
-                Some(digest) => Ok((digest, metadata.len())),
-                None => identities.learn(file, SystemTime::now(), digest_file),
-            },
+            Some(identities) => identities.identify(file, metadata, SystemTime::now(), digest_file),
         }
     }
 

@@ -95,27 +95,26 @@ impl Identities {
         Ok(Self { file })
     }
 
-    /// The digest that was remembered of an open file as it is.
-    pub(crate) fn recall(&self, metadata: &Metadata) -> Option<Digest> {
-        self.find(&Mark::of(metadata))
-    }
-
     fn find(&self, mark: &Mark) -> Option<Digest> {
         let bucket = self.bucket(mark);
         bucket.chunks_exact(ENTRY_BYTES).find_map(|entry| digest_in(entry).filter(|_| entry.starts_with(&mark.0)))
     }
 
-    /// Takes a file's digest and size, and remembers the digest if the file has been as it is for a while at `now`.
-    pub(crate) fn learn(
+    /// The digest of an open file, and its size: what was remembered of it as it is, or else what `take` makes of it, which is remembered if the file has been as it
+    /// is for a while at `now`.
+    pub(crate) fn identify(
         &self,
         file: &File,
+        metadata: &Metadata,
         now: SystemTime,
         take: impl FnOnce(&File) -> io::Result<(Digest, u64)>,
     ) -> io::Result<(Digest, u64)> {
-        let before = file.metadata()?;
+        let mark = Mark::of(metadata);
+        if let Some(digest) = self.find(&mark) {
+            return Ok((digest, metadata.len()));
+        }
         let taken = take(file)?;
-        let mark = Mark::of(&before);
-        if is_settled(&before, now) && mark == Mark::of(&file.metadata()?) && keeps_times(file) {
+        if is_settled(metadata, now) && mark == Mark::of(&file.metadata()?) && keeps_times(file) {
             self.remember(&mark, &taken.0);
         }
         Ok(taken)
@@ -205,13 +204,12 @@ mod tests {
     fn identify(identities: &Identities, path: &Path, now: SystemTime) -> (Digest, bool) {
         let file = File::open(path).expect("the file");
         let metadata = file.metadata().expect("its metadata");
-        identities.recall(&metadata).map_or_else(
-            || {
-                let learned = identities.learn(&file, now, |_| Ok(taken(&fs::read(path).expect("its contents"))));
-                (learned.expect("its digest").0, true)
-            },
-            |digest| (digest, false),
-        )
+        let mut has_read = false;
+        let identified = identities.identify(&file, &metadata, now, |_| {
+            has_read = true;
+            Ok(taken(&fs::read(path).expect("its contents")))
+        });
+        (identified.expect("its digest").0, has_read)
     }
 
     /// A file of the user's.
@@ -285,10 +283,10 @@ mod tests {
         // The clock was set back, no time has passed, and as much as a tick may take.
         for now in [changed - Duration::from_hours(1), changed, SystemTime::now(), changed + SETTLED] {
             assert_eq!(identify(&identities, &path, now), (digest_of(b"first"), true));
-            assert_eq!(identities.recall(&metadata), None);
+            assert_eq!(identities.find(&Mark::of(&metadata)), None);
         }
         assert!(identify(&identities, &path, changed + SETTLED + Duration::from_nanos(1)).1);
-        assert_eq!(identities.recall(&metadata), Some(digest_of(b"first")));
+        assert_eq!(identities.find(&Mark::of(&metadata)), Some(digest_of(b"first")));
         set_modified(&path, later() + Duration::from_hours(1));
         for _ in 0..2 {
             assert_eq!(identify(&identities, &path, later()), (digest_of(b"first"), true));
@@ -301,7 +299,8 @@ mod tests {
         let path = written(folder.path(), "component", b"first");
         let identities = open(folder.path());
         let file = File::open(&path).expect("the file");
-        let learned = identities.learn(&file, later(), |_| {
+        let metadata = file.metadata().expect("its metadata");
+        let learned = identities.identify(&file, &metadata, later(), |_| {
             fs::write(&path, b"first and more").expect("changing the file");
             Ok(taken(b"first"))
         });

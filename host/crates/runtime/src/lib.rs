@@ -243,6 +243,10 @@ impl Runtime {
     ///
     /// Outside of a tokio runtime.
     pub fn start(&self, spec: ExtensionSpec) -> Result<Extension, RuntimeError> {
+        // Before anything is read for it; who comes at the same time is found out when it is listed.
+        if self.registry.find(spec.id.as_str()).is_some() {
+            return Err(RuntimeError::Duplicate(spec.id));
+        }
         let loading = self.assembler(&spec).begin(&spec);
         self.spawn(spec, move |extension| loading.of(extension))
     }

@@ -31,8 +31,8 @@ enum Order {
 /// The thread, which ends with this.
 pub(crate) struct Rounds {
     orders: Sender<Order>,
-    /// Stores that the next round is to go to as well. The thread is not woken for each: an extension that starts needs the processors.
-    come: Arc<Mutex<Vec<Followed>>>,
+    /// Stores that the next round is to go to as well, as many as come within one. The thread is not woken for each: an extension that starts needs the processors.
+    newcomers: Arc<Mutex<Vec<Followed>>>,
     make: MakeRound,
     thread: Option<JoinHandle<()>>,
 }
@@ -41,18 +41,18 @@ impl Rounds {
     /// Starts a thread of that name, which goes round as often.
     pub(crate) fn start(name: &str, every: Duration, clock: Arc<dyn Clock>, make: MakeRound) -> Self {
         let (orders, taken) = channel();
-        let come = Arc::<Mutex<Vec<_>>>::default();
-        let comers = Arc::clone(&come);
+        let newcomers = Arc::<Mutex<Vec<_>>>::default();
+        let come = Arc::clone(&newcomers);
         // Without the thread what it does is not done, and nobody waits for it.
-        let thread = Builder::new().name(name.into()).spawn(move || run(&taken, every, &*clock, &comers)).ok();
-        Self { orders, come, make, thread }
+        let thread = Builder::new().name(name.into()).spawn(move || run(&taken, every, &*clock, &come)).ok();
+        Self { orders, newcomers, make, thread }
     }
 
     /// Goes to a store as well, from the next round on.
     pub(crate) fn follow(&self, store: &Arc<Store>) {
-        if self.thread.is_some() {
+        if self.thread.as_ref().is_some_and(|thread| !thread.is_finished()) {
             let followed = (Arc::downgrade(store), (self.make)(store));
-            self.come.lock().unwrap_or_else(PoisonError::into_inner).push(followed);
+            self.newcomers.lock().unwrap_or_else(PoisonError::into_inner).push(followed);
         }
     }
 
@@ -75,12 +75,12 @@ impl Drop for Rounds {
     }
 }
 
-fn run(orders: &Receiver<Order>, every: Duration, clock: &dyn Clock, come: &Mutex<Vec<Followed>>) {
+fn run(orders: &Receiver<Order>, every: Duration, clock: &dyn Clock, newcomers: &Mutex<Vec<Followed>>) {
     // Refused where the system does not let a thread lower itself.
     let _ = rustix::process::nice(NICENESS);
     let mut stores: Vec<Followed> = Vec::new();
     let go_round = |stores: &mut Vec<Followed>| {
-        stores.append(&mut come.lock().unwrap_or_else(PoisonError::into_inner));
+        stores.append(&mut newcomers.lock().unwrap_or_else(PoisonError::into_inner));
         stores.retain_mut(|(store, round)| {
             let Some(store) = store.upgrade() else { return false };
             round.go(&store, clock);

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::apt::Apt;
+use crate::apt::{Apt, NoApt};
 use crate::machine::{Machine, ThisMachine};
 use crate::{Attempt, Error, TARGET, WAY_VARIABLE};
 
@@ -34,6 +34,7 @@ pub(crate) const DEBIAN_LIBC: &str = "/usr/lib/wasm32-wasi";
 const DEBIAN_STD: &str = "/usr/lib/rustlib/src/rust/library/std/Cargo.toml";
 const DEBIAN_PACKAGES: [&str; 3] = ["rustc-web", "rust-web-src", "wasi-libc"];
 
+const NOT_DEBIAN: &str = "this is not Debian";
 const INSTALLED: &str = "the target in the active toolchain";
 const RUSTUP: &str = "`rustup target add wasm32-wasip2`";
 const DEBIAN: &str = "Debian's packages rustc-web, rust-web-src and wasi-libc";
@@ -156,7 +157,7 @@ fn debian(
 ) -> Result<Way, String> {
     let rustc = rustc.as_ref().map_err(Clone::clone)?;
     if !Apt::is_for(machine) {
-        return Err("this is not Debian".to_owned());
+        return Err(NOT_DEBIAN.to_owned());
     }
     let linkers = rustc.sysroot.join("lib/rustlib").join(&rustc.host).join("bin");
     for linker in ["wasm-component-ld", "gcc-ld/wasm-ld"] {
@@ -174,8 +175,10 @@ fn debian(
     let Some(progress) = progress else {
         return Err(format!("not installed; as root, type: {by_hand}"));
     };
-    let apt =
-        Apt::of(machine, *progress).map_err(|_| format!("installing them needs root; type: sudo sh -c '{by_hand}'"))?;
+    let apt = Apt::of(machine, *progress).map_err(|why| match why {
+        NoApt::NotDebian => NOT_DEBIAN.to_owned(),
+        NoApt::NotRoot => format!("installing them needs root; type: sudo sh -c '{by_hand}'"),
+    })?;
     apt.install(&DEBIAN_PACKAGES, *progress)?;
     match missing_packages(machine) {
         None => Ok(Way::Debian { linkers }),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 use clap::{Args, Subcommand};
 use glasshouse::records::{MetricRecord, SpanLinkRecord, SpanRecord};
-use glasshouse::text::{count, counted, duration, fuel, visible};
+use glasshouse::text::{count, counted, duration, fuel, quantity, visible};
 use glasshouse::traces::{Note, NoteRecord, Operation, Step, Trace, TraceSummary, Work};
 use glasshouse::{Context, Instrument, SpanId, TraceId, UnixNanos};
 use glasshouse_client::api::{self, code};
@@ -446,7 +446,8 @@ fn inside<'a>(trace: &'a Trace, steps: &[usize], notes: &'a [Note], depth: usize
     }
     let samples = series.into_values().map(|samples| Item::Samples(samples, depth));
     let mut items: Vec<_> = steps.chain(said).chain(samples).collect();
-    items.sort_by_key(|item| std::cmp::Reverse(item.time()));
+    items.sort_by_key(Item::time);
+    items.reverse();
     items
 }
 
@@ -482,19 +483,16 @@ fn name(step: &Step) -> std::borrow::Cow<'_, str> {
 fn samples_text(samples: &[&MetricRecord]) -> String {
     let Some(last) = samples.last() else { return String::new() };
     let values = || samples.iter().map(|sample| sample.value);
+    let shown = |value| quantity(value, &last.unit);
     let value = match last.instrument {
-        Instrument::Counter => format!("+{}", values().sum::<f64>()),
-        Instrument::Gauge => last.value.to_string(),
+        Instrument::Counter => format!("+{}", shown(values().sum())),
+        Instrument::Gauge => shown(last.value),
         Instrument::Histogram => {
             let (least, most) = (values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max));
-            if least < most { format!("{least} to {most}") } else { most.to_string() }
+            if least < most { format!("{} to {}", shown(least), shown(most)) } else { shown(most) }
         }
     };
     let mut text = format!("{} {} {value}", last.instrument, visible(&last.name, 80));
-    // 1 is UCUM's unit of what is counted.
-    if !matches!(last.unit.as_str(), "" | "1") {
-        let _ = write!(text, " {}", visible(&last.unit, 20));
-    }
     for (name, value) in &last.labels.0 {
         let _ = write!(text, " {}", field_text(name, value));
     }

@@ -357,6 +357,7 @@ impl Spans {
     }
 
     /// Ends the innermost span that the guest left open; tells whether there was one.
+    #[cold]
     pub(crate) fn end_innermost(&mut self, intake: &mut Intake, imports: &mut Imports, reading: &Reading) -> bool {
         let Some(span) = self.open.pop() else { return false };
         self.close(intake, imports, span, self.open.len(), reading, true);

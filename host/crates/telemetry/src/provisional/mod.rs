@@ -266,8 +266,8 @@ impl Recorder {
         let kept_at = (verdict == Verdict::Keep).then_some(now);
         let mut left_out = 0;
         for (signal, waiting) in self.provisional().each() {
-            let began_at = clock.monotonic_nanos();
             let mut waiting = lock(waiting);
+            let began_at = clock.monotonic_nanos();
             let parts = waiting.take(fate);
             let Some(Part { context, .. }) = parts.first() else { continue };
             let sequences: Vec<_> = parts.iter().map(|part| part.sequences.clone()).collect();
