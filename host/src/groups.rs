@@ -191,6 +191,11 @@ mod tests {
                 Some("host.compile_memory"),
             ),
             (FailureKind::LoadBreach, "a.wasm was not loaded: it has 2 GiB of code; up to 64 MiB are accepted", None),
+            (FailureKind::FuelBreach, "", Some("budget.fuel_per_call")),
+            (FailureKind::DeadlineBreach, "", Some("budget.deadline")),
+            (FailureKind::MemoryBreach, "", Some("budget.memory")),
+            (FailureKind::HostDataBreach, "", Some("budget.host_data_per_call")),
+            (FailureKind::HostCallBreach, "", Some("budget.host_calls_per_call")),
         ] {
             let suggestion = Suggestion::of(kind.as_str(), title).expect("the host knows it");
             assert_eq!(suggestion.setting, expect, "{title}");

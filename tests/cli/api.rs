@@ -306,8 +306,24 @@ fn who_looks_again_is_told_only_what_is_new_and_may_have_it_packed() {
     .expect("it reads");
     let mut packed = Vec::new();
     stream.read_to_end(&mut packed).expect("it answers");
-    let head = String::from_utf8_lossy(&packed[..packed.len().min(600)]).to_ascii_lowercase();
+    let at = packed.windows(4).position(|bytes| bytes == b"\r\n\r\n").expect("its head ends");
+    let head = String::from_utf8_lossy(&packed[..at]).to_ascii_lowercase();
     assert!(head.contains("content-encoding: gzip"), "{head}");
+    let (mut chunks, mut body) = (&packed[at + 4..], Vec::new());
+    loop {
+        let end = chunks.windows(2).position(|bytes| bytes == b"\r\n").expect("a chunk's length");
+        let length = std::str::from_utf8(&chunks[..end]).ok().and_then(|length| usize::from_str_radix(length, 16).ok());
+        let chunk = &chunks[end + 2..];
+        let length = length.expect("it is a number");
+        if length == 0 {
+            break;
+        }
+        body.extend_from_slice(&chunk[..length]);
+        chunks = &chunk[length + 2..];
+    }
+    let mut text = String::new();
+    flate2::read::GzDecoder::new(&body[..]).read_to_string(&mut text).expect("it can be unpacked");
+    assert!(text.starts_with("[{") && text.contains("budget.memory"), "{text}");
 }
 
 #[test]

@@ -38,6 +38,21 @@ fn stored(place: &Place) -> u64 {
 }
 
 #[test]
+fn what_is_shown_is_followed_where_that_is_asked_for() {
+    let place = Place::with_plugins(&["log-flood"]).lenient();
+    let (mut host, _replies) = host(&place, &[]);
+    let mut shown = place.start(&[&["logs", "show", "--follow"], &FOLLOW[2..], &["--level", "info"]].concat());
+    let lines = shown.stdout();
+    wait_for("the log that was there", || (lines.count() > 0).then_some(()));
+    host.tell(&flood(10));
+    wait_for("those that come", || (lines.count() > 10).then_some(()));
+    shown.kill();
+    let sequences: Vec<_> =
+        json_lines(&lines.all_of_them().join("\n")).iter().map(|line| line["sequence"].as_u64()).collect();
+    assert!(sequences.len() > 10 && sequences.is_sorted_by(|one, next| one < next), "{sequences:?}");
+}
+
+#[test]
 fn a_follower_that_is_cut_off_and_comes_back_sees_what_a_query_sees() {
     let place = Place::with_plugins(&["log-flood"]).lenient();
     let (mut host, replies) = host(&place, &[]);

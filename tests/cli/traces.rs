@@ -67,6 +67,7 @@ fn a_request_is_found_from_any_of_its_ends_and_told_from_cause_to_effect() {
     assert!(lines[0].ends_with(", user bob, tenant engines"), "{shown}");
     let place_of = |text: &str| lines.iter().position(|line| line.contains(text)).unwrap_or_else(|| panic!("{shown}"));
     assert!(place_of("caller handle:call") < place_of("panic handle:panic"), "{shown}");
+    assert!(place_of("Most of the time went to ") == lines.len() - 1, "{shown}");
     assert!(place_of("panic handle:panic trap") < place_of("the kettle boiled dry: noon"), "{shown}");
     let nothing = place.glasshouse(&["trace", "order-9", "--data-dir", "data"]).expect_code(0);
     assert!(nothing.stdout.is_empty() && nothing.stderr.contains("`glasshouse traces list` shows"), "{nothing:?}");
@@ -99,8 +100,8 @@ fn what_was_measured_for_a_request_stands_by_series_in_the_step_in_which_it_was(
 
     let shown = place.glasshouse(&["trace", "lines-1", "--data-dir", "data"]).expect_code(0).stdout;
     for expected in [
-        "counter http.response.bytes +115 By",
-        "histogram http.request.duration 0.25 to 0.75 s in 3 samples",
+        "counter http.response.bytes +115 B",
+        "histogram http.request.duration 250 ms to 750 ms in 3 samples",
         "counter http.requests +2 status=2xx",
         "counter http.requests +1 status=4xx",
     ] {
@@ -319,6 +320,10 @@ fn traces_are_listed_and_what_took_the_longest_is_named() {
     assert_eq!((&failed["extension"], &failed["calls"], &failed["failed"]), (&json!("caller"), &json!(2), &json!(1)));
     let slowest = json_of(&place, &["traces", "slowest", "name=handle:echo"]);
     assert_eq!((slowest.len(), &slowest[0]["extension"], &slowest[0]["count"]), (1, &json!("neighbour"), &json!(1)));
+    let all = json_of(&place, &["traces", "slowest"]);
+    let totals: Vec<_> = all.iter().map(|one| one["total_ns"].as_u64().expect("a number")).collect();
+    assert!(totals.len() > 2 && totals.is_sorted_by(|one, next| one >= next), "what took the longest first: {all:?}");
+    assert_eq!(json_of(&place, &["traces", "slowest", "--limit", "1"]), all[..1]);
     let table = place.glasshouse(&["traces", "slowest", "--data-dir", "data", "--limit", "1"]).expect_code(0).stdout;
     assert_eq!(table.lines().count(), 2, "{table}");
 }

@@ -17,7 +17,7 @@ fn alert(extension: &Extension, origin: Origin, name: &str) -> Option<Alert> {
 }
 
 /// Waits until an alert of the host's is in a state: its supervisor works on after it has answered a call.
-async fn comes(extension: &Extension, what: HostAlert, state: AlertState) -> Alert {
+pub(crate) async fn comes(extension: &Extension, what: HostAlert, state: AlertState) -> Alert {
     let looking = async {
         loop {
             match alert(extension, Origin::Host, what.as_str()) {

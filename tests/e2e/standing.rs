@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use glasshouse_model::settings::{Budget, Metering, Settings};
 use glasshouse_model::standing::{Rate, State};
-use glasshouse_model::{FailureKind, Level, Outcome};
+use glasshouse_model::{FailureKind, Level, Outcome, Severity};
 use glasshouse_runtime::{CallError, Extension, ExtensionSpec, Status, SystemClock, Trigger};
+use glasshouse_telemetry::{AlertState, HostAlert};
 
+use crate::alerts;
 use crate::harness::{House, LONG, Log, ask, beside, call, event, fail, fuel, guest, invocations, logs};
 
 /// Fuel that one call of `work` takes, and a bit.
@@ -225,9 +227,12 @@ async fn what_stays_throttled_for_long_is_quarantined_and_a_probe_lets_it_back()
     let (_, record) = steps(&extension).pop().expect("a record");
     assert_eq!(record.field("budget"), Some("budget.fuel_per_second"));
     assert_eq!(record.field("quarantine_ns"), Some("30000000000"));
+    let fires = alerts::comes(&extension, HostAlert::Quarantined, AlertState::Firing).await;
+    assert_eq!(fires.severity, Severity::Critical);
     house.clock.advance(Duration::from_mins(2));
     try_call(&extension).await.expect("the probe");
     stands(&extension, "healthy").await;
+    alerts::comes(&extension, HostAlert::Quarantined, AlertState::Resolved).await;
     let words = words(&extension);
     assert_eq!(words[words.len() - 4..], ["throttled", "quarantined", "probing", "healthy"]);
 }

@@ -93,6 +93,63 @@ fn a_token_allows_what_its_scope_says_and_each_order_leaves_a_record() {
     assert_eq!((&changes[2]["fields"]["target"], changes[2]["fields"]["by"].is_string()), (&json!(reader_id), true));
 }
 
+/// How many times are in an answer, each of which is as RFC 3339 has it, in UTC and with nanoseconds.
+fn times_in(told: &Value) -> usize {
+    match told {
+        Value::Array(all) => all.iter().map(times_in).sum(),
+        Value::Object(object) => object.values().map(times_in).sum(),
+        Value::String(text) => {
+            let form: String = text.chars().map(|one| if one.is_ascii_digit() { '0' } else { one }).collect();
+            if !form.starts_with("0000-00-00T") {
+                return 0;
+            }
+            assert_eq!(form, "0000-00-00T00:00:00.000000000Z", "{text}");
+            1
+        }
+        _ => 0,
+    }
+}
+
+#[test]
+fn who_may_only_read_is_refused_each_order_of_the_api_which_leaves_a_record_and_reads_all_else() {
+    let place = Place::with_plugins(&["neighbour"]);
+    let served = Served::start(&place);
+    let made = served.post("tokens", &json!({"name": "a dashboard", "scope": "read"})).expect(200).json();
+    let reader = made["secret"].as_str().expect("a secret");
+    let described: Value = serde_json::from_str(include_str!("../../../docs/openapi.json")).expect("it is JSON");
+    let (mut orders, mut times) = (0, 0);
+    for (path, methods) in described["paths"].as_object().expect("paths") {
+        // What has a name has that of an extension.
+        let named = path.split('/').map(|part| if part.starts_with('{') { "neighbour" } else { part });
+        let asked = named.collect::<Vec<_>>().join("/");
+        for method in methods.as_object().expect("methods").keys() {
+            // It never ends.
+            if path.ends_with("/stream") {
+                continue;
+            }
+            // These are reads whose queries are bodies.
+            let is_read = method == "get" || path.ends_with("/search") || path.ends_with("/realtime");
+            let answer = served.ask(&format!("{} {asked}", method.to_uppercase()), Some(reader), "", "{}");
+            if is_read && !path.ends_with("/tokens") {
+                assert_ne!(answer.status, 403, "{method} {path}: {answer:?}");
+                times += serde_json::from_str(&answer.body).map_or(0, |told| times_in(&told));
+            } else {
+                answer.expect_problem(403, "forbidden");
+                orders += 1;
+            }
+        }
+    }
+    let logs = place.on_data(&["logs", "show", "--extension-id", "host", "--format", "json", "--limit", "1000"]);
+    let refused = logs.json_lines();
+    let is_refused = |log: &&Value| {
+        let by = log["fields"]["by"].as_str().is_some_and(|by| by.ends_with("(a dashboard)"));
+        by && log["fields"]["event"] == "audit" && log["fields"]["http.response.status_code"] == 403
+    };
+    let told = refused.iter().filter(is_refused).count();
+    assert!(times > 5, "answers have times: {times}");
+    assert!(orders > 12 && told == orders, "{told} of {orders}: {refused:?}");
+}
+
 #[test]
 fn tokens_are_made_and_revoked_by_the_command_and_survive_the_host() {
     let place = Place::with_plugins(&["neighbour"]);

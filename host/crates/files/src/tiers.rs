@@ -100,7 +100,9 @@ mod tests {
         check(Info, "glasshouse.function", Guest, None, &[LogTier::Function]);
         check(Warning, "glasshouse.recovery", Guest, None, &[LogTier::Error, LogTier::Recovery]);
         check(Warning, "glasshouse", Host, Some("permission.denied"), &[LogTier::Error, LogTier::Security]);
-        check(Info, "glasshouse", Host, Some("audit"), &[LogTier::Security]);
+        for event in ["audit", "login.failed", "token.made", "token.revoked", "data.exported"] {
+            check(Info, "glasshouse", Host, Some(event), &[LogTier::Security]);
+        }
         check(Info, "glasshouse", Host, Some("overhead.step"), &[LogTier::Performance]);
         check(Info, PERFORMANCE, Host, None, &[LogTier::Performance]);
     }

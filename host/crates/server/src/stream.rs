@@ -301,6 +301,55 @@ mod tests {
         fn skip_to(&mut self, _: u64) {}
     }
 
+    /// Has nothing to tell.
+    struct Idle;
+
+    impl Follower for Idle {
+        fn waiting(&self) -> u64 {
+            0
+        }
+
+        fn read(&mut self, _: usize) -> Vec<News> {
+            panic!("there is nothing to be read")
+        }
+
+        fn place(&self) -> String {
+            "here".to_owned()
+        }
+
+        fn feed(&self) -> String {
+            "idle".to_owned()
+        }
+
+        fn next(&self) -> Option<u64> {
+            Some(1)
+        }
+
+        fn skip_to(&mut self, _: u64) {}
+    }
+
+    #[tokio::test]
+    async fn where_nothing_is_new_a_stream_says_that_it_lives_and_it_ends_with_the_host() {
+        let follower = Box::new(Idle);
+        let (tell, closing) = Closing::new();
+        let mut following = Following {
+            place: Place::take(&Arc::default(), &*follower),
+            step: Step::Looks(follower, Instant::now()),
+            begun: None,
+            pass: Pass { token: None, looked: Instant::now(), every: Duration::ZERO, allows: Box::new(|_| true) },
+            closing,
+            said: Instant::now(),
+            heartbeat: Duration::from_millis(1),
+        };
+        for _ in 0..3 {
+            let told;
+            (told, following) = following.next().await.expect("it goes on");
+            assert_eq!(told, SIGN_OF_LIFE);
+        }
+        tell.send_replace(true);
+        assert!(following.next().await.is_none());
+    }
+
     #[tokio::test]
     async fn while_it_reads_a_stream_says_that_it_lives_and_it_ends_with_its_token() {
         let (let_go, held) = channel();
