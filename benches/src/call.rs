@@ -1,6 +1,7 @@
 //! A call of an export that does nothing, at default settings.
 
 use anyhow::Result;
+use glasshouse_model::settings::Budget;
 use glasshouse_runtime::{Event, Extension, Trigger};
 
 use crate::bare::{EmptyGuest, any};
@@ -15,18 +16,12 @@ const IN_FLIGHT: u32 = 50;
 pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
     let mut sandbox = house.instance("bench-empty")?;
     let extension = house.extension("bench-empty")?;
-    let mut bare = any(house.tokio.block_on(EmptyGuest::start(house.runtime.engine(), &house.guest("bench-empty"))))?;
+    let bare_guest =
+        || any(house.tokio.block_on(EmptyGuest::start(house.runtime.engine(), &house.guest("bench-empty"))));
+    let [mut bare, mut in_time] = [bare_guest()?, bare_guest()?];
+    let deadline = Budget::default().deadline;
 
-    let sandbox_side: Side<'_> = Box::new(|| {
-        cpu(TIMES, || {
-            house.tokio.block_on(async {
-                for _ in 0..TIMES {
-                    sandbox.handle(event()).await?;
-                }
-                Ok(())
-            })
-        })
-    });
+    let sandbox_side: Side<'_> = Box::new(|| cpu(TIMES, || Ok(sandbox.handle_each(&house.tokio, TIMES, event)?)));
     let many_side: Side<'_> = Box::new(|| cpu(TIMES, || house.tokio.block_on(many(&extension))));
     let one_side: Side<'_> = Box::new(|| cpu(TIMES, || house.tokio.block_on(calls(&extension, TIMES))));
     let bare_side: Side<'_> = Box::new(|| {
@@ -39,11 +34,24 @@ pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
             })
         })
     });
-    let [sandbox, many, one, bare] = plan.run([sandbox_side, many_side, one_side, bare_side])?;
-    let peer = "bare wasmtime, the same component and settings";
+    let deadline_side: Side<'_> = Box::new(|| {
+        cpu(TIMES, || {
+            house.tokio.block_on(async {
+                for _ in 0..TIMES {
+                    any(tokio::time::timeout(deadline, in_time.handle(event())).await?)?;
+                }
+                Ok(())
+            })
+        })
+    });
+    let [sandbox, many, one, bare, in_time] =
+        plan.run([sandbox_side, many_side, one_side, bare_side, deadline_side])?;
+    let what = "empty handler, on the sandbox itself";
+    let peer = "bare wasmtime, the same component and meter";
     let pipelined = format!("empty handler through the mailbox, {IN_FLIGHT} under way");
     Ok(vec![
-        sandbox.against(&bare, "call", "empty handler, on the sandbox itself", peer, Some(1.5)),
+        sandbox.against(&bare, "call", what, peer, Some(1.5)),
+        sandbox.against(&in_time, "call", what, "the same, with the same deadline, by tokio's timeout", Some(1.5)),
         many.against(&bare, "call", &pipelined, peer, None),
         one.against(&bare, "call", "empty handler through the mailbox, one at a time", peer, None),
     ])

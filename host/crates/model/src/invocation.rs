@@ -2,7 +2,7 @@
 
 use std::borrow::Borrow;
 
-use glasshouse_wire::{Malformed, Reader, put_str};
+use glasshouse_wire::{Malformed, Reader, put_varint};
 
 use crate::numbers::{numbers, put_numbers};
 use crate::{HostFunction, InputDigest, SpanId};
@@ -108,6 +108,7 @@ pub fn without(whole: u64, parts: &[u64]) -> u64 {
 
 impl Cost {
     /// From when the call was put into the mailbox to its end.
+    #[inline]
     pub fn wall_nanos(&self) -> u64 {
         self.queued_nanos.saturating_add(self.elapsed_nanos)
     }
@@ -128,6 +129,7 @@ impl Cost {
     }
 
     /// CPU time of host functions, as far as they ran on the guest's thread.
+    #[inline]
     pub fn host_cpu_nanos(&self) -> u64 {
         self.cpu_nanos.min(self.host_nanos)
     }
@@ -192,6 +194,7 @@ pub struct HostUses<'a>(&'a [u8]);
 
 impl<'a> HostUses<'a> {
     /// Encodes them into a buffer of their own.
+    #[inline]
     pub fn encode(buffer: &'a mut Vec<u8>, uses: impl IntoIterator<Item = HostUse>) -> Self {
         buffer.clear();
         Self::append(buffer, uses);
@@ -199,6 +202,7 @@ impl<'a> HostUses<'a> {
     }
 
     /// Appends them to a record, which ends with them.
+    #[inline]
     pub(crate) fn append(buffer: &mut Vec<u8>, uses: impl IntoIterator<Item = HostUse>) {
         for one in uses {
             buffer.push(one.function as u8);
@@ -272,13 +276,17 @@ impl<C: Borrow<Cost>> Invocation<'_, C> {
                 &self.output_bytes,
             ],
         );
-        for id in [self.parent, self.cause].into_iter().flatten() {
-            buffer.extend_from_slice(&id.0);
+        if let Some(parent) = self.parent {
+            buffer.extend_from_slice(&parent.0);
+        }
+        if let Some(cause) = self.cause {
+            buffer.extend_from_slice(&cause.0);
         }
         if let Some(input) = self.input {
             buffer.extend_from_slice(&input.0);
         }
-        put_str(buffer, self.name);
+        put_varint(buffer, self.name.len() as u32);
+        buffer.extend_from_slice(self.name.as_bytes());
         buffer.extend_from_slice(self.host.0);
     }
 }

@@ -20,30 +20,33 @@ pub(crate) fn put_numbers<const N: usize>(buffer: &mut Vec<u8>, numbers: [&u64; 
     let (mut lengths, mut at) = (0_u128, 0);
     let (rows, rest) = numbers.as_chunks::<ROW>();
     for (index, row) in rows.iter().enumerate() {
-        lengths |= u128::from(place(places, &mut at, row)) << (index * ROW * 4);
+        let [one, two, three, four, five, six] = *row;
+        let of_row = place(places, &mut at, *one)
+            | place(places, &mut at, *two) << 4
+            | place(places, &mut at, *three) << 8
+            | place(places, &mut at, *four) << 12
+            | place(places, &mut at, *five) << 16
+            | place(places, &mut at, *six) << 20;
+        lengths |= u128::from(of_row) << (index * ROW * 4);
     }
     for (index, number) in rest.iter().enumerate() {
-        lengths |= u128::from(place(places, &mut at, &[*number])) << ((rows.len() * ROW + index) * 4);
+        lengths |= u128::from(place(places, &mut at, **number)) << ((rows.len() * ROW + index) * 4);
     }
     buffer.extend_from_slice(&lengths.to_le_bytes()[..N.div_ceil(2)]);
     buffer.extend_from_slice(&places[..at]);
 }
 
-/// Places the bytes of some numbers; gives how many each has. Each number is written whole, and the next one over what it had no use for.
+/// Places the bytes of a number; gives how many it has. It is written whole, and the next one over what it had no use for.
 #[expect(clippy::inline_always, reason = "measured: as a loop it takes three times as long")]
 #[inline(always)]
-fn place<const N: usize>(places: &mut [u8], at: &mut usize, numbers: &[&u64; N]) -> u32 {
-    let mut lengths = 0;
-    for (index, number) in numbers.iter().map(|number| **number).enumerate() {
-        if number == 0 {
-            continue;
-        }
-        let bytes = (u64::BITS - number.leading_zeros()).div_ceil(u8::BITS);
-        places[*at..*at + WIDE].copy_from_slice(&number.to_le_bytes());
-        lengths |= bytes << (index * 4);
-        *at += bytes as usize;
+fn place(places: &mut [u8], at: &mut usize, number: u64) -> u32 {
+    if number == 0 {
+        return 0;
     }
-    lengths
+    let bytes = number.ilog2() / u8::BITS + 1;
+    places[*at..*at + WIDE].copy_from_slice(&number.to_le_bytes());
+    *at += bytes as usize;
+    bytes
 }
 
 /// Reads what [`put_numbers`] wrote.

@@ -9,8 +9,9 @@ use tokio::sync::watch;
 
 use crate::extension::{CallError, Event, Extension, Reply};
 use crate::intake::Intake;
+use crate::job::{Answer, Job};
 use crate::meter::Phase;
-use crate::sandbox::{Answer, Job, Sandbox};
+use crate::sandbox::Sandbox;
 use crate::supervisor::told;
 use crate::trigger::Trigger;
 use crate::{ExtensionSpec, Runtime, SystemClock};
@@ -41,6 +42,22 @@ impl Instance {
     /// Reads what the instance has used twice, as a span does at its two ends, and gives the difference.
     pub fn read_cost(&self) -> SpanCost {
         self.sandbox.read_cost()
+    }
+
+    /// Calls its handler so many times. As for a supervisor, all that a call goes through is compiled in this crate; a future that another crate polls
+    /// would be compiled there, where little of it can be in one piece.
+    pub fn handle_each(
+        &mut self,
+        tokio: &tokio::runtime::Runtime,
+        times: u32,
+        event: fn() -> Event,
+    ) -> Result<(), CallError> {
+        tokio.block_on(async {
+            for _ in 0..times {
+                self.handle(event()).await?;
+            }
+            Ok(())
+        })
     }
 
     /// Calls its handler.

@@ -220,7 +220,6 @@ mod tests {
     use wasmtime::component::Linker;
 
     use super::*;
-    use crate::counts::empty_module;
     use crate::flavour::Flavour;
 
     /// An engine, under a number that stands for its settings.
@@ -230,8 +229,7 @@ mod tests {
 
     fn machine_of(flavour: Flavour, compatibility: u64) -> Machine {
         let engine = crate::engine::engine(flavour).expect("an engine");
-        let empty = empty_module(&engine).expect("it compiles");
-        Machine { flavour, linker: Linker::new(&engine), compatibility, ticker: None, empty, engine }
+        Machine { flavour, linker: Linker::new(&engine), compatibility, ticker: None, engine }
     }
 
     fn compiled(machine: &Machine) -> Vec<u8> {

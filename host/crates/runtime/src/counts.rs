@@ -1,27 +1,20 @@
 //! What the engine counts in a store and does not tell, found out by asking it for one more.
 
-use wasmtime::component::Resource;
-use wasmtime::{Engine, Instance, Module, Store};
+use wasmtime::Store;
+use wasmtime::component::{InstancePre, Resource};
 
 use crate::failure::counted_instances;
 use crate::state::State;
 
-/// A core module that has nothing: magic number and version.
-const EMPTY: &[u8] = b"\0asm\x01\0\0\0";
-
 /// A resource that no guest knows of.
 struct Mark;
 
-/// The module whose instance is asked for.
-pub(crate) fn empty_module(engine: &Engine) -> wasmtime::Result<Module> {
-    Module::new(engine, EMPTY)
-}
-
-/// Core instances in a store: while none are allowed, one more is refused, and the refusal says how many there would be. `None`
-/// if it was not.
-pub(crate) async fn core_instances(store: &mut Store<State>, empty: &Module) -> Option<u64> {
+/// Core instances in a store: while none are allowed, one more is refused, and the refusal says how many there would be. What is asked
+/// for is the instance that is there once more: any other code, though it is refused, would stay known to the store, and each call would look
+/// through it. `None` if it was not refused, since it has no core instances.
+pub(crate) async fn core_instances(store: &mut Store<State>, pre: &InstancePre<State>) -> Option<u64> {
     allow_instances(store, false);
-    let refusal = Instance::new_async(&mut *store, empty, &[]).await.err();
+    let refusal = pre.instantiate_async(&mut *store).await.err();
     allow_instances(store, true);
     Some(counted_instances(&refusal?)?.saturating_sub(1))
 }

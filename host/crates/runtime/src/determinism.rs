@@ -63,7 +63,7 @@ impl Ids {
     /// A number that is not 0.
     #[inline]
     pub(crate) fn draw(&mut self) -> u64 {
-        self.0.u64(1..)
+        self.0.u64(..).max(1)
     }
 }
 

@@ -7,18 +7,17 @@ use std::time::Duration;
 
 use glasshouse_model::limits;
 use wasmtime::component::Linker;
-use wasmtime::{Config, Engine, Module, OperatorCost, WasmBacktraceDetails, WasmFeatures};
+use wasmtime::{Config, Engine, OperatorCost, WasmBacktraceDetails, WasmFeatures};
 
 use crate::bindings::Extension;
-use crate::counts::empty_module;
 use crate::epochs::Ticker;
 use crate::flavour::Flavour;
 use crate::host::{batch, counted, debugging, files, http, light, names, random, sockets, span_calls, streams};
 use crate::state::State;
 
-/// Fuel after which a guest stops for a look at its deadline and its turn: some 50 µs of work. With 100,000 a spinner hardly
-/// changes its neighbours' latency; with more it does.
-pub(crate) const YIELD_FUEL: u64 = 100_000;
+/// Fuel after which a guest stops for a look at its deadline and its turn: 30 to 150 µs of work. To stop costs a microsecond, a
+/// tenth of what 100,000 units take that only compute; with millions, neighbours wait.
+pub(crate) const YIELD_FUEL: u64 = 300_000;
 
 /// For the tokio runtime that serves extensions, see `tokio::runtime::Builder::event_interval`: tasks that a thread polls before it
 /// looks at timers and sockets. While guests keep all threads busy each poll is a turn, and with tokio's 61 a timer would be late by
@@ -149,8 +148,6 @@ pub(crate) struct Machine {
     pub(crate) compatibility: u64,
     /// What ends the slices of its guests, if epochs do.
     pub(crate) ticker: Option<Ticker>,
-    /// What is asked for to count core instances.
-    pub(crate) empty: Module,
 }
 
 impl Machine {
@@ -161,7 +158,6 @@ impl Machine {
             linker: linker(&engine, hooks)?,
             compatibility: compatibility(&engine),
             ticker: flavour.has_epochs().then(|| Ticker::new(&engine)).transpose()?,
-            empty: empty_module(&engine)?,
             engine,
         })
     }

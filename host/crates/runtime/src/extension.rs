@@ -19,9 +19,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::health::Check;
 use crate::held::{Held, HostMemory, HostUse};
+use crate::job::EmbedderCall;
 use crate::mailbox::{Mailbox, Refused, Work};
 use crate::present::{ApplyError, Present};
-use crate::sandbox::EmbedderCall;
 use crate::told::host_log;
 use crate::trigger::Trigger;
 use crate::weight::Weight;

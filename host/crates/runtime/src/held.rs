@@ -3,8 +3,8 @@
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use wasmtime::component::Component;
-use wasmtime::{Module, Store};
+use wasmtime::Store;
+use wasmtime::component::InstancePre;
 
 use crate::counts::{core_instances, live_handles};
 use crate::mailbox::Mailbox;
@@ -77,10 +77,12 @@ impl Count {
         self.now.store(0, Ordering::Relaxed);
     }
 
+    #[inline]
     fn now(&self) -> u64 {
         self.now.load(Ordering::Relaxed)
     }
 
+    #[inline]
     fn peak(&self) -> u64 {
         self.peak.load(Ordering::Relaxed)
     }
@@ -122,12 +124,12 @@ impl Held {
     }
 
     /// Notes what a new instance consists of, which is counted the first time.
-    pub(crate) async fn note_parts(&self, store: &mut Store<State>, empty: &Module, component: &Component) {
+    pub(crate) async fn note_parts(&self, store: &mut Store<State>, pre: &InstancePre<State>) {
         let (core_instances, memories) = if let Some(parts) = self.parts.get() {
             *parts
         } else {
-            let instances = core_instances(store, empty).await.unwrap_or_default();
-            let memories = component.resources_required().map_or(0, |parts| parts.num_memories.into());
+            let instances = core_instances(store, pre).await.unwrap_or_default();
+            let memories = pre.component().resources_required().map_or(0, |parts| parts.num_memories.into());
             *self.parts.get_or_init(|| (instances, memories))
         };
         self.core_instances.note(core_instances);

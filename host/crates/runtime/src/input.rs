@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use glasshouse_model::InputDigest;
 use glasshouse_telemetry::Recorder;
 
-use crate::sandbox::Job;
+use crate::job::Job;
 
 /// Digests what a call was given: its name, and an event's type and payload or `init`'s configuration. `None` of a call without input, and of
 /// an embedder's, whose input is its own. After each mebibyte the neighbours run.

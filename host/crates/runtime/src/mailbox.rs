@@ -7,7 +7,7 @@ use glasshouse_model::limits;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, TryAcquireError, mpsc, oneshot};
 
 use crate::extension::{CallError, Event, Reply};
-use crate::sandbox::EmbedderCall;
+use crate::job::EmbedderCall;
 use crate::trigger::Trigger;
 
 /// Bytes of payloads that wait in one mailbox: two of the largest, or many of usual size.
@@ -33,10 +33,6 @@ impl Message {
     }
 }
 
-#[expect(
-    clippy::large_enum_variant,
-    reason = "nearly all work is events: a box for each would cost more than the room"
-)]
 pub(crate) enum Work {
     Event { event: Event, trigger: Trigger, reply: Option<oneshot::Sender<Result<Reply, CallError>>> },
     Embedder { name: String, call: EmbedderCall, done: oneshot::Sender<Result<(), CallError>> },

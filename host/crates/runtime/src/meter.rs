@@ -73,54 +73,79 @@ pub(crate) struct Conditions<'a> {
 
 /// Runs a call to its end: one slice, and from then on turns of several. CPU time is what those took: by the time-stamp
 /// counter for the first slice, which is short, and by the thread's CPU clock for all turns, so that what the system took
-/// from a long call is not charged to it. The time between turns goes to `pulse`.
+/// from a long call is not charged to it. The time between turns goes to `pulse`. A call that is over with its first slice has
+/// nothing to do with the rest, which is on the heap.
 pub(crate) async fn run<F: Future>(mut call: Pin<&mut F>, conditions: Conditions<'_>) -> (Ended<F::Output>, Measured) {
+    let Conditions { start, clock, pulse, weight, .. } = conditions;
+    let polled = std::future::poll_fn(|task| Poll::Ready(call.as_mut().poll(task))).await;
+    let ended_at = clock.monotonic_nanos();
+    let ran = ended_at.saturating_sub(start);
+    let measured = Measured { cpu_nanos: ran, cpu_estimated: true, polled_nanos: ran, ended_at };
+    let mut turns = Turns { measured, idle_before: None };
+    if ran > TURN_NANOS {
+        turns.weigh(ran.min(FIRST_NANOS), start, pulse, weight);
+    }
+    match polled {
+        Poll::Ready(output) => (Ended::Finished(output), measured),
+        Poll::Pending => Box::pin(go_on(call, conditions, turns)).await,
+    }
+}
+
+/// The turns of a call.
+struct Turns {
+    measured: Measured,
+    /// What the call had waited for at the end of the last turn that was weighed.
+    idle_before: Option<u64>,
+}
+
+impl Turns {
+    /// Adds what was computed in a turn that ended now to the extension's weight.
+    #[cold]
+    fn weigh(&mut self, computed: u64, start: u64, pulse: &Pulse, weight: &Weight) {
+        let idle = pulse.idle_nanos();
+        let rested = match self.idle_before.replace(idle) {
+            None => start.saturating_sub(weight.last_turn()) + idle,
+            Some(before) => idle.saturating_sub(before),
+        };
+        weight.add(computed, rested, self.measured.ended_at);
+    }
+}
+
+/// Runs a call to its end that was not over with its first slice.
+async fn go_on<F: Future>(
+    mut call: Pin<&mut F>,
+    conditions: Conditions<'_>,
+    mut turns: Turns,
+) -> (Ended<F::Output>, Measured) {
     let Conditions { start, deadline, clock, phase, pace, pulse, rouser, weight } = conditions;
-    let deadline_nanos = u64::try_from(deadline.as_nanos()).unwrap_or(u64::MAX);
-    let mut measured = Measured { cpu_estimated: true, ..Measured::default() };
-    let mut paused_at = start;
-    let mut idle_before = None;
-    let mut timer: Option<Pin<Box<tokio::time::Sleep>>> = None;
+    let deadline_at = start.saturating_add(u64::try_from(deadline.as_nanos()).unwrap_or(u64::MAX));
     let mut given_up = pin!(phase.wait_for(|phase| *phase == Phase::Cancelling));
+    let mut timer = pin!(tokio::time::sleep(deadline));
+    let mut is_first = true;
     let ended = std::future::poll_fn(|task| {
-        let first = timer.is_none();
-        let (polled_at, cpu_before) = if first {
-            (start, 0)
-        } else {
-            let now = clock.monotonic_nanos();
-            pulse.note_pause(now.saturating_sub(paused_at));
+        if !std::mem::take(&mut is_first) {
+            let measured = &mut turns.measured;
+            let polled_at = clock.monotonic_nanos();
+            pulse.note_pause(polled_at.saturating_sub(measured.ended_at));
             measured.cpu_estimated = false;
-            (now, thread_cpu_nanos())
-        };
-        let polled = if first {
-            call.as_mut().poll(task)
-        } else {
-            let turn_ends = polled_at.saturating_add(TURN_NANOS).min(start.saturating_add(deadline_nanos));
-            rouser.poll_while(call.as_mut(), task, || clock.monotonic_nanos() < turn_ends && !pulse.is_exceeded())
-        };
-        paused_at = clock.monotonic_nanos();
-        let (ran, elapsed) = (paused_at.saturating_sub(polled_at), paused_at.saturating_sub(start));
-        measured.polled_nanos += ran;
-        let cpu_nanos = if first { ran } else { thread_cpu_nanos().saturating_sub(cpu_before) };
-        measured.cpu_nanos += cpu_nanos;
-        if !first || ran > TURN_NANOS {
-            let computed = if first { ran.min(FIRST_NANOS) } else { cpu_nanos };
-            let idle = pulse.idle_nanos();
-            let rested = match idle_before.replace(idle) {
-                None => start.saturating_sub(weight.last_turn()) + idle,
-                Some(before) => idle.saturating_sub(before),
-            };
-            weight.add(computed, rested, paused_at);
-        }
-        if let Poll::Ready(output) = polled {
-            return Poll::Ready(Ended::Finished(output));
+            let cpu_before = thread_cpu_nanos();
+            let turn_ends = polled_at.saturating_add(TURN_NANOS).min(deadline_at);
+            let goes_on = || clock.monotonic_nanos() < turn_ends && !pulse.is_exceeded();
+            let polled = rouser.poll_while(call.as_mut(), task, goes_on);
+            measured.ended_at = clock.monotonic_nanos();
+            measured.polled_nanos += measured.ended_at.saturating_sub(polled_at);
+            let cpu_nanos = thread_cpu_nanos().saturating_sub(cpu_before);
+            measured.cpu_nanos += cpu_nanos;
+            turns.weigh(cpu_nanos, start, pulse, weight);
+            if let Poll::Ready(output) = polled {
+                return Poll::Ready(Ended::Finished(output));
+            }
         }
         if pulse.is_exceeded() {
             return Poll::Ready(Ended::TooManyHostCalls);
         }
         let sliced = pace.filter(|pace| pace.take_sliced());
-        let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep(deadline)));
-        if elapsed >= deadline_nanos || timer.as_mut().poll(task).is_ready() {
+        if turns.measured.ended_at >= deadline_at || timer.as_mut().poll(task).is_ready() {
             if let Some(pace) = sliced {
                 // It is about to be polled again, and traps.
                 pace.set_overdue();
@@ -133,6 +158,5 @@ pub(crate) async fn run<F: Future>(mut call: Pin<&mut F>, conditions: Conditions
         }
         Poll::Pending
     });
-    let ended = ended.await;
-    (ended, Measured { ended_at: paused_at, ..measured })
+    (ended.await, turns.measured)
 }

@@ -1,42 +1,38 @@
 //! One live instance of an extension: its store, its exports, and calls of them under their budget.
 
 use std::any::Any;
-use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use glasshouse_model::invocation::{Cost, HostUses};
-use glasshouse_model::settings::{Settings, SlowCall};
+use glasshouse_model::settings::Settings;
 use glasshouse_model::standing::Spent;
 use glasshouse_model::{
-    Clock, Digest, ExtensionId, Failure, FailureKind, InputDigest, Invocation, Origin, Outcome, SpanCost, UnixNanos,
+    Clock, Digest, ExtensionId, Failure, InputDigest, Invocation, Origin, Outcome, SpanCost, UnixNanos,
 };
 use glasshouse_telemetry::{Head, InvocationName, Recorder};
 use tokio::sync::watch;
 use wasmtime::Store;
-use wasmtime::component::{Instance, InstancePre};
+use wasmtime::component::InstancePre;
 
-use crate::bindings::exports::glasshouse::extension::{collector, handler, health, lifecycle};
 use crate::denials::Denials;
 use crate::determinism::{Determinism, GuestClock, Ids};
 use crate::engine::{Machine, YIELD_FUEL};
 use crate::epochs::{Pace, Ticker};
 use crate::exports::Exports;
-use crate::extension::{Event, HandlerError, Reply};
 use crate::failure::{
     Circumstances, classify, deadline as deadline_failure, ends_like_a_panic, host_calls as host_calls_failure,
-    is_overdue, or_host_fault, store as store_failure,
+    is_overdue, store as store_failure,
 };
 use crate::grants::{GrantError, Reachable, wasi};
-use crate::health::Check;
 use crate::held::Held;
 use crate::host::http::Door;
 use crate::imports::Pulse;
 use crate::input::digest_input;
 use crate::intake::Intake;
+use crate::job::{Answer, HANDLE, Job, Live, failed, perform};
 use crate::limiter::{Bounds, Limiter};
-use crate::meter::{Conditions, Ended, Phase, run};
+use crate::meter::{Conditions, Ended, Measured, Phase, run};
 use crate::neighbours::Neighbours;
 use crate::present::Settled;
 use crate::slowness::Slowness;
@@ -45,18 +41,6 @@ use crate::stdio::Stdio;
 use crate::trigger::Trigger;
 use crate::turn::Rouser;
 use crate::weight::Weight;
-
-/// The most that `shutdown` may take, so that the host's own end is not delayed.
-const SHUTDOWN_DEADLINE: Duration = Duration::from_secs(1);
-
-/// An embedder's call of exports of its own: runs on the extension's task, as an invocation with the extension's budget.
-pub type EmbedderCall = Box<
-    dyn for<'a> FnOnce(
-            &'a mut Store<State>,
-            &'a Instance,
-        ) -> Pin<Box<dyn Future<Output = wasmtime::Result<()>> + Send + 'a>>
-        + Send,
->;
 
 /// Makes an embedder's data for an instance.
 pub type EmbedderData = Arc<dyn Fn(&ExtensionId) -> Box<dyn Any + Send> + Send + Sync>;
@@ -79,58 +63,6 @@ pub(crate) struct Blueprint {
     pub(crate) weight: Arc<Weight>,
     pub(crate) determinism: Option<Determinism>,
     pub(crate) slowness: Slowness,
-}
-
-/// What to call.
-pub(crate) enum Job {
-    Init,
-    Shutdown,
-    /// Made by [`Job::handle`].
-    Handle(handler::Event),
-    Collect,
-    CheckHealth,
-    /// Its name, and what to call until that is called.
-    Embedder(String, Option<EmbedderCall>),
-}
-
-impl Job {
-    /// Passes an event to the handler.
-    #[inline]
-    pub(crate) fn handle(event: Event) -> Self {
-        let Event { name, content_type, payload } = event;
-        Self::Handle(handler::Event { name, content_type, payload })
-    }
-}
-
-/// How a call ended for its caller.
-pub(crate) enum Answer {
-    /// `init`, `shutdown` and an embedder's call have nothing to say.
-    Done,
-    Reply(Reply),
-    Health(Vec<Check>),
-    Error(HandlerError),
-    NoHandler,
-    Failed(Box<Failure>),
-    Cancelled,
-}
-
-impl Answer {
-    fn outcome(&self) -> Outcome {
-        match self {
-            Self::Done | Self::Reply(_) | Self::Health(_) => Outcome::Ok,
-            Self::Error(_) | Self::NoHandler => Outcome::Answered,
-            Self::Cancelled => Outcome::Cancelled,
-            Self::Failed(failure) => match failure.kind {
-                FailureKind::FuelBreach
-                | FailureKind::DeadlineBreach
-                | FailureKind::MemoryBreach
-                | FailureKind::HostDataBreach
-                | FailureKind::ResourceBreach
-                | FailureKind::HostCallBreach => Outcome::Breached,
-                _ => Outcome::Trapped,
-            },
-        }
-    }
 }
 
 /// A live instance.
@@ -159,25 +91,22 @@ pub(crate) struct Sandbox {
 
 /// How a call went, beside its answer and its cost.
 struct Course {
-    /// Whether what is known of its failure was cut.
-    cut: bool,
+    how: How,
     input_bytes: u64,
-    /// What tells whether other calls had the same input, of one that failed or was answered with an error.
-    input: Option<InputDigest>,
     /// Whether it is a call, or part of the extension's life cycle.
     counts: bool,
-    /// When the guest was last polled, and when all was done, in `Clock::monotonic_nanos`.
+    /// When the guest was last polled, in `Clock::monotonic_nanos`.
     run_until: u64,
-    ended_at: u64,
-    is_slow: bool,
 }
 
-struct Live {
-    instance: Instance,
-    handler: Option<handler::Guest>,
-    lifecycle: Option<lifecycle::Guest>,
-    collector: Option<collector::Guest>,
-    health: Option<health::Guest>,
+/// How a call ended, beside its answer.
+struct How {
+    /// When all was done, in `Clock::monotonic_nanos`.
+    ended_at: u64,
+    /// Whether what is known of its failure was cut.
+    cut: bool,
+    /// What tells whether other calls had the same input, of one that failed or was answered with an error.
+    input: Option<InputDigest>,
 }
 
 impl Blueprint {
@@ -302,19 +231,16 @@ impl Sandbox {
         let settings = self.settings.load();
         let budget = &settings.budget;
         if !self.in_force.as_ref().is_some_and(|in_force| Arc::ptr_eq(in_force, settings)) {
-            self.store.set_max_component_handles(budget.handles);
-            self.store.set_hostcall_fuel(budget.host_data_per_call as usize);
-            self.store.data_mut().settle(budget);
+            go_by(&mut self.store, settings);
             self.in_force = Some(Arc::clone(settings));
         }
-        let (counts, input_bytes, deadline) = match job {
-            Job::Init | Job::Collect | Job::CheckHealth => (false, 0, budget.deadline),
-            Job::Shutdown => (false, 0, budget.deadline.min(SHUTDOWN_DEADLINE)),
-            Job::Handle(event) => (true, event.payload.len() as u64, budget.deadline),
-            Job::Embedder(..) => (true, 0, budget.deadline),
+        let (counts, input_bytes, deadline) = if let Job::Handle(event) = job {
+            self.name.set(HANDLE, &event.name);
+            (true, event.payload.len() as u64, budget.deadline)
+        } else {
+            self.name.set(job.export(), "");
+            (matches!(job, Job::Embedder(..)), 0, job.deadline(budget))
         };
-        let (export, event) = name_of(job);
-        self.name.set(export, event);
         let began_at = blueprint.clock.monotonic_nanos();
         self.store.data_mut().begin_invocation(trigger, settings, began_at, deadline);
         let state = self.store.data();
@@ -326,7 +252,7 @@ impl Sandbox {
         }
         let ticking = blueprint.machine.ticker.as_ref().map(Ticker::tick);
         let live = self.instance.take();
-        let (mut ended, measured) = {
+        let (ended, measured) = {
             let call = pin!(perform(blueprint, settings, &mut self.store, live, job, answer));
             let conditions = Conditions {
                 start: began_at,
@@ -340,12 +266,75 @@ impl Sandbox {
             };
             run(call, conditions).await
         };
-        if self.pulse.is_exceeded() && matches!(ended, Ended::Finished(Ok(_))) {
-            ended = Ended::TooManyHostCalls;
-        }
         drop(ticking);
 
         let fuel_left = fuel.and_then(|_| self.store.get_fuel().ok());
+        let how = match ended {
+            Ended::Finished(Ok(live))
+                if !self.pulse.is_exceeded()
+                    && matches!(answer, Answer::Done | Answer::Reply(_) | Answer::NoHandler) =>
+            {
+                self.store.data_mut().end_invocation(fuel_left, measured.ended_at);
+                self.blueprint.held.note(&mut self.store, settings.budget.handles, false);
+                self.instance = Some(live);
+                How { ended_at: measured.ended_at, cut: false, input: None }
+            }
+            ended => {
+                let settings = Arc::clone(settings);
+                Box::pin(self.conclude(ended, &settings, job, answer, fuel_left, &measured)).await
+            }
+        };
+        let State { limiter, imports, .. } = self.store.data();
+        let elapsed_nanos = how.ended_at.saturating_sub(began_at);
+        let (idle_nanos, yielded_nanos) = (self.pulse.idle_nanos(), self.pulse.yielded_nanos());
+        let cost = Cost {
+            fuel: fuel.zip(fuel_left).map(|(fuel, left)| fuel - left.min(fuel)),
+            cpu_nanos: measured.cpu_nanos,
+            cpu_estimated: measured.cpu_estimated,
+            elapsed_nanos,
+            queued_nanos,
+            host_nanos: imports.nanos().min(measured.polled_nanos),
+            host_calls: imports.calls(),
+            idle_nanos,
+            yielded_nanos,
+            unattributed_nanos: elapsed_nanos
+                .saturating_sub(measured.polled_nanos.saturating_add(idle_nanos).saturating_add(yielded_nanos)),
+            memory_bytes: if self.instance.is_some() { limiter.bytes() } else { 0 },
+            memory_delta_bytes: limiter.bytes().saturating_sub(memory_before),
+            memory_peak_bytes: limiter.peak(),
+            transfer: self.pulse.transferred().since(transferred_before),
+        }
+        .balanced();
+        self.spent = Spent {
+            began_at,
+            elapsed_nanos: cost.elapsed_nanos,
+            fuel: cost.fuel.unwrap_or_default(),
+            cpu_nanos: cost.cpu_nanos,
+            memory_bytes: cost.memory_bytes,
+        };
+        let course = Course { how, input_bytes, counts, run_until: measured.ended_at };
+        self.record(answer, &cost, &course);
+        if self.store.data().intake.is_yield_due() {
+            tokio::task::yield_now().await;
+        }
+        self.blueprint.recorder.govern(&*self.blueprint.clock, course.how.ended_at, 0);
+    }
+
+    /// Finds out how an invocation ended that did not just give a reply: what became of it, and of the instance.
+    async fn conclude(
+        &mut self,
+        mut ended: Ended<wasmtime::Result<Box<Live>>>,
+        settings: &Settings,
+        job: &mut Job,
+        answer: &mut Answer,
+        fuel_left: Option<u64>,
+        measured: &Measured,
+    ) -> How {
+        let blueprint = &*self.blueprint;
+        let budget = &settings.budget;
+        if self.pulse.is_exceeded() && matches!(ended, Ended::Finished(Ok(_))) {
+            ended = Ended::TooManyHostCalls;
+        }
         // One whose `init` refused is never called.
         let goes_on = matches!(ended, Ended::Finished(Ok(_))) && !matches!(*answer, Answer::Failed(_));
         if !goes_on && recover_batch(&self.store) {
@@ -375,8 +364,7 @@ impl Sandbox {
         }
         let mut input = None;
         if matches!(answer, Answer::Failed(_) | Answer::Error(_)) {
-            // On the heap, so that a good call has no room to keep for it.
-            input = Box::pin(digest_input(&blueprint.recorder, self.name.as_str(), &settings.config, job)).await;
+            input = digest_input(&blueprint.recorder, self.name.as_str(), &settings.config, job).await;
         }
         match answer {
             Answer::Failed(failure) => {
@@ -388,50 +376,14 @@ impl Sandbox {
         }
         // What comes after the guest's own part is worth another look at the clock where that is much.
         let ended_at = if goes_on { measured.ended_at } else { blueprint.clock.monotonic_nanos() };
-        let elapsed_nanos = ended_at.saturating_sub(began_at);
-        let (idle_nanos, yielded_nanos) = (self.pulse.idle_nanos(), self.pulse.yielded_nanos());
-        let cost = Cost {
-            fuel: fuel.zip(fuel_left).map(|(fuel, left)| fuel - left.min(fuel)),
-            cpu_nanos: measured.cpu_nanos,
-            cpu_estimated: measured.cpu_estimated,
-            elapsed_nanos,
-            queued_nanos,
-            host_nanos: imports.nanos().min(measured.polled_nanos),
-            host_calls: imports.calls(),
-            idle_nanos,
-            yielded_nanos,
-            unattributed_nanos: elapsed_nanos
-                .saturating_sub(measured.polled_nanos.saturating_add(idle_nanos).saturating_add(yielded_nanos)),
-            memory_bytes: if self.instance.is_some() { limiter.bytes() } else { 0 },
-            memory_delta_bytes: limiter.bytes().saturating_sub(memory_before),
-            memory_peak_bytes: limiter.peak(),
-            transfer: self.pulse.transferred().since(transferred_before),
-        }
-        .balanced();
-        self.spent = Spent {
-            began_at,
-            elapsed_nanos: cost.elapsed_nanos,
-            fuel: cost.fuel.unwrap_or_default(),
-            cpu_nanos: cost.cpu_nanos,
-            memory_bytes: cost.memory_bytes,
-        };
-        let is_slow = match settings.debugging.slow_call {
-            SlowCall::After(limit) => Duration::from_nanos(elapsed_nanos) >= limit,
-            SlowCall::P95 => self.blueprint.slowness.judge(self.name.as_str(), elapsed_nanos),
-        };
-        let course = Course { cut, input_bytes, input, counts, run_until: measured.ended_at, ended_at, is_slow };
-        self.record(answer, &cost, &course);
-        if self.store.data().intake.is_yield_due() {
-            tokio::task::yield_now().await;
-        }
-        self.blueprint.recorder.govern(&*self.blueprint.clock, ended_at, 0);
+        How { ended_at, cut, input }
     }
 
     /// Stores the invocation, its failure if it is one, and those of its spans that waited for how it would end.
     #[inline]
     fn record(&mut self, answer: &Answer, cost: &Cost, course: &Course) {
-        let Course { cut, input_bytes, input, counts, run_until, ended_at, is_slow } = *course;
-        let Self { store, name, scratch, host_uses, .. } = self;
+        let Course { how: How { ended_at, input, .. }, input_bytes, counts, run_until } = *course;
+        let Self { blueprint, store, name, scratch, host_uses, .. } = self;
         let State { imports, chain, parent, .. } = store.data();
         let outcome = answer.outcome();
         let output_bytes = if let Answer::Reply(reply) = answer { reply.payload.len() as u64 } else { 0 };
@@ -439,13 +391,14 @@ impl Sandbox {
         let host = HostUses::encode(host_uses, imports.uses());
         let intake = &store.data().intake;
         intake.recorder().ledger().add(outcome, cost, counts, imports.uses());
-        if let Answer::Failed(failure) = answer {
-            let head = head(intake, intake.clock().now(), cut);
-            store_failure(intake.recorder(), head, failure, scratch);
-        } else if let Answer::Error(error) = answer {
-            intake.take_answered(error, input);
+        if outcome != Outcome::Ok {
+            store_error(intake, answer, &course.how, scratch);
         }
         store.data_mut().leave_scopes();
+        let is_slow = match store.data().slow_after {
+            Some(limit) => cost.elapsed_nanos >= limit,
+            None => blueprint.slowness.judge(name.as_str(), cost.elapsed_nanos),
+        };
         let matters = is_slow || !matches!(outcome, Outcome::Ok | Outcome::Cancelled);
         store.data_mut().decide(matters, run_until);
         let intake = &store.data().intake;
@@ -455,6 +408,27 @@ impl Sandbox {
         let head = head(intake, intake.clock().at(ended_at), false);
         intake.recorder().append_invocation(head, scratch, name);
     }
+}
+
+/// Stores what an invocation failed with, or was answered with.
+#[cold]
+fn store_error(intake: &Intake, answer: &Answer, how: &How, scratch: &mut Vec<u8>) {
+    match answer {
+        Answer::Failed(failure) => {
+            let head = head(intake, intake.clock().now(), how.cut);
+            store_failure(intake.recorder(), head, failure, scratch);
+        }
+        Answer::Error(error) => intake.take_answered(error, how.input),
+        _ => {}
+    }
+}
+
+/// Lets a store go by settings, as far as they are not for one call.
+#[cold]
+fn go_by(store: &mut Store<State>, settings: &Settings) {
+    store.set_max_component_handles(settings.budget.handles);
+    store.set_hostcall_fuel(settings.budget.host_data_per_call as usize);
+    store.data_mut().settle(settings);
 }
 
 /// Takes what the guest had gathered and not sent from its memory, in the context in which the call ended; the instance is
@@ -470,113 +444,4 @@ fn recover_batch(store: &Store<State>) -> bool {
 /// What stands around a record that the host makes of an invocation.
 fn head(intake: &Intake, time: UnixNanos, cut: bool) -> Head<'_> {
     Head { time, origin: Origin::Host, cut, batched: false, context: intake.context_bytes() }
-}
-
-fn failed(failure: Failure) -> Answer {
-    Answer::Failed(Box::new(failure))
-}
-
-/// An invocation's name: the export, and for `handle` the event.
-fn name_of(job: &Job) -> (&str, &str) {
-    match job {
-        Job::Init => ("init", ""),
-        Job::Collect => ("collect", ""),
-        Job::CheckHealth => ("check-health", ""),
-        Job::Shutdown => ("shutdown", ""),
-        Job::Handle(event) => ("handle", event.name.as_str()),
-        Job::Embedder(export, _) => (export.as_str(), ""),
-    }
-}
-
-/// Does the job, says what came of it, and gives the instance back if it can be entered again.
-async fn perform(
-    blueprint: &Blueprint,
-    settings: &Settings,
-    store: &mut Store<State>,
-    live: Option<Box<Live>>,
-    job: &mut Job,
-    answer: &mut Answer,
-) -> wasmtime::Result<Box<Live>> {
-    let live = if let Some(live) = live {
-        live
-    } else {
-        let instance = blueprint.pre.instantiate_async(&mut *store).await.map_err(or_host_fault)?;
-        blueprint.held.note_parts(store, &blueprint.machine.empty, blueprint.pre.component()).await;
-        let exports = &blueprint.exports;
-        macro_rules! load {
-            ($interface:ident) => {
-                exports.$interface.as_ref().map(|indices| indices.load(&mut *store, &instance)).transpose()?
-            };
-        }
-        Box::new(Live {
-            handler: load!(handler),
-            lifecycle: load!(lifecycle),
-            collector: load!(collector),
-            health: load!(health),
-            instance,
-        })
-    };
-    *answer = match job {
-        Job::Init => match &live.lifecycle {
-            Some(lifecycle) => {
-                let config = serde_json::Value::Object(settings.config.clone()).to_string();
-                match lifecycle.call_init(&mut *store, &config).await? {
-                    Ok(()) => Answer::Done,
-                    Err(reason) => failed(Failure {
-                        kind: FailureKind::InitRefused,
-                        message: glasshouse_model::text::cut(&reason, glasshouse_model::limits::TEXT_BYTES).to_owned(),
-                        call: "init".into(),
-                        component: blueprint.component,
-                        location: None,
-                        frames: Vec::new(),
-                        evidence: Vec::new(),
-                        input: None,
-                    }),
-                }
-            }
-            None => Answer::Done,
-        },
-        Job::Shutdown => {
-            if let Some(lifecycle) = &live.lifecycle {
-                lifecycle.call_shutdown(&mut *store).await?;
-            }
-            Answer::Done
-        }
-        Job::Collect => {
-            if let Some(collector) = &live.collector {
-                collector.call_collect(&mut *store).await?;
-            }
-            Answer::Done
-        }
-        Job::CheckHealth => match &live.health {
-            Some(health) => {
-                Answer::Health(health.call_check_health(&mut *store).await?.into_iter().map(Check::from).collect())
-            }
-            None => Answer::Health(Vec::new()),
-        },
-        Job::Handle(event) => match &live.handler {
-            Some(handler) => match handler.call_handle(&mut *store, event).await? {
-                Ok(reply) => Answer::Reply(Reply { content_type: reply.content_type, payload: reply.payload }),
-                Err(error) => Answer::Error(error.into()),
-            },
-            None => Answer::NoHandler,
-        },
-        Job::Embedder(_, call) => {
-            if let Some(call) = call.take() {
-                call(&mut *store, &live.instance).await?;
-            }
-            Answer::Done
-        }
-    };
-    Ok(live)
-}
-
-impl From<handler::HandlerError> for HandlerError {
-    fn from(error: handler::HandlerError) -> Self {
-        match error {
-            handler::HandlerError::UnknownEvent(name) => Self::UnknownEvent(name),
-            handler::HandlerError::InvalidPayload(reason) => Self::InvalidPayload(reason),
-            handler::HandlerError::Failed((kind, message)) => Self::Failed { kind, message },
-        }
-    }
 }

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
-use glasshouse_model::settings::{Budget, Settings, SlowCall};
+use glasshouse_model::settings::{Settings, SlowCall};
 use glasshouse_model::{Clock, Context, ExtensionId, HostFunction, Level, SpanId};
 use glasshouse_telemetry::{CallFate, DECIDED_AFTER, Decided, Drop, Fate, Recorder, Verdict};
 use wasmtime::component::ResourceTable;
@@ -62,8 +62,8 @@ pub struct State {
     /// When the present invocation began, and when it has to be done, in `Clock::monotonic_nanos`.
     began_at: u64,
     pub(crate) deadline_at: u64,
-    /// What is slow for it.
-    slow_call: SlowCall,
+    /// From when on a call is slow, in nanoseconds; `None` if that is what its like take.
+    pub(crate) slow_after: Option<u64>,
     /// What the present invocation may still pass through calls that cannot yield to the neighbours, in bytes.
     data_left: u64,
     pub(crate) counts_fuel: bool,
@@ -119,7 +119,7 @@ impl State {
             has_told_unusable: false,
             began_at: 0,
             deadline_at: 0,
-            slow_call: SlowCall::default(),
+            slow_after: None,
             data_left: 0,
             counts_fuel: parts.counts_fuel,
             span_bytes: Vec::new(),
@@ -209,8 +209,13 @@ impl State {
         Reading::take(&self.intake, &self.imports, &self.limiter, fuel_left)
     }
 
-    /// Goes by a budget from now on, as far as it is not for one call.
-    pub(crate) fn settle(&mut self, budget: &Budget) {
+    /// Goes by settings from now on, as far as they are not for one call.
+    pub(crate) fn settle(&mut self, settings: &Settings) {
+        let budget = &settings.budget;
+        self.slow_after = match settings.debugging.slow_call {
+            SlowCall::After(limit) => Some(u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX)),
+            SlowCall::P95 => None,
+        };
         self.intake.settle(&budget.telemetry);
         self.limiter.set_bounds(budget.into());
         self.table.set_max_capacity(budget.resources);
@@ -244,7 +249,6 @@ impl State {
         std::mem::swap(&mut self.chain, &mut trigger.chain);
         self.carried = std::mem::take(&mut trigger.carried);
         self.began_at = began_at;
-        self.slow_call = settings.debugging.slow_call;
         self.deadline_at = began_at.saturating_add(deadline.as_nanos() as u64);
         self.intake.begin_invocation(began_at);
         self.spans.begin_invocation();
@@ -271,13 +275,10 @@ impl State {
 
     /// Lets those whom the present invocation is about to cause share the fate of its trace: from now on it is decided for all of them.
     pub(crate) fn share_fate(&mut self) {
-        let (began_at, slow_call) = (self.began_at, self.slow_call);
+        let (began_at, slow_after) = (self.began_at, self.slow_after);
         self.chain.share_fate(|| {
-            let is_slow_by_then = match slow_call {
-                SlowCall::After(limit) => DECIDED_AFTER >= limit,
-                // What goes on for so long is, whatever its like take.
-                SlowCall::P95 => true,
-            };
+            // What goes on for so long is slow, whatever its like take.
+            let is_slow_by_then = slow_after.is_none_or(|limit| DECIDED_AFTER.as_nanos() >= u128::from(limit));
             Fate::new(began_at, is_slow_by_then)
         });
     }

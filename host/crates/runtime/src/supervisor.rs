@@ -15,10 +15,11 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use crate::extension::{CallError, ComponentInfo, Extension, Order, Reply, Status};
 use crate::health::CHECKS;
+use crate::job::{Answer, Job};
 use crate::mailbox::{Message, Receiver, Work};
 use crate::meter::Phase;
 use crate::refused::{NotStarted, record};
-use crate::sandbox::{Answer, Blueprint, BuildError, Job, Sandbox};
+use crate::sandbox::{Blueprint, BuildError, Sandbox};
 use crate::standing::{self, Step};
 use crate::told::host_log;
 use crate::trigger::Trigger;
@@ -541,6 +542,11 @@ pub(crate) enum Ending {
 /// A sandbox's answer as the caller gets it, and what it means.
 #[inline]
 pub(crate) fn told(answer: Answer) -> (Result<Reply, CallError>, Ending) {
+    if let Answer::Reply(reply) = answer { (Ok(reply), Ending::Answered) } else { told_of_no_reply(answer) }
+}
+
+#[cold]
+fn told_of_no_reply(answer: Answer) -> (Result<Reply, CallError>, Ending) {
     match answer {
         Answer::Reply(reply) => (Ok(reply), Ending::Answered),
         Answer::Done | Answer::Health(_) => (Ok(Reply::default()), Ending::Answered),

@@ -12,8 +12,9 @@ use tokio::sync::watch;
 
 use crate::engine::GROWTH_FUEL;
 use crate::extension::{CallError, Event, Extension, Reply, check};
+use crate::job::{Answer, Job};
 use crate::meter::Phase;
-use crate::sandbox::{Answer, BuildError, Job, Sandbox};
+use crate::sandbox::{BuildError, Sandbox};
 use crate::supervisor::told;
 use crate::trigger::Trigger;
 use crate::{ExtensionSpec, Runtime, RuntimeError, RuntimeSettings};

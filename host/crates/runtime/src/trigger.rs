@@ -31,9 +31,12 @@ pub struct Trigger {
     pub chain: Chain,
 }
 
-/// How a call came about inside of the host.
+/// How a call came about inside of the host. Nothing for a call from outside, so that most calls carry none of it along.
 #[derive(Clone, Debug, Default)]
-pub struct Chain {
+pub struct Chain(Option<Box<Links>>);
+
+#[derive(Clone, Debug, Default)]
+struct Links {
     /// The extensions that wait for it, outermost first.
     waiting: Vec<ExtensionId>,
     /// Calls and events that led to it.
@@ -119,24 +122,35 @@ impl Chain {
     /// The own span of the call of another extension that made it.
     #[inline]
     pub(crate) fn cause(&self) -> Option<SpanId> {
-        self.cause
+        self.0.as_ref().and_then(|links| links.cause)
     }
 
     /// Whether no other call of this host led to it.
     #[inline]
     pub(crate) fn is_first(&self) -> bool {
-        self.hops == 0
+        self.hops() == 0
+    }
+
+    /// Calls and events that led to it.
+    #[inline]
+    fn hops(&self) -> u8 {
+        self.0.as_ref().map_or(0, |links| links.hops)
+    }
+
+    /// The extensions that wait for it, outermost first.
+    fn waiting(&self) -> &[ExtensionId] {
+        self.0.as_ref().map_or(&[], |links| &links.waiting)
     }
 
     /// What becomes of what its trace leaves undecided, if others have a part in it.
     #[inline]
     pub(crate) fn fate(&self) -> Option<&Arc<Fate>> {
-        self.fate.as_ref()
+        self.0.as_ref().and_then(|links| links.fate.as_ref())
     }
 
     /// Lets those that it leads to share its fate, which is made if they are the first ones.
     pub(crate) fn share_fate(&mut self, make: impl FnOnce() -> Arc<Fate>) {
-        self.fate.get_or_insert_with(make);
+        self.0.get_or_insert_default().fate.get_or_insert_with(make);
     }
 }
 
@@ -152,15 +166,18 @@ pub(crate) struct Passing<'a> {
 impl Passing<'_> {
     /// The trigger of a call that `caller` makes, and waits for.
     pub(crate) fn called_by(&self, caller: &ExtensionId) -> Trigger {
-        let mut next = self.published();
-        next.chain.waiting.clone_from(&self.chain.waiting);
-        next.chain.waiting.push(caller.clone());
-        next
+        self.leads_to(self.chain.waiting().iter().chain([caller]).cloned().collect())
     }
 
     /// The trigger of an event that is published, and that nobody waits for.
     pub(crate) fn published(&self) -> Trigger {
+        self.leads_to(Vec::new())
+    }
+
+    fn leads_to(&self, waiting: Vec<ExtensionId>) -> Trigger {
         let Self { chain, ref carried, context, cause } = *self;
+        let hops = chain.hops().saturating_add(1);
+        let links = Links { waiting, hops, cause: Some(cause), fate: chain.fate().cloned() };
         Trigger {
             correlation_id: context.correlation_id.clone(),
             user: context.user.clone(),
@@ -169,12 +186,7 @@ impl Passing<'_> {
             parent: Some(context.span_id),
             sampling: Some(context.sampling),
             carried: carried.clone(),
-            chain: Chain {
-                waiting: Vec::new(),
-                hops: chain.hops.saturating_add(1),
-                cause: Some(cause),
-                fate: chain.fate.clone(),
-            },
+            chain: Chain(Some(Box::new(links))),
         }
     }
 }
@@ -247,12 +259,12 @@ impl Trigger {
 
     /// Whether a call of `target` would nest too deeply, or come back to an extension that waits for it.
     pub(crate) fn would_cycle(&self, target: &ExtensionId) -> bool {
-        self.is_too_deep() || self.chain.waiting.contains(target)
+        self.is_too_deep() || self.chain.waiting().contains(target)
     }
 
     /// Whether too many calls and events led to it: extensions that answer events with events would go on for ever.
     pub(crate) fn is_too_deep(&self) -> bool {
-        usize::from(self.chain.hops) >= limits::CALL_DEPTH
+        usize::from(self.chain.hops()) >= limits::CALL_DEPTH
     }
 
     /// Whether it comes from outside of the host.

@@ -238,7 +238,7 @@ impl Recorder {
     pub fn may_store_spans(&self, context: &[u8]) -> bool {
         let sampling = &self.gates().sampling;
         if self.is_enabled(Signal::Span) {
-            sampling.keeps_span(context) || !sampling.sheds_spans()
+            !sampling.sheds_spans() || sampling.keeps_span(context)
         } else {
             self.keeps_failed_spans() && !sampling.sheds_spans()
         }

@@ -124,6 +124,7 @@ impl Usage {
 impl Ledger {
     /// Adds a finished invocation of the one owner, and what it asked of the host; `counts` tells whether it is a call, or part of the
     /// extension's life cycle.
+    #[inline]
     pub fn add(&self, outcome: Outcome, cost: &Cost, counts: bool, host: impl Iterator<Item = HostUse>) {
         for HostUse { function, calls, nanos, waited_nanos } in host {
             let [all_calls, all_nanos, all_waited] = &self.host[function as usize];
@@ -161,6 +162,7 @@ impl Ledger {
     }
 
     /// Sets the linear memory of the live instance.
+    #[inline]
     pub fn set_memory(&self, bytes: u64) {
         self.memory_bytes.store(bytes, Ordering::Relaxed);
     }

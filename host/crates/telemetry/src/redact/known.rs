@@ -40,14 +40,21 @@ impl InvocationName {
         }
     }
 
+    #[inline]
     fn is(&self, export: &str, event: &str) -> bool {
-        let Some((start, rest)) = self.text.as_bytes().split_at_checked(export.len()) else { return false };
-        let rest_fits = match rest.split_first() {
-            Some((b':', rest)) => !event.is_empty() && rest == event.as_bytes(),
-            Some(_) => false,
-            None => event.is_empty(),
-        };
-        rest_fits && start == export.as_bytes()
+        // Byte by byte: to call what compares costs more than most names have.
+        let same = |one: &[u8], other: &[u8]| one.iter().zip(other).all(|(one, other)| one == other);
+        let text = self.text.as_bytes();
+        match (text.split_at_checked(export.len()), event) {
+            (Some((start, [])), "") => same(start, export.as_bytes()),
+            (Some((start, [b':', rest @ ..])), _) => {
+                !event.is_empty()
+                    && rest.len() == event.len()
+                    && same(rest, event.as_bytes())
+                    && same(start, export.as_bytes())
+            }
+            _ => false,
+        }
     }
 
     #[inline(never)]
