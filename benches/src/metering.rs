@@ -22,8 +22,7 @@ const WORK: [(&str, &str, u32); 3] = [
 ];
 /// The length of a slice where epochs end it: the runtime's own figure.
 const TICK: Duration = Duration::from_micros(250);
-/// What the sandbox may add to wasmtime's own meter: to one that stops as often, and to one that never does and so holds no deadline. The
-/// second is missed by what stopping costs.
+/// What the sandbox may add to wasmtime's own meter: to one that stops as often, and to one that never does and so holds no deadline.
 const TARGET: f64 = 1.03;
 
 pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
