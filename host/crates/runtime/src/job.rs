@@ -83,6 +83,7 @@ pub(crate) enum Answer {
 }
 
 impl Answer {
+    /// What its invocation's record says of it; a reply is nearly all of them, and has nothing to go through.
     #[inline]
     pub(crate) fn outcome(&self) -> Outcome {
         if matches!(self, Self::Reply(_)) { Outcome::Ok } else { self.outcome_without_reply() }
@@ -219,6 +220,7 @@ async fn perform_other(
             }
             Answer::Done
         }
+        // Not asked here: `perform` does it in place.
         Job::Handle(_) => Answer::NoHandler,
     })
 }

@@ -545,6 +545,7 @@ pub(crate) fn told(answer: Answer) -> (Result<Reply, CallError>, Ending) {
     if let Answer::Reply(reply) = answer { (Ok(reply), Ending::Answered) } else { told_of_no_reply(answer) }
 }
 
+/// The same of what is hardly ever said, out of the way of replies.
 #[cold]
 fn told_of_no_reply(answer: Answer) -> (Result<Reply, CallError>, Ending) {
     match answer {
