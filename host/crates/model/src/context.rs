@@ -18,6 +18,8 @@ const FLAG_THRESHOLD: u8 = 32;
 const FLAG_RANDOMNESS: u8 = 64;
 /// Where the flags stand in an encoded context, after both ids.
 const FLAGS_AT: usize = 24;
+/// Bytes of an encoded context that is nothing but its ids and no flag.
+const PLAIN_BYTES: usize = FLAGS_AT + 1;
 
 /// The context of an invocation or of a scope in it; the host puts it on every record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -99,6 +101,21 @@ impl Context {
         }
     }
 
+    /// The same over an earlier one, if this has nothing but its ids, as nearly all have, and that is as long: a fifth of the work. Tells whether it was done.
+    #[inline]
+    pub fn encode_over(&self, earlier: &mut [u8]) -> bool {
+        let Ok(place) = <&mut [u8; PLAIN_BYTES]>::try_from(earlier) else { return false };
+        if self.has_texts() || self.sampling != TraceSampling::default() {
+            return false;
+        }
+        let (trace_id, rest) = place.split_at_mut(self.trace_id.0.len());
+        let (span_id, flags) = rest.split_at_mut(self.span_id.0.len());
+        trace_id.copy_from_slice(&self.trace_id.0);
+        span_id.copy_from_slice(&self.span_id.0);
+        flags.fill(0);
+        true
+    }
+
     fn encode_rest(&self, buffer: &mut Vec<u8>) {
         let parts = [(&self.correlation_id, FLAG_CORRELATION), (&self.user, FLAG_USER), (&self.tenant, FLAG_TENANT)];
         let flags: u8 = parts.iter().filter(|(part, _)| part.is_some()).map(|(_, flag)| flag).sum();
@@ -174,6 +191,23 @@ mod tests {
         }
 
         #[test]
+        fn a_context_is_written_over_an_earlier_one_or_that_stays_as_it_is(
+            earlier in prop::collection::vec(any::<u8>(), 20..30),
+            ids in any::<([u8; 16], [u8; 8])>(), tenant in any::<Option<String>>(),
+            sampling in prop_oneof![Just(TraceSampling::default()), sampling()],
+        ) {
+            let context = Context { trace_id: TraceId(ids.0), span_id: SpanId(ids.1), tenant, sampling, ..Context::default() };
+            let mut bytes = earlier.clone();
+            if context.encode_over(&mut bytes) {
+                prop_assert_eq!(Context::decode(&bytes).expect("it was just encoded"), context);
+            } else {
+                prop_assert_eq!(&bytes, &earlier);
+                let is_plain = context.tenant.is_none() && sampling == TraceSampling::default();
+                prop_assert!(!is_plain || earlier.len() != PLAIN_BYTES);
+            }
+        }
+
+        #[test]
         fn arbitrary_bytes_are_a_context_or_malformed(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
             let _ = Context::decode(&bytes);
             let _ = (is_left_out(&bytes), randomness(&bytes));
@@ -184,6 +218,6 @@ mod tests {
     fn a_trace_that_is_kept_as_all_are_takes_no_bytes_for_that() {
         let mut bytes = Vec::new();
         Context::default().encode(&mut bytes);
-        assert_eq!((bytes.len(), bytes.last()), (FLAGS_AT + 1, Some(&0)));
+        assert_eq!((bytes.len(), bytes.last()), (PLAIN_BYTES, Some(&0)));
     }
 }

@@ -119,6 +119,7 @@ impl Cost {
     }
 
     /// Neither running nor in the mailbox.
+    #[inline]
     pub fn waiting_nanos(&self) -> u64 {
         self.idle_nanos.saturating_add(self.yielded_nanos)
     }
@@ -138,6 +139,9 @@ impl Cost {
     #[inline]
     #[must_use]
     pub fn balanced(mut self) -> Self {
+        if self.waiting_nanos() | self.unattributed_nanos | self.host_nanos == 0 {
+            return self;
+        }
         let mut left = self.elapsed_nanos;
         for part in [&mut self.idle_nanos, &mut self.yielded_nanos, &mut self.unattributed_nanos, &mut self.host_nanos]
         {

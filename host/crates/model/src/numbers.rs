@@ -21,12 +21,16 @@ pub(crate) fn put_numbers<const N: usize>(buffer: &mut Vec<u8>, numbers: [&u64; 
     let (rows, rest) = numbers.as_chunks::<ROW>();
     for (index, row) in rows.iter().enumerate() {
         let [one, two, three, four, five, six] = *row;
-        let of_row = place(places, &mut at, *one)
-            | place(places, &mut at, *two) << 4
-            | place(places, &mut at, *three) << 8
-            | place(places, &mut at, *four) << 12
-            | place(places, &mut at, *five) << 16
-            | place(places, &mut at, *six) << 20;
+        let of_row = if one | two | three | four | five | six == 0 {
+            0
+        } else {
+            place(places, &mut at, *one)
+                | place(places, &mut at, *two) << 4
+                | place(places, &mut at, *three) << 8
+                | place(places, &mut at, *four) << 12
+                | place(places, &mut at, *five) << 16
+                | place(places, &mut at, *six) << 20
+        };
         lengths |= u128::from(of_row) << (index * ROW * 4);
     }
     for (index, number) in rest.iter().enumerate() {

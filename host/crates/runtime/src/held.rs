@@ -108,19 +108,26 @@ impl Held {
     /// instance (`is_last`).
     #[inline]
     pub(crate) fn note(&self, store: &mut Store<State>, handles_limit: usize, is_last: bool) {
+        const { assert!(HANDLES_COUNTED_EACH.is_multiple_of(COUNTED_EACH), "both are counted at once") };
         // One writer, so that nothing is lost between reading and writing.
         let calls = self.calls.load(Ordering::Relaxed);
         self.calls.store(calls.wrapping_add(1), Ordering::Relaxed);
         if calls.is_multiple_of(COUNTED_EACH) || is_last {
-            self.resources.note(store.data_mut().table.iter_mut().count() as u64);
-        }
-        if calls.is_multiple_of(HANDLES_COUNTED_EACH) || is_last {
-            self.handles.note(live_handles(store, self.handles.now() as usize) as u64);
-            store.set_max_component_handles(handles_limit);
+            self.go_through(store, handles_limit, calls.is_multiple_of(HANDLES_COUNTED_EACH) || is_last);
         }
         let state = store.data();
         self.table_elements.note(state.limiter.table_elements() as u64);
         self.host_calls.note(state.imports.calls());
+    }
+
+    /// Counts what has to be gone through: resources, and handles where that is due as well.
+    #[cold]
+    fn go_through(&self, store: &mut Store<State>, handles_limit: usize, with_handles: bool) {
+        self.resources.note(store.data_mut().table.iter_mut().count() as u64);
+        if with_handles {
+            self.handles.note(live_handles(store, self.handles.now() as usize) as u64);
+            store.set_max_component_handles(handles_limit);
+        }
     }
 
     /// Notes what a new instance consists of, which is counted the first time.

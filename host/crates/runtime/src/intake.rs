@@ -144,10 +144,11 @@ impl Intake {
     #[inline]
     pub(crate) fn change_context(&mut self, change: impl FnOnce(&mut Context)) {
         change(&mut self.context);
-        self.encode_anew();
+        if !self.context.encode_over(&mut self.context_bytes) {
+            self.encode_anew();
+        }
     }
 
-    #[inline]
     fn encode_anew(&mut self) {
         self.context_bytes.clear();
         encode_redacted(&self.recorder, &self.context, &mut self.context_bytes);

@@ -240,10 +240,12 @@ impl State {
             context.trace_id = trace_id;
             context.sampling = sampling;
             context.span_id = SpanId(ids.draw().to_be_bytes());
-            // The trigger is dropped in any case, and what is taken over so with it.
-            std::mem::swap(&mut context.correlation_id, &mut trigger.correlation_id);
-            std::mem::swap(&mut context.user, &mut trigger.user);
-            std::mem::swap(&mut context.tenant, &mut trigger.tenant);
+            if context.has_texts() || trigger.has_texts() {
+                // The trigger is dropped in any case, and what is taken over so with it.
+                std::mem::swap(&mut context.correlation_id, &mut trigger.correlation_id);
+                std::mem::swap(&mut context.user, &mut trigger.user);
+                std::mem::swap(&mut context.tenant, &mut trigger.tenant);
+            }
         });
         self.parent = trigger.parent;
         std::mem::swap(&mut self.chain, &mut trigger.chain);

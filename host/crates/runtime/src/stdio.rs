@@ -51,10 +51,21 @@ impl ShortContext {
     const WORDS: usize = 4;
     const LONG: usize = usize::MAX;
     const WORD: usize = size_of::<u64>();
+    /// Bytes of one with ids and nothing else, as nearly all are.
+    const USUAL: usize = 3 * Self::WORD + 1;
 
     /// Takes a context, unless it is long.
     #[inline]
     fn set(&self, context: &[u8]) -> bool {
+        match <&[u8; Self::USUAL]>::try_from(context) {
+            Ok(usual) => self.put(usual),
+            Err(_) => self.put(context),
+        }
+    }
+
+    #[expect(clippy::inline_always, reason = "where the length is known, there are no loops")]
+    #[inline(always)]
+    fn put(&self, context: &[u8]) -> bool {
         let is_short = context.len() <= Self::WORDS * Self::WORD;
         if is_short {
             let (words, rest) = context.as_chunks::<{ Self::WORD }>();

@@ -273,6 +273,12 @@ impl Trigger {
         self.chain.is_first()
     }
 
+    /// Whether it says on whose behalf it is.
+    #[inline]
+    pub(crate) fn has_texts(&self) -> bool {
+        self.correlation_id.is_some() || self.user.is_some() || self.tenant.is_some()
+    }
+
     pub(crate) fn check(&self) -> Result<(), CallError> {
         let parts = [("correlation id", &self.correlation_id), ("user", &self.user), ("tenant", &self.tenant)];
         for (what, text) in parts {

@@ -132,11 +132,8 @@ impl Ledger {
             add(all_nanos, nanos);
             add(all_waited, waited_nanos);
         }
-        let Transfer { read_bytes, written_bytes, sent_bytes, received_bytes } = cost.transfer;
-        for (total, amount) in [
+        self.add_each([
             (Total::Calls, u64::from(counts)),
-            (Total::Failures, u64::from(outcome.is_failure())),
-            (Total::AnsweredErrors, u64::from(outcome == Outcome::Answered)),
             (Total::Fuel, cost.fuel.unwrap_or_default()),
             (Total::Cpu, cost.cpu_nanos),
             (Total::HostCpu, cost.host_cpu_nanos()),
@@ -145,19 +142,37 @@ impl Ledger {
             (Total::Response, if counts { cost.wall_nanos() } else { 0 }),
             (Total::Host, cost.host_nanos),
             (Total::HostCalls, cost.host_calls),
-            (Total::Idle, cost.idle_nanos),
-            (Total::Yielded, cost.yielded_nanos),
             (Total::Unattributed, cost.unattributed_nanos),
-            (Total::Read, read_bytes),
-            (Total::Written, written_bytes),
-            (Total::Sent, sent_bytes),
-            (Total::Received, received_bytes),
-        ] {
-            add(&self.totals[total as usize], amount);
+        ]);
+        // What most calls have nothing of.
+        if outcome != Outcome::Ok {
+            self.add_each([
+                (Total::Failures, u64::from(outcome.is_failure())),
+                (Total::AnsweredErrors, u64::from(outcome == Outcome::Answered)),
+            ]);
+        }
+        if cost.waiting_nanos() > 0 {
+            self.add_each([(Total::Idle, cost.idle_nanos), (Total::Yielded, cost.yielded_nanos)]);
+        }
+        let Transfer { read_bytes, written_bytes, sent_bytes, received_bytes } = cost.transfer;
+        if cost.transfer != Transfer::default() {
+            self.add_each([
+                (Total::Read, read_bytes),
+                (Total::Written, written_bytes),
+                (Total::Sent, sent_bytes),
+                (Total::Received, received_bytes),
+            ]);
         }
         self.set_memory(cost.memory_bytes);
         if cost.memory_peak_bytes > self.memory_peak_bytes.load(Ordering::Relaxed) {
             self.memory_peak_bytes.store(cost.memory_peak_bytes, Ordering::Relaxed);
+        }
+    }
+
+    #[inline]
+    fn add_each<const N: usize>(&self, amounts: [(Total, u64); N]) {
+        for (total, amount) in amounts {
+            add(&self.totals[total as usize], amount);
         }
     }
 
