@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use glasshouse::{Event, Extension, Host, Trigger};
-use glasshouse_runtime::EVENT_INTERVAL;
+use glasshouse_runtime::tokio_builder;
 use tokio::io::AsyncReadExt as _;
 use tokio::task::JoinSet;
 
@@ -36,8 +36,7 @@ const NOTICED: f64 = 1.03;
 const ROOT: &str = "/api/extensions/debugging";
 
 pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
-    let mut tokio = tokio::runtime::Builder::new_multi_thread();
-    let tokio = tokio.worker_threads(WORKERS).enable_all().event_interval(EVENT_INTERVAL).build()?;
+    let tokio = tokio_builder().worker_threads(WORKERS).build()?;
     // Compiled once: a hundred that start at once would each compile it.
     house.instance("neighbour")?;
     let plugins = house.folder().join("api-plugins");

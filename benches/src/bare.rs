@@ -43,7 +43,7 @@ pub(crate) fn any<T>(result: Result<T>) -> anyhow::Result<T> {
 }
 
 /// Fuel between two yields: the runtime's own figure.
-const YIELD_FUEL: u64 = 300_000;
+const YIELD_FUEL: u64 = 400_000;
 
 /// Data of a bare store.
 pub(crate) struct State {
@@ -231,13 +231,13 @@ pub(crate) struct EmptyGuest {
 
 impl EmptyGuest {
     pub(crate) async fn start(engine: &Engine, component: &Path) -> Result<Self> {
-        Self::metered(engine, component, OwnMeter::Fuel).await
+        Self::metered(&Component::from_file(engine, component)?, OwnMeter::Fuel).await
     }
 
-    pub(crate) async fn metered(engine: &Engine, component: &Path, meter: OwnMeter) -> Result<Self> {
-        let component = Component::from_file(engine, component)?;
+    pub(crate) async fn metered(component: &Component, meter: OwnMeter) -> Result<Self> {
+        let engine = component.engine();
         let mut store = metered_store(engine, meter)?;
-        let empty = Empty::instantiate_async(&mut store, &component, &linker(engine)?).await?;
+        let empty = Empty::instantiate_async(&mut store, component, &linker(engine)?).await?;
         Ok(Self { store, empty, meter })
     }
 

@@ -5,6 +5,7 @@ use glasshouse_model::settings::Budget;
 use glasshouse_runtime::{Event, Extension, Trigger};
 
 use crate::bare::{EmptyGuest, any};
+use crate::core_module::CoreModule;
 use crate::harness::{Plan, Row, Side, cpu};
 use crate::house::House;
 
@@ -19,6 +20,7 @@ pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
     let bare_guest =
         || any(house.tokio.block_on(EmptyGuest::start(house.runtime.engine(), &house.guest("bench-empty"))));
     let [mut bare, mut in_time] = [bare_guest()?, bare_guest()?];
+    let mut core = any(house.tokio.block_on(CoreModule::start(house.runtime.engine())))?;
     let deadline = Budget::default().deadline;
 
     let sandbox_side: Side<'_> = Box::new(|| cpu(TIMES, || Ok(sandbox.handle_each(&house.tokio, TIMES, event)?)));
@@ -44,14 +46,25 @@ pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
             })
         })
     });
-    let [sandbox, many, one, bare, in_time] =
-        plan.run([sandbox_side, many_side, one_side, bare_side, deadline_side])?;
+    let core_side: Side<'_> = Box::new(|| {
+        cpu(TIMES, || {
+            house.tokio.block_on(async {
+                for _ in 0..TIMES {
+                    any(core.call().await)?;
+                }
+                Ok(())
+            })
+        })
+    });
+    let [sandbox, many, one, bare, in_time, core] =
+        plan.run([sandbox_side, many_side, one_side, bare_side, deadline_side, core_side])?;
     let what = "empty handler, on the sandbox itself";
     let peer = "bare wasmtime, the same component and meter";
     let pipelined = format!("empty handler through the mailbox, {IN_FLIGHT} under way");
     Ok(vec![
         sandbox.against(&bare, "call", what, peer, Some(1.5)),
         sandbox.against(&in_time, "call", what, "the same, with the same deadline, by tokio's timeout", Some(1.5)),
+        sandbox.against(&core, "call", what, "an empty function of a core module, the same meter", None),
         many.against(&bare, "call", &pipelined, peer, None),
         one.against(&bare, "call", "empty handler through the mailbox, one at a time", peer, None),
     ])

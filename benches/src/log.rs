@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 use glasshouse_model::Signal;
 
 use crate::bare::{Guest, any};
+use crate::core_module::CoreModule;
 use crate::harness::{Plan, Row, Side, cpu};
 use crate::house::{House, times};
 use crate::visit::{PERIOD, Visit, visit};
@@ -28,6 +29,9 @@ pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
     let mut at_site = any(house.tokio.block_on(Guest::start(house.runtime.engine(), &house.guest("bench-bare"))))?;
     let mut typed = any(house.tokio.block_on(Guest::start(house.runtime.engine(), &house.guest("bench-bare"))))?;
     let mut whole = any(house.tokio.block_on(Guest::start(house.runtime.engine(), &house.guest("bench-bare"))))?;
+    let mut core = any(house.tokio.block_on(CoreModule::start(house.runtime.engine())))?;
+    any(house.tokio.block_on(encoded.emit(PERIOD)))?;
+    let bytes_of_one = (std::mem::take(&mut encoded.store.data_mut().bytes) / u64::from(PERIOD)) as u32;
     let native = tracing::Dispatch::new(tracing_subscriber::fmt().json().with_writer(io::sink).finish());
 
     let stored = ours.extension().clone();
@@ -62,6 +66,7 @@ pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
     let at_site_side: Side<'_> = Box::new(|| cpu(TIMES, || any(house.tokio.block_on(at_site.emit_at_site(TIMES)))));
     let typed_side: Side<'_> = Box::new(|| cpu(TIMES, || any(house.tokio.block_on(typed.log(TIMES)))));
     let whole_side: Side<'_> = Box::new(|| cpu(TIMES, || any(house.tokio.block_on(whole.log_whole(TIMES)))));
+    let core_side: Side<'_> = Box::new(|| cpu(TIMES, || any(house.tokio.block_on(core.pass(bytes_of_one, TIMES)))));
     let native_side: Side<'_> = Box::new(|| {
         tracing::dispatcher::with_default(&native, || {
             cpu(TIMES, || {
@@ -70,8 +75,8 @@ pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
             })
         })
     });
-    let [sdk, batched, plain, batched_plain, disk, batched_disk, bytes, prefixed, bindgen, whole, native] =
-        plan.run([
+    let [sdk, batched, plain, batched_plain, disk, batched_disk, bytes, prefixed, bindgen, whole, core, native] = plan
+        .run([
             our_side,
             gathering_side,
             unsearched_side,
@@ -82,6 +87,7 @@ pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
             at_site_side,
             typed_side,
             whole_side,
+            core_side,
             native_side,
         ])?;
 
@@ -108,6 +114,7 @@ pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
             "the same typed call with logger, file and line, as the SDK's log has",
             Some(0.5),
         ),
+        sdk.against(&core, "log", what, "as many bytes, encoded before, by an import of a core module", None),
         sdk.against(&native, "log", what, peer, Some(0.25)),
         batched.against(&native, "log", "the same, gathered in batches", peer, Some(0.125)),
         plain.against(

@@ -6,6 +6,7 @@ mod append;
 mod bare;
 mod call;
 mod child;
+mod core_module;
 mod costs;
 mod deadlines;
 mod delay;

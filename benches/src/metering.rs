@@ -1,13 +1,15 @@
 //! The price of metering: work that only computes, without any meter, with wasmtime's own, and in the sandbox.
 
+use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Result;
 use glasshouse_model::settings::Metering;
 use glasshouse_runtime::Event;
-use glasshouse_runtime::bench::Instance;
-use wasmtime::{Config, Engine};
+use glasshouse_runtime::bench::{Instance, engine};
+use wasmtime::Engine;
+use wasmtime::component::Component;
 
 use crate::bare::{EmptyGuest, OwnMeter, any};
 use crate::harness::{Plan, Row, Side, cpu};
@@ -26,8 +28,8 @@ const TICK: Duration = Duration::from_micros(250);
 const TARGET: f64 = 1.03;
 
 pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
-    let [none, fuel, epochs] = [OwnMeter::None, OwnMeter::Fuel, OwnMeter::Epochs].map(engine);
-    let epochs = epochs?;
+    let [none, fuel, epochs] =
+        [any(engine(None))?, any(engine(Some(Metering::Fuel)))?, any(engine(Some(Metering::Cpu)))?];
     let stops = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let ticking = scope.spawn(|| {
@@ -36,7 +38,7 @@ pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
                 epochs.increment_epoch();
             }
         });
-        let rows = measure_beside(house, plan, [&none?, &fuel?, &epochs]);
+        let rows = measure_beside(house, plan, [&none, &fuel, &epochs]);
         stops.store(true, Ordering::Relaxed);
         // It cannot fail: it only sleeps and ticks.
         let _ = ticking.join();
@@ -44,22 +46,14 @@ pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
     })
 }
 
-/// The settings of our engine, but for the meter.
-fn engine(meter: OwnMeter) -> Result<Engine> {
-    let mut config = Config::new();
-    config
-        .consume_fuel(matches!(meter, OwnMeter::Fuel | OwnMeter::FuelAlone))
-        .epoch_interruption(meter == OwnMeter::Epochs)
-        .concurrency_support(false)
-        .parallel_compilation(false);
-    any(Engine::new(&config))
-}
-
 fn measure_beside(house: &House, plan: &Plan, engines: [&Engine; 3]) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
+    let [none, fuel, epochs] = engines;
+    let [none, fuel, epochs] =
+        [mapped(house, none, "none")?, mapped(house, fuel, "fuel")?, mapped(house, epochs, "epochs")?];
     for (event, what, count) in WORK {
-        let bare = |engine: &Engine, meter: OwnMeter| -> Result<Side<'_>> {
-            let mut guest = any(house.tokio.block_on(EmptyGuest::metered(engine, &house.guest(GUEST), meter)))?;
+        let bare = |component: &Component, meter: OwnMeter| -> Result<Side<'_>> {
+            let mut guest = any(house.tokio.block_on(EmptyGuest::metered(component, meter)))?;
             Ok(Box::new(move || cpu(count, || any(house.tokio.block_on(guest.handle(times(event, count)))))))
         };
         let ours = |metering: Metering| -> Result<Side<'_>> {
@@ -67,10 +61,10 @@ fn measure_beside(house: &House, plan: &Plan, engines: [&Engine; 3]) -> Result<V
             Ok(Box::new(move || cpu(count, || house.tokio.block_on(handle(&mut guest, times(event, count))))))
         };
         let [none, fuel, fuel_alone, epochs, our_fuel, our_cpu] = plan.run([
-            bare(engines[0], OwnMeter::None)?,
-            bare(engines[1], OwnMeter::Fuel)?,
-            bare(engines[1], OwnMeter::FuelAlone)?,
-            bare(engines[2], OwnMeter::Epochs)?,
+            bare(&none, OwnMeter::None)?,
+            bare(&fuel, OwnMeter::Fuel)?,
+            bare(&fuel, OwnMeter::FuelAlone)?,
+            bare(&epochs, OwnMeter::Epochs)?,
             ours(Metering::Fuel)?,
             ours(Metering::Cpu)?,
         ])?;
@@ -98,6 +92,15 @@ fn measure_beside(house: &House, plan: &Plan, engines: [&Engine; 3]) -> Result<V
         }
     }
     Ok(rows)
+}
+
+/// The guest's code, mapped from a file as the runtime maps it: where code lies can matter more than all that is measured here.
+#[expect(unsafe_code, reason = "loading precompiled code is unsafe by nature")]
+fn mapped(house: &House, engine: &Engine, name: &str) -> Result<Component> {
+    let file = house.folder().join(format!("{GUEST}-{name}.code"));
+    fs::write(&file, any(engine.precompile_component(&fs::read(house.guest(GUEST))?))?)?;
+    // SAFETY: the file is what this engine has compiled just now, in a folder of this run's own.
+    any(unsafe { Component::deserialize_file(engine, &file) })
 }
 
 async fn handle(guest: &mut Instance, event: Event) -> Result<()> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use glasshouse_model::{FailureKind, Signal};
-use glasshouse_runtime::{CallError, EVENT_INTERVAL, Event, Extension, Runtime, RuntimeSettings, Status, Trigger};
+use glasshouse_runtime::{CallError, Event, Extension, Runtime, RuntimeSettings, Status, Trigger, tokio_builder};
 use glasshouse_telemetry::{Body, Entry};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -20,7 +20,7 @@ use crate::house::{House, spec};
 const NEIGHBOURS: u32 = 100;
 const PERIOD: Duration = Duration::from_millis(100);
 /// Calls of each in a phase: with those of all, enough for a 99th percentile.
-const CALLS: u32 = 30;
+const CALLS: u32 = 60;
 /// Calls of each before that, which do not count: what is done for the first time takes longer.
 const FIRST_CALLS: u32 = 5;
 /// Threads that serve all of them.
@@ -44,7 +44,7 @@ const REFUSED: Duration = Duration::from_millis(10);
 const FOR_GOOD: Duration = Duration::from_hours(1);
 /// Turns of the three phases. Each turn's percentiles are compared with those of its own quiet phase, and the median of the turns
 /// counts: a machine that does other things as well is never the same for long.
-const TURNS: usize = 5;
+const TURNS: usize = 7;
 /// The hostile ones' deadline once they are to be quarantined, so that this does not take long.
 const SOON: Duration = Duration::from_millis(200);
 
@@ -65,8 +65,7 @@ type Taken = fn(&Latencies) -> &Vec<f64>;
 const FROM: [(&str, Taken); 2] = [("from when it was due", |phase| &phase.due), ("by itself", |phase| &phase.made)];
 
 pub(crate) fn measure(house: &House, _: &Plan) -> Result<Vec<Row>> {
-    let mut tokio = tokio::runtime::Builder::new_multi_thread();
-    let tokio = tokio.worker_threads(WORKERS).enable_all().event_interval(EVENT_INTERVAL).build()?;
+    let tokio = tokio_builder().worker_threads(WORKERS).build()?;
     for guest in ["neighbour", "spin", "host-flood", "memory-bomb"] {
         // Compiled once: a hundred that start at once would each compile it.
         house.instance(guest)?;
@@ -203,7 +202,8 @@ fn late_nanos(extension: &Extension) -> Result<Vec<f64>> {
     Ok(late)
 }
 
-/// Calls each neighbour at a steady rate, all of them evenly spread.
+/// Calls each neighbour at a steady rate, all of them evenly spread but for a part of a millisecond drawn by lot: tokio's timers go off at whole ones,
+/// and by calls at a distance of whole ones each phase would measure how its start lies among them.
 async fn phase(neighbours: &[Extension], calls: u32) -> Result<Latencies> {
     let mut callers = JoinSet::new();
     let start = Instant::now() + PERIOD;
@@ -212,8 +212,10 @@ async fn phase(neighbours: &[Extension], calls: u32) -> Result<Latencies> {
         callers.spawn(async move {
             let mut latencies = Latencies::default();
             let event = Event { name: "echo".into(), payload: b"hello".to_vec(), ..Event::default() };
+            let mut random = fastrand::Rng::with_seed(number.into());
             for call in 0..calls {
-                let due = start + PERIOD * number / NEIGHBOURS + PERIOD * call;
+                let spread = Duration::from_nanos(random.u64(..1_000_000));
+                let due = start + PERIOD * number / NEIGHBOURS + PERIOD * call + spread;
                 sleep_until(due).await;
                 let made = Instant::now();
                 neighbour.call(event.clone(), Trigger::default()).await.context("a neighbour's call")?;

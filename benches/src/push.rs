@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use glasshouse::{Extension, Host, Trigger};
-use glasshouse_runtime::EVENT_INTERVAL;
+use glasshouse_runtime::tokio_builder;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
 
@@ -41,8 +41,7 @@ const SIDES: [(&str, bool, bool); 4] = [
 ];
 
 pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
-    let mut tokio = tokio::runtime::Builder::new_multi_thread();
-    let tokio = tokio.worker_threads(WORKERS).enable_all().event_interval(EVENT_INTERVAL).build()?;
+    let tokio = tokio_builder().worker_threads(WORKERS).build()?;
     let sink = Sink::start(house)?;
     // Compiled once.
     house.instance("bench-sdk")?;

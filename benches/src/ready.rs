@@ -109,7 +109,7 @@ fn artefact(cache: &Path, digest: &str) -> Result<PathBuf> {
     let paths: Vec<_> = fs::read_dir(cache)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
     let found = paths.into_iter().find(|path| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        name.starts_with(digest) && name.ends_with(".cwasm")
+        name.starts_with(digest) && name.ends_with(".artefact")
     });
     found.context("the runtime has put no compiled component into its cache")
 }

@@ -96,7 +96,7 @@ async fn run(plugins: &Path) -> Result<Outcome, Box<dyn Error>> {
 fn main() -> Result<(), Box<dyn Error>> {
     // Before anything else, threads included: the host starts this program anew to compile a rule.
     glasshouse::worker::run_if_asked();
-    tokio::runtime::Runtime::new()?.block_on(serve())
+    glasshouse::tokio_builder().build()?.block_on(serve())
 }
 
 async fn serve() -> Result<(), Box<dyn Error>> {

@@ -90,9 +90,9 @@ pub use glasshouse_model::{
 pub use glasshouse_otlp as otlp;
 pub use glasshouse_runtime::{
     ApplyError, CallError, Carried, Check, CompileCost, CompileLimit, CompileSettings, ComponentInfo, Containment,
-    EVENT_INTERVAL, EmbedderCall, EmbedderData, Event, HandlerError, Health, HostFault, HostMemory, HostUse,
-    Inspection, LinkerHook, LoadError, Reply, SourceFrame, State, Status, SystemClock, TooMuch, Tried, Trigger,
-    WASMTIME_VERSION, inspect, return_large_blocks, wasmtime, worker,
+    EmbedderCall, EmbedderData, Event, HandlerError, Health, HostFault, HostMemory, HostUse, Inspection, LinkerHook,
+    LoadError, Reply, SourceFrame, State, Status, SystemClock, TooMuch, Tried, Trigger, WASMTIME_VERSION, inspect,
+    return_large_blocks, tokio_builder, wasmtime, worker,
 };
 pub use glasshouse_server::api::{MadeToken, MakeToken, Problem, Scope, Token};
 pub use glasshouse_server::{ApiServer, ControlSocket, ServeError, TlsFiles, Tokens};

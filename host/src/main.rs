@@ -12,7 +12,7 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer as _, fmt};
 
 use cli::{Cli, Exit};
-use glasshouse::{EVENT_INTERVAL, HostLog};
+use glasshouse::{HostLog, tokio_builder};
 
 /// What the host's own log shows where nobody says otherwise.
 const LOG: &str = "warn";
@@ -43,8 +43,7 @@ fn main() -> ExitCode {
         .with(host_log.layer().with_filter(for_files))
         .init();
     raise_open_files();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().event_interval(EVENT_INTERVAL).build();
-    let runtime = match runtime {
+    let runtime = match tokio_builder().build() {
         Ok(runtime) => runtime,
         Err(error) => return fail(&format!("cannot start threads: {error}"), Exit::Host),
     };

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use glasshouse_model::SpanCost;
-use glasshouse_model::settings::Settings;
+use glasshouse_model::settings::{Metering, Settings};
 use glasshouse_telemetry::{Load, Store, StoreSettings};
 use tokio::sync::watch;
 
+use crate::engine::engine_with;
 use crate::extension::{CallError, Event, Extension, Reply};
 use crate::intake::Intake;
 use crate::job::{Answer, Job};
@@ -26,9 +27,9 @@ pub struct Instance {
 impl Instance {
     /// Loads an extension and makes its instance.
     pub async fn start(runtime: &Runtime, spec: ExtensionSpec) -> Result<Self, String> {
-        let loading = runtime.assembler(&spec).begin(&spec);
+        let assembler = runtime.assembler(&spec);
         let (extension, _) = runtime.handle(spec);
-        let (blueprint, _) = loading.of(extension.clone()).await.map_err(|refused| refused.cause)?;
+        let (blueprint, _) = assembler.load(extension.clone()).await.map_err(|refused| refused.cause)?;
         let phase = watch::Sender::new(Phase::Running);
         let sandbox = blueprint.build(phase.subscribe()).await.map_err(|error| error.to_string())?;
         Ok(Self { extension, sandbox, _phase: phase })
@@ -66,6 +67,11 @@ impl Instance {
         self.sandbox.invoke(&mut Job::handle(event), &mut Trigger::default(), 0, &mut answer).await;
         told(answer).0
     }
+}
+
+/// Makes an engine as the runtime does, with what a mode of metering needs, or with no meter.
+pub fn engine(metering: Option<Metering>) -> wasmtime::Result<wasmtime::Engine> {
+    engine_with(metering == Some(Metering::Fuel), metering == Some(Metering::Cpu))
 }
 
 /// Makes so many crossings that carry nothing, to see what measuring costs.

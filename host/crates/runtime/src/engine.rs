@@ -15,14 +15,9 @@ use crate::flavour::Flavour;
 use crate::host::{batch, counted, debugging, files, http, light, names, random, sockets, span_calls, streams};
 use crate::state::State;
 
-/// Fuel after which a guest stops for a look at its deadline and its turn: 30 to 150 µs of work. To stop costs a microsecond, a
+/// Fuel after which a guest stops for a look at its deadline and its turn: 40 to 200 µs of work. To stop costs a microsecond, a
 /// tenth of what 100,000 units take that only compute; with millions, neighbours wait.
-pub(crate) const YIELD_FUEL: u64 = 300_000;
-
-/// For the tokio runtime that serves extensions, see `tokio::runtime::Builder::event_interval`: tasks that a thread polls before it
-/// looks at timers and sockets. While guests keep all threads busy each poll is a turn, and with tokio's 61 a timer would be late by
-/// as many; to look costs about a microsecond.
-pub const EVENT_INTERVAL: u32 = 7;
+pub(crate) const YIELD_FUEL: u64 = 400_000;
 
 /// The version of wasmtime that runs guests: fuel is comparable only under the same one.
 pub const WASMTIME_VERSION: &str = "48.0.8";
@@ -81,14 +76,19 @@ pub enum TickerState {
 /// An embedder's addition to what every component can import.
 pub type LinkerHook = Box<dyn Fn(&mut Linker<State>) -> wasmtime::Result<()> + Send + Sync>;
 
-/// Makes the engine of a flavour, without the machinery for concurrent calls of one instance, which no component of WASI 0.2
-/// needs and which makes each call dearer by half a microsecond.
+/// Makes the engine of a flavour.
 pub(crate) fn engine(flavour: Flavour) -> wasmtime::Result<Engine> {
+    engine_with(flavour.counts_fuel(), flavour.has_epochs())
+}
+
+/// Makes an engine with such meters, without the machinery for concurrent calls of one instance, which no component of WASI 0.2
+/// needs and which makes each call dearer by half a microsecond.
+pub(crate) fn engine_with(fuel: bool, epochs: bool) -> wasmtime::Result<Engine> {
     let mut config = Config::new();
     config
-        .consume_fuel(flavour.counts_fuel())
+        .consume_fuel(fuel)
         .operator_cost(costs())
-        .epoch_interruption(flavour.has_epochs())
+        .epoch_interruption(epochs)
         .concurrency_support(false)
         .parallel_compilation(false)
         .max_wasm_stack(limits::CALL_STACK_BYTES)
@@ -195,16 +195,21 @@ impl Engines {
         std::iter::once(&self.usual).chain(others).map(|machine| machine.state()).collect()
     }
 
+    /// The engine of a flavour, if it was made.
+    pub(crate) fn made(&self, flavour: Flavour) -> Option<&Arc<Machine>> {
+        match flavour {
+            Flavour::Fuel => Some(&self.usual),
+            Flavour::Epochs => self.others[0].get(),
+            Flavour::FuelAndEpochs => self.others[1].get(),
+        }
+    }
+
     /// The engine of a flavour.
     pub(crate) fn get(&self, flavour: Flavour) -> wasmtime::Result<&Arc<Machine>> {
-        let slot = match flavour {
-            Flavour::Fuel => return Ok(&self.usual),
-            Flavour::Epochs => &self.others[0],
-            Flavour::FuelAndEpochs => &self.others[1],
-        };
-        if let Some(machine) = slot.get() {
+        if let Some(machine) = self.made(flavour) {
             return Ok(machine);
         }
+        let slot = &self.others[usize::from(flavour == Flavour::FuelAndEpochs)];
         // Of two that are made at once, one is dropped.
         let machine = Arc::new(Machine::new(flavour, &self.hooks)?);
         Ok(slot.get_or_init(|| machine))

@@ -57,6 +57,11 @@ pub(crate) struct Reachable {
 }
 
 impl Reachable {
+    /// Whether there are names to look up.
+    pub(crate) fn has_names(network: &[NetworkAccess]) -> bool {
+        network.iter().any(|access| matches!(access.host, NetworkHost::Name(_)))
+    }
+
     /// Looks up names; blocks while it does.
     pub(crate) fn resolve(network: &[NetworkAccess]) -> Result<Self, GrantError> {
         Self::resolve_by(network, |name| Ok((name, 0).to_socket_addrs()?.map(|address| address.ip()).collect()))

@@ -17,6 +17,8 @@ use glasshouse_model::Digest;
 use rustix::fs::{OFlags, fstatfs};
 use twox_hash::{xxhash3_64, xxhash3_128};
 
+use crate::reach::Reach;
+
 /// The file's name in the cache's folder.
 pub(crate) const NAME: &str = "identities";
 /// Changes with the layout of the file: what is of another one has no sum that fits.
@@ -95,8 +97,13 @@ impl Identities {
         Ok(Self { file })
     }
 
-    fn find(&self, mark: &Mark) -> Option<Digest> {
-        let bucket = self.bucket(mark);
+    /// What was remembered of a file as it is.
+    pub(crate) fn recall(&self, metadata: &Metadata, reach: Reach) -> Option<Digest> {
+        self.find(&Mark::of(metadata), reach)
+    }
+
+    fn find(&self, mark: &Mark, reach: Reach) -> Option<Digest> {
+        let bucket = self.bucket(mark, reach);
         bucket.chunks_exact(ENTRY_BYTES).find_map(|entry| digest_in(entry).filter(|_| entry.starts_with(&mark.0)))
     }
 
@@ -110,7 +117,7 @@ impl Identities {
         take: impl FnOnce(&File) -> io::Result<(Digest, u64)>,
     ) -> io::Result<(Digest, u64)> {
         let mark = Mark::of(metadata);
-        if let Some(digest) = self.find(&mark) {
+        if let Some(digest) = self.find(&mark, Reach::Disk) {
             return Ok((digest, metadata.len()));
         }
         let taken = take(file)?;
@@ -123,7 +130,7 @@ impl Identities {
     /// Writes an entry: over the one of the file's earlier state, or else one that is none, or else any of its bucket. Two hosts that do so at
     /// once leave one of theirs, or one whose sum does not fit.
     fn remember(&self, mark: &Mark, digest: &Digest) {
-        let bucket = self.bucket(mark);
+        let bucket = self.bucket(mark, Reach::Disk);
         let mut entries = bucket.chunks_exact(ENTRY_BYTES);
         let own = entries.clone().position(|entry| entry.starts_with(mark.place()));
         let place = own.or_else(|| entries.position(|entry| digest_in(entry).is_none()));
@@ -139,10 +146,10 @@ impl Identities {
     }
 
     /// The bucket in which a file has its entry, if it has one. What cannot be read is empty.
-    fn bucket(&self, mark: &Mark) -> [u8; BUCKET_BYTES] {
+    fn bucket(&self, mark: &Mark, reach: Reach) -> [u8; BUCKET_BYTES] {
         let mut bucket = [0; BUCKET_BYTES];
         let mut read = 0;
-        while let Ok(more @ 1..) = self.file.read_at(&mut bucket[read..], mark.offset() + read as u64) {
+        while let Ok(more @ 1..) = reach.read_at(&self.file, &mut bucket[read..], mark.offset() + read as u64) {
             read += more;
         }
         bucket
@@ -283,10 +290,10 @@ mod tests {
         // The clock was set back, no time has passed, and as much as a tick may take.
         for now in [changed - Duration::from_hours(1), changed, SystemTime::now(), changed + SETTLED] {
             assert_eq!(identify(&identities, &path, now), (digest_of(b"first"), true));
-            assert_eq!(identities.find(&Mark::of(&metadata)), None);
+            assert_eq!(identities.recall(&metadata, Reach::Disk), None);
         }
         assert!(identify(&identities, &path, changed + SETTLED + Duration::from_nanos(1)).1);
-        assert_eq!(identities.find(&Mark::of(&metadata)), Some(digest_of(b"first")));
+        assert_eq!(identities.recall(&metadata, Reach::Disk), Some(digest_of(b"first")));
         set_modified(&path, later() + Duration::from_hours(1));
         for _ in 0..2 {
             assert_eq!(identify(&identities, &path, later()), (digest_of(b"first"), true));
@@ -358,14 +365,14 @@ mod tests {
                         let (mark, digest) = &all[(round * 7) % all.len()];
                         identities.remember(mark, digest);
                         for (mark, digest) in &all {
-                            assert!(identities.find(mark).is_none_or(|found| found == *digest));
+                            assert!(identities.find(mark, Reach::Disk).is_none_or(|found| found == *digest));
                         }
                     }
                 });
             }
         });
         let identities = open(folder.path());
-        assert!(all.iter().any(|(mark, _)| identities.find(mark).is_some()));
+        assert!(all.iter().any(|(mark, _)| identities.find(mark, Reach::Disk).is_some()));
     }
 
     #[test]
@@ -375,11 +382,14 @@ mod tests {
         for number in 0..5_000 {
             let (mark, digest) = made_up(number);
             identities.remember(&mark, &digest);
-            assert_eq!(identities.find(&mark), Some(digest));
+            assert_eq!(identities.find(&mark, Reach::Disk), Some(digest));
         }
         let bytes = fs::metadata(folder.path().join(NAME)).expect("the identities").len();
         assert!(bytes <= BUCKETS * BUCKET_BYTES as u64, "{bytes} bytes");
-        let left = (0..5_000).map(made_up).filter(|(mark, digest)| identities.find(mark) == Some(*digest)).count();
+        let left = (0..5_000)
+            .map(made_up)
+            .filter(|(mark, digest)| identities.find(mark, Reach::Disk) == Some(*digest))
+            .count();
         assert!(left > 1_500 && left <= BUCKETS as usize * BUCKET_ENTRIES, "{left} files");
     }
 

@@ -40,6 +40,7 @@ mod meter;
 mod neighbours;
 mod present;
 mod probe;
+mod reach;
 mod refused;
 mod reports;
 mod sandbox;
@@ -50,6 +51,7 @@ mod state;
 mod stdio;
 mod supervisor;
 mod symbols;
+mod threads;
 mod told;
 mod trial;
 mod trigger;
@@ -67,8 +69,7 @@ use glasshouse_model::settings::Settings;
 use glasshouse_model::standing::Standing;
 use glasshouse_model::{Clock, Digest, ExtensionId, Failure, Version};
 use glasshouse_telemetry::Depot;
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
+use tokio::sync::{mpsc, watch};
 use wasmtime::Engine;
 
 pub use allocator::return_large_blocks;
@@ -76,7 +77,7 @@ pub use bounds::TooMuch;
 pub use clock::SystemClock;
 pub use compile::{CompileCost, CompileLimit, CompileSettings, Containment};
 pub use determinism::Determinism;
-pub use engine::{EVENT_INTERVAL, EngineState, EnginesState, LinkerHook, TickerState, WASMTIME_VERSION};
+pub use engine::{EngineState, EnginesState, LinkerHook, TickerState, WASMTIME_VERSION};
 pub use extension::{CallError, ComponentInfo, Event, Extension, HandlerError, Reply, Status};
 pub use failure::HostFault;
 pub use grants::GrantError;
@@ -89,6 +90,7 @@ pub use present::ApplyError;
 pub use sandbox::EmbedderData;
 pub use state::State;
 pub use symbols::SourceFrame;
+pub use threads::tokio_builder;
 pub use trial::{Trial, Tried};
 pub use trigger::{Carried, Chain, Trigger};
 pub use wasmtime;
@@ -249,8 +251,8 @@ impl Runtime {
         if self.registry.find(spec.id.as_str()).is_some() {
             return Err(RuntimeError::Duplicate(spec.id));
         }
-        let loading = self.assembler(&spec).begin(&spec);
-        self.spawn(spec, move |extension| loading.of(extension))
+        let assembler = self.assembler(&spec);
+        self.spawn(spec, |extension| assembler.load(extension))
     }
 
     fn assembler(&self, spec: &ExtensionSpec) -> Assembler {
@@ -411,28 +413,41 @@ struct Assembler {
 type Assembled = (Arc<Blueprint>, ComponentInfo);
 
 impl Assembler {
-    /// Starts to load, while the extension's handle is made and its telemetry is opened. All that waits for the disk or for a name
-    /// server is done on a blocking thread, and all that a start with a warm cache takes in one go there, since each hand-over between
-    /// threads costs 30 µs on a quiet machine, and on a busy one the wait for a processor.
-    fn begin(self, spec: &ExtensionSpec) -> Loading {
-        let (path, metering) = (spec.component.clone(), spec.settings.budget.metering);
-        let (known, extension) = oneshot::channel::<Extension>();
+    /// Loads on the extension's own task. All that waits for the disk or for a name server is done on a blocking thread, and all that a start
+    /// with a warm cache takes in one go there, since each hand-over between threads costs 30 µs on a quiet machine, and on a busy one the wait for
+    /// a processor. What waits for nothing, and is little, is done where it is asked for.
+    async fn load(self, extension: Extension) -> Result<Assembled, NotStarted> {
+        let settings = extension.settings();
+        let metering = settings.budget.metering;
+        if !Reachable::has_names(&settings.permissions.network)
+            && let Some(loaded) = self.loader.find_in_place(&extension.shared().path, metering)
+        {
+            return self.plan(&extension, &loaded);
+        }
         let first = tokio::task::spawn_blocking(move || {
-            let found = self.loader.find(&path, metering).map_err(|error| {
+            let path = &extension.shared().path;
+            let found = self.loader.find(path, metering).map_err(|error| {
                 // What cannot be read has no digest, and what is too large is not read.
-                let digest = open(&path).ok().and_then(|(file, _)| digest_file(&file).ok());
+                let digest = open(path).ok().and_then(|(file, _)| digest_file(&file).ok());
                 NotStarted::by(&error, digest.map_or(Digest([0; 32]), |(digest, _)| digest))
             })?;
-            let extension = extension.blocking_recv().map_err(|_| "there is no such extension".to_owned())?;
-            Ok(match found {
+            Ok::<_, NotStarted>(match found {
                 Found::Compiled(loaded) => Begun::Done(self.plan(&extension, &loaded)?),
                 Found::Component(source) => Begun::ToCompile(self, extension, source),
             })
         });
-        Loading { known, first }
+        let (assembler, extension, source) = match first.await.map_err(|error| error.to_string())?? {
+            Begun::Done(assembled) => return Ok(assembled),
+            Begun::ToCompile(assembler, extension, source) => (assembler, extension, source),
+        };
+        let digest = source.digest();
+        let loaded = assembler.loader.compile(&extension.shared().path, source).await;
+        let loaded = loaded.map_err(|error| NotStarted::by(&error, digest))?;
+        let last = tokio::task::spawn_blocking(move || assembler.plan(&extension, &loaded));
+        last.await.map_err(|error| error.to_string())?
     }
 
-    /// Looks up names and links; blocks while it does.
+    /// Looks up names, for which it blocks, and links.
     fn plan(self, extension: &Extension, loaded: &Loaded) -> Result<Assembled, NotStarted> {
         let shared = extension.shared();
         let settings = shared.present.get();
@@ -461,33 +476,6 @@ impl Assembler {
         };
         let info = ComponentInfo { digest: loaded.digest, file_bytes: loaded.file_bytes, compiled: loaded.compiled };
         Ok((Arc::new(blueprint), info))
-    }
-}
-
-/// A component that is being loaded.
-struct Loading {
-    /// What waits for the extension; it gives up if that is not to be.
-    known: oneshot::Sender<Extension>,
-    first: JoinHandle<Result<Begun, NotStarted>>,
-}
-
-impl Loading {
-    /// Tells whose component it is; what is returned waits for the end of loading it.
-    fn of(self, extension: Extension) -> impl Future<Output = Result<Assembled, NotStarted>> + Send + 'static {
-        // What could not be loaded waits no more.
-        let _ = self.known.send(extension);
-        async move {
-            let (assembler, extension, source) = match self.first.await.map_err(|error| error.to_string())?? {
-                Begun::Done(assembled) => return Ok(assembled),
-                Begun::ToCompile(assembler, extension, source) => (assembler, extension, source),
-            };
-            let path = &extension.shared().path;
-            let digest = source.digest();
-            let loaded = assembler.loader.compile(path, source).await;
-            let loaded = loaded.map_err(|error| NotStarted::by(&error, digest))?;
-            let last = tokio::task::spawn_blocking(move || assembler.plan(&extension, &loaded));
-            last.await.map_err(|error| error.to_string())?
-        }
     }
 }
 

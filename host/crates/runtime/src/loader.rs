@@ -1,14 +1,12 @@
 //! From a component file to code that can be instantiated, without delaying anybody else.
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata};
 use std::io::{self, Read as _};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use glasshouse_model::settings::Metering;
 use glasshouse_model::{Digest, text};
-use rustix::fs::OFlags;
 use tokio::sync::{Semaphore, oneshot};
 use wasmtime::component::Component;
 
@@ -17,6 +15,7 @@ use crate::cache::{Cache, just_compiled};
 use crate::compile::{CompileCost, CompileLimit, Compiler, Refusal, Share, costly, overdue};
 use crate::engine::{Engines, Machine};
 use crate::flavour::Flavour;
+use crate::reach::Reach;
 
 /// Bytes of the largest component file that is read. The largest real ones (interpreters with their library) are 30 MB.
 const COMPONENT_BYTES: u64 = 256 * 1024 * 1024;
@@ -177,6 +176,18 @@ impl Loader {
         Arc::new(Self { engines, cache, compiler, small, large, hard })
     }
 
+    /// Takes a component from the cache if all of it is in memory, and not much. It waits for no disk; where the file lies on another machine, its state
+    /// may be asked for there.
+    pub(crate) fn find_in_place(&self, path: &Path, metering: Metering) -> Option<Loaded> {
+        let cache = self.cache.as_ref()?;
+        let metadata = Reach::Memory.metadata(path).ok()?;
+        check(path, &metadata).ok()?;
+        let digest = cache.recall(&metadata)?;
+        let machine = self.engines.made(Flavour::usual(metering))?;
+        let component = cache.load_in_place(machine, &digest)?;
+        Some(Loaded { machine: Arc::clone(machine), component, digest, file_bytes: metadata.len(), compiled: false })
+    }
+
     /// Takes a component from the cache, or else reads it. Blocks while it does.
     pub(crate) fn find(&self, path: &Path, metering: Metering) -> Result<Found, LoadError> {
         let (file, metadata) = open(path)?;
@@ -275,10 +286,9 @@ impl Loader {
 /// set something off.
 pub(crate) fn open(path: &Path) -> Result<(File, Metadata), LoadError> {
     let unreadable = |cause| LoadError::Unreadable { path: path.to_owned(), cause };
-    check(path, &std::fs::metadata(path).map_err(unreadable)?)?;
+    check(path, &Reach::Disk.metadata(path).map_err(unreadable)?)?;
     // It may have been replaced meanwhile.
-    let flags = OFlags::NONBLOCK.bits() as i32;
-    let file = OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(unreadable)?;
+    let file = Reach::Disk.open(path).map_err(unreadable)?;
     let metadata = file.metadata().map_err(unreadable)?;
     check(path, &metadata)?;
     Ok((file, metadata))
@@ -318,5 +328,36 @@ pub(crate) fn not_a_component(bytes: &[u8]) -> Option<String> {
         (Some(MAGIC), _) => Some("its header is of an unknown version, or cut off".into()),
         (Some(b"\x7fELF"), _) => Some("it is native or precompiled code, which is never loaded from a plugin".into()),
         _ => Some("it does not start with the bytes of WebAssembly; was it built to its end?".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::compile::CompileSettings;
+    use crate::reach::tests::folder;
+
+    #[tokio::test]
+    async fn what_was_compiled_before_and_is_in_memory_is_found_in_place_until_the_file_changes() {
+        let (folder, can_tell) = folder();
+        let path = folder.path().join("empty.wasm");
+        fs::write(&path, b"\0asm\x0d\0\x01\0").expect("writing an empty component");
+        let engines = Arc::new(Engines::new(Vec::new()).expect("an engine"));
+        let cache = Cache::open(&folder.path().join("cache")).expect("a cache");
+        let compiler = Arc::new(Compiler::new(CompileSettings::default()));
+        let loader = Loader::new(engines, Some(cache), compiler, 1);
+        // A file that was changed a moment ago is not remembered.
+        tokio::time::sleep(Duration::from_millis(2_100)).await;
+        assert!(loader.find_in_place(&path, Metering::Fuel).is_none());
+        let Ok(Found::Component(source)) = loader.find(&path, Metering::Fuel) else { panic!("nothing was compiled") };
+        let digest = loader.compile(&path, source).await.expect("it compiles").digest;
+        let found = loader.find_in_place(&path, Metering::Fuel);
+        assert_eq!(found.map(|loaded| (loaded.digest, loaded.compiled)), can_tell.then_some((digest, false)));
+        assert!(loader.find_in_place(&path, Metering::Cpu).is_none(), "there is no engine for that, and none is made");
+        fs::write(&path, b"\0asm\x0d\0\x01\0").expect("writing it again");
+        assert!(loader.find_in_place(&path, Metering::Fuel).is_none());
     }
 }

@@ -128,9 +128,9 @@ impl Trial {
 
     /// A new instance in a store of its own, or what its `init` ended in.
     async fn instance(&self) -> Result<Result<Instance, Tried>, String> {
-        let loading = self.runtime.assembler(&self.spec).begin(&self.spec);
+        let assembler = self.runtime.assembler(&self.spec);
         let (extension, _) = self.runtime.handle(self.spec.clone());
-        let (blueprint, component) = loading.of(extension.clone()).await.map_err(|refused| refused.cause)?;
+        let (blueprint, component) = assembler.load(extension.clone()).await.map_err(|refused| refused.cause)?;
         let phase = watch::Sender::new(Phase::Running);
         let component = component.digest;
         let before = Stored::of(&extension);
