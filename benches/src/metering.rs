@@ -8,7 +8,6 @@ use anyhow::Result;
 use glasshouse_model::settings::Metering;
 use glasshouse_runtime::Event;
 use glasshouse_runtime::bench::{Instance, engine};
-use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use crate::bare::{EmptyGuest, OwnMeter, any};
@@ -28,14 +27,15 @@ const TICK: Duration = Duration::from_micros(250);
 const TARGET: f64 = 1.03;
 
 pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
-    let [none, fuel, epochs] =
-        [any(engine(None))?, any(engine(Some(Metering::Fuel)))?, any(engine(Some(Metering::Cpu)))?];
+    let none = mapped(house, None, "none")?;
+    let fuel = mapped(house, Some(Metering::Fuel), "fuel")?;
+    let epochs = mapped(house, Some(Metering::Cpu), "epochs")?;
     let stops = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let ticking = scope.spawn(|| {
             while !stops.load(Ordering::Relaxed) {
                 std::thread::sleep(TICK);
-                epochs.increment_epoch();
+                epochs.engine().increment_epoch();
             }
         });
         let rows = measure_beside(house, plan, [&none, &fuel, &epochs]);
@@ -46,11 +46,8 @@ pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
     })
 }
 
-fn measure_beside(house: &House, plan: &Plan, engines: [&Engine; 3]) -> Result<Vec<Row>> {
+fn measure_beside(house: &House, plan: &Plan, [none, fuel, epochs]: [&Component; 3]) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    let [none, fuel, epochs] = engines;
-    let [none, fuel, epochs] =
-        [mapped(house, none, "none")?, mapped(house, fuel, "fuel")?, mapped(house, epochs, "epochs")?];
     for (event, what, count) in WORK {
         let bare = |component: &Component, meter: OwnMeter| -> Result<Side<'_>> {
             let mut guest = any(house.tokio.block_on(EmptyGuest::metered(component, meter)))?;
@@ -61,10 +58,10 @@ fn measure_beside(house: &House, plan: &Plan, engines: [&Engine; 3]) -> Result<V
             Ok(Box::new(move || cpu(count, || house.tokio.block_on(handle(&mut guest, times(event, count))))))
         };
         let [none, fuel, fuel_alone, epochs, our_fuel, our_cpu] = plan.run([
-            bare(&none, OwnMeter::None)?,
-            bare(&fuel, OwnMeter::Fuel)?,
-            bare(&fuel, OwnMeter::FuelAlone)?,
-            bare(&epochs, OwnMeter::Epochs)?,
+            bare(none, OwnMeter::None)?,
+            bare(fuel, OwnMeter::Fuel)?,
+            bare(fuel, OwnMeter::FuelAlone)?,
+            bare(epochs, OwnMeter::Epochs)?,
             ours(Metering::Fuel)?,
             ours(Metering::Cpu)?,
         ])?;
@@ -94,13 +91,15 @@ fn measure_beside(house: &House, plan: &Plan, engines: [&Engine; 3]) -> Result<V
     Ok(rows)
 }
 
-/// The guest's code, mapped from a file as the runtime maps it: where code lies can matter more than all that is measured here.
+/// The guest's code for a mode of metering, as the runtime has it made, and mapped from a file as there: where code lies can matter more than all that is
+/// measured here.
 #[expect(unsafe_code, reason = "loading precompiled code is unsafe by nature")]
-fn mapped(house: &House, engine: &Engine, name: &str) -> Result<Component> {
+fn mapped(house: &House, metering: Option<Metering>, name: &str) -> Result<Component> {
+    let engine = any(engine(metering))?;
     let file = house.folder().join(format!("{GUEST}-{name}.code"));
     fs::write(&file, any(engine.precompile_component(&fs::read(house.guest(GUEST))?))?)?;
     // SAFETY: the file is what this engine has compiled just now, in a folder of this run's own.
-    any(unsafe { Component::deserialize_file(engine, &file) })
+    any(unsafe { Component::deserialize_file(&engine, &file) })
 }
 
 async fn handle(guest: &mut Instance, event: Event) -> Result<()> {

@@ -1,8 +1,5 @@
 //! Compiled components on disk: keyed by the component's digest and the engine, trusted only if their own checksum fits.
-#![expect(
-    unsafe_code,
-    reason = "loading precompiled code is unsafe by nature; see `Cache::load_from` for why it is sound"
-)]
+#![expect(unsafe_code, reason = "loading precompiled code is unsafe by nature; see `Cache::load` for why it is sound")]
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Write as _};
@@ -72,22 +69,14 @@ impl Cache {
         }
     }
 
-    /// The digest of a component file of which it is remembered, if that is in memory.
-    pub(crate) fn recall(&self, metadata: &Metadata) -> Option<Digest> {
-        self.identities.as_ref()?.recall(metadata, Reach::Memory)
+    /// What is remembered of a component file: its digest.
+    pub(crate) fn recall(&self, metadata: &Metadata, reach: Reach) -> Option<Digest> {
+        self.identities.as_ref()?.recall(metadata, reach)
     }
 
-    /// The compiled component, if there is an undamaged one for this engine. A damaged one is removed.
-    pub(crate) fn load(&self, machine: &Machine, component: &Digest) -> Option<Component> {
-        self.load_from(machine, component, Reach::Disk)
-    }
-
-    /// The same, if it is small and in memory.
-    pub(crate) fn load_in_place(&self, machine: &Machine, component: &Digest) -> Option<Component> {
-        self.load_from(machine, component, Reach::Memory)
-    }
-
-    fn load_from(&self, machine: &Machine, component: &Digest, reach: Reach) -> Option<Component> {
+    /// The compiled component, if there is an undamaged one for this engine; from memory, only a small one. A damaged one is removed by who reaches to the
+    /// disk.
+    pub(crate) fn load(&self, machine: &Machine, component: &Digest, reach: Reach) -> Option<Component> {
         let artefact = self.artefact(machine.compatibility, component);
         let file = reach.open(&artefact).ok()?;
         let metadata = file.metadata().ok()?;
@@ -259,11 +248,11 @@ mod tests {
         let machine = machine(1);
         let component = Digest([7; 32]);
         let cache = Cache::open(&folder.path().join("deep/cache")).expect("a cache");
-        assert!(cache.load(&machine, &component).is_none());
+        assert!(cache.load(&machine, &component, Reach::Disk).is_none());
         cache.store(&machine, &component, &compiled(&machine));
-        assert!(cache.load(&machine, &component).is_some());
+        assert!(cache.load(&machine, &component, Reach::Disk).is_some());
         let other = Machine { compatibility: 2, ..machine };
-        assert!(cache.load(&other, &component).is_none());
+        assert!(cache.load(&other, &component, Reach::Disk).is_none());
     }
 
     #[test]
@@ -272,18 +261,18 @@ mod tests {
         let machine = machine(1);
         let [component, large] = [7, 8].map(|byte| Digest([byte; 32]));
         let cache = Cache::open(folder.path()).expect("a cache");
-        assert!(cache.load_in_place(&machine, &component).is_none());
+        assert!(cache.load(&machine, &component, Reach::Memory).is_none());
         cache.store(&machine, &component, &compiled(&machine));
-        assert_eq!(cache.load_in_place(&machine, &component).is_some(), can_tell);
+        assert_eq!(cache.load(&machine, &component, Reach::Memory).is_some(), can_tell);
         cache.store(&machine, &large, &vec![0; IN_PLACE_BYTES as usize]);
-        assert!(cache.load_in_place(&machine, &large).is_none());
+        assert!(cache.load(&machine, &large, Reach::Memory).is_none());
         let file = File::open(cache.artefact(1, &component)).expect("a file");
         let metadata = file.metadata().expect("its metadata");
-        assert_eq!(cache.recall(&metadata), None);
+        assert_eq!(cache.recall(&metadata, Reach::Memory), None);
         let later = SystemTime::now() + KEPT_UNUSED;
         let identities = cache.identities.as_ref().expect("digests are remembered");
         let (digest, _) = identities.identify(&file, &metadata, later, digest_file).expect("its digest");
-        assert_eq!(cache.recall(&metadata), Some(digest).filter(|_| can_tell));
+        assert_eq!(cache.recall(&metadata, Reach::Memory), Some(digest).filter(|_| can_tell));
     }
 
     type Damage = fn(&mut Vec<u8>);
@@ -310,9 +299,9 @@ mod tests {
             let mut bytes = fs::read(&artefact).expect("the artefact");
             damage(&mut bytes);
             fs::write(&artefact, bytes).expect("damaging it");
-            assert!(cache.load_in_place(&machine, &component).is_none());
+            assert!(cache.load(&machine, &component, Reach::Memory).is_none());
             assert!(artefact.exists(), "whoever may wait looks at it again");
-            assert!(cache.load(&machine, &component).is_none());
+            assert!(cache.load(&machine, &component, Reach::Disk).is_none());
             assert!(!artefact.exists());
         }
     }
@@ -326,11 +315,11 @@ mod tests {
         cache.store(&machine, &component, &compiled(&other));
         let artefact = cache.artefact(1, &component);
         assert!(artefact.exists());
-        assert!(cache.load(&machine, &component).is_none());
+        assert!(cache.load(&machine, &component, Reach::Disk).is_none());
         assert!(!artefact.exists());
         // It was the engine that refused it: for its own it is as good as any.
         cache.store(&other, &component, &compiled(&other));
-        assert!(cache.load(&other, &component).is_some());
+        assert!(cache.load(&other, &component, Reach::Disk).is_some());
     }
 
     #[test]

@@ -195,21 +195,26 @@ impl Engines {
         std::iter::once(&self.usual).chain(others).map(|machine| machine.state()).collect()
     }
 
+    /// Where the engine of a flavour is kept that is not the default one.
+    fn slot(&self, flavour: Flavour) -> Option<&OnceLock<Arc<Machine>>> {
+        match flavour {
+            Flavour::Fuel => None,
+            Flavour::Epochs => Some(&self.others[0]),
+            Flavour::FuelAndEpochs => Some(&self.others[1]),
+        }
+    }
+
     /// The engine of a flavour, if it was made.
     pub(crate) fn made(&self, flavour: Flavour) -> Option<&Arc<Machine>> {
-        match flavour {
-            Flavour::Fuel => Some(&self.usual),
-            Flavour::Epochs => self.others[0].get(),
-            Flavour::FuelAndEpochs => self.others[1].get(),
-        }
+        self.slot(flavour).map_or(Some(&self.usual), OnceLock::get)
     }
 
     /// The engine of a flavour.
     pub(crate) fn get(&self, flavour: Flavour) -> wasmtime::Result<&Arc<Machine>> {
-        if let Some(machine) = self.made(flavour) {
+        let Some(slot) = self.slot(flavour) else { return Ok(&self.usual) };
+        if let Some(machine) = slot.get() {
             return Ok(machine);
         }
-        let slot = &self.others[usize::from(flavour == Flavour::FuelAndEpochs)];
         // Of two that are made at once, one is dropped.
         let machine = Arc::new(Machine::new(flavour, &self.hooks)?);
         Ok(slot.get_or_init(|| machine))

@@ -182,9 +182,9 @@ impl Loader {
         let cache = self.cache.as_ref()?;
         let metadata = Reach::Memory.metadata(path).ok()?;
         check(path, &metadata).ok()?;
-        let digest = cache.recall(&metadata)?;
+        let digest = cache.recall(&metadata, Reach::Memory)?;
         let machine = self.engines.made(Flavour::usual(metering))?;
-        let component = cache.load_in_place(machine, &digest)?;
+        let component = cache.load(machine, &digest, Reach::Memory)?;
         Some(Loaded { machine: Arc::clone(machine), component, digest, file_bytes: metadata.len(), compiled: false })
     }
 
@@ -195,7 +195,7 @@ impl Loader {
         if let Some(cache) = &self.cache {
             let (digest, file_bytes) = cache.identify(&file, &metadata).map_err(unreadable)?;
             let machine = self.machine(path, Flavour::usual(metering))?;
-            if let Some(component) = cache.load(machine, &digest) {
+            if let Some(component) = cache.load(machine, &digest, Reach::Disk) {
                 let machine = Arc::clone(machine);
                 return Ok(Found::Compiled(Loaded { machine, component, digest, file_bytes, compiled: false }));
             }
@@ -208,7 +208,7 @@ impl Loader {
         let digest = Digest(*blake3::hash(&bytes).as_bytes());
         let machine = Arc::clone(self.machine(path, Flavour::of(metering, &bytes))?);
         if let Some(cache) = self.cache.as_ref().filter(|_| machine.flavour != Flavour::usual(metering))
-            && let Some(component) = cache.load(&machine, &digest)
+            && let Some(component) = cache.load(&machine, &digest, Reach::Disk)
         {
             let file_bytes = bytes.len() as u64;
             return Ok(Found::Compiled(Loaded { machine, component, digest, file_bytes, compiled: false }));
@@ -273,7 +273,7 @@ impl Loader {
         if let Some(cache) = &self.cache {
             cache.store(machine, &source.digest, &code);
             // What is mapped from the file takes no memory of its own until it is used.
-            if let Some(component) = cache.load(machine, &source.digest) {
+            if let Some(component) = cache.load(machine, &source.digest, Reach::Disk) {
                 return Ok(component);
             }
         }
