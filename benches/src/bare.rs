@@ -43,7 +43,7 @@ pub(crate) fn any<T>(result: Result<T>) -> anyhow::Result<T> {
 }
 
 /// Fuel between two yields: the runtime's own figure.
-const YIELD_FUEL: u64 = 400_000;
+const YIELD_FUEL: u64 = 500_000;
 
 /// Data of a bare store.
 pub(crate) struct State {

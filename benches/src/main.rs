@@ -18,6 +18,7 @@ mod group;
 mod harness;
 mod house;
 mod idle;
+mod loading;
 mod log;
 mod metering;
 mod metric;
@@ -94,6 +95,7 @@ enum Group {
 
 const GROUPS: &[(&str, Group)] = &[
     ("ready", Group::Guests(ready::measure)),
+    ("loading", Group::Guests(loading::measure)),
     ("log", Group::Guests(log::measure)),
     ("call", Group::Guests(call::measure)),
     ("costs", Group::Guests(costs::measure)),

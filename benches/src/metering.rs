@@ -1,13 +1,14 @@
 //! The price of metering: work that only computes, without any meter, with wasmtime's own, and in the sandbox.
 
-use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::Result;
 use glasshouse_model::settings::Metering;
 use glasshouse_runtime::Event;
 use glasshouse_runtime::bench::{Instance, engine};
+use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use crate::bare::{EmptyGuest, OwnMeter, any};
@@ -27,43 +28,66 @@ const TICK: Duration = Duration::from_micros(250);
 const TARGET: f64 = 1.03;
 
 pub(crate) fn measure(house: &House, plan: &Plan) -> Result<Vec<Row>> {
-    let none = mapped(house, None, "none")?;
-    let fuel = mapped(house, Some(Metering::Fuel), "fuel")?;
-    let epochs = mapped(house, Some(Metering::Cpu), "epochs")?;
-    let stops = AtomicBool::new(false);
+    let ticker = Ticker::default();
     std::thread::scope(|scope| {
-        let ticking = scope.spawn(|| {
-            while !stops.load(Ordering::Relaxed) {
-                std::thread::sleep(TICK);
-                epochs.engine().increment_epoch();
-            }
-        });
-        let rows = measure_beside(house, plan, [&none, &fuel, &epochs]);
-        stops.store(true, Ordering::Relaxed);
+        let ticking = scope.spawn(|| ticker.run());
+        let rows = measure_beside(house, plan, &ticker);
+        ticker.ended.store(true, Ordering::Relaxed);
         // It cannot fail: it only sleeps and ticks.
         let _ = ticking.join();
         rows
     })
 }
 
-fn measure_beside(house: &House, plan: &Plan, [none, fuel, epochs]: [&Component; 3]) -> Result<Vec<Row>> {
+/// Ticks the bare peer's epochs while it runs; the sandbox has a ticker of its own, of the same engine.
+#[derive(Default)]
+struct Ticker {
+    engine: Mutex<Option<Engine>>,
+    ended: AtomicBool,
+}
+
+impl Ticker {
+    fn run(&self) {
+        while !self.ended.load(Ordering::Relaxed) {
+            std::thread::sleep(TICK);
+            if let Some(engine) = &*self.engine.lock().unwrap_or_else(PoisonError::into_inner) {
+                engine.increment_epoch();
+            }
+        }
+    }
+
+    fn beside<T>(&self, engine: &Engine, work: impl FnOnce() -> T) -> T {
+        let set = |engine| *self.engine.lock().unwrap_or_else(PoisonError::into_inner) = engine;
+        set(Some(engine.clone()));
+        let done = work();
+        set(None);
+        done
+    }
+}
+
+fn measure_beside(house: &House, plan: &Plan, ticker: &Ticker) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
     for (event, what, count) in WORK {
+        let instance = |metering| house.instance_with(GUEST, |settings| settings.budget.metering = metering);
+        let (in_fuel, in_cpu) = (instance(Metering::Fuel)?, instance(Metering::Cpu)?);
+        // Where code lies can matter more than all that is measured here, so the peers run what the sandboxes run.
+        let (fuel, epochs) = (in_fuel.component().clone(), in_cpu.component().clone());
+        let none = any(Component::from_file(&any(engine(None))?, house.guest(GUEST)))?;
         let bare = |component: &Component, meter: OwnMeter| -> Result<Side<'_>> {
             let mut guest = any(house.tokio.block_on(EmptyGuest::metered(component, meter)))?;
             Ok(Box::new(move || cpu(count, || any(house.tokio.block_on(guest.handle(times(event, count)))))))
         };
-        let ours = |metering: Metering| -> Result<Side<'_>> {
-            let mut guest = house.instance_with(GUEST, |settings| settings.budget.metering = metering)?;
-            Ok(Box::new(move || cpu(count, || house.tokio.block_on(handle(&mut guest, times(event, count))))))
+        let ours = |mut guest: Instance| -> Side<'_> {
+            Box::new(move || cpu(count, || house.tokio.block_on(handle(&mut guest, times(event, count)))))
         };
+        let mut ticked = bare(&epochs, OwnMeter::Epochs)?;
         let [none, fuel, fuel_alone, epochs, our_fuel, our_cpu] = plan.run([
-            bare(none, OwnMeter::None)?,
-            bare(fuel, OwnMeter::Fuel)?,
-            bare(fuel, OwnMeter::FuelAlone)?,
-            bare(epochs, OwnMeter::Epochs)?,
-            ours(Metering::Fuel)?,
-            ours(Metering::Cpu)?,
+            bare(&none, OwnMeter::None)?,
+            bare(&fuel, OwnMeter::Fuel)?,
+            bare(&fuel, OwnMeter::FuelAlone)?,
+            Box::new(|| ticker.beside(epochs.engine(), &mut ticked)),
+            ours(in_fuel),
+            ours(in_cpu),
         ])?;
         let unmetered = "bare wasmtime without any meter";
         let alone = "bare wasmtime, its own fuel, never yielding";
@@ -89,17 +113,6 @@ fn measure_beside(house: &House, plan: &Plan, [none, fuel, epochs]: [&Component;
         }
     }
     Ok(rows)
-}
-
-/// The guest's code for a mode of metering, as the runtime has it made, and mapped from a file as there: where code lies can matter more than all that is
-/// measured here.
-#[expect(unsafe_code, reason = "loading precompiled code is unsafe by nature")]
-fn mapped(house: &House, metering: Option<Metering>, name: &str) -> Result<Component> {
-    let engine = any(engine(metering))?;
-    let file = house.folder().join(format!("{GUEST}-{name}.code"));
-    fs::write(&file, any(engine.precompile_component(&fs::read(house.guest(GUEST))?))?)?;
-    // SAFETY: the file is what this engine has compiled just now, in a folder of this run's own.
-    any(unsafe { Component::deserialize_file(&engine, &file) })
 }
 
 async fn handle(guest: &mut Instance, event: Event) -> Result<()> {

@@ -96,32 +96,75 @@ async fn a_component_that_takes_too_much_memory_to_compile_fails_with_its_figure
     assert!(cause.contains("raise host.compile_memory"), "{cause}");
 }
 
+/// CPU time of all processes that this one has started and that have ended.
+fn cpu_of_children() -> Duration {
+    let stat = fs::read_to_string("/proc/self/stat").expect("this process has its figures");
+    // The second field is a name in parentheses; `cutime` and `cstime` are the 16th and 17th.
+    let fields: Vec<_> = stat.rsplit_once(')').expect("it has a name").1.split_whitespace().collect();
+    let ticks = [13, 14].map(|field: usize| fields[field].parse::<u64>().expect("a number of ticks"));
+    Duration::from_secs(ticks.iter().sum()) / rustix::param::clock_ticks_per_second() as u32
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn small_components_that_are_hard_to_compile_hold_up_an_easy_one_for_a_moment_only() {
+    /// What any small component may take before it counts as hard.
+    const QUICK: Duration = Duration::from_secs(3);
     let house = House::with(|settings| settings.compile_threads = 1);
-    let hard = house.start("hard", &hard_file(), |_| {});
+    let hard: Vec<_> = (0..6)
+        .map(|number| {
+            let file = scratch(&format!("hard-{number}.wasm"), &hard(3_000, 3_000 - number));
+            house.start(&format!("hard-{number}"), &file, |_| {})
+        })
+        .collect();
+    // It has more code than they, so that each of them goes before it once.
     let neighbour = house.ready("neighbour").await;
     assert!(neighbour.component().expect("it is loaded").compiled);
     assert_eq!(ask(&neighbour, "echo", "first").await, "first");
-    assert_eq!(hard.status(), Status::Loading);
+    assert!(hard.iter().all(|hard| hard.status() == Status::Loading));
+    let spent = cpu_of_children();
+    assert!(spent < hard.len() as u32 * QUICK / 2, "they waited until {spent:?} had been spent on hard ones");
 }
 
-/// How many workers have been given so many seconds of CPU time, which are the third of their arguments.
-fn workers_of(seconds: u64) -> usize {
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_small_component_that_takes_long_is_compiled_in_the_end() {
+    let house = House::with(|_| {});
+    let slow = house.start("slow", &scratch("slow.wasm", &hard(1_200, 1_200)), |_| {});
+    assert_eq!(slow.loaded().await, Status::Ready);
+    assert!(cpu_of_children() > Duration::from_millis(250), "its first try was enough");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_component_that_several_extensions_have_is_compiled_once_in_a_lane() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let house = House::with(|settings| {
+        settings.compile_threads = 1;
+        settings.cache_folder = Some(folder.path().join("cache"));
+    });
+    let all: Vec<_> =
+        (0..4).map(|number| house.start(&format!("copy-{number}"), &guest("neighbour"), |_| {})).collect();
+    for extension in &all {
+        assert_eq!(extension.loaded().await, Status::Ready);
+    }
+    let compiled = all.iter().filter(|extension| extension.component().expect("it is loaded").compiled).count();
+    assert_eq!(compiled, 1);
+}
+
+/// How many workers have been given so much CPU time, which is the third of their arguments.
+fn workers_of(time: Duration) -> usize {
     let is_of = |worker: &Pid| {
         let line = fs::read_to_string(format!("/proc/{worker}/cmdline")).unwrap_or_default();
-        line.split('\0').nth(4) == Some(seconds.to_string().as_str())
+        line.split('\0').nth(4) == Some(time.as_millis().to_string().as_str())
     };
     workers().iter().filter(|worker| is_of(worker)).count()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn small_components_that_are_hard_to_compile_hold_up_no_large_one() {
-    /// The first share of any component, and all that one may have here, in seconds of CPU time.
-    const QUICK_SECONDS: u64 = 3;
-    const WHOLE_SECONDS: u64 = 600;
+    /// The larger one of the small shares, and all that a component may have here.
+    const QUICK: Duration = Duration::from_secs(3);
+    const WHOLE: Duration = Duration::from_mins(10);
     let house = House::with(|settings| {
-        settings.compile = within(WHOLE_SECONDS, 2 << 30);
+        settings.compile = within(WHOLE.as_secs(), 2 << 30);
         settings.compile_threads = 4;
     });
     let hard: Vec<_> = (0..4)
@@ -130,9 +173,9 @@ async fn small_components_that_are_hard_to_compile_hold_up_no_large_one() {
             house.start(&format!("hard-{number}"), &file, |_| {})
         })
         .collect();
-    // Each has its first, small share before it is known to be hard; then they are compiled one at a time.
+    // Each has its small shares before it is known to be hard; then they are compiled one at a time.
     let one_at_a_time = async {
-        while workers_of(QUICK_SECONDS) > 0 || workers_of(WHOLE_SECONDS) != 1 {
+        while workers_of(QUICK) > 0 || workers_of(WHOLE) != 1 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };

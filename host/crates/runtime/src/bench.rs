@@ -6,6 +6,7 @@ use glasshouse_model::SpanCost;
 use glasshouse_model::settings::{Metering, Settings};
 use glasshouse_telemetry::{Load, Store, StoreSettings};
 use tokio::sync::watch;
+use wasmtime::component::Component;
 
 use crate::engine::engine_with;
 use crate::extension::{CallError, Event, Extension, Reply};
@@ -21,6 +22,7 @@ use crate::{ExtensionSpec, Runtime, SystemClock};
 pub struct Instance {
     extension: Extension,
     sandbox: Sandbox,
+    component: Component,
     _phase: watch::Sender<Phase>,
 }
 
@@ -32,7 +34,12 @@ impl Instance {
         let (blueprint, _) = assembler.load(extension.clone()).await.map_err(|refused| refused.cause)?;
         let phase = watch::Sender::new(Phase::Running);
         let sandbox = blueprint.build(phase.subscribe()).await.map_err(|error| error.to_string())?;
-        Ok(Self { extension, sandbox, _phase: phase })
+        Ok(Self { extension, sandbox, component: blueprint.pre.component().clone(), _phase: phase })
+    }
+
+    /// The code it runs.
+    pub fn component(&self) -> &Component {
+        &self.component
     }
 
     /// The extension, to read what it recorded.

@@ -17,7 +17,7 @@ use crate::state::State;
 
 /// Fuel after which a guest stops for a look at its deadline and its turn: 40 to 200 µs of work. To stop costs a microsecond, a
 /// tenth of what 100,000 units take that only compute; with millions, neighbours wait.
-pub(crate) const YIELD_FUEL: u64 = 400_000;
+pub(crate) const YIELD_FUEL: u64 = 500_000;
 
 /// The version of wasmtime that runs guests: fuel is comparable only under the same one.
 pub const WASMTIME_VERSION: &str = "48.0.8";

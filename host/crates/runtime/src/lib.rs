@@ -32,6 +32,7 @@ mod input;
 mod inspect;
 mod intake;
 mod job;
+mod lanes;
 mod limiter;
 mod lines;
 mod loader;

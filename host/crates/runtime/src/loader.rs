@@ -12,16 +12,14 @@ use wasmtime::component::Component;
 
 use crate::bounds::{self, TooMuch};
 use crate::cache::{Cache, just_compiled};
-use crate::compile::{CompileCost, CompileLimit, Compiler, Refusal, Share, costly, overdue};
+use crate::compile::{CompileCost, CompileLimit, Compiler, Refusal, Share, TRIES, costly, overdue};
 use crate::engine::{Engines, Machine};
 use crate::flavour::Flavour;
+use crate::lanes::Lanes;
 use crate::reach::Reach;
 
 /// Bytes of the largest component file that is read. The largest real ones (interpreters with their library) are 30 MB.
 const COMPONENT_BYTES: u64 = 256 * 1024 * 1024;
-/// Components with so many bytes of code have lanes of their own, so that smaller ones never wait for them. The file's size
-/// says little: an extension of 100 KB of code carries 3 MB of line tables.
-const LARGE_CODE_BYTES: u64 = 1024 * 1024;
 /// Lanes of large components, and of small ones that turned out to be hard. Two, so that one that is made to take all of
 /// its time does not hold up every other; not more, since each may take `host.compile_memory`.
 const LARGE_LANES: usize = 2;
@@ -158,7 +156,8 @@ pub(crate) struct Loader {
     engines: Arc<Engines>,
     cache: Option<Cache>,
     compiler: Arc<Compiler>,
-    small: Arc<Semaphore>,
+    /// The lanes of each try.
+    tries: [Arc<Lanes>; TRIES],
     large: Arc<Semaphore>,
     hard: Arc<Semaphore>,
 }
@@ -171,9 +170,9 @@ impl Loader {
         threads: usize,
     ) -> Arc<Self> {
         let large = Arc::new(Semaphore::new(if compiler.is_contained() { LARGE_LANES } else { 1 }));
-        let small = Arc::new(Semaphore::new(threads.max(1)));
+        let tries = std::array::from_fn(|_| Lanes::new(threads.max(1)));
         let hard = Arc::new(Semaphore::new(HARD_LANES));
-        Arc::new(Self { engines, cache, compiler, small, large, hard })
+        Arc::new(Self { engines, cache, compiler, tries, large, hard })
     }
 
     /// Takes a component from the cache if all of it is in memory, and not much. It waits for no disk; where the file lies on another machine, its state
@@ -221,29 +220,31 @@ impl Loader {
         self.engines.get(flavour).map_err(cause)
     }
 
-    /// Compiles once there is a free lane. A component with little code that takes much all the same gives up its lane and
-    /// begins anew among the large ones, where it waits for others of its kind first. May be cancelled; what was begun is compiled for the cache all the same.
+    /// Compiles once there is a free lane. May be cancelled; what was begun is compiled for the cache all the same.
     pub(crate) async fn compile(self: &Arc<Self>, path: &Path, source: Source) -> Result<Loaded, LoadError> {
         let (machine, digest, file_bytes) = (Arc::clone(&source.machine), source.digest, source.bytes.len() as u64);
-        let is_small = source.code < LARGE_CODE_BYTES;
-        let source = Arc::new(source);
-        let whole = self.compiler.whole();
-        let mut compiled = if is_small {
-            let lane = Arc::clone(&self.small).acquire_owned().await;
-            self.on_a_thread(&source, self.compiler.quick().unwrap_or(whole), lane).await
-        } else {
-            let lane = Arc::clone(&self.large).acquire_owned().await;
-            self.on_a_thread(&source, whole, lane).await
-        };
-        let was_hard =
-            matches!(compiled, Err(Refusal::Costly { .. } | Refusal::Broken { .. } | Refusal::Overdue { .. }));
-        if is_small && was_hard && self.compiler.quick().is_some() {
-            let among_hard = Arc::clone(&self.hard).acquire_owned().await;
-            let lane = Arc::clone(&self.large).acquire_owned().await;
-            compiled = self.on_a_thread(&source, whole, (among_hard, lane)).await;
+        let made = self.compile_in_turn(&Arc::new(source)).await;
+        let Made { component, compiled } = made.map_err(|refusal| LoadError::new(path, refusal))?;
+        Ok(Loaded { machine, component, digest, file_bytes, compiled })
+    }
+
+    /// Small components go first. One that takes more than an honest one of its size gives up its lane and begins anew with more, where it waits for
+    /// others of its kind only, and at last among the large ones.
+    async fn compile_in_turn(self: &Arc<Self>, source: &Arc<Source>) -> Result<Made, Refusal> {
+        let mut among_hard = None;
+        for (lanes, share) in self.tries.iter().zip(self.compiler.tries(source.code)) {
+            let lane = lanes.enter(source.code).await;
+            match self.on_a_thread(source, share, lane).await {
+                Err(refusal) if refusal.may_want_more() => among_hard = Some(&self.hard),
+                ended => return ended,
+            }
         }
-        let component = compiled.map_err(|refusal| LoadError::new(path, refusal))?;
-        Ok(Loaded { machine, component, digest, file_bytes, compiled: true })
+        let among_hard = match among_hard {
+            Some(hard) => Some(Arc::clone(hard).acquire_owned().await),
+            None => None,
+        };
+        let lane = Arc::clone(&self.large).acquire_owned().await;
+        self.on_a_thread(source, self.compiler.whole(), (among_hard, lane)).await
     }
 
     /// Compiles on a thread that ends with the work, and keeps the lane until then, whoever still waits for it.
@@ -252,34 +253,46 @@ impl Loader {
         source: &Arc<Source>,
         share: Share,
         lane: impl Send + 'static,
-    ) -> Result<Component, Refusal> {
+    ) -> Result<Made, Refusal> {
         let (done, result) = oneshot::channel();
         let (loader, source) = (Arc::clone(self), Arc::clone(source));
         std::thread::Builder::new()
             .name("compile".into())
             .spawn(move || {
-                let compiled = loader.compile_now(&source, share);
+                let made = loader.compile_now(&source, share);
                 drop(lane);
                 // The waiting task may be gone; what was compiled is in the cache all the same.
-                let _ = done.send(compiled);
+                let _ = done.send(made);
             })
             .map_err(|error| Refusal::Host(format!("no thread: {error}")))?;
         result.await.map_err(|_| Refusal::Host("the compiler panicked".into()))?
     }
 
-    fn compile_now(&self, source: &Source, share: Share) -> Result<Component, Refusal> {
-        let machine = &*source.machine;
+    fn compile_now(&self, source: &Source, share: Share) -> Result<Made, Refusal> {
+        let machine = &source.machine;
+        let stored = || self.cache.as_ref()?.load(machine, &source.digest, Reach::Disk);
+        // Another extension of the same component may have had the lane before.
+        if let Some(component) = stored() {
+            return Ok(Made { component, compiled: false });
+        }
         let code = self.compiler.compile((machine.flavour, &machine.engine), &source.bytes, share)?;
         if let Some(cache) = &self.cache {
             cache.store(machine, &source.digest, &code);
-            // What is mapped from the file takes no memory of its own until it is used.
-            if let Some(component) = cache.load(machine, &source.digest, Reach::Disk) {
-                return Ok(component);
-            }
         }
-        just_compiled(&machine.engine, &code)
-            .map_err(|error| Refusal::Host(format!("compiled code does not load: {error:#}")))
+        // What is mapped from the file takes no memory of its own until it is used.
+        let component = match stored() {
+            Some(component) => component,
+            None => just_compiled(&machine.engine, &code)
+                .map_err(|error| Refusal::Host(format!("compiled code does not load: {error:#}")))?,
+        };
+        Ok(Made { component, compiled: true })
     }
+}
+
+/// Code, and whether it was compiled now.
+struct Made {
+    component: Component,
+    compiled: bool,
 }
 
 /// Opens a component file, unless it is no file, or too large: what is none is not even opened, since that alone may wait for somebody, or

@@ -15,7 +15,7 @@ use crate::turn::Rouser;
 use crate::weight::Weight;
 
 /// How long a call goes on before its neighbours run: some slices, each of which ends with a look at the deadline.
-const TURN_NANOS: u64 = 100_000;
+const TURN_NANOS: u64 = 250_000;
 
 /// The most of a first poll that counts as computing. Its length is wall time: what the system took from a short call is not to make
 /// an extension heavy.

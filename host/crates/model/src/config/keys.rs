@@ -518,7 +518,7 @@ pub(super) static KEYS: &[Key] = &[
         "host.compile_time",
         duration(1_000, 86_400),
         "60s",
-        "CPU time, in whole seconds, that compiling one component may take; one that needs more is not loaded.",
+        "CPU time that compiling one component may take; one that needs more is not loaded.",
     )
     .host(|host| Target::Duration(&mut host.compile_time)),
     key(

@@ -3,6 +3,7 @@
 #![expect(unsafe_code, reason = "closing whatever this process inherited has no safe interface; see `close_inherited`")]
 
 use std::io;
+use std::time::Duration;
 
 use landlock::{ABI, Access as _, AccessFs, AccessNet, CompatLevel, Compatible as _};
 use landlock::{Ruleset, RulesetAttr as _, RulesetStatus, Scope};
@@ -97,8 +98,10 @@ pub(crate) fn close_inherited() -> io::Result<()> {
 }
 
 /// Bounds memory, CPU time and what is written. Tells what the kernel refused.
-pub(crate) fn limit(memory_bytes: u64, cpu_seconds: u64) -> Lacks {
+pub(crate) fn limit(memory_bytes: u64, cpu: Duration) -> Lacks {
     let own = address_space().unwrap_or_default();
+    // The kernel counts whole seconds; the host kills sooner.
+    let cpu_seconds = cpu.as_millis().div_ceil(1000) as u64;
     let cpu = Rlimit { current: Some(cpu_seconds), maximum: Some(cpu_seconds + GRACE_SECONDS) };
     let exact = |most: u64| Rlimit { current: Some(most), maximum: Some(most) };
     let limits = [

@@ -21,9 +21,18 @@ use process::{Verdict, run};
 use report::Head;
 use worker::{Orders, Task};
 
-/// What most components need: they are compiled within it, several at once. One that needs more starts anew among its
-/// like, so that a component made to be hard holds up small ones for a moment only.
-const QUICK: Share = Share { cpu: Duration::from_secs(3), memory_bytes: 512 << 20, niceness: 10 };
+/// How many tries a component has to be compiled within a small share.
+pub(crate) const TRIES: usize = 2;
+/// What an honest component takes at most, of any size and for each byte of its code, which is what it may take in its first try: twice as much as the guests of the
+/// tests and the examples took where that was measured (37 KB to 700 KB of code; 50 ms, and 1.25 us a byte). The file's size says little: an extension of 100 KB of code
+/// carries 3 MB of line tables.
+const HONEST: Duration = Duration::from_millis(100);
+const HONEST_NANOS_PER_BYTE: u64 = 2_500;
+/// What a component may take before it counts as hard or large. One that needs more starts anew among its like, so that one made to be hard
+/// holds up small ones for a moment only, and with so low a priority that first tries hardly feel it.
+const QUICK: Share = Share { cpu: Duration::from_secs(3), memory_bytes: 512 << 20, niceness: 17 };
+/// The priority of first tries, below the guests'.
+const FIRST_NICENESS: i32 = 10;
 /// How much lower than the guests' the priority of compiling a large component is.
 const SLOW_NICENESS: i32 = 15;
 /// What a worker that is only asked what it can do may use.
@@ -43,7 +52,7 @@ pub struct CompileSettings {
     pub worker: Option<PathBuf>,
     /// Memory that compiling one component may take, in bytes.
     pub memory_bytes: u64,
-    /// CPU time that compiling one component may take; whole seconds count.
+    /// CPU time that compiling one component may take.
     pub time: Duration,
 }
 
@@ -74,6 +83,13 @@ pub(crate) enum Refusal {
     Broken { cause: String, spent: CompileCost },
     /// The host could not have it compiled.
     Host(String),
+}
+
+impl Refusal {
+    /// Whether it may go otherwise with a larger share.
+    pub(crate) fn may_want_more(&self) -> bool {
+        matches!(self, Self::Costly { .. } | Self::Overdue { .. } | Self::Broken { .. })
+    }
 }
 
 /// What was reached.
@@ -138,10 +154,19 @@ impl Compiler {
         self.program.is_some()
     }
 
-    /// The first, small share, if it is less than all that a component may have.
-    pub(crate) fn quick(&self) -> Option<Share> {
+    /// The small shares that a component with so many bytes of code may have one after the other before it counts as hard. A large component has
+    /// none.
+    pub(crate) fn tries(&self, code_bytes: u64) -> impl Iterator<Item = Share> + use<> {
         let whole = self.whole();
-        (self.program.is_some() && QUICK.cpu < whole.cpu && QUICK.memory_bytes < whole.memory_bytes).then_some(QUICK)
+        let first = HONEST + Duration::from_nanos(code_bytes.saturating_mul(HONEST_NANOS_PER_BYTE));
+        let quick = Share { memory_bytes: QUICK.memory_bytes.min(whole.memory_bytes), ..QUICK };
+        let tries = match &self.program {
+            Some(_) => [Share { cpu: first, niceness: FIRST_NICENESS, ..quick }, quick]
+                .map(|share| (share.cpu < whole.cpu).then_some(share)),
+            // In this process nothing is bounded.
+            None => [Some(whole), None],
+        };
+        tries.into_iter().flatten().filter(move |_| first < QUICK.cpu)
     }
 
     /// All that compiling a component may use.
@@ -158,7 +183,7 @@ impl Compiler {
     ) -> Result<Vec<u8>, Refusal> {
         let Some(program) = &self.program else {
             // Refused where the system does not let a process lower itself: it then compiles as usual.
-            let _ = nice(QUICK.niceness);
+            let _ = nice(FIRST_NICENESS);
             return engine.precompile_component(component).map_err(|error| Refusal::Invalid(format!("{error:#}")));
         };
         let (head, code) = ask(program, Task::Compile(flavour), share, component)?;
@@ -196,10 +221,8 @@ impl Compiler {
 
 /// Runs a worker and takes what it made.
 fn ask(program: &Path, task: Task, share: Share, input: &[u8]) -> Result<(Head, Vec<u8>), Refusal> {
-    // At least one second, since the kernel counts whole ones.
-    let cpu_seconds = share.cpu.as_secs().max(1);
-    let Share { memory_bytes, niceness, .. } = share;
-    let orders = Orders { task, memory_bytes, cpu_seconds, niceness, host: getpid().as_raw_nonzero().get() };
+    let Share { cpu, memory_bytes, niceness } = share;
+    let orders = Orders { task, memory_bytes, cpu, niceness, host: getpid().as_raw_nonzero().get() };
     let (verdict, spent) = run(program, orders, input)
         .map_err(|error| Refusal::Host(format!("cannot run the worker {}: {error}", program.display())))?;
     match verdict {
@@ -208,9 +231,7 @@ fn ask(program: &Path, task: Task, share: Share, input: &[u8]) -> Result<(Head, 
             Ok((head, body))
         }
         Verdict::Invalid(cause) => Err(Refusal::Invalid(cause)),
-        Verdict::OverTime => {
-            Err(Refusal::Costly { limit: CompileLimit::Time(Duration::from_secs(cpu_seconds)), spent })
-        }
+        Verdict::OverTime => Err(Refusal::Costly { limit: CompileLimit::Time(cpu), spent }),
         Verdict::OverMemory => Err(Refusal::Costly { limit: CompileLimit::Memory(memory_bytes), spent }),
         Verdict::Overdue(limit) => Err(Refusal::Overdue { limit, spent }),
         Verdict::Broken(cause) => Err(Refusal::Broken { cause, spent }),
@@ -265,5 +286,36 @@ impl Containment {
         let (escapes, past_landlock) = found.split_once(worker::PROBE_PARTS).unwrap_or((&found, ""));
         let [escapes, past_landlock] = [escapes, past_landlock].map(|words| words.lines().map(str::to_owned).collect());
         Ok(Self::Process { lacks: head.lacks.words(), escapes, past_landlock, took: began.elapsed() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tries(settings: CompileSettings, code_bytes: u64) -> Vec<(u128, u64)> {
+        let tries = Compiler::new(settings).tries(code_bytes);
+        tries.map(|share| (share.cpu.as_millis(), share.memory_bytes >> 20)).collect()
+    }
+
+    #[test]
+    fn a_component_has_what_honest_ones_of_its_size_take_then_what_any_small_one_may() {
+        let contained = CompileSettings { worker: Some("worker".into()), ..CompileSettings::default() };
+        let check = |code_bytes, expected: &[(u128, u64)]| assert_eq!(tries(contained.clone(), code_bytes), expected);
+        check(0, &[(100, 512), (3_000, 512)]);
+        check(100_000, &[(350, 512), (3_000, 512)]);
+        check(1_159_999, &[(2_999, 512), (3_000, 512)]);
+        check(1_160_000, &[]);
+        check(u64::MAX, &[]);
+        let lean = CompileSettings { memory_bytes: 64 << 20, time: Duration::from_secs(1), ..contained.clone() };
+        assert_eq!(tries(lean, 0), [(100, 64)]);
+    }
+
+    #[test]
+    fn in_the_hosts_own_process_one_try_has_no_bounds() {
+        // No test calls `run_if_asked`.
+        let own = CompileSettings::default();
+        assert_eq!(tries(own.clone(), 0), [(60_000, 2_048)]);
+        assert_eq!(tries(own, u64::MAX), []);
     }
 }

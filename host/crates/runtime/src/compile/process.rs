@@ -16,9 +16,13 @@ use super::worker::{Orders, UNFIT};
 
 /// How often a worker's memory is looked at, for the figures of one that fails.
 const LOOK: Duration = Duration::from_millis(50);
+/// The same when its CPU time is nearly used up: the kernel tells that in hundredths of a second.
+const LEAST_LOOK: Duration = Duration::from_millis(5);
 /// How much longer than its CPU time a worker may take by the clock: it has low priority on a machine with much to do, and
 /// one that does not even compute is of no use.
 const CLOCK_TIMES: u32 = 20;
+/// What any worker may take by the clock.
+const CLOCK: Duration = Duration::from_mins(2);
 /// Bytes of a worker's standard error that are read, from its start.
 const COMPLAINT_BYTES: u64 = 4 * 1024;
 /// What Rust's runtime says as it gives up for want of memory.
@@ -69,16 +73,15 @@ pub(crate) fn run(program: &Path, orders: Orders, input: &[u8]) -> io::Result<(V
         .stdout(Stdio::from(taken.try_clone()?))
         .stderr(Stdio::piped())
         .spawn()?;
-    let cpu = Duration::from_secs(orders.cpu_seconds);
-    let watched = watch(&mut child, cpu * CLOCK_TIMES);
+    let watched = watch(&mut child, orders.cpu);
     if watched.is_err() {
         // It may have ended by itself.
         let _ = child.kill();
     }
     let status = child.wait()?;
-    let (spent, in_time) = watched?;
-    if !in_time {
-        return Ok((judge_late(spent.cpu, cpu), spent));
+    let (spent, given_up) = watched?;
+    if let Some(verdict) = given_up {
+        return Ok((verdict, spent));
     }
     let mut complaint = Vec::new();
     if let Some(stderr) = child.stderr.take() {
@@ -99,16 +102,18 @@ fn memfd(name: &str) -> io::Result<File> {
     Ok(File::from(memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?))
 }
 
-/// Waits until the process has ended, and kills it at the limit; it is not reaped yet. Tells what it used, and whether it
-/// ended by itself.
-fn watch(child: &mut Child, limit: Duration) -> io::Result<(CompileCost, bool)> {
+/// Waits until the process has ended, and kills it when it has used so much CPU time, or will not in any sensible time; it is not reaped
+/// yet. Tells what it used, and why it was killed, if it was.
+fn watch(child: &mut Child, cpu: Duration) -> io::Result<(CompileCost, Option<Verdict>)> {
     let id = Pid::from_child(child);
     let process = pidfd_open(id, PidfdFlags::empty())?;
+    let limit = (cpu * CLOCK_TIMES).max(CLOCK);
     let end = Instant::now() + limit;
-    let mut memory_peak_bytes = 0;
-    let mut in_time = true;
+    let mut spent = CompileCost::default();
+    let mut given_up = None;
     loop {
-        let left = end.saturating_duration_since(Instant::now()).min(LOOK);
+        // It has one thread, and cannot use its CPU time faster than the clock goes.
+        let left = cpu.saturating_sub(spent.cpu).clamp(LEAST_LOOK, LOOK);
         let left = Timespec { tv_sec: 0, tv_nsec: left.subsec_nanos().into() };
         let mut ended = [PollFd::new(&process, PollFlags::IN)];
         match poll(&mut ended, Some(&left)) {
@@ -117,18 +122,27 @@ fn watch(child: &mut Child, limit: Duration) -> io::Result<(CompileCost, bool)> 
             Err(rustix::io::Errno::INTR) => continue,
             Err(error) => return Err(error.into()),
         }
-        memory_peak_bytes = memory_peak(id).unwrap_or_default().max(memory_peak_bytes);
-        if in_time && Instant::now() >= end {
-            in_time = false;
-            child.kill()?;
+        spent = CompileCost {
+            cpu: cpu_time(id).unwrap_or_default(),
+            memory_peak_bytes: memory_peak(id).unwrap_or_default().max(spent.memory_peak_bytes),
+        };
+        if given_up.is_none() {
+            given_up = judge_running(spent.cpu, cpu, Instant::now() >= end, limit);
+            if given_up.is_some() {
+                child.kill()?;
+            }
         }
     }
-    Ok((CompileCost { cpu: cpu_time(id).unwrap_or_default(), memory_peak_bytes }, in_time))
+    spent.cpu = cpu_time(id).unwrap_or_default();
+    Ok((spent, given_up))
 }
 
-/// Of a worker that was killed at its limit by the clock: where the kernel keeps no limit of CPU time, it may be past that.
-fn judge_late(used: Duration, limit: Duration) -> Verdict {
-    if used >= limit { Verdict::OverTime } else { Verdict::Overdue(limit * CLOCK_TIMES) }
+/// Whether a worker is to be killed: the kernel counts whole seconds only, and may keep no limit at all.
+fn judge_running(used: Duration, cpu: Duration, is_late: bool, limit: Duration) -> Option<Verdict> {
+    if used >= cpu {
+        return Some(Verdict::OverTime);
+    }
+    is_late.then_some(Verdict::Overdue(limit))
 }
 
 fn judge(status: ExitStatus, report: Option<(Head, Vec<u8>)>, complaint: &str) -> Verdict {
@@ -202,12 +216,15 @@ mod tests {
 
     #[test]
     fn a_worker_that_got_too_little_of_the_processor_is_not_said_to_have_used_it() {
-        let check = |used: u64, expect: &str| {
-            assert_eq!(format!("{:?}", judge_late(Duration::from_secs(used), Duration::from_secs(3))), expect);
+        let check = |used: u64, is_late: bool, expect: &str| {
+            let [used, cpu] = [used, 250].map(Duration::from_millis);
+            assert_eq!(format!("{:?}", judge_running(used, cpu, is_late, CLOCK)), expect);
         };
-        check(0, "Overdue(60s)");
-        check(2, "Overdue(60s)");
-        check(3, "OverTime");
+        check(0, true, "Some(Overdue(120s))");
+        check(240, true, "Some(Overdue(120s))");
+        check(240, false, "None");
+        check(250, false, "Some(OverTime)");
+        check(250, true, "Some(OverTime)");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::net::{TcpStream, UdpSocket};
 use std::os::fd::AsFd as _;
 use std::process::{Command, ExitCode};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use rustix::process::{Signal, getppid, nice, set_parent_process_death_signal};
 use wasmtime::error::OutOfMemory;
@@ -45,7 +46,7 @@ pub(crate) enum Task {
 pub(crate) struct Orders {
     pub(crate) task: Task,
     pub(crate) memory_bytes: u64,
-    pub(crate) cpu_seconds: u64,
+    pub(crate) cpu: Duration,
     pub(crate) niceness: i32,
     /// The host's process; the worker ends with it.
     pub(crate) host: i32,
@@ -70,12 +71,12 @@ impl Orders {
             Task::Lines => "lines",
             Task::Probe => "probe",
         };
-        let Self { memory_bytes, cpu_seconds, niceness, host, .. } = self;
+        let Self { memory_bytes, cpu, niceness, host, .. } = self;
         [
             ASKED.to_owned(),
             task.to_owned(),
             memory_bytes.to_string(),
-            cpu_seconds.to_string(),
+            cpu.as_millis().to_string(),
             niceness.to_string(),
             host.to_string(),
         ]
@@ -92,7 +93,7 @@ impl Orders {
         Some(Self {
             task,
             memory_bytes: number()?.try_into().ok()?,
-            cpu_seconds: number()?.try_into().ok()?,
+            cpu: Duration::from_millis(number()?.try_into().ok()?),
             niceness: number()?.try_into().ok()?,
             host: number()?.try_into().ok()?,
         })
@@ -141,7 +142,7 @@ fn work(arguments: impl Iterator<Item = OsString>) -> io::Result<()> {
     rustix::process::chdir("/")?;
     let mut input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
     let mut output = File::from(io::stdout().as_fd().try_clone_to_owned()?);
-    let limits = limit(orders.memory_bytes, orders.cpu_seconds);
+    let limits = limit(orders.memory_bytes, orders.cpu);
     // The engine asks the system about the processor, and nothing of it comes from the component.
     let engine = match orders.task {
         Task::Compile(flavour) => {
@@ -219,12 +220,13 @@ mod tests {
             .into_iter()
             .chain([Task::Lines, Task::Probe])
         {
-            let orders = Orders { task, memory_bytes: 1 << 30, cpu_seconds: 60, niceness: 10, host: 4321 };
+            let orders =
+                Orders { task, memory_bytes: 1 << 30, cpu: Duration::from_millis(250), niceness: 10, host: 4321 };
             let [asked, arguments @ ..] = orders.arguments();
             assert_eq!(asked, ASKED);
             assert_eq!(Orders::read(arguments.into_iter().map(OsString::from)), Some(orders));
         }
-        let nonsense = ["fuel", "much", "60", "10", "1"].map(OsString::from);
+        let nonsense = ["fuel", "much", "250", "10", "1"].map(OsString::from);
         assert_eq!(Orders::read(nonsense.into_iter()), None);
     }
 }
