@@ -50,8 +50,8 @@ use house::House;
 #[derive(Parser)]
 #[command(name = "cargo xtask bench", about = "Measures Glasshouse side by side with its peers")]
 struct Arguments {
-    /// Measure only the groups whose names contain this: ready, log, call, costs, metering, neighbours, api, push, span, metric,
-    /// overhead, extism, deadlines, append, group, delay, search, export, follow, rollup, seal, idle, start
+    /// Measure only the groups whose names contain this: ready, loading, log, call, costs, metering, neighbours, api, push, span,
+    /// metric, overhead, extism, deadlines, append, group, delay, search, export, follow, rollup, seal, idle, start
     filter: Option<String>,
     /// How to print the rows
     #[arg(long, value_enum, default_value_t = Format::Table)]

@@ -149,11 +149,11 @@ async fn a_component_that_several_extensions_have_is_compiled_once_in_a_lane() {
     assert_eq!(compiled, 1);
 }
 
-/// How many workers have been given so much CPU time, which is the third of their arguments.
+/// How many workers have been given so much CPU time, which is the fourth of their arguments.
 fn workers_of(time: Duration) -> usize {
     let is_of = |worker: &Pid| {
         let line = fs::read_to_string(format!("/proc/{worker}/cmdline")).unwrap_or_default();
-        line.split('\0').nth(4) == Some(time.as_millis().to_string().as_str())
+        line.split('\0').nth(4) == Some(format!("{}ms", time.as_millis()).as_str())
     };
     workers().iter().filter(|worker| is_of(worker)).count()
 }
@@ -179,7 +179,7 @@ async fn small_components_that_are_hard_to_compile_hold_up_no_large_one() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(5 * LONG, one_at_a_time).await.expect("they do not take all lanes");
+    tokio::time::timeout(2 * LONG, one_at_a_time).await.expect("they do not take all lanes");
     let large = house.start("large", &scratch("large.wasm", &large()), |_| {});
     assert_eq!(large.loaded().await, Status::Ready);
     house.ready("neighbour").await;

@@ -15,7 +15,7 @@ use crate::flavour::Flavour;
 use crate::host::{batch, counted, debugging, files, http, light, names, random, sockets, span_calls, streams};
 use crate::state::State;
 
-/// Fuel after which a guest stops for a look at its deadline and its turn: 40 to 200 µs of work. To stop costs a microsecond, a
+/// Fuel after which a guest stops for a look at its deadline and its turn: 50 to 250 µs of work. To stop costs a microsecond, a
 /// tenth of what 100,000 units take that only compute; with millions, neighbours wait.
 pub(crate) const YIELD_FUEL: u64 = 500_000;
 

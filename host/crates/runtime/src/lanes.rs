@@ -5,12 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::oneshot;
 
-/// Lanes that are given to who has least to do, and among equals to who came first.
+/// Lanes that are given to who has least code, and among equals to who came first. As many may wait as there are extensions that load.
 pub(crate) struct Lanes(Mutex<State>);
 
 struct State {
     free: usize,
-    /// By what they have to do, and by when they came.
+    /// By bytes of code, and by when they came.
     waiting: BTreeMap<(u64, u64), oneshot::Sender<Lane>>,
     came: u64,
 }
@@ -23,18 +23,19 @@ impl Lanes {
         Arc::new(Self(Mutex::new(State { free: lanes, waiting: BTreeMap::new(), came: 0 })))
     }
 
-    /// Waits for a lane, with so much to do. May be cancelled.
-    pub(crate) async fn enter(self: &Arc<Self>, to_do: u64) -> Lane {
+    /// Waits for a lane. May be cancelled.
+    pub(crate) async fn enter(self: &Arc<Self>, code_bytes: u64) -> Lane {
         let let_in = {
             let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             if state.free > 0 {
                 state.free -= 1;
                 return Lane(Arc::clone(self));
             }
+            state.waiting.retain(|_, next| !next.is_closed());
             let (next, let_in) = oneshot::channel();
             let came = state.came;
             state.came += 1;
-            state.waiting.insert((to_do, came), next);
+            state.waiting.insert((code_bytes, came), next);
             let_in
         };
         let_in.await.expect("who waits is forgotten by nobody")
@@ -78,17 +79,17 @@ mod tests {
         }
     }
 
-    fn enter(lanes: &Arc<Lanes>, to_do: u64) -> Waiting<'_> {
-        let mut waiting: Waiting<'_> = Box::pin(lanes.enter(to_do));
+    fn enter(lanes: &Arc<Lanes>, code_bytes: u64) -> Waiting<'_> {
+        let mut waiting: Waiting<'_> = Box::pin(lanes.enter(code_bytes));
         assert!(poll(&mut waiting).is_none(), "there was a free lane");
         waiting
     }
 
     #[test]
-    fn who_has_least_to_do_goes_first_and_among_equals_who_came_first() {
+    fn who_has_least_code_goes_first_and_among_equals_who_came_first() {
         let lanes = Lanes::new(1);
         let first = poll(&mut (Box::pin(lanes.enter(9)) as Waiting<'_>)).expect("it is free");
-        let mut waiting = [5, 2, 5, 1].map(|to_do| enter(&lanes, to_do));
+        let mut waiting = [5, 2, 5, 1].map(|code_bytes| enter(&lanes, code_bytes));
         let mut lane = Some(first);
         for expected in [3, 1, 0, 2] {
             drop(lane.take());
@@ -114,7 +115,7 @@ mod tests {
         drop(let_in_and_gone);
         let lane = poll(&mut stays).expect("it was let in");
         let other = poll(&mut (Box::pin(lanes.enter(1)) as Waiting<'_>)).expect("the other lane is free again");
-        enter(&lanes, 1);
+        drop(enter(&lanes, 1));
         drop((lane, other));
         assert_eq!(lanes.0.lock().expect("it is not poisoned").free, 2);
     }

@@ -125,7 +125,7 @@ pub mod worker {
 pub struct RuntimeSettings {
     /// The folder of compiled components; `None` compiles at every start.
     pub cache_folder: Option<PathBuf>,
-    /// Components of usual size that are compiled at once.
+    /// Components of usual size that are compiled at once; half as many that take long are compiled beside them, and two large ones.
     pub compile_threads: usize,
     /// In what, and within which bounds, they are compiled.
     pub compile: CompileSettings,

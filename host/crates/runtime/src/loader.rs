@@ -12,7 +12,7 @@ use wasmtime::component::Component;
 
 use crate::bounds::{self, TooMuch};
 use crate::cache::{Cache, just_compiled};
-use crate::compile::{CompileCost, CompileLimit, Compiler, Refusal, Share, TRIES, costly, overdue};
+use crate::compile::{CompileCost, CompileLimit, Compiler, Refusal, Share, costly, overdue};
 use crate::engine::{Engines, Machine};
 use crate::flavour::Flavour;
 use crate::lanes::Lanes;
@@ -156,8 +156,10 @@ pub(crate) struct Loader {
     engines: Arc<Engines>,
     cache: Option<Cache>,
     compiler: Arc<Compiler>,
-    /// The lanes of each try.
-    tries: [Arc<Lanes>; TRIES],
+    /// For first tries.
+    small: Arc<Lanes>,
+    /// For second tries.
+    slow: Arc<Semaphore>,
     large: Arc<Semaphore>,
     hard: Arc<Semaphore>,
 }
@@ -170,9 +172,11 @@ impl Loader {
         threads: usize,
     ) -> Arc<Self> {
         let large = Arc::new(Semaphore::new(if compiler.is_contained() { LARGE_LANES } else { 1 }));
-        let tries = std::array::from_fn(|_| Lanes::new(threads.max(1)));
+        let small = Lanes::new(threads.max(1));
+        // Half as many: what is tried here takes its time from first tries, and needs as much memory.
+        let slow = Arc::new(Semaphore::new((threads / 2).max(1)));
         let hard = Arc::new(Semaphore::new(HARD_LANES));
-        Arc::new(Self { engines, cache, compiler, tries, large, hard })
+        Arc::new(Self { engines, cache, compiler, small, slow, large, hard })
     }
 
     /// Takes a component from the cache if all of it is in memory, and not much. It waits for no disk; where the file lies on another machine, its state
@@ -220,7 +224,7 @@ impl Loader {
         self.engines.get(flavour).map_err(cause)
     }
 
-    /// Compiles once there is a free lane. May be cancelled; what was begun is compiled for the cache all the same.
+    /// Compiles once there is a free lane. May be cancelled; the try under way goes on, for the cache.
     pub(crate) async fn compile(self: &Arc<Self>, path: &Path, source: Source) -> Result<Loaded, LoadError> {
         let (machine, digest, file_bytes) = (Arc::clone(&source.machine), source.digest, source.bytes.len() as u64);
         let made = self.compile_in_turn(&Arc::new(source)).await;
@@ -228,23 +232,37 @@ impl Loader {
         Ok(Loaded { machine, component, digest, file_bytes, compiled })
     }
 
-    /// Small components go first. One that takes more than an honest one of its size gives up its lane and begins anew with more, where it waits for
-    /// others of its kind only, and at last among the large ones.
+    /// Small components go first. One that takes more than it may gives up its lane and begins anew with more, where it waits for others of its kind only, and
+    /// at last among the large ones.
     async fn compile_in_turn(self: &Arc<Self>, source: &Arc<Source>) -> Result<Made, Refusal> {
-        let mut among_hard = None;
-        for (lanes, share) in self.tries.iter().zip(self.compiler.tries(source.code)) {
-            let lane = lanes.enter(source.code).await;
-            match self.on_a_thread(source, share, lane).await {
-                Err(refusal) if refusal.may_want_more() => among_hard = Some(&self.hard),
+        let whole = self.compiler.whole();
+        let mut is_hard = false;
+        for (number, share) in self.compiler.tries(source.code).into_iter().enumerate() {
+            let made = if number == 0 {
+                let lane = self.small.enter(source.code).await;
+                self.on_a_thread(source, share, lane).await
+            } else {
+                // First come, first served: of those, the small ones are the suspicious ones.
+                let lane = Arc::clone(&self.slow).acquire_owned().await;
+                self.on_a_thread(source, share, lane).await
+            };
+            is_hard = true;
+            match made {
+                Err(Refusal::Costly { limit: CompileLimit::Time(_), .. } | Refusal::Overdue { .. }) => {}
+                // The next share has no more memory, but the last one may.
+                Err(Refusal::Costly { .. } | Refusal::Broken { .. }) if share.memory_bytes < whole.memory_bytes => {
+                    break;
+                }
                 ended => return ended,
             }
         }
-        let among_hard = match among_hard {
-            Some(hard) => Some(Arc::clone(hard).acquire_owned().await),
-            None => None,
-        };
+        if !is_hard {
+            let lane = Arc::clone(&self.large).acquire_owned().await;
+            return self.on_a_thread(source, whole, lane).await;
+        }
+        let among_hard = Arc::clone(&self.hard).acquire_owned().await;
         let lane = Arc::clone(&self.large).acquire_owned().await;
-        self.on_a_thread(source, self.compiler.whole(), (among_hard, lane)).await
+        self.on_a_thread(source, self.compiler.whole_of_hard(), (among_hard, lane)).await
     }
 
     /// Compiles on a thread that ends with the work, and keeps the lane until then, whoever still waits for it.

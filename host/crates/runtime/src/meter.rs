@@ -1,6 +1,7 @@
 //! Runs a guest's call: measures its CPU time, ends it at its deadline or when the host gives it up.
 
 use std::future::Future;
+use std::ops::RangeInclusive;
 use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
@@ -17,9 +18,9 @@ use crate::weight::Weight;
 /// How long a call goes on before its neighbours run: some slices, each of which ends with a look at the deadline.
 const TURN_NANOS: u64 = 250_000;
 
-/// The most of a first poll that counts as computing. Its length is wall time: what the system took from a short call is not to make
+/// How long a first poll goes on before it counts as computing, and the most of it that does. Its length is wall time: what the system took from a short call is not to make
 /// an extension heavy.
-const FIRST_NANOS: u64 = 1_000_000;
+const FIRST_NANOS: RangeInclusive<u64> = 100_000..=1_000_000;
 
 /// How far the host's end has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -82,8 +83,8 @@ pub(crate) async fn run<F: Future>(mut call: Pin<&mut F>, conditions: Conditions
     let ran = ended_at.saturating_sub(start);
     let measured = Measured { cpu_nanos: ran, cpu_estimated: true, polled_nanos: ran, ended_at };
     let mut turns = Turns { measured, idle_before: None };
-    if ran > TURN_NANOS {
-        turns.weigh(ran.min(FIRST_NANOS), start, pulse, weight);
+    if ran > *FIRST_NANOS.start() {
+        turns.weigh(ran.min(*FIRST_NANOS.end()), start, pulse, weight);
     }
     match polled {
         Poll::Ready(output) => (Ended::Finished(output), measured),

@@ -504,7 +504,7 @@ pub(super) static KEYS: &[Key] = &[
         "host.compile_threads",
         Kind::Integer { least: 0, most: 256 },
         "0",
-        "Components of usual size that are compiled at once; 0 stands for one per processor.",
+        "Components of usual size that are compiled at once; 0 stands for one per processor. Half as many that take long are compiled beside them, and two large ones.",
     )
     .host(|host| Target::Count(&mut host.compile_threads)),
     key(

@@ -72,7 +72,7 @@ use std::time::Duration;
 pub struct HostSettings {
     /// The folder of compiled components; `None` stands for one in the user's cache folder.
     pub cache_dir: Option<PathBuf>,
-    /// Threads that compile components; 0 stands for one per processor.
+    /// Components of usual size that are compiled at once; 0 stands for one per processor.
     pub compile_threads: usize,
     /// Memory that compiling one component may take, in bytes.
     pub compile_memory: u64,

@@ -21,20 +21,20 @@ use process::{Verdict, run};
 use report::Head;
 use worker::{Orders, Task};
 
-/// How many tries a component has to be compiled within a small share.
-pub(crate) const TRIES: usize = 2;
-/// What an honest component takes at most, of any size and for each byte of its code, which is what it may take in its first try: twice as much as the guests of the
-/// tests and the examples took where that was measured (37 KB to 700 KB of code; 50 ms, and 1.25 us a byte). The file's size says little: an extension of 100 KB of code
-/// carries 3 MB of line tables.
-const HONEST: Duration = Duration::from_millis(100);
-const HONEST_NANOS_PER_BYTE: u64 = 2_500;
-/// What a component may take before it counts as hard or large. One that needs more starts anew among its like, so that one made to be hard
-/// holds up small ones for a moment only, and with so low a priority that first tries hardly feel it.
-const QUICK: Share = Share { cpu: Duration::from_secs(3), memory_bytes: 512 << 20, niceness: 17 };
-/// The priority of first tries, below the guests'.
+/// Components with so many bytes of code have lanes of their own, so that smaller ones never wait for them. The file's size
+/// says little: an extension of 100 KB of code carries 3 MB of line tables.
+const LARGE_CODE_BYTES: u64 = 1024 * 1024;
+/// CPU time that a small component may take in its first try, whatever its size and for each byte of its code: two and a half times as much as the guests of the
+/// tests and the examples took where that was measured (37 KB to 700 KB of code; 50 ms, and 1.25 us a byte), since other machines are slower.
+const FIRST_CPU: Duration = Duration::from_millis(125);
+const FIRST_CPU_PER_BYTE: Duration = Duration::from_nanos(3_125);
 const FIRST_NICENESS: i32 = 10;
-/// How much lower than the guests' the priority of compiling a large component is.
-const SLOW_NICENESS: i32 = 15;
+/// What a small component may take before it counts as hard. One that needs more than its first share starts anew among its like, so that one made to be
+/// hard holds up others for a moment only.
+const QUICK: Share = Share { cpu: Duration::from_secs(3), memory_bytes: 512 << 20, niceness: 13 };
+/// How much lower than the guests' the priority of compiling a large component is, and that of one that is hard.
+const LARGE_NICENESS: i32 = 15;
+const HARD_NICENESS: i32 = 19;
 /// What a worker that is only asked what it can do may use.
 const PROBE: Share = Share { cpu: Duration::from_secs(10), memory_bytes: 512 << 20, niceness: 0 };
 /// What reading a component's line tables may use: honest ones take a tenth of a second.
@@ -52,7 +52,7 @@ pub struct CompileSettings {
     pub worker: Option<PathBuf>,
     /// Memory that compiling one component may take, in bytes.
     pub memory_bytes: u64,
-    /// CPU time that compiling one component may take.
+    /// CPU time that compiling one component may take, a second at least.
     pub time: Duration,
 }
 
@@ -66,7 +66,7 @@ impl Default for CompileSettings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Share {
     cpu: Duration,
-    memory_bytes: u64,
+    pub(crate) memory_bytes: u64,
     niceness: i32,
 }
 
@@ -83,13 +83,6 @@ pub(crate) enum Refusal {
     Broken { cause: String, spent: CompileCost },
     /// The host could not have it compiled.
     Host(String),
-}
-
-impl Refusal {
-    /// Whether it may go otherwise with a larger share.
-    pub(crate) fn may_want_more(&self) -> bool {
-        matches!(self, Self::Costly { .. } | Self::Overdue { .. } | Self::Broken { .. })
-    }
 }
 
 /// What was reached.
@@ -154,24 +147,37 @@ impl Compiler {
         self.program.is_some()
     }
 
-    /// The small shares that a component with so many bytes of code may have one after the other before it counts as hard. A large component has
-    /// none.
-    pub(crate) fn tries(&self, code_bytes: u64) -> impl Iterator<Item = Share> + use<> {
+    /// The small shares that a component with so many bytes of code may have one after the other before it counts as hard, each twice the one before at
+    /// least. A large component has none.
+    pub(crate) fn tries(&self, code_bytes: u64) -> Vec<Share> {
+        if code_bytes >= LARGE_CODE_BYTES {
+            return Vec::new();
+        }
         let whole = self.whole();
-        let first = HONEST + Duration::from_nanos(code_bytes.saturating_mul(HONEST_NANOS_PER_BYTE));
-        let quick = Share { memory_bytes: QUICK.memory_bytes.min(whole.memory_bytes), ..QUICK };
-        let tries = match &self.program {
-            Some(_) => [Share { cpu: first, niceness: FIRST_NICENESS, ..quick }, quick]
-                .map(|share| (share.cpu < whole.cpu).then_some(share)),
+        if self.program.is_none() {
             // In this process nothing is bounded.
-            None => [Some(whole), None],
-        };
-        tries.into_iter().flatten().filter(move |_| first < QUICK.cpu)
+            return vec![whole];
+        }
+        let quick = Share { memory_bytes: QUICK.memory_bytes.min(whole.memory_bytes), ..QUICK };
+        let cpu = (FIRST_CPU + FIRST_CPU_PER_BYTE * code_bytes as u32).min(quick.cpu);
+        let first = Share { cpu, niceness: FIRST_NICENESS, ..quick };
+        let mut tries = vec![first];
+        if quick.cpu >= 2 * first.cpu {
+            tries.push(quick);
+        }
+        tries.retain(|share| share.cpu < whole.cpu);
+        tries
     }
 
     /// All that compiling a component may use.
     pub(crate) fn whole(&self) -> Share {
-        Share { cpu: self.settings.time, memory_bytes: self.settings.memory_bytes, niceness: SLOW_NICENESS }
+        let CompileSettings { time, memory_bytes, .. } = self.settings;
+        Share { cpu: time.max(Duration::from_secs(1)), memory_bytes, niceness: LARGE_NICENESS }
+    }
+
+    /// The same for a component that turned out to be hard.
+    pub(crate) fn whole_of_hard(&self) -> Share {
+        Share { niceness: HARD_NICENESS, ..self.whole() }
     }
 
     /// Compiles; blocks. In this process, there are no bounds.
@@ -295,20 +301,33 @@ mod tests {
 
     fn tries(settings: CompileSettings, code_bytes: u64) -> Vec<(u128, u64)> {
         let tries = Compiler::new(settings).tries(code_bytes);
-        tries.map(|share| (share.cpu.as_millis(), share.memory_bytes >> 20)).collect()
+        tries.into_iter().map(|share| (share.cpu.as_millis(), share.memory_bytes >> 20)).collect()
     }
 
     #[test]
-    fn a_component_has_what_honest_ones_of_its_size_take_then_what_any_small_one_may() {
+    fn a_component_has_what_its_size_asks_for_then_what_any_small_one_may() {
         let contained = CompileSettings { worker: Some("worker".into()), ..CompileSettings::default() };
         let check = |code_bytes, expected: &[(u128, u64)]| assert_eq!(tries(contained.clone(), code_bytes), expected);
-        check(0, &[(100, 512), (3_000, 512)]);
-        check(100_000, &[(350, 512), (3_000, 512)]);
-        check(1_159_999, &[(2_999, 512), (3_000, 512)]);
-        check(1_160_000, &[]);
+        check(0, &[(125, 512), (3_000, 512)]);
+        check(100_000, &[(437, 512), (3_000, 512)]);
+        check(440_000, &[(1_500, 512), (3_000, 512)]);
+        // A second try would be nothing but the first one again.
+        check(440_001, &[(1_500, 512)]);
+        check(LARGE_CODE_BYTES - 1, &[(3_000, 512)]);
+        check(LARGE_CODE_BYTES, &[]);
         check(u64::MAX, &[]);
-        let lean = CompileSettings { memory_bytes: 64 << 20, time: Duration::from_secs(1), ..contained.clone() };
-        assert_eq!(tries(lean, 0), [(100, 64)]);
+    }
+
+    #[test]
+    fn no_try_has_more_than_all_that_a_component_may_have() {
+        let lean = |seconds| CompileSettings {
+            worker: Some("worker".into()),
+            memory_bytes: 64 << 20,
+            time: Duration::from_secs(seconds),
+        };
+        assert_eq!(tries(lean(0), 0), [(125, 64)]);
+        assert_eq!(tries(lean(1), 300_000), []);
+        assert_eq!(tries(lean(6), 0), [(125, 64), (3_000, 64)]);
     }
 
     #[test]

@@ -21,8 +21,8 @@ const LEAST_LOOK: Duration = Duration::from_millis(5);
 /// How much longer than its CPU time a worker may take by the clock: it has low priority on a machine with much to do, and
 /// one that does not even compute is of no use.
 const CLOCK_TIMES: u32 = 20;
-/// What any worker may take by the clock.
-const CLOCK: Duration = Duration::from_mins(2);
+/// The least that a worker may take by the clock, whatever its CPU time: a machine may stand still for a while.
+const LEAST_CLOCK: Duration = Duration::from_secs(30);
 /// Bytes of a worker's standard error that are read, from its start.
 const COMPLAINT_BYTES: u64 = 4 * 1024;
 /// What Rust's runtime says as it gives up for want of memory.
@@ -107,7 +107,7 @@ fn memfd(name: &str) -> io::Result<File> {
 fn watch(child: &mut Child, cpu: Duration) -> io::Result<(CompileCost, Option<Verdict>)> {
     let id = Pid::from_child(child);
     let process = pidfd_open(id, PidfdFlags::empty())?;
-    let limit = (cpu * CLOCK_TIMES).max(CLOCK);
+    let limit = (cpu * CLOCK_TIMES).max(LEAST_CLOCK);
     let end = Instant::now() + limit;
     let mut spent = CompileCost::default();
     let mut given_up = None;
@@ -218,10 +218,10 @@ mod tests {
     fn a_worker_that_got_too_little_of_the_processor_is_not_said_to_have_used_it() {
         let check = |used: u64, is_late: bool, expect: &str| {
             let [used, cpu] = [used, 250].map(Duration::from_millis);
-            assert_eq!(format!("{:?}", judge_running(used, cpu, is_late, CLOCK)), expect);
+            assert_eq!(format!("{:?}", judge_running(used, cpu, is_late, LEAST_CLOCK)), expect);
         };
-        check(0, true, "Some(Overdue(120s))");
-        check(240, true, "Some(Overdue(120s))");
+        check(0, true, "Some(Overdue(30s))");
+        check(240, true, "Some(Overdue(30s))");
         check(240, false, "None");
         check(250, false, "Some(OverTime)");
         check(250, true, "Some(OverTime)");

@@ -52,6 +52,8 @@ pub(crate) struct Orders {
     pub(crate) host: i32,
 }
 
+/// The unit in which CPU time is told: a worker of another version may know another one.
+const MILLIS: &str = "ms";
 /// Bytes of the longest answer to a question that compiles nothing: the places of a stack take some kilobytes.
 const ANSWER_BYTES: u64 = 16 << 20;
 
@@ -76,7 +78,7 @@ impl Orders {
             ASKED.to_owned(),
             task.to_owned(),
             memory_bytes.to_string(),
-            cpu.as_millis().to_string(),
+            format!("{}{MILLIS}", cpu.as_millis()),
             niceness.to_string(),
             host.to_string(),
         ]
@@ -89,14 +91,10 @@ impl Orders {
             "probe" => Task::Probe,
             word => Task::Compile(Flavour::from_word(word)?),
         };
+        let memory_bytes = texts.next()?.parse().ok()?;
+        let cpu = Duration::from_millis(texts.next()?.strip_suffix(MILLIS)?.parse().ok()?);
         let mut number = || texts.next()?.parse::<i64>().ok();
-        Some(Self {
-            task,
-            memory_bytes: number()?.try_into().ok()?,
-            cpu: Duration::from_millis(number()?.try_into().ok()?),
-            niceness: number()?.try_into().ok()?,
-            host: number()?.try_into().ok()?,
-        })
+        Some(Self { task, memory_bytes, cpu, niceness: number()?.try_into().ok()?, host: number()?.try_into().ok()? })
     }
 }
 
@@ -226,7 +224,8 @@ mod tests {
             assert_eq!(asked, ASKED);
             assert_eq!(Orders::read(arguments.into_iter().map(OsString::from)), Some(orders));
         }
-        let nonsense = ["fuel", "much", "250", "10", "1"].map(OsString::from);
-        assert_eq!(Orders::read(nonsense.into_iter()), None);
+        for nonsense in [["fuel", "much", "250ms", "10", "1"], ["fuel", "1", "60", "10", "1"]] {
+            assert_eq!(Orders::read(nonsense.map(OsString::from).into_iter()), None);
+        }
     }
 }
