@@ -118,12 +118,17 @@ impl Waiting {
         self.call_from..self.room.next()
     }
 
+    /// Whether records of calls that are over are there: of a part, all may have had to go.
+    fn has_left(&self) -> bool {
+        self.parts.iter().any(|part| !part.sequences.is_empty())
+    }
+
     /// Ends the call under way, of which nothing more is needed.
     fn end_call(&mut self) {
-        if self.parts.is_empty() {
-            self.room.clear();
-        } else {
+        if self.has_left() {
             self.room.truncate(self.call_from);
+        } else {
+            self.room.clear();
         }
         self.begin_call();
     }
@@ -142,6 +147,9 @@ impl Waiting {
         }
         let trace_id = Context::decode(context).map(|context| context.trace_id).unwrap_or_default();
         self.parts.push(Part { fate: Arc::clone(fate), trace_id, sequences, gone, context: context.into() });
+        if !self.has_left() {
+            self.room.clear();
+        }
         self.begin_call();
         true
     }
@@ -279,7 +287,7 @@ impl Recorder {
             }
             left_out += decided.left_out;
             waiting.room.mark_decided(&sequences);
-            if waiting.parts.is_empty() && waiting.of_call().is_empty() && waiting.gone == 0 {
+            if !waiting.has_left() && waiting.of_call().is_empty() && waiting.gone == 0 {
                 waiting.end_call();
             }
             self.note_settled(signal, began_at, clock);

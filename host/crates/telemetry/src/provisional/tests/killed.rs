@@ -97,6 +97,23 @@ proptest! {
 }
 
 #[test]
+fn a_host_that_ends_leaves_no_file_for_a_call_of_which_nothing_is_there_any_more() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let house = House::with(depot(folder.path(), hand()));
+    let fates = [house.fate(), house.fate()];
+    house.wait(1, 0, 10);
+    house.leave(&fates[0], 1);
+    // So many that what was left had to go.
+    (1..4).for_each(|number| house.wait(2, number, HALF_OF_LOGS / 2));
+    house.leave(&fates[1], 2);
+    assert!(files(folder.path()) > 0);
+    fates[1].ended(true, false, &*house.clock);
+    assert!(waiting(&house).is_empty());
+    drop(house);
+    assert_eq!(files(folder.path()), 0);
+}
+
+#[test]
 fn what_was_stored_before_the_host_could_note_so_is_not_there_twice() {
     let folder = tempfile::tempdir().expect("a folder");
     let [own, before, next] = ["own", "before", "next"].map(|name| folder.path().join(name));
