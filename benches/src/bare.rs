@@ -28,6 +28,7 @@ use std::hint::black_box;
 use std::path::Path;
 
 use glasshouse_model::settings::Budget;
+use glasshouse_runtime::bench::YIELD_FUEL;
 use wasmtime::component::{Component, HasSelf, Linker, Resource, ResourceTable, WasmList};
 use wasmtime::{Engine, Error, Result, Store, StoreContextMut, StoreLimits, StoreLimitsBuilder};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -41,9 +42,6 @@ use sink::glasshouse::bench::sink::{Field, Host, HostMeter, Level};
 pub(crate) fn any<T>(result: Result<T>) -> anyhow::Result<T> {
     result.map_err(|error| anyhow::anyhow!("{error:#}"))
 }
-
-/// Fuel between two yields: the runtime's own figure.
-const YIELD_FUEL: u64 = 500_000;
 
 /// Data of a bare store.
 pub(crate) struct State {

@@ -2,12 +2,11 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use anyhow::Result;
 use glasshouse_model::settings::Metering;
 use glasshouse_runtime::Event;
-use glasshouse_runtime::bench::{Instance, engine};
+use glasshouse_runtime::bench::{Instance, TICK, engine};
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
@@ -22,8 +21,6 @@ const WORK: [(&str, &str, u32); 3] = [
     ("json", "200 records read and written as JSON", 40),
     ("regex", "expressions found in 500 lines", 40),
 ];
-/// The length of a slice where epochs end it: the runtime's own figure.
-const TICK: Duration = Duration::from_micros(250);
 /// What the sandbox may add to wasmtime's own meter: to one that stops as often, and to one that never does and so holds no deadline.
 const TARGET: f64 = 1.03;
 
@@ -69,12 +66,12 @@ impl Ticker {
 
 fn measure_beside(house: &House, plan: &Plan, ticker: &Ticker) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
+    let none = any(Component::from_file(&any(engine(None))?, house.guest(GUEST)))?;
     for (event, what, count) in WORK {
         let instance = |metering| house.instance_with(GUEST, |settings| settings.budget.metering = metering);
         let (in_fuel, in_cpu) = (instance(Metering::Fuel)?, instance(Metering::Cpu)?);
         // Where code lies can matter more than all that is measured here, so the peers run what the sandboxes run.
         let (fuel, epochs) = (in_fuel.component().clone(), in_cpu.component().clone());
-        let none = any(Component::from_file(&any(engine(None))?, house.guest(GUEST)))?;
         let bare = |component: &Component, meter: OwnMeter| -> Result<Side<'_>> {
             let mut guest = any(house.tokio.block_on(EmptyGuest::metered(component, meter)))?;
             Ok(Box::new(move || cpu(count, || any(house.tokio.block_on(guest.handle(times(event, count)))))))
@@ -83,7 +80,7 @@ fn measure_beside(house: &House, plan: &Plan, ticker: &Ticker) -> Result<Vec<Row
             Box::new(move || cpu(count, || house.tokio.block_on(handle(&mut guest, times(event, count)))))
         };
         let mut ticked = bare(&epochs, OwnMeter::Epochs)?;
-        let [none, fuel, fuel_alone, epochs, our_fuel, our_cpu] = plan.run([
+        let [without, fuel, fuel_alone, epochs, our_fuel, our_cpu] = plan.run([
             bare(&none, OwnMeter::None)?,
             bare(&fuel, OwnMeter::Fuel)?,
             bare(&fuel, OwnMeter::FuelAlone)?,
@@ -106,7 +103,7 @@ fn measure_beside(house: &House, plan: &Plan, ticker: &Ticker) -> Result<Vec<Row
         ] {
             rows.push(ours.against(&own, "metering", &format!("{what}, mode {mode}"), own_name, Some(TARGET)));
             rows.push(ours.against(
-                &none,
+                &without,
                 "metering",
                 &format!("{what}, mode {mode}, the whole price"),
                 unmetered,

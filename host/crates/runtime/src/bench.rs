@@ -1,6 +1,7 @@
 //! An extension's instance without its task and its mailbox, for the benches: not part of the API.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use glasshouse_model::SpanCost;
 use glasshouse_model::settings::{Metering, Settings};
@@ -8,7 +9,8 @@ use glasshouse_telemetry::{Load, Store, StoreSettings};
 use tokio::sync::watch;
 use wasmtime::component::Component;
 
-use crate::engine::engine_with;
+use crate::engine::{self, engine_with};
+use crate::epochs;
 use crate::extension::{CallError, Event, Extension, Reply};
 use crate::intake::Intake;
 use crate::job::{Answer, Job};
@@ -17,6 +19,11 @@ use crate::sandbox::Sandbox;
 use crate::supervisor::told;
 use crate::trigger::Trigger;
 use crate::{ExtensionSpec, Runtime, SystemClock};
+
+/// Fuel between two looks at a guest's deadline, for peers that are to stop as often.
+pub const YIELD_FUEL: u64 = engine::YIELD_FUEL;
+/// How long a slice is where epochs end it, likewise.
+pub const TICK: Duration = epochs::TICK;
 
 /// An instance that is called where it stands.
 pub struct Instance {

@@ -11,7 +11,7 @@ use crate::state::State;
 
 /// The length of a slice. With 250 µs two spinners hardly change their neighbours' latency, with a millisecond they
 /// double it; a tick costs the ticker some 3 µs and a guest 10 ns.
-const TICK: Duration = Duration::from_micros(250);
+pub(crate) const TICK: Duration = Duration::from_micros(250);
 /// Ticks after the last call at which the ticker falls asleep: to wake it up costs as much as some ticks.
 const IDLE_TICKS: u32 = 40;
 

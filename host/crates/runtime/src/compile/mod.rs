@@ -29,7 +29,7 @@ const LARGE_CODE_BYTES: u64 = 1024 * 1024;
 const FIRST_CPU: Duration = Duration::from_millis(125);
 const FIRST_CPU_PER_BYTE: Duration = Duration::from_nanos(3_125);
 const FIRST_NICENESS: i32 = 10;
-/// What a small component may take before it counts as hard. One that needs more than its first share starts anew among its like, so that one made to be
+/// What a small component may take before it counts as hard, or twice its first share if that is more. One that needs more than its first share starts anew among its like, so that one made to be
 /// hard holds up others for a moment only.
 const QUICK: Share = Share { cpu: Duration::from_secs(3), memory_bytes: 512 << 20, niceness: 13 };
 /// How much lower than the guests' the priority of compiling a large component is, and that of one that is hard.
@@ -158,13 +158,11 @@ impl Compiler {
             // In this process nothing is bounded.
             return vec![whole];
         }
-        let quick = Share { memory_bytes: QUICK.memory_bytes.min(whole.memory_bytes), ..QUICK };
-        let cpu = (FIRST_CPU + FIRST_CPU_PER_BYTE * code_bytes as u32).min(quick.cpu);
-        let first = Share { cpu, niceness: FIRST_NICENESS, ..quick };
-        let mut tries = vec![first];
-        if quick.cpu >= 2 * first.cpu {
-            tries.push(quick);
-        }
+        let memory_bytes = QUICK.memory_bytes.min(whole.memory_bytes);
+        let cpu = FIRST_CPU + FIRST_CPU_PER_BYTE * code_bytes as u32;
+        let first = Share { cpu, memory_bytes, niceness: FIRST_NICENESS };
+        let quick = Share { cpu: QUICK.cpu.max(2 * cpu), memory_bytes, ..QUICK };
+        let mut tries = vec![first, quick];
         tries.retain(|share| share.cpu < whole.cpu);
         tries
     }
@@ -311,9 +309,8 @@ mod tests {
         check(0, &[(125, 512), (3_000, 512)]);
         check(100_000, &[(437, 512), (3_000, 512)]);
         check(440_000, &[(1_500, 512), (3_000, 512)]);
-        // A second try would be nothing but the first one again.
-        check(440_001, &[(1_500, 512)]);
-        check(LARGE_CODE_BYTES - 1, &[(3_000, 512)]);
+        check(600_000, &[(2_000, 512), (4_000, 512)]);
+        check(LARGE_CODE_BYTES - 1, &[(3_401, 512), (6_803, 512)]);
         check(LARGE_CODE_BYTES, &[]);
         check(u64::MAX, &[]);
     }
